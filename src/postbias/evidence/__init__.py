@@ -1,0 +1,1 @@
+"""Evidence: metrics, baselines, intervals, evaluation."""

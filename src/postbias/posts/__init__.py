@@ -1,0 +1,1 @@
+"""Posts: their tables, images, importers, sampling and folds."""

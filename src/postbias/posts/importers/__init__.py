@@ -1,0 +1,1 @@
+"""Importers: a raw export in, post shards and rejects out."""

@@ -1,0 +1,1 @@
+"""The student: encoders, training and export; the only torch and transformers imports."""

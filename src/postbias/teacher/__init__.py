@@ -1,0 +1,1 @@
+"""The teacher: rubric, replies and labels."""
