@@ -1,0 +1,280 @@
+"""The two encoders: a caption to a vector, a picture to a vector.
+
+Any Hugging Face encoder reads captions and any torchvision classifier, without its last layer,
+looks at pictures; both by name or from disk. Knows nothing of labels, heads or training. Weights that
+cannot be had are an error: random weights are used only where params say so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from postbias.errors import ParamsError, WeightsError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from postbias.params import ScratchText
+
+logger = logging.getLogger(__name__)
+
+#: What `text_encoder` and `image_weights` say for weights that are random on purpose.
+SCRATCH = "scratch"
+NO_WEIGHTS = "none"
+
+# torchvision's ImageNet constants; harmless for networks trained from scratch.
+_MEAN = (0.485, 0.456, 0.406)
+_SD = (0.229, 0.224, 0.225)
+
+_UNKNOWN = "[UNK]"
+_SPECIAL = ["[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]"]
+
+
+class TextEncoder(nn.Module):
+    """A Hugging Face encoder with masked mean pooling."""
+
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        """Wrap a backbone.
+
+        Args:
+            backbone: Takes `input_ids` and `attention_mask`, gives `last_hidden_state`.
+            dim: Width of its hidden states.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.dim = dim
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Encode captions.
+
+        Args:
+            input_ids: Token ids, int64 (B, T).
+            attention_mask: 1 for a token and 0 for padding, int64 (B, T).
+
+        Returns:
+            Mean of the hidden states over real tokens, float32 (B, D).
+        """
+        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        mask = attention_mask.unsqueeze(-1).float()  # (B, T, 1)
+        total = (hidden.last_hidden_state.float() * mask).sum(1)  # (B, D)
+        return total / mask.sum(1).clamp(min=1.0)
+
+
+class ImageEncoder(nn.Module):
+    """A torchvision classifier without its last layer; normalisation included."""
+
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        """Wrap a backbone.
+
+        Args:
+            backbone: Takes normalised pictures (B, 3, S, S), gives (B, D).
+            dim: Width of what it gives.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.dim = dim
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("sd", torch.tensor(_SD).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Encode pictures.
+
+        Args:
+            pixels: RGB, uint8 (B, S, S, 3).
+
+        Returns:
+            Embeddings, float32 (B, D).
+        """
+        channels_first = pixels.permute(0, 3, 1, 2).float()  # (B, 3, S, S)
+        embedding: Tensor = self.backbone((channels_first - self.mean) / self.sd)
+        return embedding.float()
+
+
+def load_text_encoder(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> TextEncoder:
+    """Load a text encoder, or make one with random weights if `name` is `scratch`.
+
+    Args:
+        name: Hub name, folder, or `scratch`.
+        scratch: Size of a scratch encoder.
+        tokenizer: The tokenizer that it will be used with.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        WeightsError: If the weights cannot be had.
+    """
+    from transformers import AutoModel, BertConfig
+
+    if name == SCRATCH:
+        config = BertConfig(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=scratch.hidden,
+            num_hidden_layers=scratch.layers,
+            num_attention_heads=scratch.heads,
+            intermediate_size=4 * scratch.hidden,
+            hidden_dropout_prob=0.1,
+            attention_probs_dropout_prob=0.1,
+        )
+        return TextEncoder(_without_pooler(AutoModel.from_config(config)), scratch.hidden)
+    try:
+        backbone = AutoModel.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise _no_text_weights(name, error) from error
+    # Encoder-decoders would need a decoder input: only their encoder reads captions.
+    backbone = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
+    return TextEncoder(_without_pooler(backbone), int(backbone.config.hidden_size))
+
+
+def load_tokenizer(name: str, captions: Sequence[str], vocab_size: int) -> Tokenizer:
+    """Load the tokenizer of an encoder, or learn one on captions if `name` is `scratch`.
+
+    Args:
+        name: Hub name, folder, or `scratch`.
+        captions: Captions of the train fold; used by `scratch` only.
+        vocab_size: Tokens of a learned vocabulary at most.
+
+    Returns:
+        A tokenizer without padding or truncation; those belong to the scorer.
+
+    Raises:
+        WeightsError: If the tokenizer cannot be had or is of a kind that cannot be shipped.
+    """
+    from transformers import AutoTokenizer
+
+    if name == SCRATCH:
+        return _learn_tokenizer(captions, vocab_size)
+    try:
+        loaded = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise _no_text_weights(name, error) from error
+    tokenizer: Tokenizer | None = getattr(loaded, "backend_tokenizer", None)
+    if tokenizer is None:
+        raise WeightsError(
+            "the tokenizer of this text encoder has no fast form and cannot be shipped",
+            seen=name,
+            do="choose an encoder that comes with a tokenizer.json",
+        )
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def load_image_encoder(name: str, weights: str) -> ImageEncoder:
+    """Load an image encoder.
+
+    Args:
+        name: A torchvision classifier, for example `resnet18`.
+        weights: `imagenet`, a file of weights (safetensors or a state dict), or `none` for random.
+
+    Returns:
+        The encoder, its last linear layer taken off.
+
+    Raises:
+        ParamsError: If torchvision has no such classifier.
+        WeightsError: If the weights cannot be had or do not fit.
+    """
+    from torchvision import models
+
+    if name not in (allowed := models.list_models(module=models)):
+        raise ParamsError("train.image_encoder is no torchvision classifier", seen=name,
+                          allowed=", ".join(allowed[:8]) + ", ...")  # fmt: skip
+    if weights == "imagenet":
+        backbone = _imagenet(name)
+    else:
+        backbone = models.get_model(name, weights=None)
+        if weights != NO_WEIGHTS:
+            _load_state(backbone, Path(weights))
+    return ImageEncoder(backbone, _take_off_last_linear(backbone, name))
+
+
+def _imagenet(name: str) -> nn.Module:
+    from torchvision import models
+
+    try:
+        return models.get_model(name, weights="DEFAULT")
+    except (OSError, RuntimeError) as error:
+        raise _no_image_weights(f"ImageNet weights of {name} cannot be had", error) from error
+
+
+def _load_state(backbone: nn.Module, path: Path) -> None:
+    from safetensors.torch import load_file
+
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+        backbone.load_state_dict(state)
+    except Exception as error:  # torch and safetensors raise their own types for a damaged file
+        raise _no_image_weights(f"{path} cannot be used as image weights", error) from error
+
+
+def _take_off_last_linear(backbone: nn.Module, name: str) -> int:
+    """Replace the classifier's last linear layer by nothing; return the width before it."""
+    linears = [path for path, module in backbone.named_modules() if isinstance(module, nn.Linear)]
+    if not linears:
+        raise ParamsError(
+            "train.image_encoder has no linear last layer to take off",
+            seen=name,
+            do="choose another torchvision classifier, for example resnet18",
+        )
+    last = backbone.get_submodule(linears[-1])
+    assert isinstance(last, nn.Linear)
+    backbone.set_submodule(linears[-1], nn.Identity())
+    return last.in_features
+
+
+def _without_pooler(backbone: nn.Module) -> nn.Module:
+    """Drop BERT's pooler: mean pooling never uses it, and unused weights would ship."""
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    return backbone
+
+
+def _learn_tokenizer(captions: Sequence[str], vocab_size: int) -> Tokenizer:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token=_UNKNOWN))  # type: ignore[call-arg]
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, special_tokens=_SPECIAL, show_progress=False, min_frequency=2
+    )
+    # Sorted: ties between equally frequent pieces must not depend on the order of posts.
+    tokenizer.train_from_iterator(sorted(captions), trainer)
+    first, last = "[CLS]", "[SEP]"
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        special_tokens=[(t, tokenizer.token_to_id(t)) for t in (first, last)],
+    )
+    return tokenizer
+
+
+def _no_text_weights(name: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"text encoder {name} cannot be had ({_short(error)})",
+        do="three ways: (1) run once where the hub can be reached, so that its cache has it; "
+        "(2) copy the model's folder here and set train.text_encoder to its path; "
+        "(3) set train.text_encoder: scratch to train from random weights",
+    )
+
+
+def _no_image_weights(what: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{what} ({_short(error)})",
+        do="three ways: (1) run once where the download host can be reached, so that torch's cache "
+        "has them; (2) copy the file of weights here and set train.image_weights to its path; "
+        "(3) set train.image_weights: none to train from random weights",
+    )
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

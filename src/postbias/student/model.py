@@ -1,0 +1,160 @@
+"""The student: up to two encoders and one head that gives every axis.
+
+Knows shapes only; where posts, labels and weights come from is the business of its callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from postbias.student.encoders import ImageEncoder, TextEncoder
+
+
+class Head(nn.Module):
+    """Concatenation and an MLP.
+
+    Each embedding is layer-normalised, so that neither modality starts louder than the other, and
+    multiplied by whether the post has it: a missing modality is a zero vector plus a zero flag.
+    """
+
+    def __init__(self, dims: Sequence[int], hidden: int, n_axes: int, dropout: float) -> None:
+        """Make a head with random weights.
+
+        Args:
+            dims: Widths of the embeddings that it will get, text before image.
+            hidden: Width of the hidden layer.
+            n_axes: How many axes it gives.
+            dropout: Share of hidden units dropped in training.
+        """
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in dims)
+        self.mlp = nn.Sequential(
+            nn.Linear(sum(dims) + len(dims), hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, n_axes),
+        )
+        self.register_buffer("center", torch.zeros(n_axes))
+        self.register_buffer("scale", torch.ones(n_axes))
+
+    def forward(
+        self,
+        text: Tensor | None,
+        has_text: Tensor | None,
+        image: Tensor | None,
+        has_image: Tensor | None,
+    ) -> Tensor:
+        """Score posts.
+
+        Args:
+            text: Caption embeddings, float32 (B, Dt), or None for a student without text.
+            has_text: 1 where there is a caption, else 0, float32 (B, 1).
+            image: Mean picture embeddings, float32 (B, Di), or None for a student without images.
+            has_image: 1 where there is a picture, else 0, float32 (B, 1).
+
+        Returns:
+            Scores in units of the axes, not clipped, float32 (B, A).
+        """
+        given = [(e, h) for e, h in ((text, has_text), (image, has_image)) if e is not None]
+        parts: list[Tensor] = []
+        for norm, (embedding, has) in zip(self.norms, given, strict=True):
+            assert has is not None
+            parts += [norm(embedding) * has, has]
+        standardised: Tensor = self.mlp(torch.cat(parts, dim=1)).float()  # (B, A)
+        scores: Tensor = standardised * self.scale + self.center
+        return scores
+
+
+class Student(nn.Module):
+    """Encoders and head together."""
+
+    def __init__(
+        self,
+        text: TextEncoder | None,
+        image: ImageEncoder | None,
+        *,
+        hidden: int,
+        n_axes: int,
+        dropout: float,
+    ) -> None:
+        """Put a student together.
+
+        Args:
+            text: Caption encoder, or None for an image student.
+            image: Picture encoder, or None for a text student.
+            hidden: Width of the head's hidden layer.
+            n_axes: How many axes it gives.
+            dropout: Dropout in the head.
+        """
+        super().__init__()
+        self.text = text
+        self.image = image
+        dims = [encoder.dim for encoder in (text, image) if encoder is not None]
+        self.head = Head(dims, hidden, n_axes, dropout)
+
+    @property
+    def text_dim(self) -> int:
+        """Width of caption embeddings; 0 without text."""
+        return self.text.dim if self.text else 0
+
+    @property
+    def image_dim(self) -> int:
+        """Width of picture embeddings; 0 without images."""
+        return self.image.dim if self.image else 0
+
+    def forward(
+        self,
+        *,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixels: Tensor | None = None,
+        image_of: Tensor | None = None,
+        has_text: Tensor | None = None,
+        has_image: Tensor | None = None,
+    ) -> Tensor:
+        """Score a batch of posts.
+
+        Args:
+            input_ids: Token ids of the captions, int64 (B, T).
+            attention_mask: 1 for a token, int64 (B, T).
+            pixels: All pictures of the batch, uint8 (M, S, S, 3).
+            image_of: The row of the batch that each picture belongs to, int64 (M,).
+            has_text: 1 where a caption may be used, float32 (B, 1).
+            has_image: 1 where pictures may be used, float32 (B, 1).
+
+        Returns:
+            Scores in units of the axes, not clipped, float32 (B, A).
+        """
+        text = image = None
+        if self.text is not None:
+            text = self.text(input_ids, attention_mask)  # (B, Dt)
+        if self.image is not None:
+            assert pixels is not None
+            assert image_of is not None
+            assert has_image is not None
+            image = mean_by_row(self.image(pixels), image_of, has_image.shape[0])  # (B, Di)
+        return self.head(  # type: ignore[no-any-return]
+            text,
+            has_text if text is not None else None,
+            image,
+            has_image if image is not None else None,
+        )
+
+
+def mean_by_row(embeddings: Tensor, row_of: Tensor, n_rows: int) -> Tensor:
+    """Average the embeddings that belong to the same row.
+
+    Args:
+        embeddings: One per picture, float32 (M, D).
+        row_of: The row of each, int64 (M,).
+        n_rows: B.
+
+    Returns:
+        Means, float32 (B, D); zero for a row without a picture.
+    """
+    total = embeddings.new_zeros(n_rows, embeddings.shape[1]).index_add(0, row_of, embeddings)
+    count = embeddings.new_zeros(n_rows).index_add(0, row_of, embeddings.new_ones(len(row_of)))
+    return total / count.clamp(min=1.0).unsqueeze(1)  # (B, D)
