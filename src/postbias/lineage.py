@@ -1,0 +1,167 @@
+"""What DVC and git know about a stage: the link between a pipeline and its MLflow runs.
+
+A `StageRecord` holds what `dvc.lock` records of one executed stage. A running stage takes its own
+record from the files (DVC writes `dvc.lock` only after the stage has ended); `sync` reads it back
+from `dvc.lock`; both give the same `identity`, so the run is found by content. DVC's own library
+does the hashing and the templating of `dvc.yaml`. Knows nothing of MLflow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from postbias.errors import TrackingError
+
+if TYPE_CHECKING:
+    from postbias.paths import Paths
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What one execution of a stage read and wrote.
+
+    Attributes:
+        name: The stage, `train@fusion` in a matrix.
+        deps: Digest of each dependency by path, as in `dvc.lock`.
+        outs: Digest of each output by path, as in `dvc.lock`.
+        params: The parameters that the stage declares, as in `dvc.lock`.
+        metrics: The outputs that `dvc.yaml` calls metrics.
+        plots: The outputs that `dvc.yaml` calls plots.
+    """
+
+    name: str
+    deps: dict[str, str]
+    outs: dict[str, str]
+    params: dict[str, Any]
+    metrics: tuple[str, ...]
+    plots: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        """Digest of stage, dependencies, parameters and outputs: equal means the same work."""
+        content = [self.name, self.deps, self.params, self.outs]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def current_record(paths: Paths, stage: str) -> StageRecord | None:
+    """Take the record of a stage from the files as they are now.
+
+    Args:
+        paths: The repository.
+        stage: The stage's name.
+
+    Returns:
+        The record; none outside DVC, for a stage that `dvc.yaml` does not have, and while a
+        dependency or an output is missing.
+    """
+    from dvc.exceptions import DvcException
+
+    try:
+        with _repository(paths) as repo:
+            found = repo.stage.load_one(name=stage)
+            for entry in (*found.deps, *found.outs):
+                # Hashes through DVC's state database: what DVC has hashed is not read again.
+                entry.hash_info = entry.get_hash()
+            return _record(found)
+    except (DvcException, OSError) as error:
+        logger.info("run of %s is not linked to DVC: %s", stage, _first_line(error))
+        return None
+
+
+def locked_records(paths: Paths) -> list[StageRecord]:
+    """Read the records of all executed stages from `dvc.lock`.
+
+    Args:
+        paths: The repository.
+
+    Returns:
+        One record per stage that `dvc.lock` holds completely, in the order of `dvc.yaml`.
+
+    Raises:
+        TrackingError: If this is no DVC repository, or `dvc.yaml` or `dvc.lock` is broken.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.stage import PipelineStage
+
+    try:
+        with _repository(paths) as repo:
+            stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
+            return [_record(stage) for stage in stages if _is_locked(stage)]
+    except (DvcException, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise TrackingError(
+            f"DVC cannot read this pipeline: {_first_line(error)}",
+            do="see `git diff dvc.yaml dvc.lock`; `git checkout dvc.lock` brings the last "
+            "committed one back",
+        ) from error
+
+
+def git_state(paths: Paths) -> dict[str, str]:
+    """Describe the code version, leaving out what the pipeline itself writes.
+
+    Args:
+        paths: The repository.
+
+    Returns:
+        Tags `git.commit` and `git.dirty`; empty without git or without a commit.
+    """
+    commit = _git(paths, "rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    changes = _git(
+        paths, "status", "--porcelain", "--untracked-files=no",
+        "--", ".", ":(exclude)dvc.lock", ":(exclude)reports",
+    )  # fmt: skip
+    return {"git.commit": commit, "git.dirty": str(bool(changes)).lower()}
+
+
+def _git(paths: Paths, *arguments: str) -> str | None:
+    command = ["git", "-C", str(paths.root), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - fixed
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+@contextmanager
+def _repository(paths: Paths) -> Iterator[Any]:
+    from dvc.repo import Repo
+
+    with Repo(str(paths.root)) as repo:
+        yield repo
+
+
+def _record(stage: Any) -> StageRecord:  # noqa: ANN401 - dvc has no types
+    from dvc.dependency import ParamsDependency
+
+    params: dict[str, Any] = {}
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            params |= json.loads(json.dumps(dep.hash_info.value))
+    files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+    return StageRecord(
+        name=stage.name,
+        deps={dep.def_path: dep.hash_info.value for dep in files},
+        outs={out.def_path: out.hash_info.value for out in stage.outs},
+        params=params,
+        metrics=tuple(sorted(out.def_path for out in stage.outs if out.metric)),
+        plots=tuple(sorted(out.def_path for out in stage.outs if out.plot)),
+    )
+
+
+def _is_locked(stage: Any) -> bool:  # noqa: ANN401 - dvc has no types
+    return bool(stage.outs) and all(entry.hash_info for entry in (*stage.deps, *stage.outs))
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

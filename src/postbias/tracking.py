@@ -1,0 +1,359 @@
+"""The one door to MLflow: one run per executed stage, and reports as files.
+
+`stage_run` is what every stage script stands in: it loads params and paths, sets logging up, opens
+the MLflow run, turns a `PostbiasError` into one line and exit code 1, and links the run to DVC by
+the digests of what the stage read and wrote. Everything of MLflow lies under `mlruns/`, which is a
+memory that `postbias sync` can make again. Knows nothing of the stages and of the registry.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import math
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from postbias.errors import PostbiasError, StorageError, TrackingError
+from postbias.params import Params, flatten, load_params
+from postbias.paths import Paths
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from postbias.lineage import StageRecord
+
+logger = logging.getLogger(__name__)
+
+EXPERIMENT = "postbias"
+# Seconds between two samples of CPU, memory and disk while a stage runs.
+SYSTEM_METRICS_EVERY_S = 2
+# What one call to the tracking store may hold, by MLflow's own limits.
+_PARAMS_PER_CALL = 100
+_STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """One stage being executed, and the MLflow run that remembers it.
+
+    Attributes:
+        name: The stage, `train@fusion` in a matrix.
+        paths: Where things lie.
+        params: The checked parameters.
+        run_id: MLflow's id of the run; never written into a DVC output.
+    """
+
+    name: str
+    paths: Paths
+    params: Params
+    run_id: str
+
+    @property
+    def modality(self) -> str | None:
+        """The matrix value of the stage (`fusion` of `train@fusion`), if it has one."""
+        return matrix_value(self.name)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers; those that are not finite are left out.
+
+        Args:
+            metrics: Number by name.
+            step: Epoch or other step, for a curve.
+        """
+        import mlflow
+
+        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        mlflow.log_metrics(finite, step=step)
+
+    def log_figure(self, figure: Figure, name: str) -> None:
+        """Keep a figure with the run.
+
+        Args:
+            figure: A matplotlib figure.
+            name: File name, with the format as its ending.
+        """
+        import mlflow
+
+        mlflow.log_figure(figure, name)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Keep a text with the run.
+
+        Args:
+            text: What to keep.
+            name: File name.
+        """
+        import mlflow
+
+        mlflow.log_text(text, name)
+
+    def log_table(self, rows: Sequence[Mapping[str, object]], name: str) -> None:
+        """Keep a table with the run; MLflow shows it.
+
+        Args:
+            rows: One mapping per row.
+            name: File name, ending in `.json`.
+        """
+        import mlflow
+        import pandas as pd
+
+        mlflow.log_table(pd.DataFrame(list(rows)), name)
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Tag the run.
+
+        Args:
+            tags: Value by name; values are kept as text.
+        """
+        import mlflow
+
+        mlflow.set_tags(dict(tags))
+
+
+@contextmanager
+def stage_run(name: str) -> Iterator[StageRun]:
+    """Run a stage inside an MLflow run.
+
+    Args:
+        name: The stage; in a matrix DVC's `DVC_STAGE` says which one exactly.
+
+    Yields:
+        The run, with params and paths.
+
+    Raises:
+        SystemExit: With code 1 and one line on stderr after a `PostbiasError` or when the disk is
+            full or not writable; with 130 after Ctrl-C and 143 after SIGTERM.
+    """
+    stage = os.environ.get("DVC_STAGE", name)
+    configure_logging()
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        paths = Paths.find()
+        params = load_params(paths.params)
+        with _open_run(paths, stage, params) as run_id:
+            yield StageRun(stage, paths, params, run_id)
+    except PostbiasError as error:
+        _stop(stage, error, code=1)
+    except KeyboardInterrupt as error:
+        _stop(stage, "interrupted; run it again to go on", code=143 if error.args else 130)
+    except OSError as error:
+        if error.errno not in _STORAGE_ERRNOS:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        _stop(stage, StorageError(f"cannot write{where}: {error.strerror}"), code=1)
+
+
+def configure_logging(level: int = logging.INFO) -> None:
+    """Send log lines to stderr; other packages only speak up to warn.
+
+    Args:
+        level: From which level on postbias speaks.
+    """
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("postbias").setLevel(level)
+
+
+def tracking_uri(paths: Paths) -> str:
+    """Say where runs are kept: the one place that decides it.
+
+    Args:
+        paths: The repository.
+
+    Returns:
+        `MLFLOW_TRACKING_URI` if the user has set it, else the database under `mlruns/`.
+    """
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.mlruns / 'mlflow.db'}"
+
+
+def connect(paths: Paths) -> str:
+    """Point MLflow at this repository's runs; the database is made on first use.
+
+    Args:
+        paths: The repository.
+
+    Returns:
+        The id of the experiment.
+
+    Raises:
+        TrackingError: If the database cannot be opened.
+    """
+    _quiet_mlflow()
+    import mlflow
+    from filelock import FileLock
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    uri = tracking_uri(paths)
+    paths.mlruns.mkdir(parents=True, exist_ok=True)
+    try:
+        # Two processes that create the database at once crash in each other's migration.
+        with FileLock(paths.mlruns / ".lock"):
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_registry_uri(uri)
+            return _experiment_id(paths, is_local=uri.startswith("sqlite:"))
+    except (MlflowException, SQLAlchemyError) as error:
+        raise TrackingError(
+            f"MLflow cannot open {uri}: {str(error).splitlines()[0]}",
+            do="move mlruns/ away and run `postbias sync`: it is made again",
+        ) from error
+
+
+def stage_tags(stage: str, record: StageRecord | None) -> dict[str, str]:
+    """Make the tags that say which work a run did.
+
+    Args:
+        stage: The stage's name.
+        record: What it read and wrote, if DVC knows it.
+
+    Returns:
+        Tags `stage`, `modality` (in a matrix), `dvc.identity`, and the digest of each dependency
+        and output as `dvc.deps.<path>` and `dvc.outs.<path>`.
+    """
+    tags = {"stage": stage.partition("@")[0]}
+    modality = matrix_value(stage)
+    if modality is not None:
+        tags["modality"] = modality
+    if record is not None:
+        tags["dvc.identity"] = record.identity
+        tags |= {f"dvc.deps.{path}": digest for path, digest in record.deps.items()}
+        tags |= {f"dvc.outs.{path}": digest for path, digest in record.outs.items()}
+    return tags
+
+
+def matrix_value(stage: str) -> str | None:
+    """Give what stands behind the `@` of a matrix stage's name.
+
+    Args:
+        stage: The stage's name.
+
+    Returns:
+        `fusion` of `train@fusion`; none for a stage that is no matrix.
+    """
+    return stage.partition("@")[2] or None
+
+
+def write_report(path: Path, obj: object) -> None:
+    """Write JSON that is the same for the same content: sorted keys, 6 significant digits.
+
+    The file is complete or not there. NaN and infinity, which JSON does not have, become null.
+
+    Args:
+        path: The file; its folder is made.
+        obj: Mappings, sequences, numbers (also numpy's), text, booleans and None.
+    """
+    text = json.dumps(_rounded(obj), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@contextmanager
+def _open_run(paths: Paths, stage: str, params: Params) -> Iterator[str]:
+    from postbias.lineage import current_record, git_state
+
+    experiment_id = connect(paths)
+    import mlflow
+
+    started = time.monotonic()
+    run = mlflow.start_run(
+        experiment_id=experiment_id,
+        run_name=stage,
+        tags=stage_tags(stage, None) | git_state(paths),
+        log_system_metrics=True,
+    )
+    status = "FAILED"
+    try:
+        log_params(flatten(params))
+        yield run.info.run_id
+        mlflow.set_tags(stage_tags(stage, current_record(paths, stage)))
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    except PostbiasError as error:
+        mlflow.set_tag("error", str(error))
+        raise
+    finally:
+        mlflow.log_metrics(_cost(started))
+        mlflow.end_run(status)
+
+
+def log_params(params: Mapping[str, object]) -> None:
+    """Log parameters to the active run, as many calls as MLflow's limit asks for.
+
+    Args:
+        params: Value by dotted key.
+    """
+    import mlflow
+
+    items = list(params.items())
+    for start in range(0, len(items), _PARAMS_PER_CALL):
+        mlflow.log_params(dict(items[start : start + _PARAMS_PER_CALL]))
+
+
+def _cost(started: float) -> dict[str, float]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "cost.wall_s": time.monotonic() - started,
+        "cost.cpu_s": usage.ru_utime + usage.ru_stime,
+        # Linux counts kilobytes, macOS bytes.
+        "cost.peak_rss_mb": usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2),
+    }
+
+
+def _experiment_id(paths: Paths, *, is_local: bool) -> str:
+    import mlflow
+
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    location = (paths.mlruns / "artifacts").as_uri() if is_local else None
+    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+def _quiet_mlflow() -> None:
+    """Set what MLflow reads when it is imported: no telemetry, no chatter about git."""
+    every_s = str(SYSTEM_METRICS_EVERY_S)
+    os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", every_s)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+
+def _stop(stage: str, why: object, *, code: int) -> NoReturn:
+    print(f"{stage}: {why}", file=sys.stderr)  # noqa: T201 - the one line that the user sees
+    raise SystemExit(code)
+
+
+def _on_sigterm(_signum: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt(signal.SIGTERM)
+
+
+def _rounded(obj: object) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(obj, Mapping):
+        return {str(key): _rounded(value) for key, value in obj.items()}
+    if isinstance(obj, str) or obj is None or isinstance(obj, bool):
+        return obj
+    if isinstance(obj, Iterable):
+        return [_rounded(value) for value in obj]
+    if hasattr(obj, "item"):
+        return _rounded(obj.item())
+    if isinstance(obj, float):
+        return float(f"{obj:.6g}") if math.isfinite(obj) else None
+    return obj
