@@ -1,0 +1,189 @@
+"""The artifact's graphs at work: pictures and captions to embeddings, embeddings to scores.
+
+Every call runs on the caller's thread alone, so its result does not depend on how many threads
+there are; callers run several calls at once to use several cores. Knows nothing of posts. Shipped
+inside the registered model: needs numpy, onnxruntime and tokenizers, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from postbias.errors import ArtifactError
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.manifest import REMAKE, TOKENIZER, Precision
+
+Floats = NDArray[np.float32]
+
+#: Inputs of each graph; of `head` only those whose encoder the student has.
+_INPUTS: Mapping[str, tuple[str, ...]] = {
+    "image": ("pixels",),
+    "text": ("input_ids", "attention_mask"),
+    "head": ("text", "has_text", "image", "has_image"),
+}
+_OUTPUT = {"image": "embedding", "text": "embedding", "head": "scores"}
+
+# Captions are padded to a multiple of this, which depends on their own length only: so a caption
+# meets the same arithmetic in every batch.
+_LENGTH_STEP = 8
+# Some matrix kernels treat a few rows differently from many: the head always gets a multiple.
+_ROW_STEP = 8
+
+_PADDING_TOKENS = ("[PAD]", "<pad>", "<|endoftext|>")
+
+
+class Graphs:
+    """The three graphs of one student, loaded; safe to call from several threads at once."""
+
+    def __init__(self, artifact: Artifact, precision: Precision) -> None:
+        """Load the graphs and the tokenizer, checking their contents.
+
+        Args:
+            artifact: Where they lie.
+            precision: Which ones to run; a graph that ships as fp32 only runs as that.
+
+        Raises:
+            ArtifactError: If a file is damaged or no graph of the agreed signature.
+        """
+        manifest = artifact.manifest
+        self._sessions = {
+            graph: _load(artifact, graph, manifest.graph_file(graph, precision))
+            for graph in manifest.graphs
+        }
+        self.dims = {
+            graph: int(self._sessions[graph].get_outputs()[0].shape[-1])
+            for graph in manifest.graphs
+            if graph != "head"
+        }
+        self.max_tokens = manifest.max_tokens or 0
+        self._tokenizer, self._pad_id = None, 0
+        if manifest.has_text:
+            self._tokenizer = _load_tokenizer(artifact, self.max_tokens)
+            ids = (self._tokenizer.token_to_id(token) for token in _PADDING_TOKENS)
+            self._pad_id = next((i for i in ids if i is not None), 0)
+
+    def tokenize(self, caption: str) -> list[int]:
+        """Split a caption into at most `max_tokens` token ids.
+
+        Args:
+            caption: Any text; lone surrogates, which no encoding has, count as unknown characters.
+
+        Returns:
+            Its ids, special tokens included, unpadded.
+        """
+        assert self._tokenizer is not None
+        try:
+            caption.encode()
+        except UnicodeEncodeError:
+            caption = caption.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        ids: list[int] = self._tokenizer.encode(caption).ids
+        return ids
+
+    def padded_length(self, n_tokens: int) -> int:
+        """Give the length that a caption is padded to; captions of equal length can share a batch.
+
+        Args:
+            n_tokens: Tokens of the caption.
+
+        Returns:
+            The next multiple of the step, or `max_tokens` if that is less.
+        """
+        return max(n_tokens, min(-(-n_tokens // _LENGTH_STEP) * _LENGTH_STEP, self.max_tokens))
+
+    def embed_captions(self, captions: Sequence[Sequence[int]]) -> Floats:
+        """Embed tokenized captions of one padded length.
+
+        Args:
+            captions: Token ids of each; at least one caption.
+
+        Returns:
+            One row each, (B, Dt).
+        """
+        length = self.padded_length(max(map(len, captions)))
+        ids = np.full((len(captions), length), self._pad_id, np.int64)
+        mask = np.zeros((len(captions), length), np.int64)
+        for row, caption in enumerate(captions):
+            ids[row, : len(caption)] = caption
+            mask[row, : len(caption)] = 1
+        return self._run("text", {"input_ids": ids, "attention_mask": mask})
+
+    def embed_images(self, pixels: NDArray[np.uint8]) -> Floats:
+        """Embed decoded images.
+
+        Args:
+            pixels: RGB, (B, S, S, 3).
+
+        Returns:
+            One row each, (B, Di).
+        """
+        return self._run("image", {"pixels": pixels})
+
+    def score(self, inputs: Mapping[str, Floats]) -> Floats:
+        """Score embeddings.
+
+        Args:
+            inputs: The head's inputs: `text` (B, Dt) and `has_text` (B, 1), `image` and
+                `has_image` likewise, as far as the student has them.
+
+        Returns:
+            Unclipped scores in the units of the axes, (B, A).
+        """
+        rows = len(next(iter(inputs.values())))
+        missing = -rows % _ROW_STEP
+        padded = {name: np.pad(x, ((0, missing), (0, 0))) for name, x in inputs.items()}
+        return self._run("head", padded)[:rows]
+
+    def _run(self, graph: str, feeds: Mapping[str, NDArray[np.generic]]) -> Floats:
+        output: Floats = self._sessions[graph].run([_OUTPUT[graph]], dict(feeds))[0]
+        return output
+
+
+def _load(artifact: Artifact, graph: str, name: str) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    data = artifact.read(name)
+    try:
+        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own types, which share no base class
+        raise ArtifactError(
+            f"onnxruntime {ort.__version__} cannot load {artifact.folder / name}: "
+            f"{' '.join(str(error).split())[:200]}",
+            do=REMAKE,
+        ) from error
+    encoders = artifact.manifest.graphs[:-1]
+    wanted = {
+        text for text in _INPUTS[graph] if graph != "head" or text.removeprefix("has_") in encoders
+    }
+    seen = {node.name for node in session.get_inputs()}
+    outputs = [node.name for node in session.get_outputs()]
+    if seen != wanted or outputs != [_OUTPUT[graph]]:
+        raise ArtifactError(
+            f"{artifact.folder / name} is not the {graph} graph of a student",
+            seen=f"{sorted(seen)} -> {outputs}",
+            allowed=f"{sorted(wanted)} -> [{_OUTPUT[graph]!r}]",
+            do=REMAKE,
+        )
+    return session
+
+
+def _load_tokenizer(artifact: Artifact, max_tokens: int) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_buffer(artifact.read(TOKENIZER))
+    except ArtifactError:
+        raise
+    except Exception as error:  # tokenizers raises plain Exception
+        raise ArtifactError(
+            f"{artifact.folder / TOKENIZER} cannot be read: {' '.join(str(error).split())[:200]}",
+            do=REMAKE,
+        ) from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
