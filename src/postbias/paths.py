@@ -87,6 +87,11 @@ class Paths:
         return self.build / "labels.parquet"
 
     @property
+    def label_rejects(self) -> Path:
+        """What gave no label: rows of a file of labels, or posts, each with its reason."""
+        return self.build / "label_rejects.parquet"
+
+    @property
     def split(self) -> Path:
         """The fold of each labelled post."""
         return self.build / "split.parquet"

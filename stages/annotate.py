@@ -1,0 +1,21 @@
+"""annotate: ask the teacher for the scores of the sampled posts.
+
+Reads build/sample/posts.parquet, data/posts, the rubric and either recorded labels or an endpoint;
+writes build/labels.parquet, build/label_rejects.parquet and reports/labels.json; params: annotate.
+"""
+
+from __future__ import annotations
+
+from postbias.teacher.annotate import annotate
+from postbias.tracking import stage_run
+
+
+def main() -> None:
+    """Run the stage."""
+    with stage_run("annotate") as run:
+        summary = annotate(run.paths, run.params)
+        run.log_metrics(summary.metrics())
+
+
+if __name__ == "__main__":
+    main()
