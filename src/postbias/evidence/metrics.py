@@ -1,0 +1,258 @@
+"""How near scores are to labels, on the data and on every resample of it at once.
+
+A resample is a set of weights: how often each post was drawn. All metrics but the rank correlation
+are functions of weighted sums, and since authors are drawn whole, of sums per author: thousands of
+replications of all of them are one matrix product. The rank correlation ranks each resample anew,
+ties and all, as if its rows had been written out. Knows nothing of students, folds or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from postbias.evidence.bootstrap import Array, Resamples
+from postbias.scoring.manifest import Axis
+
+#: Error metrics and agreement metrics, as they are named in `evaluate.json`.
+POINT_METRICS = (
+    "mae",
+    "rmse",
+    "r2",
+    "pearson",
+    "spearman",
+    "within_05",
+    "within_1",
+    "within_2",
+    "band_accuracy",
+    "qwk",
+)
+#: Metrics of intervals; `evaluate.json` adds their nominal coverage: `coverage_90`, `width_90`.
+INTERVAL_METRICS = ("coverage", "width")
+
+#: Metrics of which less is better.
+LESS_IS_BETTER = frozenset({"mae", "rmse"})
+
+#: Where the bands of an axis end, as shares of its range: 3.5 and 6.5 of 0-10.
+BAND_EDGES = (0.35, 0.65)
+
+_WITHIN = {"within_05": 0.5, "within_1": 1.0, "within_2": 2.0}
+# A score of 7.3 is within 0.5 of a label of 6.8, whatever binary fractions make of it.
+_TOLERANCE = 1e-9
+_CHUNK = 256
+_N_BANDS = len(BAND_EDGES) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What one model says of each post of a fold; NaN for a post that it cannot score.
+
+    Attributes:
+        values: Scores. (n,)
+        lo: Lower ends of their intervals; NaN where there is none. (n,)
+        hi: Upper ends. (n,)
+    """
+
+    values: Array
+    lo: Array
+    hi: Array
+
+    @property
+    def is_scored(self) -> npt.NDArray[np.bool_]:
+        """Whether each post has a score."""
+        return np.isfinite(self.values)
+
+    def only(self, rows: npt.NDArray[np.bool_]) -> Predictions:
+        """Forget the scores of all other posts.
+
+        Args:
+            rows: The posts to keep. (n,)
+
+        Returns:
+            Predictions of the same length.
+        """
+        return Predictions(*(np.where(rows, x, np.nan) for x in (self.values, self.lo, self.hi)))
+
+
+def measure(
+    labels: Array, predictions: Predictions, axis: Axis, resamples: Resamples
+) -> dict[str, Array]:
+    """Compute every metric on the data and on every resample, over the posts that have a score.
+
+    Args:
+        labels: What the teacher said. (n,)
+        predictions: What the model says.
+        axis: What is scored, and its range.
+        resamples: The draws of authors.
+
+    Returns:
+        Per metric its value on the data, then one per replication; NaN where it is not defined,
+        such as a correlation with a constant. (1 + R,)
+    """
+    rows = predictions.is_scored
+    labels, authors = labels[rows], resamples.authors[rows]
+    kept = Predictions(predictions.values[rows], predictions.lo[rows], predictions.hi[rows])
+    columns = _columns(labels, kept, axis)
+    per_author = np.stack(
+        [
+            np.bincount(authors, weights=column, minlength=resamples.n_authors)
+            for column in columns.values()
+        ],
+        axis=1,
+    )  # (A, K)
+    sums = np.concatenate([chunk @ per_author for chunk in _chunks(resamples)])  # (1 + R, K)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        measured = _from_sums(dict(zip(columns, sums.T, strict=True)), labels, kept.values)
+        return measured | {"spearman": spearman(labels, kept.values, authors, resamples)}
+
+
+def spearman(x: Array, y: Array, authors: npt.NDArray[np.intp], resamples: Resamples) -> Array:
+    """Compute Spearman's rank correlation on the data and on every resample.
+
+    Args:
+        x: One variable. (n,)
+        y: The other. (n,)
+        authors: Index of each row's author in the draws. (n,)
+        resamples: The draws of authors.
+
+    Returns:
+        The correlation; NaN where a variable is constant in the resample. (1 + R,)
+    """
+    if not len(x) or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return np.full(len(resamples.counts), np.nan)
+    rank_x, rank_y = _ranker(x), _ranker(y)
+    parts = []
+    for chunk in _chunks(resamples):
+        weights = chunk[:, authors]  # (c, n)
+        ranks_x, ranks_y = rank_x(weights), rank_y(weights)
+        n = weights.sum(axis=1)
+        middle = n * ((n + 1) / 2) ** 2
+        covariance = np.einsum("cn,cn,cn->c", weights, ranks_x, ranks_y) - middle
+        variance_x = np.einsum("cn,cn,cn->c", weights, ranks_x, ranks_x) - middle
+        variance_y = np.einsum("cn,cn,cn->c", weights, ranks_y, ranks_y) - middle
+        # Ranks are halves of integers: a variance below 1/4 is a rounded zero.
+        is_defined = (variance_x > 0.25) & (variance_y > 0.25)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rho = covariance / np.sqrt(variance_x * variance_y)
+        parts.append(np.where(is_defined, rho, np.nan))
+    clipped: Array = np.clip(np.concatenate(parts), -1, 1)
+    return clipped
+
+
+def bands(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
+    """Return the band of each value, as `Axis.band` names it.
+
+    Args:
+        values: Scores or labels. (n,)
+        axis: What is scored, and its range.
+
+    Returns:
+        0 for low, 1 for moderate, 2 for high; a value on an edge belongs to the higher band. (n,)
+    """
+    edges = [axis.low + share * (axis.high - axis.low) for share in BAND_EDGES]
+    return np.digitize(values + _TOLERANCE, edges)
+
+
+def better_by(metric: str, replicates: Array, other: Array) -> Array:
+    """Return by how much one model is better than another, whichever way the metric goes.
+
+    Args:
+        metric: Name of the metric.
+        replicates: The model's replicates. (1 + R,)
+        other: The other's. (1 + R,)
+
+    Returns:
+        The advantage per replication. (1 + R,)
+    """
+    return other - replicates if metric in LESS_IS_BETTER else replicates - other
+
+
+def _chunks(resamples: Resamples) -> Iterator[Array]:
+    """Give the draws as numbers to multiply with, a few replications at a time."""
+    for start in range(0, len(resamples.counts), _CHUNK):
+        yield resamples.counts[start : start + _CHUNK].astype(np.float64)
+
+
+def _ranker(values: Array) -> Callable[[Array], Array]:
+    """Prepare mid-ranks of `values` in a resample given by weights: (c, n) to (c, n)."""
+    distinct, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(len(distinct)))
+
+    def ranks(weights: Array) -> Array:
+        tied = np.add.reduceat(weights[:, order], starts, axis=1)  # (c, G)
+        below = np.cumsum(tied, axis=1) - tied
+        middle: Array = below + (tied + 1) / 2
+        return middle[:, group]
+
+    return ranks
+
+
+def _columns(labels: Array, predictions: Predictions, axis: Axis) -> dict[str, Array]:
+    """Return what has to be summed over posts, by name; each (n,)."""
+    values = predictions.values
+    error = values - labels
+    # Around a middle value, or the squares of a narrow spread drown in rounding.
+    x = values - (values[0] if len(values) else 0.0)
+    y = labels - (labels[0] if len(labels) else 0.0)
+    has_interval = np.isfinite(predictions.lo) & np.isfinite(predictions.hi)
+    is_covered = (predictions.lo <= labels + _TOLERANCE) & (labels <= predictions.hi + _TOLERANCE)
+    width = np.where(has_interval, predictions.hi - predictions.lo, 0.0)
+    band_x, band_y = bands(values, axis), bands(labels, axis)
+    columns = {
+        "n": np.ones(len(labels)),
+        "absolute": np.abs(error),
+        "squared": error**2,
+        "x": x,
+        "y": y,
+        "xx": x**2,
+        "yy": y**2,
+        "xy": x * y,
+        "has_interval": has_interval,
+        "covered": has_interval & is_covered,
+        "width": width,
+        "same_band": band_x == band_y,
+        "band_distance": (band_x - band_y) ** 2,
+    }
+    columns |= {name: np.abs(error) <= most + _TOLERANCE for name, most in _WITHIN.items()}
+    for band in range(_N_BANDS):
+        columns |= {f"x_in_{band}": band_x == band, f"y_in_{band}": band_y == band}
+    return {name: column.astype(np.float64) for name, column in columns.items()}
+
+
+def _from_sums(sums: dict[str, Array], labels: Array, values: Array) -> dict[str, Array]:
+    """Compute the metrics from weighted sums; each (1 + R,)."""
+    n = sums["n"]
+    spread_y = _spread(sums["yy"], sums["y"], n, labels)
+    spread_x = _spread(sums["xx"], sums["x"], n, values)
+    covariance = sums["xy"] - sums["x"] * sums["y"] / n
+    return {
+        "mae": sums["absolute"] / n,
+        "rmse": np.sqrt(sums["squared"] / n),
+        "r2": 1 - sums["squared"] / spread_y,
+        "pearson": np.clip(covariance / np.sqrt(spread_x * spread_y), -1, 1),
+        "band_accuracy": sums["same_band"] / n,
+        "qwk": _kappa(sums),
+        "coverage": sums["covered"] / sums["has_interval"],
+        "width": sums["width"] / sums["has_interval"],
+        **{name: sums[name] / n for name in _WITHIN},
+    }
+
+
+def _spread(squares: Array, total: Array, n: Array, values: Array) -> Array:
+    """Return the sum of squares around the mean; NaN where it is a rounded zero."""
+    spread = squares - total**2 / n
+    smallest = 1e-12 * n * (np.ptp(values) if len(values) else 0.0) ** 2
+    return np.where(spread > smallest, spread, np.nan)
+
+
+def _kappa(sums: dict[str, Array]) -> Array:
+    """Return Cohen's kappa of the bands with quadratic weights."""
+    expected = np.zeros_like(sums["n"])
+    for i in range(_N_BANDS):
+        for j in range(_N_BANDS):
+            expected += (i - j) ** 2 * sums[f"x_in_{i}"] * sums[f"y_in_{j}"]
+    return np.where(expected > 0, 1 - sums["band_distance"] * sums["n"] / expected, np.nan)

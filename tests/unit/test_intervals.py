@@ -1,0 +1,74 @@
+"""Conformal intervals: their coverage by simulation, their quantiles by hand."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from postbias.evidence.intervals import GROUPS, MIN_GROUP, fit_intervals, min_posts
+
+
+@pytest.mark.parametrize("n", [19, 60, 300])
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_new_residuals_are_covered_as_often_as_promised(n: int, coverage: float) -> None:
+    rng = np.random.default_rng(n)
+    covered = []
+    for _ in range(300):
+        residuals = rng.gumbel(0, 1, n)  # lopsided
+        offsets = fit_intervals(residuals, ["text"] * n, coverage, span=1e9)["text"]
+        new = rng.gumbel(0, 1, 200)
+        covered.append(np.mean((offsets["lo"] <= new) & (new <= offsets["hi"])))
+    # Split conformal: at least nominal, at most 2 / (n + 1) above, for two one-sided quantiles.
+    assert coverage - 0.01 <= np.mean(covered) <= coverage + 2 / (n + 1) + 0.01
+
+
+def test_offsets_are_the_finite_sample_quantiles_on_both_sides() -> None:
+    residuals = np.random.default_rng(0).permutation(np.arange(1.0, 100.0))  # 1..99
+    offsets = fit_intervals(residuals, ["text"] * 99, 0.9, span=1000)["text"]
+    assert offsets == {"lo": 5.0, "hi": 95.0, "n": 99}
+
+
+def test_a_large_group_has_its_own_offsets_and_a_small_one_those_of_all() -> None:
+    rng = np.random.default_rng(0)
+    sure, unsure = rng.normal(0, 0.5, 400), rng.normal(0, 3, 100)
+    few = rng.normal(0, 3, MIN_GROUP - 1)
+    fitted = fit_intervals(
+        np.concatenate([sure, unsure, few]),
+        ["image+text"] * 400 + ["text"] * 100 + ["image"] * (MIN_GROUP - 1),
+        0.9,
+        span=10,
+    )
+    assert tuple(fitted) == GROUPS
+    assert fitted["image+text"]["hi"] < 1.2 < 3 < fitted["text"]["hi"]
+    assert fitted["image"]["n"] == 400 + 100 + MIN_GROUP - 1
+    assert fitted["image+text"]["hi"] < fitted["image"]["hi"] < fitted["text"]["hi"]
+
+
+def test_too_few_residuals_give_the_whole_axis_and_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        fitted = fit_intervals(np.zeros(18), ["text"] * 18, 0.9, span=10)
+    assert fitted["image"] == {"lo": -10, "hi": 10, "n": 18}
+    assert "18 calib posts only" in caplog.text
+
+
+def test_an_empty_calib_fold_gives_the_whole_axis() -> None:
+    assert fit_intervals(np.empty(0), [], 0.9, span=10)["text"] == {"lo": -10, "hi": 10, "n": 0}
+
+
+@pytest.mark.parametrize(("coverage", "fewest"), [(0.9, 19), (0.8, 9), (0.95, 39), (0.99, 199)])
+def test_the_fewest_posts_are_those_that_make_both_quantiles_finite(
+    coverage: float, fewest: int
+) -> None:
+    assert min_posts(coverage) == fewest
+    residuals = np.arange(float(fewest))
+    offsets = fit_intervals(residuals, ["text"] * fewest, coverage, span=1e6)["text"]
+    assert (offsets["lo"], offsets["hi"]) == (0, fewest - 1)
+
+
+def test_no_offset_is_wider_than_the_axis() -> None:
+    offsets = fit_intervals(np.linspace(-99, 99, 500), ["text"] * 500, 0.9, span=10)["text"]
+    assert (offsets["lo"], offsets["hi"]) == (-10, 10)

@@ -1,0 +1,153 @@
+"""Metrics against scikit-learn and scipy, on data and on rows that are really written out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+from postbias.evidence.bootstrap import Resamples, draw
+from postbias.evidence.metrics import (
+    INTERVAL_METRICS,
+    POINT_METRICS,
+    Predictions,
+    bands,
+    better_by,
+    measure,
+)
+from postbias.scoring.manifest import Axis
+
+AXIS = Axis("bias", 0, 10)
+
+
+def _posts(n: int = 200, seed: int = 0) -> tuple[np.ndarray, Predictions, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.round(rng.uniform(0, 10, n) * 2) / 2  # heaped, so ranks have ties
+    values = np.clip(np.round(labels + rng.normal(0, 1.5, n), 1), 0, 10)
+    half = rng.uniform(0.5, 3, n)
+    authors = rng.integers(0, n // 5, n).astype(str)
+    return labels, Predictions(values, values - half, values + half), authors
+
+
+def _within(limit: float) -> Callable[[np.ndarray, np.ndarray], float]:
+    return lambda y, x: float(np.mean(np.round(np.abs(y - x), 6) <= limit))
+
+
+def _bands(x: np.ndarray) -> np.ndarray:
+    return np.where(x < 3.5, 0, np.where(x < 6.5, 1, 2))
+
+
+REFERENCES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "mae": sk.mean_absolute_error,
+    "rmse": sk.root_mean_squared_error,
+    "r2": sk.r2_score,
+    "pearson": lambda y, x: stats.pearsonr(y, x).statistic,
+    "spearman": lambda y, x: stats.spearmanr(y, x).statistic,
+    "within_05": _within(0.5),
+    "within_1": _within(1.0),
+    "within_2": _within(2.0),
+    "band_accuracy": lambda y, x: sk.accuracy_score(_bands(y), _bands(x)),
+    "qwk": lambda y, x: sk.cohen_kappa_score(_bands(y), _bands(x), weights="quadratic"),
+}
+
+
+def _written_out(resamples: Resamples, replication: int) -> np.ndarray:
+    """Row numbers of a resample, each as often as its author was drawn."""
+    times = resamples.counts[replication][resamples.authors]
+    return np.repeat(np.arange(len(times)), times)
+
+
+@pytest.mark.parametrize("metric", POINT_METRICS)
+def test_each_metric_equals_its_reference_on_rows_that_are_really_resampled(metric: str) -> None:
+    labels, predictions, authors = _posts()
+    resamples = draw(authors, 300, np.random.default_rng(1))
+    measured = measure(labels, predictions, AXIS, resamples)[metric]
+    for replication in (0, 1, 2, 255, 256, 257, 300):
+        rows = _written_out(resamples, replication)
+        expected = REFERENCES[metric](labels[rows], predictions.values[rows])
+        assert measured[replication] == pytest.approx(expected, abs=1e-10), replication
+
+
+def test_interval_metrics_are_the_share_covered_and_the_mean_width() -> None:
+    labels, predictions, authors = _posts()
+    resamples = draw(authors, 5, np.random.default_rng(1))
+    measured = measure(labels, predictions, AXIS, resamples)
+    rows = _written_out(resamples, 3)
+    lo, hi, y = predictions.lo[rows], predictions.hi[rows], labels[rows]
+    assert measured["coverage"][3] == pytest.approx(np.mean((lo <= y) & (y <= hi)))
+    assert measured["width"][3] == pytest.approx(np.mean(hi - lo))
+
+
+def test_posts_without_a_score_are_left_out_and_not_counted_as_wrong() -> None:
+    labels, predictions, authors = _posts()
+    rows = np.arange(len(labels)) % 3 > 0
+    resamples = draw(authors, 100, np.random.default_rng(1))
+    measured = measure(labels, predictions.only(rows), AXIS, resamples)
+    assert measured["mae"][0] == pytest.approx(
+        sk.mean_absolute_error(labels[rows], predictions.values[rows])
+    )
+    kept = _written_out(resamples, 7)
+    kept = kept[rows[kept]]
+    assert measured["spearman"][7] == pytest.approx(
+        stats.spearmanr(labels[kept], predictions.values[kept]).statistic
+    )
+
+
+def test_a_constant_has_errors_but_no_correlation() -> None:
+    labels, _, authors = _posts()
+    constant = np.full(len(labels), 7.3)
+    nan = np.full(len(labels), np.nan)
+    resamples = draw(authors, 50, np.random.default_rng(1))
+    measured = measure(labels, Predictions(constant, nan, nan), AXIS, resamples)
+    assert np.isfinite(measured["mae"]).all()
+    assert np.isfinite(measured["r2"]).all()
+    for metric in ("pearson", "spearman", "coverage", "width"):
+        assert np.isnan(measured[metric]).all()
+    assert measured["qwk"] == pytest.approx(0, abs=1e-12)
+
+
+def test_constant_labels_have_no_r2_and_no_correlation() -> None:
+    _, predictions, authors = _posts()
+    resamples = draw(authors, 50, np.random.default_rng(1))
+    measured = measure(np.full(len(authors), 0.1), predictions, AXIS, resamples)
+    for metric in ("r2", "pearson", "spearman"):
+        assert np.isnan(measured[metric]).all()
+    assert np.isfinite(measured["mae"]).all()
+
+
+def test_nothing_scored_gives_nothing_but_undefined_numbers() -> None:
+    labels, predictions, authors = _posts(20)
+    none = predictions.only(np.zeros(20, bool))
+    measured = measure(labels, none, AXIS, draw(authors, 10, np.random.default_rng(1)))
+    assert set(measured) == {*POINT_METRICS, *INTERVAL_METRICS}
+    assert all(np.isnan(replicates).all() for replicates in measured.values())
+
+
+@pytest.mark.parametrize(
+    "axis", [AXIS, Axis("one", -1, 1), Axis("share", 0, 1), Axis("percent", 0, 100)]
+)
+def test_bands_are_those_that_the_scorer_names_also_on_the_edges(axis: Axis) -> None:
+    values = axis.low + np.arange(0, 201) / 200 * (axis.high - axis.low)
+    names = [("low", "moderate", "high")[band] for band in bands(np.round(values, 6), axis)]
+    expected = [axis.band(float(value)) for value in np.round(values, 6)]
+    differ = [v for v, a, b in zip(values, names, expected, strict=True) if a != b]
+    assert differ == []
+
+
+def test_better_means_a_smaller_error_and_a_larger_correlation() -> None:
+    one, two = np.array([1.0]), np.array([2.0])
+    assert better_by("mae", one, two) > 0
+    assert better_by("rmse", one, two) > 0
+    assert better_by("spearman", two, one) > 0
+
+
+def test_two_thousand_replications_of_all_metrics_over_five_thousand_posts_take_seconds() -> None:
+    labels, predictions, authors = _posts(5000)
+    resamples = draw(authors, 2000, np.random.default_rng(1))
+    start = time.perf_counter()
+    measure(labels, predictions, AXIS, resamples)
+    assert time.perf_counter() - start < 15
