@@ -126,6 +126,9 @@ class TrainParams(Group):
     )
     epochs: Count = Field(description="epochs at most")
     patience: Count = Field(description="epochs without a better valid score before stopping")
+    select_by: Literal["mae", "rmse", "spearman"] = Field(
+        description="metric of the main axis on the valid fold that chooses the epoch to keep"
+    )
     batch_size: Count = Field(description="posts per step")
     lr_text: Annotated[float, Field(gt=0)] = Field(description="learning rate, text encoder")
     lr_image: Annotated[float, Field(gt=0)] = Field(description="learning rate, image encoder")

@@ -1,8 +1,8 @@
 """The two encoders: a caption to a vector, a picture to a vector.
 
 Any Hugging Face encoder reads captions and any torchvision classifier, without its last layer,
-looks at pictures; both by name or from disk. Knows nothing of labels, heads or training. Weights that
-cannot be had are an error: random weights are used only where params say so.
+looks at pictures; both by name or from disk. Knows nothing of labels, heads or training. Weights
+that cannot be had are an error: random weights are used only where params say so.
 """
 
 from __future__ import annotations
@@ -63,11 +63,15 @@ class TextEncoder(nn.Module):
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
         mask = attention_mask.unsqueeze(-1).float()  # (B, T, 1)
         total = (hidden.last_hidden_state.float() * mask).sum(1)  # (B, D)
-        return total / mask.sum(1).clamp(min=1.0)
+        mean: Tensor = total / mask.sum(1).clamp(min=1.0)
+        return mean
 
 
 class ImageEncoder(nn.Module):
     """A torchvision classifier without its last layer; normalisation included."""
+
+    mean: Tensor
+    sd: Tensor
 
     def __init__(self, backbone: nn.Module, dim: int) -> None:
         """Wrap a backbone.
@@ -122,7 +126,8 @@ def load_text_encoder(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> 
             hidden_dropout_prob=0.1,
             attention_probs_dropout_prob=0.1,
         )
-        return TextEncoder(_without_pooler(AutoModel.from_config(config)), scratch.hidden)
+        backbone = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+        return TextEncoder(_without_pooler(backbone), scratch.hidden)
     try:
         backbone = AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -198,9 +203,10 @@ def _imagenet(name: str) -> nn.Module:
     from torchvision import models
 
     try:
-        return models.get_model(name, weights="DEFAULT")
+        backbone: nn.Module = models.get_model(name, weights="DEFAULT")
     except (OSError, RuntimeError) as error:
         raise _no_image_weights(f"ImageNet weights of {name} cannot be had", error) from error
+    return backbone
 
 
 def _load_state(backbone: nn.Module, path: Path) -> None:
@@ -235,14 +241,14 @@ def _take_off_last_linear(backbone: nn.Module, name: str) -> int:
 def _without_pooler(backbone: nn.Module) -> nn.Module:
     """Drop BERT's pooler: mean pooling never uses it, and unused weights would ship."""
     if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None
+        backbone.pooler = None  # type: ignore[assignment]
     return backbone
 
 
 def _learn_tokenizer(captions: Sequence[str], vocab_size: int) -> Tokenizer:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token=_UNKNOWN))  # type: ignore[call-arg]
+    tokenizer = Tokenizer(models.WordPiece(unk_token=_UNKNOWN))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(

@@ -20,6 +20,9 @@ class Head(nn.Module):
     multiplied by whether the post has it: a missing modality is a zero vector plus a zero flag.
     """
 
+    center: Tensor
+    scale: Tensor
+
     def __init__(self, dims: Sequence[int], hidden: int, n_axes: int, dropout: float) -> None:
         """Make a head with random weights.
 
@@ -135,7 +138,12 @@ class Student(nn.Module):
             assert pixels is not None
             assert image_of is not None
             assert has_image is not None
-            image = mean_by_row(self.image(pixels), image_of, has_image.shape[0])  # (B, Di)
+            n_rows = has_image.shape[0]
+            image = (
+                mean_by_row(self.image(pixels), image_of, n_rows)
+                if len(pixels)  # batch normalisation cannot look at nothing
+                else has_image.new_zeros(n_rows, self.image_dim)
+            )  # (B, Di)
         return self.head(  # type: ignore[no-any-return]
             text,
             has_text if text is not None else None,

@@ -1,0 +1,262 @@
+"""Training: examples in, a fitted student and its learning curve out.
+
+The Hugging Face Trainer drives epochs, schedules, precision, devices and checkpoints; this module
+says what is optimised and when to stop. A run that is killed goes on from its last whole checkpoint
+and ends with the same weights as one left alone. Knows nothing of files other than checkpoints.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from postbias.scoring.manifest import Axis
+from postbias.student.dataset import PostDataset, collate
+from postbias.student.model import Student
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from postbias.params import Params, TrainParams
+
+logger = logging.getLogger(__name__)
+
+#: Called after each epoch with its number and its metrics.
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+_DONE = "whole"  # written into a checkpoint folder last: one without it was cut short
+_HUBER_DELTA = 1.0  # in standard deviations of the labels
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a training run came to.
+
+    Attributes:
+        curve: One row of metrics per epoch, with `epoch`.
+        best_epoch: The epoch whose weights the student now has.
+    """
+
+    curve: tuple[dict[str, float], ...]
+    best_epoch: int
+
+
+def fit(
+    student: Student,
+    folds: tuple[PostDataset, PostDataset],
+    axes: Sequence[Axis],
+    params: Params,
+    *,
+    checkpoints: Path,
+    on_epoch: OnEpoch,
+) -> Fit:
+    """Train a student in place.
+
+    Args:
+        student: The student; its head's centre and scale are set from the training labels.
+        folds: The train and the valid fold.
+        axes: The axes in label order, the main one first.
+        params: The `train` group, `seed` and `threads`.
+        checkpoints: Folder of this run's checkpoints, keyed by the caller so that only the same
+            work finds them; removed when training is done.
+        on_epoch: Called after each epoch, also for epochs that an earlier, killed run did.
+
+    Returns:
+        The curve and the epoch that was best on the valid fold.
+    """
+    train, valid = folds
+    labels = train.examples.labels[train.rows]
+    student.head.center.copy_(torch.from_numpy(labels.mean(0)))
+    student.head.scale.copy_(torch.from_numpy(labels.std(0).clip(min=1e-3)))
+    if student.image is not None:
+        student.image.to(memory_format=torch.channels_last)
+    trainer = _StudentTrainer(
+        model=student,
+        args=_arguments(params, checkpoints),
+        train_dataset=train,
+        eval_dataset=valid,
+        data_collator=collate,
+        compute_metrics=_judge(axes),
+        optimizers=(_optimizer(student, params.train), None),
+        callbacks=[
+            transformers.EarlyStoppingCallback(params.train.patience),
+            _Progress(on_epoch),
+        ],
+        loss=params.train.loss,
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    last = _last_whole_checkpoint(checkpoints)
+    if last:
+        logger.info("going on from %s", last.name)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    curve = _curve(trainer.state.log_history)
+    best = trainer.state.best_global_step
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return Fit(curve, next(int(row["epoch"]) for row in curve if row["step"] == best))
+
+
+class _StudentTrainer(transformers.Trainer):
+    """The Trainer with the student's loss and batches of captions of similar length."""
+
+    def __init__(self, *, loss: str, **kwargs: Any) -> None:  # noqa: ANN401 - the Trainer's own
+        super().__init__(**kwargs)
+        self._loss = loss
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+    ) -> Any:  # noqa: ANN401
+        inputs = dict(inputs)
+        labels = inputs.pop("labels")
+        scores = model(**inputs).float()  # (B, A)
+        scale = self.model.head.scale  # type: ignore[union-attr]
+        error = (scores - labels) / scale
+        if self._loss == "huber":
+            loss = nn.functional.huber_loss(error, torch.zeros_like(error), delta=_HUBER_DELTA)
+        else:
+            loss = error.square().mean()
+        return (loss, {"loss": loss, "scores": scores}) if return_outputs else loss
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ANN401
+        assert isinstance(self.train_dataset, PostDataset)
+        lengths = self.train_dataset.lengths
+        if len(set(lengths)) <= 1:
+            return super()._get_train_sampler(train_dataset)
+        return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths)
+
+
+class _Progress(transformers.TrainerCallback):
+    """Tells the caller of each epoch and marks checkpoints that are whole."""
+
+    def __init__(self, on_epoch: OnEpoch) -> None:
+        self._on_epoch = on_epoch
+        self._told = 0
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        for row in _curve(state.log_history)[self._told :]:
+            self._told += 1
+            metrics = {name: row[name] for name in row if name not in ("epoch", "step")}
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            logger.info("epoch %d  %s", row["epoch"], shown)
+            self._on_epoch(int(row["epoch"]), metrics)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _DONE).touch()
+
+
+def _arguments(params: Params, checkpoints: Path) -> transformers.TrainingArguments:
+    train = params.train
+    smaller_is_better = train.select_by != "spearman"
+    return transformers.TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=train.epochs,
+        per_device_train_batch_size=train.batch_size,
+        per_device_eval_batch_size=4 * train.batch_size,
+        lr_scheduler_type="cosine",
+        warmup_steps=train.warmup,
+        bf16=train.precision == "bf16",
+        use_cpu=_device(train.device) == "cpu",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=1,  # besides the best
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{train.select_by}",
+        greater_is_better=not smaller_is_better,
+        seed=params.seed,
+        data_seed=params.seed,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        disable_tqdm=not sys.stderr.isatty(),
+        report_to="none",
+        label_names=["labels"],
+    )
+
+
+def _device(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _optimizer(student: Student, params: TrainParams) -> torch.optim.Optimizer:
+    """AdamW with one learning rate per part; vectors (norms, biases) do not decay."""
+    groups = []
+    rates = {"text": params.lr_text, "image": params.lr_image, "head": params.lr_head}
+    for name, rate in rates.items():
+        part = getattr(student, name)
+        if part is None:
+            continue
+        weights = [p for p in part.parameters() if p.requires_grad]
+        for decays, decay in ((True, params.weight_decay), (False, 0.0)):
+            chosen = [p for p in weights if (p.ndim > 1) is decays]
+            groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups)
+
+
+def _judge(axes: Sequence[Axis]) -> Callable[[transformers.EvalPrediction], dict[str, float]]:
+    """Metrics of the main axis without a suffix, of the others with one; scores clipped."""
+
+    def judge(outcome: transformers.EvalPrediction) -> dict[str, float]:
+        scores, labels = np.asarray(outcome.predictions), np.asarray(outcome.label_ids)
+        metrics: dict[str, float] = {}
+        for column, axis in enumerate(axes):
+            clipped: NDArray[np.float64] = scores[:, column].clip(axis.low, axis.high)
+            suffix = f"_{axis.name}" if column else ""
+            judged = _point_metrics(labels[:, column], clipped)
+            metrics |= {f"{name}{suffix}": value for name, value in judged.items()}
+        return metrics
+
+    return judge
+
+
+def _point_metrics(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> dict[str, float]:
+    """Metrics to choose an epoch by; constant scores rank nothing, so their Spearman is 0."""
+    from scipy.stats import spearmanr
+
+    error = scores - labels
+    varies = np.ptp(scores) > 0 and np.ptp(labels) > 0
+    return {
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt(np.square(error).mean())),
+        "r2": float(1 - np.square(error).mean() / max(labels.var(), 1e-12)),
+        "spearman": float(spearmanr(labels, scores).statistic) if varies else 0.0,
+    }
+
+
+def _curve(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ...]:
+    """Join the Trainer's training and evaluation entries of each epoch."""
+    by_step: dict[int, dict[str, float]] = {}
+    for entry in history:
+        row = by_step.setdefault(entry["step"], {})
+        row |= {"epoch": round(entry["epoch"]), "step": entry["step"]}
+        if "loss" in entry:
+            row |= {"train_loss": entry["loss"], "learning_rate": entry["learning_rate"]}
+        for name, value in entry.items():
+            if name.startswith("eval_") and not name.endswith(("runtime", "per_second")):
+                row[f"valid_{name.removeprefix('eval_')}"] = value
+    return tuple(row for row in by_step.values() if "valid_loss" in row)
+
+
+def _last_whole_checkpoint(folder: Path) -> Path | None:
+    found = [path for path in folder.glob("checkpoint-*") if (path / _DONE).exists()]
+    for path in folder.glob("checkpoint-*"):
+        if path not in found:
+            shutil.rmtree(path)
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)

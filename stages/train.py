@@ -1,0 +1,30 @@
+"""train: train one student of the ablation matrix.
+
+Reads data/posts, build/labels.parquet and build/split.parquet; writes build/students/<modality>/,
+reports/train/<modality>.json and reports/curves/<modality>.csv; params: seed, threads, train,
+annotate.rubric, evaluate.coverage. Usage: python stages/train.py MODALITY
+"""
+
+import sys
+
+from postbias.tracking import stage_run
+
+
+def main() -> None:
+    """Run the stage."""
+    (modality,) = sys.argv[1:]
+    with stage_run(f"train@{modality}") as run:
+        from postbias.student.distil import distil
+
+        distilled = distil(
+            run.paths,
+            run.params,
+            modality,
+            on_epoch=lambda epoch, metrics: run.log_metrics(metrics, step=epoch),
+        )
+        run.set_tags({"artifact": distilled.digest})
+        run.log_metrics(distilled.report)
+
+
+if __name__ == "__main__":
+    main()
