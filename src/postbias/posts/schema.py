@@ -43,7 +43,8 @@ REJECTS = pa.schema(
     ]
 )
 
-#: One row per group of posts with the same normalised caption: `group_size` posts stand behind it.
+#: One row per sampled post. `group_size` posts share its normalised caption; `probability` is its own
+#: of being sampled, the choice among those included: 1 / `probability` weights it for all posts.
 SAMPLE = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),

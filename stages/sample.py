@@ -1,0 +1,20 @@
+"""sample: choose the posts to label.
+
+Reads data/posts; writes build/sample/posts.parquet and reports/sample.json; params: seed, sample.
+"""
+
+from __future__ import annotations
+
+from postbias.posts.sampling import sample
+from postbias.tracking import stage_run
+
+
+def main() -> None:
+    """Run the stage."""
+    with stage_run("sample") as run:
+        summary = sample(run.paths, run.params)
+        run.log_metrics(summary.metrics())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Whatever the corpus: the sample does not depend on order and barely on added posts."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postbias.params import SampleParams
+from postbias.posts.sampling import sample_posts
+from postbias.posts.schema import POSTS
+from postbias.posts.shards import write_table
+
+Post = tuple[str, str, bool | None]  # author, caption, sponsored
+
+CORPUS = st.lists(
+    st.tuples(
+        st.sampled_from("abcd"),
+        st.sampled_from(["", "x", "X ", "y", "z", "long caption", "w"]),
+        st.sampled_from([True, False, None]),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def sampled(posts: dict[str, Post], order: list[str], params: SampleParams) -> pa.Table:
+    with tempfile.TemporaryDirectory() as folder:
+        half = len(order) // 2
+        for i, ids in enumerate((order[:half], order[half:])):
+            full = [
+                dict.fromkeys(POSTS.names)
+                | {"post_id": k, "images": [], "platform": "t", "source": "t"}
+                | dict(zip(("author", "caption", "sponsored"), posts[k], strict=True))
+                for k in ids
+            ]
+            table = pa.Table.from_pylist(full, schema=POSTS)
+            write_table(table, Path(folder) / f"{i}.parquet", POSTS)
+        return sample_posts(Path(folder), params, seed=9)[0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(CORPUS, st.randoms(use_true_random=False), st.integers(3, 40), st.integers(1, 4))
+def test_rows_and_shards_may_come_in_any_order(
+    corpus: list[Post], random: object, n: int, cap: int
+) -> None:
+    posts = {f"p{i}": post for i, post in enumerate(corpus)}
+    params = SampleParams(n=n, method="simple", stratify_by=(), max_per_author=cap)
+    order = list(posts)
+    first = sampled(posts, order, params)
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert sampled(posts, order, params) == first
+
+
+@settings(deadline=None, max_examples=60)
+@given(CORPUS, CORPUS, st.integers(1, 30))
+def test_a_sampled_post_leaves_only_for_an_added_one(
+    corpus: list[Post], added: list[Post], n: int
+) -> None:
+    posts = {f"p{i}": post for i, post in enumerate(corpus)}
+    more = posts | {f"q{i}": post for i, post in enumerate(added)}
+    params = SampleParams(n=n, method="simple", stratify_by=(), max_per_author=None)
+    before = set(sampled(posts, list(posts), params)["post_id"].to_pylist())
+    table = sampled(more, list(more), params)
+    after = set(table["post_id"].to_pylist())
+    assert len(after) >= len(before)
+    # A group that gained posts may change its representative; otherwise a loss needs a gain.
+    new = {k for k in after - before if k.startswith("q")}
+    if not {c for _, c, _ in added if c.strip()} & {c for _, c, _ in corpus}:
+        old = {k for k in after if k.startswith("p")}
+        assert len(before - after) <= len(new)
+        if "" not in {c for _, c, _ in corpus} and "X " not in {c for _, c, _ in corpus + added}:
+            assert old <= before
+
+
+@settings(deadline=None, max_examples=60)
+@given(CORPUS, st.integers(3, 40))
+def test_without_cap_or_strata_the_weights_of_all_groups_sum_to_the_corpus(
+    corpus: list[Post], n: int
+) -> None:
+    posts = {f"p{i}": post for i, post in enumerate(corpus)}
+    params = SampleParams(n=None, method="simple", stratify_by=(), max_per_author=None)
+    table = sampled(posts, list(posts), params)
+    assert sum(1 / p for p in table["probability"].to_pylist()) == len(posts)
+    capped = params.model_copy(update={"n": n})
+    drawn = sampled(posts, list(posts), capped)
+    assert drawn.num_rows == min(n, table.num_rows)

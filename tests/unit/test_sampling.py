@@ -1,0 +1,279 @@
+"""The sample, against brute-force simulation of its design."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from postbias.errors import CorpusError, ParamsError
+from postbias.params import SampleParams, load_params
+from postbias.paths import Paths
+from postbias.posts.captions import normalise
+from postbias.posts.sampling import allocate, sample, sample_posts
+from postbias.posts.schema import POSTS, SAMPLE
+from postbias.posts.shards import read_table, rows, write_table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def params(**changes: object) -> SampleParams:
+    values = {"n": None, "method": "simple", "stratify_by": (), "max_per_author": None}
+    return SampleParams.model_validate(values | changes)
+
+
+def write_posts(folder: Path, posts: Sequence[Mapping[str, object]], *, shards: int = 1) -> Path:
+    fixed = {"author": "a", "caption": "", "images": [], "platform": "test", "source": "test"}
+    full = [dict.fromkeys(POSTS.names) | fixed | dict(post) for post in posts]
+    for i in range(shards):
+        table = pa.Table.from_pylist(full[i::shards], schema=POSTS)
+        write_table(table, folder / f"posts-{i:05d}.parquet", POSTS)
+    return folder
+
+
+def picture(data: bytes = b"no picture") -> list[dict[str, object]]:
+    return [{"bytes": data, "path": "a.jpg"}]
+
+
+def draw(folder: Path, seed: int = 1, **changes: object) -> dict[str, dict[str, object]]:
+    table, _ = sample_posts(folder, params(**changes), seed)
+    assert table.schema == SAMPLE
+    return {row["post_id"]: row for row in rows(table)}
+
+
+def plain(n: int) -> list[dict[str, object]]:
+    return [{"post_id": f"p{i}", "author": f"a{i}", "caption": f"caption {i}"} for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 posts of 7 authors; captions shared within and between authors and strata."""
+    rng = np.random.default_rng(3)
+    posts = [
+        {
+            "post_id": f"p{i:02d}",
+            "author": f"a{min(rng.integers(0, 10), 6)}",
+            "caption": "" if i % 9 == 0 else f"Caption {rng.integers(0, 25)}",
+            "sponsored": [True, False, False, None][rng.integers(0, 4)],
+            "images": picture() if i % 3 else [],
+        }
+        for i in range(40)
+    ]
+    return write_posts(tmp_path_factory.mktemp("mixed"), posts, shards=3)
+
+
+def test_the_mean_of_one_over_probability_is_one_for_every_post(mixed: Path) -> None:
+    # The property that Horvitz-Thompson and prediction-powered estimates need, in the design with
+    # all phases at once: shared captions across authors and strata, a cap, strata.
+    design = {
+        "n": 9,
+        "method": "stratified",
+        "stratify_by": ("sponsored", "has_image"),
+        "max_per_author": 3,
+    }
+    seeds = 1500
+    weights = np.zeros((seeds, 40))
+    for seed in range(seeds):
+        for post_id, row in draw(mixed, seed, **design).items():
+            weights[seed, int(post_id[1:])] = 1 / float(row["probability"])  # type: ignore[arg-type]
+    error = weights.std(axis=0) / np.sqrt(seeds)
+    assert (weights > 0).any(axis=0).all()
+    assert np.abs((weights.mean(axis=0) - 1) / error).max() < 4.5
+
+
+def test_a_weighted_mean_estimates_the_mean_of_all_posts(mixed: Path) -> None:
+    y = np.random.default_rng(5).normal(size=40)
+    estimates = []
+    for seed in range(800):
+        chosen = draw(mixed, seed, n=8, max_per_author=2)
+        estimates.append(sum(y[int(i[1:])] / row["probability"] for i, row in chosen.items()) / 40)  # type: ignore[operator]
+    error = np.std(estimates) / np.sqrt(len(estimates))
+    assert abs(np.mean(estimates) - y.mean()) < 4 * error
+
+
+def test_probability_is_the_share_of_seeds_that_sample_the_post(tmp_path: Path) -> None:
+    # No caption is shared between authors: then the chances of the phases are known beforehand.
+    captions = {"a": ["x", "x", "x", "y", "z"], "b": ["u", "v", ""], "c": ["w"]}
+    posts = [
+        {"post_id": f"{author}{i}", "author": author, "caption": caption}
+        for author, texts in captions.items()
+        for i, caption in enumerate(texts)
+    ]
+    write_posts(tmp_path, posts)
+    # a has 3 captions, b 3, c 1; at most 2 each: 5 remain, 3 are drawn.
+    expected = {p["post_id"]: 3 / 5 * (1 if p["author"] == "c" else 2 / 3) for p in posts}
+    expected |= {name: expected[name] / 3 for name in ("a0", "a1", "a2")}
+    seen = dict.fromkeys(expected, 0)
+    for seed in range(1500):
+        for post_id, row in draw(tmp_path, seed, n=3, max_per_author=2).items():
+            seen[post_id] += 1
+            assert row["probability"] == pytest.approx(expected[post_id])
+    for post_id, p in expected.items():
+        assert abs(seen[post_id] / 1500 - p) < 4 * np.sqrt(p * (1 - p) / 1500)
+
+
+def test_one_post_stands_for_all_with_the_same_normalised_caption(tmp_path: Path) -> None:
+    texts = [
+        "Hello  World",
+        "hello world\n",
+        "ＨＥＬＬＯ world",
+        "hello world https://x.y/z @you",
+        "other",
+    ]
+    posts = [{"post_id": f"p{i}", "caption": t, "author": f"a{i}"} for i, t in enumerate(texts)]
+    chosen = draw(write_posts(tmp_path, posts))
+    assert sorted(row["group_size"] for row in chosen.values()) == [1, 4]  # type: ignore[type-var]
+    assert sorted(row["probability"] for row in chosen.values()) == [0.25, 1]  # type: ignore[type-var]
+
+
+def test_posts_without_a_caption_differ_by_their_pictures(tmp_path: Path) -> None:
+    texts = ["", "  ", "@friend", "https://example.com/a"]
+    posts = [{"post_id": f"p{i}", "caption": text} for i, text in enumerate(texts)]
+    assert len(draw(write_posts(tmp_path, posts))) == 4
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("Stra\u00dfe", "STRASSE"),
+        ("ﬁne", "fine"),
+        ("a\u200bb", "ab"),
+        ("❤️", "❤"),
+        ("see www.example.com/x now", "see now"),
+        ("thanks @some.one!", "thanks !"),
+    ],
+)
+def test_normalising_equates_what_reads_the_same(left: str, right: str) -> None:
+    assert normalise(left) == normalise(right)
+
+
+def test_normalising_keeps_hashtags_emoji_and_mail_addresses() -> None:
+    assert normalise("#GirlBoss 💪 me@example.com") == "#girlboss 💪 me@example.com"
+
+
+def test_no_author_has_more_than_the_cap(mixed: Path) -> None:
+    authors = [row["author"] for row in draw(mixed, max_per_author=2).values()]
+    assert max(map(authors.count, authors)) == 2
+
+
+def test_each_stratum_gives_the_same_number_or_all_it_has(mixed: Path) -> None:
+    _, summary = sample_posts(
+        mixed, params(n=12, method="stratified", stratify_by=("has_image",)), 1
+    )
+    assert {name: drawn for name, (_, drawn) in summary.strata.items()} == {
+        "has_image=false": 6,
+        "has_image=true": 6,
+    }
+    assert sum(drawn for _, drawn in summary.strata.values()) == summary.sampled == 12
+
+
+@pytest.mark.parametrize(
+    ("available", "n", "taken"),
+    [
+        ([10, 10, 10], 9, [3, 3, 3]),
+        ([1, 10, 10], 9, [1, 4, 4]),
+        ([10, 2, 1], 9, [6, 2, 1]),
+        ([5, 5], 5, [2, 3]),
+        ([3, 4], 7, [3, 4]),
+        ([1, 1, 1], 3, [1, 1, 1]),
+    ],
+)
+def test_what_a_small_stratum_cannot_give_larger_ones_do(
+    available: list[int], n: int, taken: list[int]
+) -> None:
+    assert allocate(np.array(available), n).tolist() == taken
+
+
+def test_a_missing_value_is_a_stratum_of_its_own(mixed: Path) -> None:
+    chosen = draw(mixed, method="stratified", stratify_by=("sponsored",))
+    assert {row["stratum"] for row in chosen.values()} == {
+        "sponsored=true",
+        "sponsored=false",
+        "sponsored=unknown",
+    }
+
+
+def test_counts_add_up(mixed: Path) -> None:
+    _, s = sample_posts(mixed, params(n=5, max_per_author=2), 1)
+    assert s.posts == s.repeated + s.capped + s.not_drawn + s.sampled == 40
+    assert s.largest_group > 1
+    assert s.effective_n <= s.sampled == 5
+
+
+def test_sampling_reads_no_image_bytes(tmp_path: Path) -> None:
+    posts = [{"post_id": f"p{i}", "images": picture(bytes(10_000))} for i in range(20)]
+    posts.append({"post_id": "bare"})
+    write_posts(tmp_path, posts)
+    design = {"method": "stratified", "stratify_by": ("has_image",), "n": 4}
+    before = draw(tmp_path, **design)
+    shard = tmp_path / "posts-00000.parquet"
+    group = pq.read_metadata(shard).row_group(0)
+    chunks = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    chunk = chunks["images.list.element.bytes"]
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    damaged = bytearray(shard.read_bytes())
+    damaged[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    shard.write_bytes(damaged)
+    with pytest.raises(OSError, match=r".+"):
+        pq.read_table(shard)
+    assert draw(tmp_path, **design) == before
+    assert {row["stratum"] for row in before.values()} == {"has_image=true", "has_image=false"}
+
+
+def test_more_than_there_are_is_all_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_posts(tmp_path, plain(5))
+    with caplog.at_level(logging.WARNING):
+        assert len(draw(tmp_path, n=6)) == 5
+    assert "only 5 posts can be drawn" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("posts", "changes", "error", "says"),
+    [
+        ([], {}, CorpusError, "no posts"),
+        (plain(2) + plain(1), {}, CorpusError, "'p0'"),
+        (plain(3), {"method": "stratified"}, ParamsError, "stratify_by is empty"),
+        (
+            plain(3),
+            {"method": "stratified", "stratify_by": ("sponsored",)},
+            CorpusError,
+            "no post has a value in column 'sponsored'",
+        ),
+        (
+            [*plain(2), {"post_id": "x", "platform": "other"}],
+            {"method": "stratified", "stratify_by": ("platform",), "n": 1},
+            ParamsError,
+            "at least 2",
+        ),
+    ],
+)
+def test_what_cannot_be_sampled_says_why(
+    tmp_path: Path,
+    posts: list[dict[str, object]],
+    changes: dict[str, object],
+    error: type[Exception],
+    says: str,
+) -> None:
+    write_posts(tmp_path, posts)
+    with pytest.raises(error, match=says):
+        draw(tmp_path, **changes)
+
+
+def test_the_stage_writes_the_sample_and_its_report(tmp_path: Path) -> None:
+    paths = Paths(tmp_path, tmp_path)
+    write_posts(paths.posts, plain(60))
+    settings = load_params(ROOT / "params.yaml")
+    settings = settings.model_copy(update={"sample": params(n=10)})
+    summary = sample(paths, settings)
+    table = read_table(paths.sample, SAMPLE)
+    ids = table["post_id"].to_pylist()
+    assert ids == sorted(ids)
+    assert len(ids) == summary.metrics()["sampled"] == 10
+    assert '"not_drawn": 50' in (paths.reports / "sample.json").read_text()
