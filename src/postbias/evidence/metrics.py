@@ -156,6 +156,25 @@ def bands(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
     return np.digitize(values + _TOLERANCE, edges)
 
 
+def calibration(labels: Array, values: Array, most: int = 10) -> list[tuple[float, float, int]]:
+    """Compare mean label and mean score among posts of similar score.
+
+    Args:
+        labels: What the teacher said. (n,)
+        values: Scores. (n,)
+        most: Bins at most, of about equal numbers of posts; equal scores share one.
+
+    Returns:
+        Mean score, mean label and number of posts of each bin, by ascending score.
+    """
+    if not len(values):
+        return []
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, most + 1)[1:-1]))
+    bins = np.digitize(values, edges)
+    chosen = [bins == one for one in np.unique(bins)]
+    return [(float(values[b].mean()), float(labels[b].mean()), int(b.sum())) for b in chosen]
+
+
 def better_by(metric: str, replicates: Array, other: Array) -> Array:
     """Return by how much one model is better than another, whichever way the metric goes.
 

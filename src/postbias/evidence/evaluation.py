@@ -1,0 +1,259 @@
+"""Judges the students that ship, beside the baselines, and chooses the one to promote.
+
+Choices are made on valid, claims on test: the student that is best on valid by the main metric is
+chosen, and then has to pass the gate on test. Scores come from the int8 scorer that infer and
+serving use; fp32 stands beside it. A post that a student cannot score is given no default: each
+student is judged on the posts that it can score, two of them on those that both can. Writes
+nothing: see `postbias.evidence.outcome`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from postbias.errors import ArtifactError
+from postbias.evidence.bench import (
+    TFIDF,
+    BaselineEvidence,
+    Bench,
+    StudentEvidence,
+    measure_baselines,
+    measure_student,
+)
+from postbias.evidence.bootstrap import Array
+from postbias.evidence.folds import Fold, load_folds, score_folds
+from postbias.evidence.gate import Exam, Line, judge
+from postbias.evidence.metrics import LESS_IS_BETTER, Predictions
+from postbias.params import EvaluateParams, Params
+from postbias.paths import Paths
+from postbias.posts.schema import EXCLUDED, SPLIT
+from postbias.posts.shards import read_table
+from postbias.scoring.manifest import Precision
+from postbias.scoring.scorer import Scorer
+
+logger = logging.getLogger(__name__)
+
+#: Posts that are simulated for the demo's ceilings: two decimals, in seconds.
+_CEILING_POSTS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that was found out about the students of one pipeline.
+
+    Attributes:
+        params: By what they were judged.
+        bench: The test fold and its draws.
+        folds: All folds.
+        students: By modality, in the order of the params.
+        baselines: What they stand beside.
+        paired: Replicates of the difference in MAE of `<a>_vs_<b>`, by axis: below 0, a is better.
+        chosen: The student that is best on valid.
+        gate: What it showed on test.
+        ceilings: On the demo corpus the best R² that any model can reach, by modality and axis.
+    """
+
+    params: EvaluateParams
+    bench: Bench
+    folds: Mapping[str, Fold]
+    students: Mapping[str, StudentEvidence]
+    baselines: BaselineEvidence
+    paired: Mapping[str, Mapping[str, Array]]
+    chosen: str
+    gate: Mapping[str, Line]
+    ceilings: Mapping[str, Mapping[str, float]]
+
+
+def evaluate(paths: Paths, params: Params) -> Evaluation:
+    """Judge all students of the pipeline.
+
+    Args:
+        paths: The repository; reads posts, labels, split and students.
+        params: Which students there are and how they are judged.
+
+    Returns:
+        The evidence, the choice and the gate's verdict on it.
+    """
+    limits = params.evaluate
+    students, valid, test, folds = _measure_students(paths, params)
+    logger.info("baselines")
+    baselines = measure_baselines(test, folds, limits.coverage)
+    chosen = choose(valid, students, limits.main_metric)
+    return Evaluation(
+        params=limits,
+        bench=test,
+        folds=folds,
+        students=students,
+        baselines=baselines,
+        paired=_paired(test, students, baselines),
+        chosen=chosen,
+        gate=judge(
+            _exam(test, students[chosen], baselines, limits.main_metric, count_leaks(paths)),
+            limits.gate,
+        ),
+        ceilings=_ceilings(paths, test.fold, params.seed),
+    )
+
+
+def choose(valid: Bench, students: Mapping[str, StudentEvidence], metric: str) -> str:
+    """Choose the student that is best on valid by the main metric of the main axis.
+
+    Args:
+        valid: The bench of the valid fold.
+        students: The students by modality.
+        metric: `mae`, `rmse` or `spearman`.
+
+    Returns:
+        The modality of the best; the first named among equals. Students are compared on the posts
+        that all can score, or each on its own where there is none; an undefined metric is the
+        worst.
+    """
+    main = valid.axes[0].name
+    said = {name: student.valid.by_axis[main] for name, student in students.items()}
+    common = np.logical_and.reduce([predictions.is_scored for predictions in said.values()])
+    if not common.any():
+        logger.warning("no post of valid can be scored by all students: each is judged on its own")
+        common = np.ones_like(common)
+    sign = -1.0 if metric in LESS_IS_BETTER else 1.0
+
+    def merit(name: str) -> float:
+        value = sign * float(valid.measure_axis(0, said[name].only(common))[metric][0])
+        return value if np.isfinite(value) else -np.inf
+
+    best = max(students, key=merit)
+    logger.info("%s is best on valid: %s %.4g", best, metric, sign * merit(best))
+    return best
+
+
+def count_leaks(paths: Paths) -> int:
+    """Count what is in more than one fold and must not be.
+
+    Args:
+        paths: The repository; reads the split.
+
+    Returns:
+        Authors plus near-duplicate clusters with posts in two or more folds.
+    """
+    split = read_table(paths.split, SPLIT)
+    split = split.filter(pc.not_equal(split["fold"], EXCLUDED))
+    leaks = 0
+    for unit in ("author", "cluster"):
+        folds = split.group_by(unit).aggregate([("fold", "count_distinct")])
+        leaks += int(pc.sum(pc.greater(folds["fold_count_distinct"], 1)).as_py() or 0)
+    return leaks
+
+
+def _measure_students(
+    paths: Paths, params: Params
+) -> tuple[dict[str, StudentEvidence], Bench, Bench, dict[str, Fold]]:
+    """Score valid and test with every student, and measure; also return the benches and folds."""
+    modalities = params.train.modalities
+    with ExitStack() as stack:
+
+        def opened(modality: str, precision: Precision) -> Scorer:
+            folder = paths.students / modality
+            scorer = Scorer.open(folder, precision=precision, threads=params.threads)
+            return stack.enter_context(scorer)
+
+        int8 = {modality: opened(modality, "int8") for modality in modalities}
+        fp32 = {modality: opened(modality, "fp32") for modality in modalities}
+        axes = int8[modalities[0]].manifest.axes
+        if odd := [name for name, one in int8.items() if one.manifest.axes != axes]:
+            raise ArtifactError(
+                "the students score different axes", seen=odd, do="run `dvc repro` to train all"
+            )
+        folds = load_folds(paths, axes)
+        work = [
+            piece
+            for modality in modalities
+            for piece in (
+                (int8[modality], folds["valid"]),
+                (int8[modality], folds["test"]),
+                (fp32[modality], folds["test"]),
+            )
+        ]
+        scored = score_folds(paths, work, axes)
+        digests = {modality: int8[modality].artifact.digest for modality in modalities}
+    draws = np.random.default_rng(params.seed).spawn(2)
+    valid, test = (
+        Bench.of(folds[fold], axes, params.evaluate.bootstrap, rng)
+        for fold, rng in zip(("valid", "test"), draws, strict=True)
+    )
+    students: dict[str, StudentEvidence] = {}
+    for i, modality in enumerate(modalities):
+        one, two, three = scored[3 * i : 3 * i + 3]
+        students[modality] = measure_student((valid, test), digests[modality], (one, two, three))
+    return students, valid, test, folds
+
+
+def _paired(
+    test: Bench, students: Mapping[str, StudentEvidence], baselines: BaselineEvidence
+) -> dict[str, dict[str, Array]]:
+    """Compare students with each other and with the baselines on the posts that both can score."""
+    said = {name: student.test.by_axis for name, student in students.items()}
+    models = {**said, TFIDF: baselines.predictions}
+    paired: dict[str, dict[str, Array]] = {}
+    for column, axis in enumerate(test.axes):
+        for a, b in combinations(models, 2):
+            one, two = models[a][axis.name], models[b][axis.name]
+            difference = _mae(test, column, one.only(two.is_scored)) - _mae(
+                test, column, two.only(one.is_scored)
+            )
+            paired.setdefault(f"{a}_vs_{b}", {})[axis.name] = difference
+        for a in students:
+            one = models[a][axis.name]
+            constant = test.measure_constant(column, baselines.constants[axis.name], one)["mae"]
+            paired.setdefault(f"{a}_vs_constant", {})[axis.name] = (
+                _mae(test, column, one) - constant
+            )
+    return paired
+
+
+def _mae(test: Bench, column: int, predictions: Predictions) -> Array:
+    return test.measure_axis(column, predictions)["mae"]
+
+
+def _exam(
+    test: Bench,
+    student: StudentEvidence,
+    baselines: BaselineEvidence,
+    metric: str,
+    n_leaks: int,
+) -> Exam:
+    """Gather what the gate looks at, all on the posts that the student can score."""
+    main = test.axes[0].name
+    said = student.test.by_axis[main]
+    rows = said.is_scored
+    constant = test.measure_constant(0, baselines.constants[main], said)
+    words = test.measure_axis(0, baselines.predictions[main].only(rows))
+    return Exam(
+        metric=metric,
+        student=student.measured["test"][main][metric],
+        student_fp32=float(student.measured["test_fp32"][main][metric][0]),
+        baselines={"constant": constant[metric], TFIDF: words[metric]},
+        scores=said.values[rows],
+        labels=test.fold.labels[rows, 0],
+        n_leaks=n_leaks,
+    )
+
+
+def _ceilings(paths: Paths, test: Fold, seed: int) -> dict[str, dict[str, float]]:
+    """Simulate the demo's ceilings; none for a corpus whose truth nobody planted."""
+    planted = paths.data / "truth.parquet"
+    if not planted.is_file():
+        return {}
+    known = set(pq.read_table(planted, columns=["post_id"])["post_id"].to_pylist())
+    if not known.issuperset(test.post_ids):
+        logger.info("%s is of another corpus: no ceilings", planted)
+        return {}
+    from postbias.posts.demo.truth import ceilings
+
+    return ceilings(_CEILING_POSTS, seed)

@@ -1,0 +1,264 @@
+"""Writes what an evaluation found: the report, data for plots, and the champion's folder.
+
+`reports/evaluate.json` is written before the gate has its say, so that a user whose students all
+fail can read why; `build/champion/` exists only if the gate passed. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from postbias.errors import ArtifactError
+from postbias.evidence.bench import CONSTANT, TFIDF, Measured, StudentEvidence
+from postbias.evidence.bootstrap import LEVEL, estimate, p_different
+from postbias.evidence.evaluation import Evaluation
+from postbias.evidence.gate import require
+from postbias.evidence.metrics import INTERVAL_METRICS, POINT_METRICS, Predictions, calibration
+from postbias.evidence.table import markdown_table
+from postbias.paths import Paths
+from postbias.posts.shards import replacing
+from postbias.scoring.artifact import Artifact
+from postbias.tracking import StageRun, write_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What `dvc metrics show` compares; everything is in `evaluate.json`.
+HEADLINES = ("mae", "rmse", "r2", "spearman")
+
+Json = dict[str, Any]
+
+
+def as_report(found: Evaluation) -> Json:
+    """Lay an evaluation out as `evaluate.json`.
+
+    Args:
+        found: The evaluation.
+
+    Returns:
+        JSON-ready mappings; whatever is not defined, such as the correlation of a constant, is
+        None.
+    """
+    names = _names(found.params.coverage)
+    passed = all(line.passed for line in found.gate.values())
+    digest = found.students[found.chosen].digest
+    return {
+        "axes": {a.name: {"low": a.low, "high": a.high} for a in found.bench.axes},
+        "main": {"axis": found.bench.axes[0].name, "metric": found.params.main_metric},
+        "n": {fold: len(posts) for fold, posts in found.folds.items()}
+        | {"test_authors": found.bench.resamples.n_authors},
+        "bootstrap": {
+            "replications": found.params.bootstrap,
+            "clusters": "author",
+            "level": LEVEL,
+        },
+        "students": {name: _student(one, names) for name, one in found.students.items()},
+        "baselines": {
+            CONSTANT: {
+                "test": _estimates(found.baselines.measured[CONSTANT], names),
+                "constants": found.baselines.constants,
+            },
+            TFIDF: {
+                "test": _estimates(found.baselines.measured[TFIDF], names),
+                "alphas": dict(
+                    zip(
+                        (axis.name for axis in found.bench.axes),
+                        found.baselines.tfidf.alphas,
+                        strict=True,
+                    )
+                ),
+                "n_terms": found.baselines.tfidf.n_terms,
+            },
+        },
+        "ceiling": {
+            modality: {axis: {"r2": value} for axis, value in by_axis.items()}
+            for modality, by_axis in found.ceilings.items()
+            if modality in found.students
+        },
+        "paired": {
+            pair: {
+                axis: estimate(x).as_dict() | {"p": p_different(x)} for axis, x in by_axis.items()
+            }
+            for pair, by_axis in found.paired.items()
+        },
+        "chosen": found.chosen,
+        "gate": {name: line.as_dict() for name, line in found.gate.items()},
+        "champion": {"modality": found.chosen, "digest": digest} if passed else None,
+    }
+
+
+def write_outcome(found: Evaluation, paths: Paths) -> Json:
+    """Write the reports and the data for plots.
+
+    Args:
+        found: The evaluation.
+        paths: The repository; writes `reports/evaluate.json`, `reports/metrics.json` and
+            `reports/plots/`.
+
+    Returns:
+        What `evaluate.json` says.
+    """
+    report = as_report(found)
+    write_report(paths.reports / "evaluate.json", report)
+    models = report["students"] | report["baselines"]
+    write_report(
+        paths.reports / "metrics.json",
+        {name: _headlines(model["test"]) for name, model in models.items()},
+    )
+    folder = paths.reports / "plots"
+    _write_csv(folder / "predictions.csv", PREDICTIONS, _prediction_rows(found))
+    _write_csv(folder / "calibration.csv", CALIBRATION, _calibration_rows(found))
+    _write_csv(folder / "comparison.csv", COMPARISON, _comparison_rows(models))
+    return report
+
+
+def promote(found: Evaluation, paths: Paths) -> Artifact:
+    """Make the chosen student the champion if the gate lets it pass.
+
+    Args:
+        found: The evaluation.
+        paths: The repository; writes `build/champion/`.
+
+    Returns:
+        The champion: a copy of the student's artifact.
+
+    Raises:
+        ArtifactError: If the copy is not what was evaluated.
+    """
+    shutil.rmtree(paths.champion, ignore_errors=True)
+    require(found.gate, found.chosen)
+    copying = paths.champion.with_name(f".{paths.champion.name}.tmp")
+    shutil.rmtree(copying, ignore_errors=True)
+    shutil.copytree(paths.students / found.chosen, copying)
+    if Artifact.open(copying).digest != found.students[found.chosen].digest:
+        shutil.rmtree(copying)
+        raise ArtifactError(
+            f"student {found.chosen} changed while it was judged", do="run `dvc repro` again"
+        )
+    copying.replace(paths.champion)
+    return Artifact.open(paths.champion)
+
+
+def log_outcome(run: StageRun, found: Evaluation, report: Json) -> None:
+    """Keep metrics, the result table and figures with the MLflow run.
+
+    Args:
+        run: The run of the stage.
+        found: The evaluation.
+        report: The same as laid out in `evaluate.json`.
+    """
+    from postbias.evidence import plots
+
+    models = report["students"] | report["baselines"]
+    run.log_metrics(
+        {
+            f"test.{name}.{axis}.{metric}": number["value"]
+            for name, model in models.items()
+            for axis, metrics in model["test"].items()
+            for metric, number in metrics.items()
+            if number["value"] is not None
+        }
+        | {
+            f"gate.{name}": line.value
+            for name, line in found.gate.items()
+            if line.value is not None
+        }
+    )
+    run.set_tags({"chosen": found.chosen, "champion": (report["champion"] or {}).get("digest")})
+    run.log_text(markdown_table(report), "result.md")
+    axis = found.bench.axes[0]
+    labels = found.bench.fold.labels[:, 0]
+    for name, student in found.students.items():
+        said = student.test.by_axis[axis.name]
+        rows = said.is_scored
+        figure = plots.scores_against_labels(labels[rows], said.values[rows], axis, name)
+        run.log_figure(figure, f"scores_{name}.png")
+        figure = plots.residuals_by_band(labels[rows], said.values[rows], axis, name)
+        run.log_figure(figure, f"residuals_{name}.png")
+    run.log_figure(plots.comparison(report), "comparison.png")
+
+
+PREDICTIONS = ("modality", "axis", "post_id", "label", "score", "lo", "hi")
+CALIBRATION = ("modality", "axis", "score", "label", "n")
+COMPARISON = ("model", "axis", "metric", "value", "lo", "hi")
+
+
+def _names(coverage: float) -> dict[str, str]:
+    """Return the names of metrics in `evaluate.json`: `coverage` becomes `coverage_90`."""
+    percent = f"{100 * coverage:g}"
+    return {metric: metric for metric in POINT_METRICS} | {
+        metric: f"{metric}_{percent}" for metric in INTERVAL_METRICS
+    }
+
+
+def _estimates(measured: Measured, names: Mapping[str, str]) -> Json:
+    return {
+        axis: {name: estimate(replicates[metric]).as_dict() for metric, name in names.items()}
+        for axis, replicates in measured.items()
+    }
+
+
+def _student(student: StudentEvidence, names: Mapping[str, str]) -> Json:
+    folds = {"valid": student.valid, "test": student.test}
+    return {
+        "digest": student.digest,
+        "n": {fold: sum(scored.modalities.values()) for fold, scored in folds.items()},
+        "unscored": {fold: dict(scored.unscored) for fold, scored in folds.items()},
+        "modalities": dict(student.test.modalities),
+    } | {part: _estimates(measured, names) for part, measured in student.measured.items()}
+
+
+def _headlines(by_axis: Json) -> Json:
+    return {
+        axis: {metric: metrics[metric]["value"] for metric in HEADLINES}
+        for axis, metrics in by_axis.items()
+    }
+
+
+def _columns(found: Evaluation) -> Iterable[tuple[str, str, np.ndarray, Predictions]]:
+    for name, student in found.students.items():
+        for column, axis in enumerate(found.bench.axes):
+            yield (
+                name,
+                axis.name,
+                found.bench.fold.labels[:, column],
+                student.test.by_axis[axis.name],
+            )
+
+
+def _prediction_rows(found: Evaluation) -> Iterable[Sequence[object]]:
+    for name, axis, labels, said in _columns(found):
+        for row in np.flatnonzero(said.is_scored):
+            numbers = (labels[row], said.values[row], said.lo[row], said.hi[row])
+            yield name, axis, found.bench.fold.post_ids[row], *map(_short, numbers)
+
+
+def _calibration_rows(found: Evaluation) -> Iterable[Sequence[object]]:
+    for name, axis, labels, said in _columns(found):
+        rows = said.is_scored
+        for score, label, n in calibration(labels[rows], said.values[rows]):
+            yield name, axis, _short(score), _short(label), int(n)
+
+
+def _comparison_rows(models: Json) -> Iterable[Sequence[object]]:
+    for name, model in models.items():
+        for axis, metrics in model["test"].items():
+            for metric, number in metrics.items():
+                if number["value"] is not None:
+                    yield name, axis, metric, *(_short(number[k]) for k in ("value", "lo", "hi"))
+
+
+def _short(number: float | None) -> str:
+    return "" if number is None or not np.isfinite(number) else f"{number:.6g}"
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,155 @@
+"""Figures for people: pure functions from arrays to matplotlib figures; the caller saves them.
+
+Colours are those of Okabe and Ito, which can be told apart with any kind of colour vision; nothing
+is told by colour alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from postbias.evidence.bootstrap import Array
+from postbias.evidence.metrics import BAND_EDGES, bands, calibration
+from postbias.evidence.table import METRICS, MODELS
+from postbias.scoring.manifest import Axis
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+_BAND_NAMES = ("low", "moderate", "high")
+
+
+def scores_against_labels(labels: Array, values: Array, axis: Axis, name: str) -> Figure:
+    """Draw each post's score over its label, with the calibration curve.
+
+    Args:
+        labels: What the teacher said. (n,)
+        values: Scores. (n,)
+        axis: What is scored.
+        name: The student.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    ax = figure.add_subplot()
+    ax.plot([axis.low, axis.high], [axis.low, axis.high], "--", color=GREY, lw=1, label="equal")
+    ax.scatter(labels, values, s=12, color=BLUE, alpha=0.3, linewidths=0, label="one post")
+    curve = calibration(labels, values)
+    if curve:
+        score, label, n = (np.array(column) for column in zip(*curve, strict=True))
+        ax.plot(label, score, "-", color=ORANGE, lw=1.5)
+        ax.scatter(
+            label, score, s=20 + 60 * n / n.max(), color=ORANGE, label="mean of similar scores"
+        )
+    _square(ax, axis)
+    ax.set_xlabel(f"teacher's label of {axis.name} ({_range(axis)})")
+    ax.set_ylabel(f"score of {axis.name} ({_range(axis)})")
+    ax.set_title(f"{MODELS.get(name, name)}: {len(labels):,} posts of the test fold")
+    ax.legend(loc="upper left", frameon=False)
+    return figure
+
+
+def residuals_by_band(labels: Array, values: Array, axis: Axis, name: str) -> Figure:
+    """Draw how far scores are off among posts whose label is low, moderate and high.
+
+    Args:
+        labels: What the teacher said. (n,)
+        values: Scores. (n,)
+        axis: What is scored.
+        name: The student.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    ax = figure.add_subplot()
+    band = bands(labels, axis)
+    groups = [values[band == i] - labels[band == i] for i in range(len(_BAND_NAMES))]
+    edges = [axis.low + share * (axis.high - axis.low) for share in (0, *BAND_EDGES, 1)]
+    ax.axhline(0, color=GREY, lw=1, ls="--")
+    style = {"color": BLUE, "linewidth": 1.2}
+    ax.boxplot(
+        groups,
+        widths=0.5,
+        boxprops=style,
+        whiskerprops=style,
+        capprops=style,
+        medianprops={"color": ORANGE, "linewidth": 2},
+        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": BLUE, "alpha": 0.4},
+    )
+    ax.set_xticks(
+        range(1, len(groups) + 1),
+        [
+            f"{name}\n{edges[i]:g} to {edges[i + 1]:g}\nn = {len(groups[i]):,}"
+            for i, name in enumerate(_BAND_NAMES)
+        ],
+    )
+    ax.set_xlabel(f"band of the teacher's label of {axis.name}")
+    ax.set_ylabel(f"score minus label (points of {axis.name})")
+    ax.set_title(f"{MODELS.get(name, name)}: where it is off")
+    return figure
+
+
+def comparison(report: dict[str, Any]) -> Figure:
+    """Draw students and baselines side by side with their intervals, on the main axis.
+
+    Args:
+        report: What `evaluate.json` says.
+
+    Returns:
+        The figure, one panel per metric.
+    """
+    axis = report["main"]["axis"]
+    models = report["students"] | report["baselines"]
+    names = [name for name in MODELS if name in models]
+    figure = Figure(figsize=(10, 0.9 + 0.45 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(METRICS), sharey=True)
+    for panel, (metric, shown) in zip(panels, METRICS.items(), strict=True):
+        for row, name in enumerate(names):
+            ceiling = report["ceiling"].get(name, {}).get(axis) if metric == "r2" else None
+            _whisker(
+                panel,
+                row,
+                models[name]["test"][axis][metric],
+                is_student=name in report["students"],
+            )
+            if ceiling:
+                panel.plot(ceiling["r2"], row, "|", color=GREEN, ms=16, mew=2)
+        unit = f"points of {axis}, less is better" if metric == "mae" else "more is better"
+        panel.set_xlabel(
+            f"{shown} ({unit})"
+            + ("\ngreen: ceiling" if report["ceiling"] and metric == "r2" else "")
+        )
+        panel.grid(axis="x", color="#dddddd", lw=0.6)
+        panel.set_axisbelow(True)
+    panels[0].set_yticks(range(len(names)), [MODELS[name] for name in names])
+    panels[0].invert_yaxis()
+    figure.suptitle(f"{axis} on the test fold ({report['n']['test']:,} posts), 95% intervals")
+    return figure
+
+
+def _whisker(ax: Axes, row: int, number: dict[str, float | None], *, is_student: bool) -> None:
+    value, lo, hi = number["value"], number["lo"], number["hi"]
+    colour, marker = (BLUE, "o") if is_student else (ORANGE, "s")
+    if value is None:
+        ax.annotate(
+            "not defined", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=GREY
+        )
+        return
+    if lo is not None and hi is not None:
+        ax.plot([lo, hi], [row, row], color=colour, lw=2)
+    ax.plot(value, row, marker, color=colour, ms=7)
+
+
+def _square(ax: Axes, axis: Axis) -> None:
+    margin = 0.03 * (axis.high - axis.low)
+    ax.set_xlim(axis.low - margin, axis.high + margin)
+    ax.set_ylim(axis.low - margin, axis.high + margin)
+    ax.set_aspect("equal")
+
+
+def _range(axis: Axis) -> str:
+    return f"{axis.low:g} to {axis.high:g}"

@@ -1,0 +1,141 @@
+"""The result table: what `make repro` ends with and what the README shows.
+
+Reads nothing but what `evaluate.json` says, and gives text. Knows nothing of how it was measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from postbias.errors import InputError
+
+#: Rows in reading order, with what they are called.
+MODELS = {
+    "fusion": "fusion",
+    "text": "text-only",
+    "image": "image-only",
+    "tfidf_ridge": "TF-IDF + ridge",
+    "constant": "best constant",
+}
+METRICS = {"mae": "MAE", "r2": "R²", "spearman": "Spearman"}
+_CEILING = "R² ceiling"
+
+Json = dict[str, Any]
+
+
+def load_report(path: Path) -> Json:
+    """Read `evaluate.json`.
+
+    Args:
+        path: Where it lies.
+
+    Returns:
+        What it says.
+
+    Raises:
+        InputError: If there is none or it is damaged.
+    """
+    try:
+        report: Json = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "no result to show", seen=str(path), do="run `dvc repro` (or `make repro`) first"
+        ) from error
+    return report
+
+
+def result_table(report: Json) -> str:
+    """Lay the result out as aligned text, one block per axis.
+
+    Args:
+        report: What `evaluate.json` says.
+
+    Returns:
+        Several lines, the verdict last; no line break at the end.
+    """
+    blocks = []
+    for axis in _axes(report):
+        rows = [_header(report, f"{axis} (test)"), *_rows(report, axis)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        lines.insert(1, "-" * max(map(len, lines)))
+        blocks.append("\n".join(lines))
+    return "\n\n".join([*blocks, "\n".join(_notes(report))])
+
+
+def markdown_table(report: Json) -> str:
+    """Lay the result out as Markdown, one table per axis.
+
+    Args:
+        report: What `evaluate.json` says.
+
+    Returns:
+        Several lines, the verdict last; no line break at the end.
+    """
+    blocks = []
+    for axis in _axes(report):
+        header, *rows = [_header(report, f"`{axis}`, test fold"), *_rows(report, axis)]
+        ruler = [":---", *["---:"] * (len(header) - 1)]
+        blocks.append("\n".join("| " + " | ".join(row) + " |" for row in (header, ruler, *rows)))
+    return "\n\n".join([*blocks, " ".join(_notes(report))])
+
+
+def _axes(report: Json) -> list[str]:
+    """Return the axes, the main one first, whatever the order in the file."""
+    main = report["main"]["axis"]
+    return [main, *(axis for axis in report["axes"] if axis != main)]
+
+
+def _header(report: Json, first: str) -> list[str]:
+    return [first, "n", *METRICS.values(), *([_CEILING] if report["ceiling"] else [])]
+
+
+def _rows(report: Json, axis: str) -> list[list[str]]:
+    rows = []
+    champion = (report["champion"] or {}).get("modality")
+    for name, shown in MODELS.items():
+        model = report["students"].get(name) or report["baselines"].get(name)
+        if model is None:
+            continue
+        n = model["n"]["test"] if "n" in model else report["n"]["test"]
+        row = [f"{shown} *" if name == champion else shown, f"{n:,}"]
+        row += [_cell(model["test"][axis][metric]) for metric in METRICS]
+        if report["ceiling"]:
+            ceiling = report["ceiling"].get(name, {}).get(axis)
+            row.append(f"{ceiling['r2']:.3f}" if ceiling else "-")
+        rows.append(row)
+    return rows
+
+
+def _cell(number: Json) -> str:
+    if number["value"] is None:
+        return "-"
+    if number["lo"] is None:
+        return f"{number['value']:.3f}"
+    return f"{number['value']:.3f} [{number['lo']:.3f}, {number['hi']:.3f}]"
+
+
+def _notes(report: Json) -> Sequence[str]:
+    authors = report["n"]["test_authors"]
+    notes = [
+        f"In brackets: 95% intervals, bootstrap over {authors:,} authors. "
+        "Best constant: the one that is best for each metric."
+    ]
+    if report["ceiling"]:
+        notes.append("R² ceiling: the most that any model could reach on this synthetic corpus.")
+    if report["champion"]:
+        modality, digest = report["champion"]["modality"], report["champion"]["digest"]
+        notes.append(f"* Champion: {MODELS[modality]} ({digest[:12]}), passed the gate.")
+    else:
+        failed = [name for name, line in report["gate"].items() if not line["passed"]]
+        notes.append(f"No champion: {MODELS[report['chosen']]} fails {', '.join(failed)}.")
+    return notes

@@ -1,0 +1,26 @@
+"""evaluate: judge what ships beside the baselines, and promote the best if the gate lets it pass.
+
+Reads data/posts, build/labels.parquet, build/split.parquet and build/students; writes
+reports/evaluate.json, reports/metrics.json, reports/plots and build/champion, and registers the
+champion with MLflow; params: seed, threads, train.modalities, evaluate.
+"""
+
+from __future__ import annotations
+
+from postbias.tracking import stage_run
+
+
+def main() -> None:
+    """Run the stage."""
+    with stage_run("evaluate") as run:
+        from postbias.evidence.evaluation import evaluate
+        from postbias.evidence.outcome import log_outcome, promote, write_outcome
+
+        evaluation = evaluate(run.paths, run.params)
+        report = write_outcome(evaluation, run.paths)
+        log_outcome(run, evaluation, report)
+        promote(evaluation, run.paths)
+
+
+if __name__ == "__main__":
+    main()
