@@ -8,21 +8,27 @@ does the hashing and the templating of `dvc.yaml`. Knows nothing of MLflow.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import logging
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from postbias.errors import TrackingError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from postbias.paths import Paths
 
 logger = logging.getLogger(__name__)
+
+# A CSV file whose first column has one of these names is a curve.
+STEPS = ("epoch", "step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class StageRecord:
         params: The parameters that the stage declares, as in `dvc.lock`.
         metrics: The outputs that `dvc.yaml` calls metrics.
         plots: The outputs that `dvc.yaml` calls plots.
+        intact: The outputs whose files are there with just this digest.
     """
 
     name: str
@@ -44,6 +51,7 @@ class StageRecord:
     params: dict[str, Any]
     metrics: tuple[str, ...]
     plots: tuple[str, ...]
+    intact: frozenset[str]
 
     @property
     def identity(self) -> str:
@@ -104,6 +112,46 @@ def locked_records(paths: Paths) -> list[StageRecord]:
         ) from error
 
 
+def recorded_metrics(paths: Paths, record: StageRecord) -> dict[str, float]:
+    """Read the numbers of a stage's metrics files.
+
+    Args:
+        paths: The repository.
+        record: The stage; only its intact outputs are read.
+
+    Returns:
+        Each number by its dotted path; the last part `value` is left out, so that `mae.value`,
+        `mae.lo`, `mae.hi` become `mae`, `mae.lo`, `mae.hi`.
+    """
+    metrics: dict[str, float] = {}
+    for file in _files(paths, record, record.metrics, ".json"):
+        metrics |= _numbers(json.loads(file.read_text(encoding="utf-8")), "")
+    return metrics
+
+
+def recorded_curves(paths: Paths, record: StageRecord) -> dict[str, list[tuple[int, float]]]:
+    """Read the series of a stage's plots files that have a step in their first column.
+
+    Args:
+        paths: The repository.
+        record: The stage; only its intact outputs are read.
+
+    Returns:
+        Pairs of step and number by column name.
+    """
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for file in _files(paths, record, record.plots, ".csv"):
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.reader(lines))
+        if not rows or rows[0][0] not in STEPS:
+            continue
+        for row in rows[1:]:
+            for name, text in zip(rows[0][1:], row[1:], strict=True):
+                with suppress(ValueError):
+                    curves.setdefault(name, []).append((int(row[0]), float(text)))
+    return curves
+
+
 def git_state(paths: Paths) -> dict[str, str]:
     """Describe the code version, leaving out what the pipeline itself writes.
 
@@ -121,6 +169,24 @@ def git_state(paths: Paths) -> dict[str, str]:
         "--", ".", ":(exclude)dvc.lock", ":(exclude)reports",
     )  # fmt: skip
     return {"git.commit": commit, "git.dirty": str(bool(changes)).lower()}
+
+
+def _files(paths: Paths, record: StageRecord, outs: tuple[str, ...], suffix: str) -> Iterator[Path]:
+    for out in outs:
+        place = paths.root / out
+        if out in record.intact:
+            found = sorted(place.rglob("*")) if place.is_dir() else [place]
+            yield from (file for file in found if file.suffix == suffix)
+
+
+def _numbers(node: object, prefix: str) -> dict[str, float]:
+    if isinstance(node, bool | int | float):
+        return {prefix.removesuffix(".value") or "value": float(node)}
+    numbers: dict[str, float] = {}
+    if isinstance(node, dict):
+        for key, child in node.items():
+            numbers |= _numbers(child, f"{prefix}.{key}" if prefix else str(key))
+    return numbers
 
 
 def _git(paths: Paths, *arguments: str) -> str | None:
@@ -155,7 +221,17 @@ def _record(stage: Any) -> StageRecord:  # noqa: ANN401 - dvc has no types
         params=params,
         metrics=tuple(sorted(out.def_path for out in stage.outs if out.metric)),
         plots=tuple(sorted(out.def_path for out in stage.outs if out.plot)),
+        intact=frozenset(out.def_path for out in stage.outs if _is_intact(out)),
     )
+
+
+def _is_intact(out: Any) -> bool:  # noqa: ANN401 - dvc has no types
+    from dvc.exceptions import DvcException
+
+    try:
+        return bool(out.get_hash() == out.hash_info)
+    except (DvcException, OSError):
+        return False
 
 
 def _is_locked(stage: Any) -> bool:  # noqa: ANN401 - dvc has no types

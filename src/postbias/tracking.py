@@ -23,22 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from postbias.errors import PostbiasError, StorageError, TrackingError
+from postbias.errors import PostbiasError, StorageError
+from postbias.lineage import current_record, git_state
+from postbias.memory import connect
 from postbias.params import Params, flatten, load_params
 from postbias.paths import Paths
+from postbias.recording import log_params, log_recorded, matrix_value, stage_tags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from postbias.lineage import StageRecord
-
 logger = logging.getLogger(__name__)
 
-EXPERIMENT = "postbias"
-# Seconds between two samples of CPU, memory and disk while a stage runs.
-SYSTEM_METRICS_EVERY_S = 2
-# What one call to the tracking store may hold, by MLflow's own limits.
-_PARAMS_PER_CALL = 100
 _STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
@@ -136,7 +132,7 @@ def stage_run(name: str) -> Iterator[StageRun]:
     """
     stage = os.environ.get("DVC_STAGE", name)
     configure_logging()
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    before = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         paths = Paths.find()
         params = load_params(paths.params)
@@ -151,6 +147,8 @@ def stage_run(name: str) -> Iterator[StageRun]:
             raise
         where = f" {error.filename}" if error.filename else ""
         _stop(stage, StorageError(f"cannot write{where}: {error.strerror}"), code=1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def configure_logging(level: int = logging.INFO) -> None:
@@ -163,85 +161,6 @@ def configure_logging(level: int = logging.INFO) -> None:
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     logging.getLogger("postbias").setLevel(level)
-
-
-def tracking_uri(paths: Paths) -> str:
-    """Say where runs are kept: the one place that decides it.
-
-    Args:
-        paths: The repository.
-
-    Returns:
-        `MLFLOW_TRACKING_URI` if the user has set it, else the database under `mlruns/`.
-    """
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.mlruns / 'mlflow.db'}"
-
-
-def connect(paths: Paths) -> str:
-    """Point MLflow at this repository's runs; the database is made on first use.
-
-    Args:
-        paths: The repository.
-
-    Returns:
-        The id of the experiment.
-
-    Raises:
-        TrackingError: If the database cannot be opened.
-    """
-    _quiet_mlflow()
-    import mlflow
-    from filelock import FileLock
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    uri = tracking_uri(paths)
-    paths.mlruns.mkdir(parents=True, exist_ok=True)
-    try:
-        # Two processes that create the database at once crash in each other's migration.
-        with FileLock(paths.mlruns / ".lock"):
-            mlflow.set_tracking_uri(uri)
-            mlflow.set_registry_uri(uri)
-            return _experiment_id(paths, is_local=uri.startswith("sqlite:"))
-    except (MlflowException, SQLAlchemyError) as error:
-        raise TrackingError(
-            f"MLflow cannot open {uri}: {str(error).splitlines()[0]}",
-            do="move mlruns/ away and run `postbias sync`: it is made again",
-        ) from error
-
-
-def stage_tags(stage: str, record: StageRecord | None) -> dict[str, str]:
-    """Make the tags that say which work a run did.
-
-    Args:
-        stage: The stage's name.
-        record: What it read and wrote, if DVC knows it.
-
-    Returns:
-        Tags `stage`, `modality` (in a matrix), `dvc.identity`, and the digest of each dependency
-        and output as `dvc.deps.<path>` and `dvc.outs.<path>`.
-    """
-    tags = {"stage": stage.partition("@")[0]}
-    modality = matrix_value(stage)
-    if modality is not None:
-        tags["modality"] = modality
-    if record is not None:
-        tags["dvc.identity"] = record.identity
-        tags |= {f"dvc.deps.{path}": digest for path, digest in record.deps.items()}
-        tags |= {f"dvc.outs.{path}": digest for path, digest in record.outs.items()}
-    return tags
-
-
-def matrix_value(stage: str) -> str | None:
-    """Give what stands behind the `@` of a matrix stage's name.
-
-    Args:
-        stage: The stage's name.
-
-    Returns:
-        `fusion` of `train@fusion`; none for a stage that is no matrix.
-    """
-    return stage.partition("@")[2] or None
 
 
 def write_report(path: Path, obj: object) -> None:
@@ -265,8 +184,6 @@ def write_report(path: Path, obj: object) -> None:
 
 @contextmanager
 def _open_run(paths: Paths, stage: str, params: Params) -> Iterator[str]:
-    from postbias.lineage import current_record, git_state
-
     experiment_id = connect(paths)
     import mlflow
 
@@ -279,9 +196,12 @@ def _open_run(paths: Paths, stage: str, params: Params) -> Iterator[str]:
     )
     status = "FAILED"
     try:
-        log_params(flatten(params))
+        log_params(run.info.run_id, flatten(params))
         yield run.info.run_id
-        mlflow.set_tags(stage_tags(stage, current_record(paths, stage)))
+        record = current_record(paths, stage)
+        mlflow.set_tags(stage_tags(stage, record))
+        if record is not None:
+            log_recorded(paths, run.info.run_id, record)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -294,19 +214,6 @@ def _open_run(paths: Paths, stage: str, params: Params) -> Iterator[str]:
         mlflow.end_run(status)
 
 
-def log_params(params: Mapping[str, object]) -> None:
-    """Log parameters to the active run, as many calls as MLflow's limit asks for.
-
-    Args:
-        params: Value by dotted key.
-    """
-    import mlflow
-
-    items = list(params.items())
-    for start in range(0, len(items), _PARAMS_PER_CALL):
-        mlflow.log_params(dict(items[start : start + _PARAMS_PER_CALL]))
-
-
 def _cost(started: float) -> dict[str, float]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
@@ -315,25 +222,6 @@ def _cost(started: float) -> dict[str, float]:
         # Linux counts kilobytes, macOS bytes.
         "cost.peak_rss_mb": usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2),
     }
-
-
-def _experiment_id(paths: Paths, *, is_local: bool) -> str:
-    import mlflow
-
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    location = (paths.mlruns / "artifacts").as_uri() if is_local else None
-    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
-
-
-def _quiet_mlflow() -> None:
-    """Set what MLflow reads when it is imported: no telemetry, no chatter about git."""
-    every_s = str(SYSTEM_METRICS_EVERY_S)
-    os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", every_s)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 
 def _stop(stage: str, why: object, *, code: int) -> NoReturn:

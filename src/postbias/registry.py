@@ -1,0 +1,266 @@
+"""Registers the pipeline's champion with MLflow and finds it again.
+
+A model version carries the digest of the artifact it was made of; it is found by that, so that no
+artifact is registered twice. The alias `champion` belongs to the checkout: an experiment in a
+temporary tree (`dvc exp run --temp`, `--queue`) registers its student but leaves the alias alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from postbias.errors import ArtifactError, ChampionError, TrackingError
+from postbias.memory import connect
+from postbias.scoring.artifact import Artifact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from postbias.paths import Paths
+    from postbias.scoring.manifest import Precision
+
+logger = logging.getLogger(__name__)
+
+MODEL = "postbias"
+ALIAS = "champion"
+
+_DESCRIPTION = (
+    "Scores posts for gender bias. Input: a table with columns `caption` (text), `image` (base64 "
+    "text, or bytes in process) and `images` (a list of such), each optional. Output: one row per "
+    "post with scores, 90% intervals, band, modalities, n_images, status and detail."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What registering a student came to.
+
+    Attributes:
+        version: The model version that holds it.
+        is_new: Whether the version was made now.
+        previous: The version that was champion before, if another one was.
+        is_champion: Whether the alias points to it; not in an experiment's temporary tree.
+    """
+
+    version: int
+    is_new: bool
+    previous: int | None
+    is_champion: bool
+
+
+def register_champion(paths: Paths, run_id: str, *, precision: Precision = "int8") -> Registration:
+    """Make `build/champion` the registered champion; does nothing if it is that already.
+
+    The model is packed, loaded in a process of its own and compared with the student before
+    anything is registered and before the alias moves.
+
+    Args:
+        paths: The repository.
+        run_id: The run of the stage that chose it.
+        precision: Which of its graphs serving runs (`infer.precision`).
+
+    Returns:
+        The version, and what it took the place of.
+
+    Raises:
+        ChampionError: If the packed model does not answer as the student does.
+        ArtifactError: If `build/champion` is incomplete or damaged.
+    """
+    connect(paths)
+    from filelock import FileLock
+    from mlflow import MlflowClient
+
+    artifact = Artifact.open(paths.champion)
+    client = MlflowClient()
+    with FileLock(paths.mlruns / ".registry.lock"):
+        current = _champion_version(client)
+        version = _find_version(client, artifact.digest, precision)
+        is_new = version is None
+        if version is None or not _is_whole(version, artifact.digest):
+            version = _register(client, artifact, version, run_id, precision)
+        is_promoted = current is None or current.version != version.version
+        if is_promoted and not _is_experiment(paths):
+            client.set_registered_model_alias(MODEL, ALIAS, version.version)
+            _record_promotion(client, paths, run_id, version, current)
+    return Registration(
+        version=int(version.version),
+        is_new=is_new,
+        previous=int(current.version) if current is not None and is_promoted else None,
+        is_champion=not is_promoted or not _is_experiment(paths),
+    )
+
+
+def champion_artifact(paths: Paths) -> Path:
+    """Give the registered champion's artifact, once it is sure that it is the pipeline's.
+
+    Args:
+        paths: The repository.
+
+    Returns:
+        The artifact folder inside the registered model.
+
+    Raises:
+        ChampionError: If no champion is registered, its files are gone or damaged, or it is
+            another one than `build/champion`.
+    """
+    connect(paths)
+    from mlflow import MlflowClient
+
+    try:
+        built = Artifact.open(paths.champion)
+    except ArtifactError as error:
+        raise ChampionError(f"the pipeline has built no champion: {error}") from error
+    client = MlflowClient()
+    if _is_experiment(paths):
+        version = _find_version(client, built.digest)
+    else:
+        version = _champion_version(client)
+    if version is None:
+        raise ChampionError(
+            f"no champion is registered: models:/{MODEL}@{ALIAS} does not exist",
+            do="run `postbias sync`",
+        )
+    registered = version.tags.get("digest", "")
+    if registered != built.digest:
+        raise ChampionError(
+            f"version {version.version} is the registered champion, but the pipeline built another",
+            seen=registered[:12],
+            allowed=built.digest[:12],
+            do="run `postbias sync`",
+        )
+    folder = _student_folder(version)
+    if folder is None or not _is_whole(version, built.digest):
+        raise ChampionError(
+            f"the files of version {version.version} are gone or damaged",
+            do="run `postbias sync`: it makes them again",
+        )
+    return folder
+
+
+def _champion_version(client: MlflowClient) -> ModelVersion | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(MODEL, ALIAS)
+    except MlflowException as error:
+        # Neither the model nor the alias: two codes for "there is none".
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            return None
+        raise TrackingError(f"MLflow's registry cannot be read: {error.error_code}") from error
+
+
+def _find_version(
+    client: MlflowClient, digest: str, precision: Precision | None = None
+) -> ModelVersion | None:
+    for version in client.search_model_versions(f"name = '{MODEL}'"):
+        has_precision = precision in {None, version.tags.get("precision")}
+        if version.tags.get("digest") == digest and has_precision:
+            return version
+    return None
+
+
+def _is_experiment(paths: Paths) -> bool:
+    return paths.root != paths.memory
+
+
+def _student_folder(version: ModelVersion) -> Path | None:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    from postbias.packing import STUDENT_PATH
+
+    try:
+        return Path(download_artifacts(artifact_uri=version.source)) / STUDENT_PATH
+    except (MlflowException, OSError):
+        return None
+
+
+def _is_whole(version: ModelVersion, digest: str) -> bool:
+    folder = _student_folder(version)
+    try:
+        return folder is not None and Artifact.open(folder).digest == digest
+    except ArtifactError:
+        return False
+
+
+def _register(
+    client: MlflowClient,
+    artifact: Artifact,
+    version: ModelVersion | None,
+    run_id: str,
+    precision: Precision,
+) -> ModelVersion:
+    """Pack, prove and register; a version whose files are gone gets its files back."""
+    from mlflow.exceptions import MlflowException
+
+    from postbias.packing import pack, prove
+
+    with TemporaryDirectory() as temporary:
+        package = Path(temporary) / "model"
+        pack(artifact, package, precision=precision)
+        prove(artifact, package, precision=precision)
+        if version is not None:
+            client.log_artifacts(version.run_id or run_id, str(package), "model")
+            return version
+        client.log_artifacts(run_id, str(package), "model")
+    try:
+        client.create_registered_model(MODEL, description=_DESCRIPTION)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    manifest = artifact.manifest
+    tags = {
+        "digest": artifact.digest,
+        "precision": precision,
+        "modality": manifest.modality,
+        "rubric": manifest.rubric,
+        "training_digest": manifest.training_digest,
+    }
+    source = f"{client.get_run(run_id).info.artifact_uri}/model"
+    return client.create_model_version(MODEL, source, run_id, tags)
+
+
+def _record_promotion(
+    client: MlflowClient,
+    paths: Paths,
+    run_id: str,
+    version: ModelVersion,
+    previous: ModelVersion | None,
+) -> None:
+    """Write down what became champion, when, in place of what, and how good it is.
+
+    MLflow itself keeps no history of its aliases.
+    """
+    report = paths.reports / "evaluate.json"
+    evaluated = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    modality, now = version.tags["modality"], datetime.now(UTC)
+    promotion = {
+        "version": int(version.version),
+        "digest": version.tags["digest"],
+        "modality": modality,
+        "at": now.isoformat(timespec="seconds"),
+        "instead_of": None
+        if previous is None
+        else {"version": int(previous.version), "digest": previous.tags.get("digest")},
+        "test": evaluated.get("students", {}).get(modality, {}).get("test"),
+        "beat": evaluated.get("paired"),
+        "gate": evaluated.get("gate"),
+    }
+    name = f"promotions/version-{version.version}-{now:%Y%m%dT%H%M%SZ}.json"
+    client.log_dict(run_id, promotion, name)
+    client.set_model_version_tag(MODEL, version.version, "promoted_at", promotion["at"])
+    if previous is not None:
+        client.set_model_version_tag(MODEL, version.version, "instead_of", previous.version)
+    logger.info(
+        "version %s (%s) is champion%s",
+        version.version,
+        modality,
+        "" if previous is None else f" instead of version {previous.version}",
+    )

@@ -1,0 +1,92 @@
+"""Fixtures for all tests: a clean environment, and repositories with a real MLflow database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from postbias.paths import Paths
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# What a developer's shell or a stage around the tests may have set.
+_FOREIGN = ("MLFLOW_", "_MLFLOW_", "DVC_", "OPENAI_", "POSTBIAS_")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    # No test may read the settings of whoever runs it.
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
+
+
+@pytest.fixture(scope="session")
+def mlruns_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make MLflow's database once: its migrations take seconds."""
+    root = tmp_path_factory.mktemp("template")
+    code = "import sys; from pathlib import Path; from postbias.memory import connect; "
+    code += "from postbias.paths import Paths; connect(Paths(Path(sys.argv[1]), Path(sys.argv[1])))"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
+    command = [sys.executable, "-c", code, str(root)]
+    subprocess.run(command, check=True, env=environment, cwd=root)
+    return root / "mlruns"
+
+
+@pytest.fixture
+def workspace(
+    tmp_path: Path, mlruns_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Paths]:
+    """Give a folder with params, an empty `dvc.yaml` and MLflow's database, and stand in it."""
+    root = tmp_path / "workspace"
+    root.mkdir()
+    shutil.copy(ROOT / "params.yaml", root)
+    (root / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
+    shutil.copytree(mlruns_template, root / "mlruns")
+    monkeypatch.chdir(root)
+    yield Paths(root, root)
+    _forget_mlflow()
+
+
+@pytest.fixture
+def run_in() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command in a folder, with this environment's programs first on PATH."""
+
+    def run(
+        folder: Path, *command: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return subprocess.run(
+            list(command),
+            cwd=folder,
+            env=os.environ | {"PATH": path} | environment,
+            capture_output=True,
+            text=True,
+            check=check,
+        )
+
+    return run
+
+
+def _forget_mlflow() -> None:
+    """End what a test has left open and forget its database."""
+    mlflow = sys.modules.get("mlflow")
+    if mlflow is None:
+        return
+    while mlflow.active_run() is not None:
+        mlflow.end_run("KILLED")
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
