@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -38,3 +39,29 @@ def main(*, verbose: bool) -> None:
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+
+
+@main.command("import")
+@click.argument("layout")
+@click.argument("src", type=click.Path(path_type=Path))
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=NAME",
+    help="Layout table: the name of a column, e.g. caption=text. May be given several times.",
+)
+@click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
+def import_command(
+    *, layout: str, src: Path, dest: Path, columns: tuple[str, ...], replace: bool
+) -> None:
+    """Import an export into DEST/posts and DEST/rejects.parquet.
+
+    LAYOUT is influencer-brand, instaloader, graphql, api-v1 or table; docs/importing.md shows what
+    each of them reads. Interrupted, it goes on where it stopped when it is run again.
+    """
+    from postbias.posts.importers import columns_of, import_posts
+
+    summary = import_posts(layout, src, dest, columns=columns_of(columns), replace=replace)
+    click.echo(summary.render())
