@@ -2,7 +2,8 @@
 
 Reads data/posts, build/labels.parquet, build/split.parquet and build/students; writes
 reports/evaluate.json, reports/metrics.json, reports/plots and build/champion, and registers the
-champion with MLflow; params: seed, threads, train.modalities, evaluate.
+champion with MLflow; params: seed, threads, train.modalities, evaluate,
+infer.precision.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ def main() -> None:
     with stage_run("evaluate") as run:
         from postbias.evidence.evaluation import evaluate
         from postbias.evidence.outcome import log_outcome, promote, write_outcome
+        from postbias.registry import register_champion
 
         evaluation = evaluate(run.paths, run.params)
         report = write_outcome(evaluation, run.paths)
         log_outcome(run, evaluation, report)
         promote(evaluation, run.paths)
+        register_champion(run.paths, run.run_id, precision=run.params.infer.precision)
 
 
 if __name__ == "__main__":

@@ -65,3 +65,27 @@ def import_command(
 
     summary = import_posts(layout, src, dest, columns=columns_of(columns), replace=replace)
     click.echo(summary.render())
+
+
+@main.command()
+def sync() -> None:
+    """Bring MLflow in step with DVC: make missing runs, model versions and the alias again.
+
+    Everything is found by content: what DVC restored from its cache gets its runs and its champion
+    back, in any clone. Running it twice does nothing more.
+    """
+    from postbias.paths import Paths
+    from postbias.sync import sync as bring_in_step
+
+    click.echo(bring_in_step(Paths.find()))
+
+
+@main.command("results")
+@click.option("--markdown", is_flag=True, help="As Markdown, for a README.")
+def results_command(*, markdown: bool) -> None:
+    """Show how the students did on the test fold, beside the baselines, and who is champion."""
+    from postbias.evidence.table import load_report, markdown_table, result_table
+    from postbias.paths import Paths
+
+    report = load_report(Paths.find().reports / "evaluate.json")
+    click.echo(markdown_table(report) if markdown else result_table(report))

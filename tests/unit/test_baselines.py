@@ -80,11 +80,12 @@ def test_an_empty_caption_is_predicted_from_no_word_at_all() -> None:
     rng = np.random.default_rng(0)
     texts, labels = _captions(100, rng)
     found = tfidf_ridge(
-        {"train": texts, "valid": texts, "test": ["", "unseen"]},
+        {"train": texts, "valid": texts, "calib": [], "test": ["", "unseen"]},
         {"train": labels, "valid": labels},
         [AXIS, AXIS],
     )
     assert np.isfinite(found.predictions["test"]).all()
+    assert found.predictions["calib"].shape == (0, 2)
     assert found.predictions["test"][0] == pytest.approx(found.predictions["test"][1])
 
 

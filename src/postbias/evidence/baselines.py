@@ -96,10 +96,12 @@ def tfidf_ridge(
         mean = labels["train"].mean(axis=0)
         constant = {fold: np.tile(mean, (len(texts), 1)) for fold, texts in captions.items()}
         return TfidfRidge(constant, (None,) * len(axes), 0)
-    terms |= {f: words.transform(texts) for f, texts in captions.items() if f != "train"}
+    terms |= {f: words.transform(c) for f, c in captions.items() if f != "train" and len(c)}
     fitted = [_ridge(terms, labels, column, axis) for column, axis in enumerate(axes)]
+    nothing = np.empty(0)
     predictions = {
-        fold: np.stack([columns[fold] for _, columns in fitted], axis=1) for fold in captions
+        fold: np.stack([columns.get(fold, nothing) for _, columns in fitted], axis=1)
+        for fold in captions
     }
     return TfidfRidge(predictions, tuple(alpha for alpha, _ in fitted), len(words.vocabulary_))
 

@@ -29,8 +29,8 @@ class StudentEvidence:
 
     Attributes:
         digest: Of its artifact.
-        valid: Its scores of the valid fold, int8.
-        test: Its scores of the test fold, int8.
+        valid: Its scores of the valid fold, as it ships (int8).
+        test: Its scores of the test fold, as it ships.
         test_fp32: The same in full precision.
         measured: Replicates of every metric, by `valid`, `test` and `test_fp32`.
     """
@@ -149,7 +149,7 @@ def measure_student(
     Args:
         benches: Of the valid and of the test fold.
         digest: Of its artifact.
-        scored: Its scores of valid and test in int8, and of test in fp32.
+        scored: Its scores of valid and test as it ships, and of test in fp32.
 
     Returns:
         What it showed.

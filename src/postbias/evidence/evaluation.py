@@ -1,10 +1,10 @@
 """Judges the students that ship, beside the baselines, and chooses the one to promote.
 
 Choices are made on valid, claims on test: the student that is best on valid by the main metric is
-chosen, and then has to pass the gate on test. Scores come from the int8 scorer that infer and
-serving use; fp32 stands beside it. A post that a student cannot score is given no default: each
-student is judged on the posts that it can score, two of them on those that both can. Writes
-nothing: see `postbias.evidence.outcome`.
+chosen, and then has to pass the gate on test. Scores come from the scorer that infer and serving
+use, in their precision (int8); fp32 stands beside it. A post that a student cannot score is given
+no default: each student is judged on the posts that it can score, two of them on those that both
+can. Writes nothing: see `postbias.evidence.outcome`.
 """
 
 from __future__ import annotations
@@ -163,10 +163,10 @@ def _measure_students(
             scorer = Scorer.open(folder, precision=precision, threads=params.threads)
             return stack.enter_context(scorer)
 
-        int8 = {modality: opened(modality, "int8") for modality in modalities}
+        ships = {modality: opened(modality, params.infer.precision) for modality in modalities}
         fp32 = {modality: opened(modality, "fp32") for modality in modalities}
-        axes = int8[modalities[0]].manifest.axes
-        if odd := [name for name, one in int8.items() if one.manifest.axes != axes]:
+        axes = ships[modalities[0]].manifest.axes
+        if odd := [name for name, one in ships.items() if one.manifest.axes != axes]:
             raise ArtifactError(
                 "the students score different axes", seen=odd, do="run `dvc repro` to train all"
             )
@@ -175,13 +175,13 @@ def _measure_students(
             piece
             for modality in modalities
             for piece in (
-                (int8[modality], folds["valid"]),
-                (int8[modality], folds["test"]),
+                (ships[modality], folds["valid"]),
+                (ships[modality], folds["test"]),
                 (fp32[modality], folds["test"]),
             )
         ]
         scored = score_folds(paths, work, axes)
-        digests = {modality: int8[modality].artifact.digest for modality in modalities}
+        digests = {modality: ships[modality].artifact.digest for modality in modalities}
     draws = np.random.default_rng(params.seed).spawn(2)
     valid, test = (
         Bench.of(folds[fold], axes, params.evaluate.bootstrap, rng)

@@ -169,14 +169,17 @@ def log_outcome(run: StageRun, found: Evaluation, report: Json) -> None:
             if line.value is not None
         }
     )
-    run.set_tags({"chosen": found.chosen, "champion": (report["champion"] or {}).get("digest")})
+    run.set_tags(
+        {"chosen": found.chosen}
+        | {f"champion.{k}": v for k, v in (report["champion"] or {}).items()}
+    )
     run.log_text(markdown_table(report), "result.md")
     axis = found.bench.axes[0]
     labels = found.bench.fold.labels[:, 0]
     for name, student in found.students.items():
         said = student.test.by_axis[axis.name]
         rows = said.is_scored
-        figure = plots.scores_against_labels(labels[rows], said.values[rows], axis, name)
+        figure = plots.labels_over_scores(labels[rows], said.values[rows], axis, name)
         run.log_figure(figure, f"scores_{name}.png")
         figure = plots.residuals_by_band(labels[rows], said.values[rows], axis, name)
         run.log_figure(figure, f"residuals_{name}.png")

@@ -21,8 +21,8 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _BAND_NAMES = ("low", "moderate", "high")
 
 
-def scores_against_labels(labels: Array, values: Array, axis: Axis, name: str) -> Figure:
-    """Draw each post's score over its label, with the calibration curve.
+def labels_over_scores(labels: Array, values: Array, axis: Axis, name: str) -> Figure:
+    """Draw each post's label over its score, with the calibration curve.
 
     Args:
         labels: What the teacher said. (n,)
@@ -36,17 +36,21 @@ def scores_against_labels(labels: Array, values: Array, axis: Axis, name: str) -
     figure = Figure(figsize=(5.6, 5.2), layout="constrained")
     ax = figure.add_subplot()
     ax.plot([axis.low, axis.high], [axis.low, axis.high], "--", color=GREY, lw=1, label="equal")
-    ax.scatter(labels, values, s=12, color=BLUE, alpha=0.3, linewidths=0, label="one post")
+    ax.scatter(values, labels, s=12, color=BLUE, alpha=0.3, linewidths=0, label="one post")
     curve = calibration(labels, values)
     if curve:
         score, label, n = (np.array(column) for column in zip(*curve, strict=True))
-        ax.plot(label, score, "-", color=ORANGE, lw=1.5)
+        ax.plot(score, label, "-", color=ORANGE, lw=1.5)
         ax.scatter(
-            label, score, s=20 + 60 * n / n.max(), color=ORANGE, label="mean of similar scores"
+            score,
+            label,
+            s=20 + 60 * n / n.max(),
+            color=ORANGE,
+            label="mean of similar scores",
         )
     _square(ax, axis)
-    ax.set_xlabel(f"teacher's label of {axis.name} ({_range(axis)})")
-    ax.set_ylabel(f"score of {axis.name} ({_range(axis)})")
+    ax.set_xlabel(f"score of {axis.name} ({_range(axis)})")
+    ax.set_ylabel(f"teacher's label of {axis.name} ({_range(axis)})")
     ax.set_title(f"{MODELS.get(name, name)}: {len(labels):,} posts of the test fold")
     ax.legend(loc="upper left", frameon=False)
     return figure
@@ -126,7 +130,7 @@ def comparison(report: dict[str, Any]) -> Figure:
         panel.grid(axis="x", color="#dddddd", lw=0.6)
         panel.set_axisbelow(True)
     panels[0].set_yticks(range(len(names)), [MODELS[name] for name in names])
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle(f"{axis} on the test fold ({report['n']['test']:,} posts), 95% intervals")
     return figure
 

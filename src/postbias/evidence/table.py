@@ -21,7 +21,7 @@ MODELS = {
     "constant": "best constant",
 }
 METRICS = {"mae": "MAE", "r2": "R²", "spearman": "Spearman"}
-_CEILING = "R² ceiling"
+_CEILING = "ceiling"
 
 Json = dict[str, Any]
 
@@ -127,11 +127,11 @@ def _cell(number: Json) -> str:
 def _notes(report: Json) -> Sequence[str]:
     authors = report["n"]["test_authors"]
     notes = [
-        f"In brackets: 95% intervals, bootstrap over {authors:,} authors. "
-        "Best constant: the one that is best for each metric."
+        f"In brackets: 95% intervals, bootstrap over {authors:,} authors.",
+        "Best constant: the one that is best for each metric.",
     ]
     if report["ceiling"]:
-        notes.append("R² ceiling: the most that any model could reach on this synthetic corpus.")
+        notes.append("Ceiling: the best R² that any model could reach on this synthetic corpus.")
     if report["champion"]:
         modality, digest = report["champion"]["modality"], report["champion"]["digest"]
         notes.append(f"* Champion: {MODELS[modality]} ({digest[:12]}), passed the gate.")

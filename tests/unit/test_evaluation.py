@@ -1,0 +1,244 @@
+"""The whole evaluation on a small repository with real artifacts, scorer and files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import mean_absolute_error
+from tests.tiny_artifact import AXES, write_tiny_artifact
+from tests.unit import evidence_corpus as corpus
+
+from postbias.errors import ArtifactError, CorpusError, GateError, LabelsError
+from postbias.evidence.evaluation import Evaluation, count_leaks, evaluate
+from postbias.evidence.folds import load_folds
+from postbias.evidence.metrics import POINT_METRICS
+from postbias.evidence.outcome import as_report, promote, write_outcome
+from postbias.paths import Paths
+from postbias.posts.schema import SPLIT
+from postbias.posts.shards import read_table, write_table
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.scorer import PostInput, Scorer
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    return corpus.write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def found(template: Paths) -> Evaluation:
+    return evaluate(template, corpus.demo_params())
+
+
+@pytest.fixture
+def copied(template: Paths, tmp_path: Path) -> Paths:
+    root = tmp_path / "copy"
+    shutil.copytree(template.root, root)
+    return Paths(root, root)
+
+
+def _numbers(report: dict[str, Any]) -> list[dict[str, Any]]:
+    models = [*report["students"].values(), *report["baselines"].values()]
+    return [n for model in models for axis in model["test"].values() for n in axis.values()]
+
+
+def test_the_report_has_the_agreed_shape(found: Evaluation) -> None:
+    report = as_report(found)
+    assert set(report["students"]) == {"fusion", "text", "image"}
+    assert set(report["baselines"]) == {"constant", "tfidf_ridge"}
+    metrics = report["students"]["fusion"]["test"]["bias"]
+    names = {"coverage_90", "width_90"} | set(POINT_METRICS)
+    assert set(metrics) == names
+    assert all(set(number) == {"value", "lo", "hi"} for number in _numbers(report))
+    assert report["n"] == {"train": 150, "valid": 60, "calib": 0, "test": 150, "test_authors": 50}
+    assert set(report["gate"]) == {
+        "beats_constant",
+        "beats_tfidf_ridge",
+        "spread",
+        "int8_loss",
+        "no_leakage",
+    }
+    assert report["ceiling"] == {}
+    pairs = {"fusion_vs_text", "fusion_vs_image", "text_vs_image", "fusion_vs_tfidf_ridge"}
+    assert pairs <= set(report["paired"])
+    assert set(report["paired"]["fusion_vs_text"]["bias"]) == {"value", "lo", "hi", "p"}
+
+
+def test_values_lie_within_their_intervals_or_are_null(found: Evaluation) -> None:
+    for number in _numbers(as_report(found)):
+        if number["lo"] is not None:
+            assert number["lo"] <= number["hi"]
+            # A percentile interval of a skewed statistic may just miss its value.
+            slack = 0.5 * (number["hi"] - number["lo"]) + 1e-9
+            assert number["lo"] - slack <= number["value"] <= number["hi"] + slack
+
+
+def test_a_metric_is_that_of_the_int8_scorer_on_the_test_posts(
+    template: Paths, found: Evaluation
+) -> None:
+    test = load_folds(template, AXES)["test"]
+    table = read_table(template.posts / "part-1.parquet")
+    rows = {row["post_id"]: row for row in table.to_pylist() if row["post_id"] in test.post_ids}
+    with Scorer.open(template.students / "image") as scorer:
+        values, labels = [], []
+        for post_id, label in zip(test.post_ids, test.labels[:, 0], strict=True):
+            row = rows[post_id]
+            images = tuple(image["bytes"] for image in row["images"])
+            (result,) = scorer.score([PostInput(row["caption"], images)])
+            if result.status == "ok":
+                values.append(result.scores["bias"].value)
+                labels.append(label)
+    report = as_report(found)["students"]["image"]
+    assert report["n"]["test"] == len(values) < 150
+    assert report["test"]["bias"]["mae"]["value"] == pytest.approx(
+        mean_absolute_error(labels, values)
+    )
+
+
+def test_posts_that_a_student_cannot_score_are_counted_by_reason(found: Evaluation) -> None:
+    students = as_report(found)["students"]
+    for student in students.values():
+        assert student["n"]["test"] + sum(student["unscored"]["test"].values()) == 150
+    assert students["fusion"]["unscored"]["test"] == {}
+    assert set(students["text"]["unscored"]["test"]) == {"no_content"}
+    assert set(students["image"]["unscored"]["test"]) == {"no_content", "unreadable"}
+    assert set(students["fusion"]["modalities"]) == {"image+text", "text", "image"}
+
+
+def test_two_students_are_compared_on_the_posts_that_both_can_score(found: Evaluation) -> None:
+    one = found.students["text"].test.by_axis["bias"]
+    two = found.students["image"].test.by_axis["bias"]
+    both = one.is_scored & two.is_scored
+    labels = found.folds["test"].labels[both, 0]
+    expected = mean_absolute_error(labels, one.values[both]) - mean_absolute_error(
+        labels, two.values[both]
+    )
+    assert found.paired["text_vs_image"]["bias"][0] == pytest.approx(expected)
+
+
+def test_the_fusion_student_wins_and_its_copy_is_the_champion(
+    copied: Paths, found: Evaluation
+) -> None:
+    report = write_outcome(found, copied)
+    champion = promote(found, copied)
+    assert found.chosen == "fusion"
+    assert champion.digest == Artifact.open(copied.students / "fusion").digest
+    assert report["champion"] == {"modality": "fusion", "digest": champion.digest}
+    assert json.loads((copied.reports / "evaluate.json").read_text())["chosen"] == "fusion"
+    assert not list(copied.build.glob(".champion*"))
+
+
+def test_the_same_input_gives_the_same_bytes(copied: Paths, found: Evaluation) -> None:
+    def files(evaluation: Evaluation) -> dict[str, bytes]:
+        write_outcome(evaluation, copied)
+        return {p.name: p.read_bytes() for p in copied.reports.rglob("*") if p.is_file()}
+
+    assert files(found) == files(evaluate(copied, corpus.demo_params()))
+
+
+def test_plot_data_has_one_row_per_scored_post_student_and_axis(
+    copied: Paths, found: Evaluation
+) -> None:
+    report = write_outcome(found, copied)
+    with (copied.reports / "plots" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    expected = 2 * sum(student["n"]["test"] for student in report["students"].values())
+    assert len(rows) == expected
+    assert {row["modality"] for row in rows} == {"fusion", "text", "image"}
+
+
+@pytest.mark.parametrize("kind", ["random", "constant", "shuffled"])
+def test_labels_that_mean_nothing_give_no_champion_but_a_report(copied: Paths, kind: str) -> None:
+    rng = np.random.default_rng(5)
+    labels = read_table(copied.labels).select(["bias", "orientation"]).to_pandas().to_numpy()
+    meaningless: dict[str, Callable[[], np.ndarray]] = {
+        "random": lambda: rng.uniform(0, 10, labels.shape),
+        "constant": lambda: np.full(labels.shape, 7.5),
+        "shuffled": lambda: rng.permutation(labels),
+    }
+    corpus.write_labels(copied, meaningless[kind]())
+    (copied.champion / "old").mkdir(parents=True)
+    evaluation = evaluate(copied, corpus.demo_params())
+    report = write_outcome(evaluation, copied)
+    assert report["champion"] is None
+    with pytest.raises(GateError, match="beats_constant"):
+        promote(evaluation, copied)
+    assert (copied.reports / "evaluate.json").is_file()
+    assert not copied.champion.exists()
+
+
+def test_the_choice_is_made_on_valid_even_where_test_would_choose_another(
+    copied: Paths,
+) -> None:
+    """On valid the labels are those of the text student, on test those of the fusion student."""
+    folds = load_folds(copied, AXES)
+    with Scorer.open(copied.students / "text") as scorer:
+        results = scorer.score([PostInput(caption) for caption in folds["valid"].captions])
+    labels = read_table(copied.labels).to_pandas().set_index("post_id")[["bias", "orientation"]]
+    for post_id, result in zip(folds["valid"].post_ids, results, strict=True):
+        if result.status == "ok":
+            labels.loc[post_id] = [result.scores[axis.name].value for axis in AXES]
+    corpus.write_labels(copied, labels.to_numpy())
+    evaluation = evaluate(copied, corpus.demo_params())
+    assert evaluation.chosen == "text"
+    assert evaluation.paired["fusion_vs_text"]["bias"][0] < 0
+
+
+def test_an_author_in_two_folds_is_a_leak_that_the_gate_names(copied: Paths) -> None:
+    split = read_table(copied.split, SPLIT).to_pydict()
+    assert count_leaks(copied) == 0
+    split["author"][0] = split["author"][-1]
+    write_table(read_table(copied.split).from_pydict(split, schema=SPLIT), copied.split, SPLIT)
+    assert count_leaks(copied) == 1
+    with pytest.raises(GateError, match=r"no_leakage 1 \(limit 0\)"):
+        promote(evaluate(copied, corpus.demo_params()), copied)
+
+
+def test_a_fold_without_posts_is_an_error_that_says_which(copied: Paths) -> None:
+    corpus.write_split(copied, (60, 60, 0, 0))
+    with pytest.raises(CorpusError, match="no labelled post in the test fold"):
+        evaluate(copied, corpus.demo_params())
+
+
+def test_a_test_fold_of_one_author_has_values_without_intervals_and_no_champion(
+    copied: Paths,
+) -> None:
+    corpus.write_split(copied, (60, 30, 29, 1))
+    evaluation = evaluate(copied, corpus.demo_params())
+    mae = as_report(evaluation)["students"]["fusion"]["test"]["bias"]["mae"]
+    assert mae["value"] is not None
+    assert mae["lo"] is None
+    with pytest.raises(GateError, match="beats_constant"):
+        promote(evaluation, copied)
+
+
+def test_labels_without_the_students_axis_are_an_error(copied: Paths) -> None:
+    labels = read_table(copied.labels)
+    names = ["post_id", "bias", "bias_sd", "n_replies", "reason", "teacher", "rubric", "status"]
+    one_axis = labels.select(names)
+    write_table(one_axis, copied.labels, one_axis.schema)
+    with pytest.raises(LabelsError, match="orientation"):
+        evaluate(copied, corpus.demo_params())
+
+
+def test_a_missing_student_is_one_clear_error(copied: Paths) -> None:
+    shutil.rmtree(copied.students / "text")
+    with pytest.raises(ArtifactError, match="text"):
+        evaluate(copied, corpus.demo_params())
+
+
+def test_a_student_that_changed_while_it_was_judged_is_not_promoted(
+    copied: Paths, found: Evaluation
+) -> None:
+    shutil.rmtree(copied.students / "fusion")
+    write_tiny_artifact(copied.students / "fusion", "fusion", seed=9)
+    with pytest.raises(ArtifactError, match="changed while it was judged"):
+        promote(found, copied)
+    assert not copied.champion.exists()

@@ -1,0 +1,98 @@
+"""The result table, word for word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postbias.errors import InputError
+from postbias.evidence.table import load_report, markdown_table, result_table
+from postbias.tracking import write_report
+
+
+def _metrics(mae: float, r2: float, rho: float | None) -> dict[str, Any]:
+    def number(value: float | None) -> dict[str, float | None]:
+        if value is None:
+            return {"value": None, "lo": None, "hi": None}
+        return {"value": value, "lo": value - 0.1, "hi": value + 0.1}
+
+    return {"mae": number(mae), "r2": number(r2), "spearman": number(rho)}
+
+
+def a_report(*, is_demo: bool = True, is_champion: bool = True) -> dict[str, Any]:
+    def student(mae: float, n: int) -> dict[str, Any]:
+        return {"n": {"test": n}, "test": {"bias": _metrics(mae, 0.8, 0.9)}}
+
+    return {
+        "axes": {"bias": {"low": 0, "high": 10}},
+        "main": {"axis": "bias", "metric": "mae"},
+        "n": {"test": 1650, "test_authors": 210},
+        "students": {"fusion": student(0.8, 1650), "image": student(1.2, 1600)},
+        "baselines": {
+            "constant": {"test": {"bias": _metrics(2.0, -0.01, None)}},
+            "tfidf_ridge": {"test": {"bias": _metrics(1.5, 0.4, 0.6)}},
+        },
+        "ceiling": {"fusion": {"bias": {"r2": 0.9}}, "image": {"bias": {"r2": 0.5}}}
+        if is_demo
+        else {},
+        "chosen": "fusion",
+        "gate": {
+            "spread": {"passed": is_champion, "value": 0.1, "limit": 0.3},
+            "no_leakage": {"passed": True, "value": 0, "limit": 0},
+        },
+        "champion": {"modality": "fusion", "digest": "0123456789abcdef"} if is_champion else None,
+    }
+
+
+TEXT = """\
+bias (test)         n                   MAE                      R²              Spearman  ceiling
+--------------------------------------------------------------------------------------------------
+fusion *        1,650  0.800 [0.700, 0.900]    0.800 [0.700, 0.900]  0.900 [0.800, 1.000]    0.900
+image-only      1,600  1.200 [1.100, 1.300]    0.800 [0.700, 0.900]  0.900 [0.800, 1.000]    0.500
+TF-IDF + ridge  1,650  1.500 [1.400, 1.600]    0.400 [0.300, 0.500]  0.600 [0.500, 0.700]        -
+best constant   1,650  2.000 [1.900, 2.100]  -0.010 [-0.110, 0.090]                     -        -
+
+In brackets: 95% intervals, bootstrap over 210 authors.
+Best constant: the one that is best for each metric.
+Ceiling: the best R² that any model could reach on this synthetic corpus.
+* Champion: fusion (0123456789ab), passed the gate."""
+
+
+def test_the_table_reads_as_it_should() -> None:
+    assert result_table(a_report()) == TEXT
+
+
+def test_without_a_ceiling_there_is_no_column_of_it() -> None:
+    table = result_table(a_report(is_demo=False))
+    assert "eiling" not in table
+
+
+def test_without_a_champion_the_failed_lines_are_named() -> None:
+    table = result_table(a_report(is_champion=False))
+    assert table.endswith("No champion: fusion fails spread.")
+    assert "fusion *" not in table
+
+
+def test_markdown_has_a_ruler_and_as_many_cells_in_every_row() -> None:
+    lines = markdown_table(a_report()).split("\n")
+    assert lines[0] == "| `bias`, test fold | n | MAE | R² | Spearman | ceiling |"
+    assert lines[1] == "| :--- | ---: | ---: | ---: | ---: | ---: |"
+    assert {line.count("|") for line in lines[:6]} == {7}
+    assert "Champion: fusion" in lines[-1]
+
+
+def test_the_table_of_a_written_report_is_that_of_the_report(tmp_path: Path) -> None:
+    path = tmp_path / "evaluate.json"
+    write_report(path, a_report())
+    assert result_table(load_report(path)) == TEXT
+
+
+@pytest.mark.parametrize("content", [None, "{half"])
+def test_without_a_report_the_user_is_told_what_to_run(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "evaluate.json"
+    if content:
+        path.write_text(content)
+    with pytest.raises(InputError, match="make repro"):
+        load_report(path)
