@@ -205,20 +205,42 @@ def iter_posts(
         [_IMAGE_PATHS_FIELD if name == IMAGE_PATHS else POSTS.field(name) for name in columns]
     )
     for shard in shards:
-        try:
-            file = pq.ParquetFile(shard)
-            check_table(file.schema_arrow.empty_table(), POSTS, str(shard))
+        with _opened(shard) as file:
             for batch in file.iter_batches(batch_size, columns=list(columns)):
                 yield batch.cast(want)
-        except (OSError, pa.ArrowException) as error:
-            raise SchemaError(
-                f"{shard} is damaged: {' '.join(str(error).split())[:200]}",
-                do="run `dvc pull --force` or import again",
-            ) from error
+
+
+def iter_wanted(
+    folder: Path, post_ids: Sequence[str], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Go through some posts by id; row groups that hold none of them are not read.
+
+    Args:
+        folder: A folder of post shards.
+        post_ids: The ids wanted; those in no shard are passed over.
+        columns: Columns of `POSTS`.
+
+    Yields:
+        Record batches of wanted posts in shard and row order, none of them empty.
+
+    Raises:
+        CorpusError: If there is no shard.
+        SchemaError: If a shard is damaged or has other columns.
+    """
+    wanted = pa.array(post_ids, pa.string())
+    want = pa.schema([POSTS.field(name) for name in columns])
+    for shard in list_shards(folder):
+        with _opened(shard) as file:
+            for group in range(file.num_row_groups):
+                ids = file.read_row_group(group, columns=["post_id"])["post_id"]
+                hits = pc.is_in(ids, value_set=wanted)
+                if pc.any(hits).as_py():
+                    found = file.read_row_group(group, columns=list(columns)).filter(hits)
+                    yield found.combine_chunks().cast(want).to_batches()[0]
 
 
 def take_posts(folder: Path, post_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
-    """Read some posts by id, one row group in memory at a time.
+    """Read some posts by id.
 
     Args:
         folder: A folder of post shards.
@@ -234,10 +256,7 @@ def take_posts(folder: Path, post_ids: Sequence[str], columns: Sequence[str]) ->
     """
     wanted = pa.array(post_ids, pa.string())
     names = ["post_id", *(name for name in columns if name != "post_id")]
-    found = [
-        batch.filter(pc.is_in(batch["post_id"], value_set=wanted))
-        for batch in iter_posts(list_shards(folder), names, ROW_GROUP_POSTS)
-    ]
+    found = list(iter_wanted(folder, post_ids, names))
     table = pa.Table.from_batches(found, pa.schema([POSTS.field(name) for name in names]))
     positions = pc.index_in(wanted, value_set=table["post_id"].combine_chunks())
     if positions.null_count:
@@ -248,6 +267,20 @@ def take_posts(folder: Path, post_ids: Sequence[str], columns: Sequence[str]) ->
             do="run `dvc repro` so that sample and labels match the posts",
         )
     return table.take(positions).select(list(columns))
+
+
+@contextmanager
+def _opened(shard: Path) -> Iterator[pq.ParquetFile]:
+    """Open a shard of posts; whatever is damaged in it becomes a `SchemaError`."""
+    try:
+        file = pq.ParquetFile(shard)
+        check_table(file.schema_arrow.empty_table(), POSTS, str(shard))
+        yield file
+    except (OSError, pa.ArrowException) as error:
+        raise SchemaError(
+            f"{shard} is damaged: {' '.join(str(error).split())[:200]}",
+            do="run `dvc pull --force` or import again",
+        ) from error
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

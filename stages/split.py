@@ -1,0 +1,21 @@
+"""split: divide the labelled posts into folds that share no author and no near-duplicate.
+
+Reads build/labels.parquet, data/posts and, if set, the file of given folds; writes
+build/split.parquet and reports/split.json; params: seed, split.
+"""
+
+from __future__ import annotations
+
+from postbias.posts.split import split
+from postbias.tracking import stage_run
+
+
+def main() -> None:
+    """Run the stage."""
+    with stage_run("split") as run:
+        summary = split(run.paths, run.params)
+        run.log_metrics(summary.metrics())
+
+
+if __name__ == "__main__":
+    main()
