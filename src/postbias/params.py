@@ -179,11 +179,13 @@ class SplitParams(Group):
     """Which fold each labelled post belongs to."""
 
     shares: FoldShares = Field(description="share of each fold; they add up to 1")
-    caption_similarity: Share = Field(
-        description="captions at or above this estimated Jaccard similarity are near-duplicates"
+    caption_similarity: Annotated[float, Field(ge=0.3, le=1)] = Field(
+        description="captions whose runs of 5 characters have at least this Jaccard similarity are"
+        " near-duplicates"
     )
     image_distance: Annotated[int, Field(ge=0, le=64)] = Field(
-        description="images at or below this Hamming distance of 64-bit hashes are near-duplicates"
+        description="images of like colours whose 64-bit perceptual hashes differ in at most so many"
+        " bits are near-duplicates"
     )
     folds: str | None = Field(
         description="file (CSV or Parquet) with given folds, by post_id; null to draw all folds"
@@ -194,8 +196,8 @@ class SplitParams(Group):
 class ScratchText(Group):
     """Size of a text encoder trained from random weights (text_encoder: scratch)."""
 
-    vocab_size: Annotated[int, Field(ge=64)] = Field(
-        description="WordPiece tokens, learned on the train fold"
+    vocab_size: Annotated[int, Field(ge=300)] = Field(
+        description="byte-level BPE tokens, learned on the train fold"
     )
     hidden: Count = Field(description="width")
     layers: Count = Field(description="transformer blocks")

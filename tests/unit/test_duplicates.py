@@ -26,7 +26,7 @@ from postbias.posts.duplicates import (
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import write_table
 
-WORDS = [
+WORDS = ["sun", "beach", "love", "dress", "girls", "boss", "mother", "kitchen", "day", "moon"]
     "sun",
     "beach",
     "love",
