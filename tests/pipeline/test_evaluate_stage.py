@@ -1,0 +1,59 @@
+"""The evaluate stage as DVC runs it: a process, with MLflow and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from subprocess import CompletedProcess
+
+import numpy as np
+from tests.conftest import ROOT
+from tests.unit import evidence_corpus as corpus
+
+from postbias.memory import connect
+from postbias.paths import Paths
+from postbias.scoring.artifact import Artifact
+
+Run = Callable[..., CompletedProcess[str]]
+
+
+def _stage(run_in: Run, paths: Paths) -> CompletedProcess[str]:
+    params = paths.params.read_text().replace("bootstrap: 2000", "bootstrap: 200")
+    paths.params.write_text(params)
+    return run_in(paths.root, "python", str(ROOT / "stages" / "evaluate.py"), check=False)
+
+
+def test_a_student_that_passes_is_copied_registered_and_logged(
+    workspace: Paths, run_in: Run
+) -> None:
+    corpus.write_corpus(workspace.root)
+    done = _stage(run_in, workspace)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((workspace.reports / "evaluate.json").read_text())
+    digest = Artifact.open(workspace.champion).digest
+    assert report["champion"] == {"modality": "fusion", "digest": digest}
+
+    connect(workspace)
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    version = client.get_model_version_by_alias("postbias", "champion")
+    assert version.tags["digest"] == digest
+    (run,) = client.search_runs([connect(workspace)], "attributes.run_name = 'evaluate'")
+    mae = report["students"]["fusion"]["test"]["bias"]["mae"]["value"]
+    assert abs(run.data.metrics["test.fusion.bias.mae"] - mae) < 1e-5
+    kept = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"comparison.png", "result.md", "scores_fusion.png", "residuals_text.png"} <= kept
+
+
+def test_students_that_fail_leave_a_report_one_line_and_no_champion(
+    workspace: Paths, run_in: Run
+) -> None:
+    corpus.write_corpus(workspace.root)
+    corpus.write_labels(workspace, np.full((corpus.N, 2), 7.5))
+    done = _stage(run_in, workspace)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("evaluate: no champion: the best student")
+    assert "Traceback" not in done.stderr
+    assert json.loads((workspace.reports / "evaluate.json").read_text())["champion"] is None
+    assert not workspace.champion.exists()
