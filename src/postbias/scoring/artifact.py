@@ -69,6 +69,9 @@ class Artifact:
     def digest(self) -> str:
         """The sha256 over the sorted (relative path, sha256) of its files.
 
+        Returns:
+            64 hexadecimal digits.
+
         Raises:
             ArtifactError: If a file's content is not what the manifest records.
         """

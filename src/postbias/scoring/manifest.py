@@ -246,7 +246,7 @@ class Manifest:
 
 
 def _parse(data: dict[str, Any]) -> Manifest:
-    data["axes"] = tuple(Axis(**axis) for axis in data["axes"])
+    data["axes"] = tuple(_axis(**axis) for axis in data["axes"])
     data["intervals"] = {
         axis: {group: Interval(**ends) for group, ends in groups.items()}
         for axis, groups in data["intervals"].items()
@@ -254,6 +254,10 @@ def _parse(data: dict[str, Any]) -> Manifest:
     data["precision"] = {name: GraphPrecision(**says) for name, says in data["precision"].items()}
     data["files"] = {name: FileRecord(**record) for name, record in data["files"].items()}
     return Manifest(**data)
+
+
+def _axis(name: str, low: float, high: float) -> Axis:
+    return Axis(name, float(low), float(high))
 
 
 def _finite(*values: float) -> bool:

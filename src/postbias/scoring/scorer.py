@@ -199,7 +199,9 @@ class Scorer:
         return seen
 
     def _start_captions(self, posts: Sequence[PostInput]) -> list[tuple[list[int], Future[Floats]]]:
-        tokens = {i: self._graphs.tokenize(p.caption) for i, p in enumerate(posts) if _text(p)}
+        tokens = {
+            i: self._graphs.tokenize(p.caption.strip()) for i, p in enumerate(posts) if _text(p)
+        }
         by_length: dict[int, list[int]] = defaultdict(list)
         for row, ids in tokens.items():
             by_length[self._graphs.padded_length(len(ids))].append(row)
