@@ -184,8 +184,8 @@ class SplitParams(Group):
         " near-duplicates"
     )
     image_distance: Annotated[int, Field(ge=0, le=64)] = Field(
-        description="images of like colours whose 64-bit perceptual hashes differ in at most so many"
-        " bits are near-duplicates"
+        description="images of like colours whose 64-bit perceptual hashes differ in at most so"
+        " many bits are near-duplicates"
     )
     folds: str | None = Field(
         description="file (CSV or Parquet) with given folds, by post_id; null to draw all folds"

@@ -93,7 +93,7 @@ def test_the_order_of_posts_makes_no_difference(posts: Posts, random: object) ->
 def test_added_posts_move_no_post_unless_they_merge_its_group_with_another(
     posts: Posts, added: Posts
 ) -> None:
-    more = posts | {f"new{k}": post for k, post in added.items()}
+    more = posts | {f"{k}n": post for k, post in added.items()}
     # Groups that outgrow their fold are the documented exception.
     assume(all(len(g) <= 0.2 * len(posts) for g in linked(posts)))
     before, after = fold_of(posts), fold_of(more)

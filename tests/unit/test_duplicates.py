@@ -27,21 +27,6 @@ from postbias.posts.schema import POSTS
 from postbias.posts.shards import write_table
 
 WORDS = ["sun", "beach", "love", "dress", "girls", "boss", "mother", "kitchen", "day", "moon"]
-    "sun",
-    "beach",
-    "love",
-    "dress",
-    "new",
-    "girls",
-    "boss",
-    "mother",
-    "kitchen",
-    "strong",
-    "happy",
-    "day",
-    "code",
-    "moon",
-]
 
 
 def scene(seed: int, side: int = 160) -> Image.Image:
