@@ -15,7 +15,7 @@ from sklearn.metrics import mean_absolute_error
 from tests.tiny_artifact import AXES, write_tiny_artifact
 from tests.unit import evidence_corpus as corpus
 
-from postbias.errors import ArtifactError, CorpusError, GateError, LabelsError
+from postbias.errors import ArtifactError, CorpusError, GateError, InputError, LabelsError
 from postbias.evidence.evaluation import Evaluation, count_leaks, evaluate
 from postbias.evidence.folds import load_folds
 from postbias.evidence.metrics import POINT_METRICS
@@ -25,6 +25,7 @@ from postbias.posts.schema import SPLIT
 from postbias.posts.shards import read_table, write_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.scorer import PostInput, Scorer
+from postbias.tracking import write_report
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +200,14 @@ def test_an_author_in_two_folds_is_a_leak_that_the_gate_names(copied: Paths) -> 
     assert count_leaks(copied) == 1
     with pytest.raises(GateError, match=r"no_leakage 1 \(limit 0\)"):
         promote(evaluate(copied, corpus.demo_params()), copied)
+
+
+def test_what_the_audit_of_the_split_found_counts_as_a_leak(copied: Paths) -> None:
+    write_report(copied.reports / "split.json", {"audit": {"leakage": 4}})
+    assert count_leaks(copied) == 4
+    (copied.reports / "split.json").unlink()
+    with pytest.raises(InputError, match="no audit"):
+        count_leaks(copied)
 
 
 def test_a_fold_without_posts_is_an_error_that_says_which(copied: Paths) -> None:

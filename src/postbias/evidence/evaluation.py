@@ -9,6 +9,7 @@ can. Writes nothing: see `postbias.evidence.outcome`.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from postbias.errors import ArtifactError
+from postbias.errors import ArtifactError, InputError
 from postbias.evidence.bench import (
     TFIDF,
     BaselineEvidence,
@@ -76,7 +77,7 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
     """Judge all students of the pipeline.
 
     Args:
-        paths: The repository; reads posts, labels, split and students.
+        paths: The repository; reads posts, labels, the split with its audit, and students.
         params: Which students there are and how they are judged.
 
     Returns:
@@ -137,10 +138,14 @@ def count_leaks(paths: Paths) -> int:
     """Count what is in more than one fold and must not be.
 
     Args:
-        paths: The repository; reads the split.
+        paths: The repository; reads the split and its audit.
 
     Returns:
-        Authors plus near-duplicate clusters with posts in two or more folds.
+        Authors plus near-duplicate clusters with posts in two or more folds, or what the audit in
+        `reports/split.json` found by comparing posts, if that is more.
+
+    Raises:
+        InputError: If there is no audit.
     """
     split = read_table(paths.split, SPLIT)
     split = split.filter(pc.not_equal(split["fold"], EXCLUDED))
@@ -148,7 +153,14 @@ def count_leaks(paths: Paths) -> int:
     for unit in ("author", "cluster"):
         folds = split.group_by(unit).aggregate([("fold", "count_distinct")])
         leaks += int(pc.sum(pc.greater(folds["fold_count_distinct"], 1)).as_py() or 0)
-    return leaks
+    audited = paths.reports / "split.json"
+    try:
+        found = json.loads(audited.read_text(encoding="utf-8"))["audit"]["leakage"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            "the split has no audit", seen=str(audited), do="run `dvc repro split`"
+        ) from error
+    return max(leaks, int(found))
 
 
 def _measure_students(

@@ -119,9 +119,13 @@ def _rows(report: Json, axis: str) -> list[list[str]]:
 def _cell(number: Json) -> str:
     if number["value"] is None:
         return "-"
-    if number["lo"] is None:
-        return f"{number['value']:.3f}"
-    return f"{number['value']:.3f} [{number['lo']:.3f}, {number['hi']:.3f}]"
+    value, lo, hi = (_decimals(number[part]) for part in ("value", "lo", "hi"))
+    return value if number["lo"] is None else f"{value} [{lo}, {hi}]"
+
+
+def _decimals(number: float | None) -> str:
+    # The sum turns -0.0 into 0.0.
+    return "-" if number is None else f"{round(number, 3) + 0.0:.3f}"
 
 
 def _notes(report: Json) -> Sequence[str]:
