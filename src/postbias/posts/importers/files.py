@@ -11,11 +11,14 @@ import json
 import lzma
 import os
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.records import FaultError, Picture, PictureFault
@@ -24,6 +27,10 @@ from postbias.posts.reasons import Reason
 
 #: A page of a hundred posts has under 1 MiB.
 MAX_JSON_BYTES = 256 * 2**20
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+
+_WAYS_OUT = frozenset("/\\\0:")
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 
@@ -40,7 +47,11 @@ def read_json(path: str) -> Any:  # noqa: ANN401 - the shape of foreign JSON is 
     Raises:
         FaultError: If it is missing, unreadable, too large, no text or no JSON.
     """
-    text = to_text(_read(path))
+    data = _read(path)
+    with suppress(ValueError):
+        # Half the time of json.loads; it takes sound UTF-8 only and leaves the rest to it.
+        return _JSON.validate_json(data)
+    text = to_text(data)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -50,9 +61,11 @@ def read_json(path: str) -> Any:  # noqa: ANN401 - the shape of foreign JSON is 
 
 def _read(path: str) -> bytes:
     try:
-        # Plain open: pathlib would take a fifth of the time of a small file.
-        with lzma.open(path) if path.endswith(".xz") else open(path, "rb") as file:  # noqa: PTH123
-            data = file.read(MAX_JSON_BYTES + 1)
+        if path.endswith(".xz"):
+            with lzma.open(path) as file:
+                data = file.read(MAX_JSON_BYTES + 1)
+        else:
+            data, _ = _slurp(path, MAX_JSON_BYTES + 1)
     except FileNotFoundError as error:
         raise FaultError(Reason.MISSING_FILE, "the file is not there") from error
     except (OSError, lzma.LZMAError, EOFError, ValueError) as error:
@@ -60,6 +73,22 @@ def _read(path: str) -> bytes:
     if len(data) > MAX_JSON_BYTES:
         raise FaultError(Reason.TOO_LARGE, f"over {MAX_JSON_BYTES} bytes")
     return data
+
+
+def _slurp(path: str, limit: int) -> tuple[bytes, int]:
+    """Read at most `limit` bytes of a file, and tell its size.
+
+    System calls, because Python's file objects take longer than reading a small file does.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        size = os.fstat(handle).st_size
+        data = os.read(handle, min(size, limit))
+        while len(data) < min(size, limit) and (more := os.read(handle, limit - len(data))):
+            data += more
+        return data, size
+    finally:
+        os.close(handle)
 
 
 def read_text(path: str) -> str:
@@ -88,11 +117,10 @@ def read_picture(root: str, name: str) -> Picture | PictureFault:
         The picture, or why there is none.
     """
     try:
-        with open(f"{root}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 - see _read
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES:
-                return PictureFault(Reason.TOO_LARGE, f"{name}: {size} bytes, over {MAX_BYTES}")
-            return Picture(file.readall(), name)
+        data, size = _slurp(f"{root}/{name}", MAX_BYTES)
+        if size > MAX_BYTES:
+            return PictureFault(Reason.TOO_LARGE, f"{name}: {size} bytes, over {MAX_BYTES}")
+        return Picture(data, name)
     except FileNotFoundError:
         return PictureFault(Reason.MISSING_FILE, f"{name}: not there")
     except (OSError, ValueError) as error:
@@ -194,8 +222,9 @@ class PictureIndex:
                 self._folders.append(prefix)
         unsorted = np.array(keys, np.uint64)
         order = np.argsort(unsorted, kind="stable")
-        self._keys = unsorted[order]  # (N,)
-        self._places = np.array(places, np.uint16)[order]  # (N,)
+        # Back to arrays of Python's own: one look-up in NumPy takes four times as long.
+        self._keys = array("Q", unsorted[order].tobytes())
+        self._places = array("H", np.array(places, np.uint16)[order].tobytes())
 
     def __len__(self) -> int:
         """Return the number of image files."""
@@ -216,8 +245,8 @@ class PictureIndex:
         Returns:
             Its path below the export, the first one in folder order; None if there is none.
         """
-        key = np.uint64(_key(name))
-        at = int(np.searchsorted(self._keys, key))
+        key = _key(name)
+        at = bisect_left(self._keys, key)
         if at == len(self._keys) or self._keys[at] != key:
             return None
         return f"{self._folders[self._places[at]]}{name}"

@@ -36,7 +36,6 @@ class Media:
         comments: Number of comments.
         media_type: `image`, `video` or `carousel`.
         shortcode: The id in its URL.
-        picture_names: File names at the end of its image URLs, in order.
     """
 
     post_id: str | None
@@ -48,7 +47,6 @@ class Media:
     comments: int | None
     media_type: str | None
     shortcode: str | None
-    picture_names: tuple[str, ...]
 
 
 def is_media(node: object) -> bool:
@@ -107,13 +105,6 @@ def _read_graphql(node: dict[str, Any]) -> Media:
         comments=_count(comments),
         media_type=_graphql_type(node),
         shortcode=_text(node.get("shortcode")),
-        picture_names=_names(
-            [
-                dig(edge, "node", "display_url")
-                for edge in dig(node, "edge_sidecar_to_children", "edges") or []
-            ]
-            or [node.get("display_url")]
-        ),
     )
 
 
@@ -130,7 +121,6 @@ def _read_api_v1(node: dict[str, Any]) -> Media:
     paid = [node[key] for key in ("is_paid_partnership", "is_ad") if key in node]
     is_ad = bool(node.get("ad_id") or node.get("dr_ad_type"))
     identity = node.get("pk", node.get("id"))
-    slides = node.get("carousel_media")
     return Media(
         # "<post>_<owner>" in `id`, the post alone in `pk`.
         post_id=_number(str(identity).partition("_")[0] if identity is not None else None),
@@ -142,12 +132,6 @@ def _read_api_v1(node: dict[str, Any]) -> Media:
         comments=_count(node.get("comment_count")),
         media_type=_TYPES.get(node.get("media_type")),
         shortcode=_text(node.get("code")),
-        picture_names=_names(
-            [
-                dig(slide, "image_versions2", "candidates", 0, "url")
-                for slide in (slides if isinstance(slides, list) and slides else [node])
-            ]
-        ),
     )
 
 
@@ -161,13 +145,11 @@ def dig(value: Any, *path: str | int) -> Any:  # noqa: ANN401 - foreign JSON
     Returns:
         What is there; None if the way ends before.
     """
-    for step in path:
-        if isinstance(step, str) and isinstance(value, dict):
-            value = value.get(step)
-        elif isinstance(step, int) and isinstance(value, list) and step < len(value):
+    try:
+        for step in path:
             value = value[step]
-        else:
-            return None
+    except (LookupError, TypeError):
+        return None
     return value
 
 
@@ -213,9 +195,27 @@ def _time(value: object) -> int | None:
     return None
 
 
-def _names(urls: list[object]) -> tuple[str, ...]:
+def picture_names(node: dict[str, Any]) -> list[str]:
+    """Find out under which names the images of a node were once kept.
+
+    Args:
+        node: A node for which `is_media` holds.
+
+    Returns:
+        The file names at the end of its image addresses, in order.
+    """
+    if _is_api_v1(node):
+        slides = node.get("carousel_media")
+        urls = [
+            dig(slide, "image_versions2", "candidates", 0, "url")
+            for slide in (slides if isinstance(slides, list) and slides else [node])
+        ]
+    else:
+        children = dig(node, "edge_sidecar_to_children", "edges")
+        edges = children if isinstance(children, list) and children else [{"node": node}]
+        urls = [dig(edge, "node", "display_url") for edge in edges]
     names = (_name(url) for url in urls if isinstance(url, str))
-    return tuple(name for name in names if name)
+    return [name for name in names if name]
 
 
 def _name(url: str) -> str | None:

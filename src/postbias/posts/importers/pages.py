@@ -14,7 +14,7 @@ from typing import Any
 
 from postbias.errors import InputError, LayoutError
 from postbias.posts.importers.files import PictureIndex, digest_tree, is_plain_name, read_json, walk
-from postbias.posts.importers.nodes import PLATFORM, Media, dig, is_media, read_media
+from postbias.posts.importers.nodes import PLATFORM, Media, dig, is_media, picture_names, read_media
 from postbias.posts.importers.records import (
     FaultError,
     Picture,
@@ -187,7 +187,7 @@ def _load(root: str, index: PictureIndex | None, unwrap: Unwrap, name: str) -> I
                 raise FaultError(Reason.BROKEN_FILE, "one of its entries is no media node")
             media = read_media(node)
             post_id = media.post_id
-            yield to_post(media, name, _pictures(media, index))
+            yield to_post(media, name, _pictures(node, media, index))
         except FaultError as fault:
             yield Reject.of(fault, name, post_id)
 
@@ -225,11 +225,13 @@ def to_post(media: Media, source: str, found: list[Picture | PictureFault]) -> P
     )
 
 
-def _pictures(media: Media, index: PictureIndex | None) -> list[Picture | PictureFault]:
+def _pictures(
+    node: dict[str, Any], media: Media, index: PictureIndex | None
+) -> list[Picture | PictureFault]:
     """Look for images beside the JSON: these exports need have none, so none is a fault."""
     if not index:
         return []
-    names = [name for name in media.picture_names if is_plain_name(name) and index.find(name)]
+    names = [name for name in picture_names(node) if is_plain_name(name) and index.find(name)]
     if not names:
         stems = [stem for stem in (media.post_id, media.shortcode) if stem and is_plain_name(stem)]
         names = [f"{stem}.jpg" for stem in stems if index.find(f"{stem}.jpg")][:1]

@@ -18,7 +18,10 @@ from tqdm import tqdm
 
 from postbias.posts.importers.records import Record, Source
 from postbias.posts.schema import POSTS
-from postbias.posts.shards import read_table, replacing
+from postbias.posts.shards import read_table
+
+#: The file that holds it.
+PROGRESS = "progress.json"
 
 
 @dataclass(slots=True)
@@ -70,17 +73,13 @@ class Progress:
             return cls(digest)
         return progress if progress.digest == digest else cls(digest)
 
-    def save(self, path: Path) -> None:
-        """Write the progress, whole or not at all.
+    def render(self) -> str:
+        """Write it down as `load` reads it.
 
-        Args:
-            path: The file.
+        Returns:
+            JSON.
         """
-        with replacing(path) as temporary:
-            temporary.write_text(
-                json.dumps({field.name: getattr(self, field.name) for field in fields(self)}),
-                encoding="utf-8",
-            )
+        return json.dumps({field.name: getattr(self, field.name) for field in fields(self)})
 
 
 class Records:

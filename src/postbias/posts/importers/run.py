@@ -28,10 +28,10 @@ from postbias.errors import (
     StorageError,
 )
 from postbias.posts.importers import influencer_brand, instaloader, pages, table
-from postbias.posts.importers.progress import Progress, Records, SeenIds
+from postbias.posts.importers.progress import PROGRESS, Progress, Records, SeenIds
 from postbias.posts.importers.records import Source
 from postbias.posts.importers.table import Columns
-from postbias.posts.importers.writing import write_part
+from postbias.posts.importers.writing import Background, write_part
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import count_rows, read_table, replacing, rows, writer
 
@@ -163,7 +163,7 @@ def import_posts(
         return done
     staging = dest / STAGING
     with _alone(staging):
-        progress = Progress.load(staging / "progress.json", digest)
+        progress = Progress.load(staging / PROGRESS, digest)
         if not progress.is_complete:
             _refuse_others(dest, replace=replace)
             _write_parts(source, src, staging, progress)
@@ -248,12 +248,17 @@ def _write_parts(source: Source, src: Path, staging: Path, progress: Progress) -
         logger.warning("going on with an interrupted import: %d posts done", progress.n_posts)
     shards = [_shard(staging, number) for number in range(progress.n_shards)]
     seen = SeenIds(shards)
-    with tqdm(total=source.n_units, desc="import", unit=" files", disable=None) as bar:
+    with (
+        tqdm(total=source.n_units, desc="import", unit=" files", disable=None) as bar,
+        Background() as background,
+    ):
         records = Records(source, progress, bar)
         while records.head is not None:
-            write_part(staging, records, progress, seen)
-            _refuse_other_layouts(staging, src, progress)
-            progress.save(staging / "progress.json")
+            write_part(staging, records, progress, seen, background)
+            if not progress.n_posts:
+                background.wait()
+                _refuse_other_layouts(staging, src, progress)
+        background.wait()
     if not progress.n_posts:
         raise CorpusError(
             f"no post in {src} could be imported",
@@ -269,7 +274,7 @@ def _shard(staging: Path, number: int) -> Path:
 
 def _refuse_other_layouts(staging: Path, src: Path, progress: Progress) -> None:
     """Stop if there is JSON but none of it is of this layout; a stray file is but a reject."""
-    if progress.n_unknown_wrappers and not progress.n_posts:
+    if progress.n_unknown_wrappers:
         raise LayoutError(
             f"{src} is of another layout: {_first_reject(staging, unknown_wrapper=True)}",
             allowed=_names(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 
 import ftfy
 from ftfy.badness import is_bad
@@ -20,6 +21,12 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+# UTF-8 read as Windows-1252: a lead byte, then a continuation byte, as letters. ftfy's own test
+# takes longer than all else that is done to a post, so it is asked only where this finds something.
+_LEADS = bytes(range(0xC2, 0xF5)).decode("sloppy-windows-1252")
+_CONTINUATIONS = bytes(range(0x80, 0xC0)).decode("sloppy-windows-1252") + " "
+_MOJIBAKE = re.compile(f"[{re.escape(_LEADS)}][{re.escape(_CONTINUATIONS)}]")
 
 
 def encoding_of(head: bytes) -> str:
@@ -79,7 +86,7 @@ def clean(text: str) -> str:
         except UnicodeEncodeError:
             # Joins the halves of a pair; a half alone becomes U+FFFD.
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        if is_bad(text):
+        if _MOJIBAKE.search(text) and is_bad(text):
             text = ftfy.fix_encoding(text)
     if "\0" in text:
         text = text.replace("\0", "")

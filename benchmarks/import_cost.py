@@ -1,0 +1,113 @@
+"""What an import costs beside a bare loop that reads the same files and parses the JSON.
+
+    .venv/bin/python benchmarks/import_cost.py [N_POSTS]
+
+Makes an influencer-brand export of N posts (5,000 if not given) in a temporary folder and times
+both in turns. Prints the seconds of each and `import.ratio`; exits 1 if the ratio is above 1.5.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from postbias.posts.importers import import_posts
+
+LIMIT = 1.5
+ROUNDS = 5
+FOLDERS = 16
+# A media node of the list view has about 3 KB, of the detail view 20 KB; the known copy of the data set
+# holds resized pictures ("img_resized_*").
+IMAGE_BYTES = (6_000, 30_000)
+CAPTION = "Good morning from the kitchen \u2615 new recipe is up, link in bio #food #homemade "
+
+
+def make_export(root: Path, n_posts: int, rng: np.random.Generator) -> None:
+    """Write an export like the real one: 85% single images, some carousels, two JSON views."""
+    (root / "json").mkdir(parents=True)
+    for number in range(1, FOLDERS + 1):
+        (root / f"img_resized_{number}").mkdir()
+    lines = []
+    for row in range(n_posts):
+        post_id = str(1_300_000_000_000_000_000 + row)
+        n_images = 1 if rng.random() < 0.85 else int(rng.integers(2, 6))
+        names = [
+            f"{post_id}_{n}.jpg" if n_images > 1 else f"{post_id}.jpg" for n in range(n_images)
+        ]
+        for name in names:
+            folder = root / f"img_resized_{rng.integers(1, FOLDERS + 1)}"
+            (folder / name).write_bytes(rng.bytes(int(rng.integers(*IMAGE_BYTES))))
+        (root / "json" / f"{post_id}.json").write_text(json.dumps(_node(post_id, rng)))
+        lines.append(
+            f"{row}\tuser{row % 97}\t{int(rng.random() < 0.14)}\t{post_id}.json\t{names}\n"
+        )
+    (root / "post_info.txt").write_text("".join(lines), encoding="utf-8")
+
+
+def _node(post_id: str, rng: np.random.Generator) -> dict[str, object]:
+    url = f"https://example.org/{'x' * 250}/{post_id}.jpg"
+    node: dict[str, object] = {
+        "__typename": "GraphImage",
+        "id": post_id,
+        "edge_media_to_caption": {"edges": [{"node": {"text": CAPTION * int(rng.integers(1, 9))}}]},
+        "edge_media_preview_like": {"count": int(rng.integers(0, 9999))},
+        "edge_media_to_comment": {"count": int(rng.integers(0, 99))},
+        "taken_at_timestamp": 1_500_000_000,
+        "is_video": False,
+        "display_url": url,
+        "thumbnail_resources": [
+            {"src": url, "config_width": side} for side in (150, 240, 320, 480)
+        ],
+    }
+    if rng.random() < 0.16:  # the detail view carries the first comments
+        node["owner"] = {"id": "1", "username": "user"}
+        comment = {"id": post_id, "text": "so pretty!", "owner": {"profile_pic_url": url}}
+        node["edge_media_to_parent_comment"] = {"edges": [{"node": comment}] * 24}
+    return node
+
+
+def bare_loop(root: Path) -> int:
+    """Read the same files and parse the JSON: what no import can do without."""
+    places = {path.name: path for path in root.glob("img_resized_*/*")}
+    n_bytes = 0
+    with (root / "post_info.txt").open(encoding="utf-8") as lines:
+        for line in lines:
+            _, _, _, json_name, names = line.rstrip("\n").split("\t")
+            json.loads((root / "json" / json_name).read_text(encoding="utf-8"))
+            for name in ast.literal_eval(names):
+                n_bytes += len(places[name].read_bytes())
+    return n_bytes
+
+
+def main() -> int:
+    """Time both in turns and compare the best of each."""
+    n_posts = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_export(root / "export", n_posts, np.random.default_rng(0))
+        n_bytes = bare_loop(root / "export")
+        bare, ours = [], []
+        for number in range(ROUNDS):
+            start = time.perf_counter()
+            bare_loop(root / "export")
+            middle = time.perf_counter()
+            import_posts("influencer-brand", root / "export", root / f"dest{number}")
+            bare.append(middle - start)
+            ours.append(time.perf_counter() - middle)
+    # The best of several: what the machine was busy with besides is no cost of either.
+    ratio = min(ours) / min(bare)
+    print(f"posts                {n_posts} ({n_bytes / 1e6:.0f} MB of images)")
+    print(f"bare loop            {min(bare):.2f} s")
+    print(f"import               {min(ours):.2f} s")
+    print(f"import.ratio         {ratio:.2f} (at most {LIMIT})")
+    return int(ratio > LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
