@@ -5,6 +5,7 @@ reports/train/<modality>.json and reports/curves/<modality>.csv; params: seed, t
 annotate.rubric, evaluate.coverage. Usage: python stages/train.py MODALITY
 """
 
+import os
 import sys
 
 from postbias.tracking import stage_run
@@ -13,6 +14,9 @@ from postbias.tracking import stage_run
 def main() -> None:
     """Run the stage."""
     (modality,) = sys.argv[1:]
+    # Threads that spin while they wait take the cores from each other when a machine is shared:
+    # a third of the time under load, the same when idle. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with stage_run(f"train@{modality}") as run:
         from postbias.student.distil import distil
 

@@ -27,7 +27,7 @@ from postbias.scoring.manifest import Axis, Manifest
 from postbias.student.calibration import add_intervals
 from postbias.student.dataset import Examples, PostDataset, load_examples
 from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
-from postbias.student.export import export_student
+from postbias.student.export import Calibration, export_student
 from postbias.student.model import Student
 from postbias.student.training import Fit, OnEpoch, fit
 from postbias.teacher.rubric import load_rubric
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 #: Posts below which a fold says nothing.
 MIN_POSTS = 10
-_CALIBRATION_IMAGES = 256
+_CALIBRATION_POSTS = 256
 _VERSIONS = ("onnxruntime", "tokenizers", "torch", "torchvision", "transformers")
 
 Labels = dict[str, "NDArray[np.float32]"]
@@ -102,6 +102,7 @@ def distil(paths: Paths, params: Params, modality: Modality, on_epoch: OnEpoch) 
         CorpusError: If a fold has too few posts that this modality can use.
         WeightsError: If pretrained weights cannot be had.
     """
+    transformers.logging.set_verbosity_error()
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     folds = _read_folds(paths)
@@ -213,12 +214,18 @@ def _sizes(cell: _Cell) -> dict[str, Any]:
     }
 
 
-def _for_calibration(cell: _Cell, train: Examples) -> NDArray[np.uint8]:
-    """Choose pictures of the train fold that say which values activations take."""
-    total = len(train.pixels)
+def _for_calibration(cell: _Cell, train: Examples) -> Calibration:
+    """Choose posts of the train fold that say which values activations take."""
     rng = np.random.default_rng(cell.params.seed)
-    chosen = np.sort(rng.choice(total, min(total, _CALIBRATION_IMAGES), replace=False))
-    return np.ascontiguousarray(train.pixels[chosen])
+
+    def choose(total: int) -> NDArray[np.int64]:
+        return np.sort(rng.choice(total, min(total, _N_CALIBRATION), replace=False))
+
+    captions = [tokens for tokens in train.token_ids if tokens]
+    return Calibration(
+        pixels=np.ascontiguousarray(train.pixels[choose(len(train.pixels))]),
+        token_ids=[captions[row] for row in choose(len(captions))],
+    )
 
 
 def _key(cell: _Cell, train: Examples, valid: Examples) -> str:

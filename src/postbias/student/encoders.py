@@ -32,8 +32,7 @@ NO_WEIGHTS = "none"
 _MEAN = (0.485, 0.456, 0.406)
 _SD = (0.229, 0.224, 0.225)
 
-_UNKNOWN = "[UNK]"
-_SPECIAL = ["[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]"]
+_SPECIAL = ["[PAD]", "[CLS]", "[SEP]"]
 
 
 class TextEncoder(nn.Module):
@@ -96,7 +95,10 @@ class ImageEncoder(nn.Module):
             Embeddings, float32 (B, D).
         """
         channels_first = pixels.permute(0, 3, 1, 2).float()  # (B, 3, S, S)
-        embedding: Tensor = self.backbone((channels_first - self.mean) / self.sd)
+        normalised = (channels_first - self.mean) / self.sd
+        if self.training:  # 1.7 times as fast in bf16 on CPU
+            normalised = normalised.contiguous(memory_format=torch.channels_last)
+        embedding: Tensor = self.backbone(normalised)
         return embedding.float()
 
 
@@ -246,20 +248,28 @@ def _without_pooler(backbone: nn.Module) -> nn.Module:
 
 
 def _learn_tokenizer(captions: Sequence[str], vocab_size: int) -> Tokenizer:
+    """Learn byte-level BPE: no character is unknown to it, be it an emoji.
+
+    Not WordPiece: its trainer numbers the pieces in the order of a randomised hash map, so that
+    ties between equally frequent pieces, and with them the vocabulary, change from run to run.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token=_UNKNOWN))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=_SPECIAL, show_progress=False, min_frequency=2
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=_SPECIAL,
+        show_progress=False,
+        min_frequency=2,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    # Sorted: ties between equally frequent pieces must not depend on the order of posts.
-    tokenizer.train_from_iterator(sorted(captions), trainer)
+    tokenizer.train_from_iterator(captions, trainer)
     first, last = "[CLS]", "[SEP]"
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{first} $A {last}",
-        special_tokens=[(t, tokenizer.token_to_id(t)) for t in (first, last)],
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (first, last)],
     )
     return tokenizer
 

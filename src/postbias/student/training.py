@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 OnEpoch = Callable[[int, dict[str, float]], None]
 
 _DONE = "whole"  # written into a checkpoint folder last: one without it was cut short
+_SHOWN = ("train_loss", "valid_loss", "valid_mae", "valid_rmse", "valid_r2")
 _HUBER_DELTA = 1.0  # in standard deviations of the labels
 
 
@@ -79,8 +80,6 @@ def fit(
     labels = train.examples.labels[train.rows]
     student.head.center.copy_(torch.from_numpy(labels.mean(0)))
     student.head.scale.copy_(torch.from_numpy(labels.std(0).clip(min=1e-3)))
-    if student.image is not None:
-        student.image.to(memory_format=torch.channels_last)
     trainer = _StudentTrainer(
         model=student,
         args=_arguments(params, checkpoints),
@@ -150,7 +149,7 @@ class _Progress(transformers.TrainerCallback):
         for row in _curve(state.log_history)[self._told :]:
             self._told += 1
             metrics = {name: row[name] for name in row if name not in ("epoch", "step")}
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in _SHOWN if name in metrics)
             logger.info("epoch %d  %s", row["epoch"], shown)
             self._on_epoch(int(row["epoch"]), metrics)
 
