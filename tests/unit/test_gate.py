@@ -163,3 +163,25 @@ def test_with_one_author_nothing_is_beyond_chance() -> None:
     constant = measure(labels, Predictions(np.full(N, 5.0), nan, nan), AXIS, resamples)["mae"]
     exam = Exam("mae", student, float(student[0]), {"constant": constant}, labels, labels, 0)
     assert judge(exam, LIMITS)["beats_constant"].value == 1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_student_no_better_than_its_baseline_passes_about_as_often_as_alpha_says(
+    metric: str,
+) -> None:
+    rng = np.random.default_rng(7)
+    nan = np.full(200, np.nan)
+    passed = 0
+    for _ in range(300):
+        by_author = np.repeat(
+            rng.normal(0, 1, (50, 2)), 4, axis=0
+        )  # errors of one author are alike
+        labels = rng.uniform(0, 10, 200)
+        one, two = (labels + by_author[:, i] + rng.normal(0, 1, 200) for i in (0, 1))
+        resamples = draw([str(i // 4) for i in range(200)], 200, rng)
+        measured = [
+            measure(labels, Predictions(x, nan, nan), AXIS, resamples)[metric] for x in (one, two)
+        ]
+        exam = Exam(metric, measured[0], 1.0, {"constant": measured[1]}, one, labels, 0)
+        passed += judge(exam, LIMITS)["beats_constant"].passed
+    assert 0.01 <= passed / 300 <= 0.09

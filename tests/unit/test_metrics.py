@@ -17,6 +17,8 @@ from postbias.evidence.metrics import (
     Predictions,
     bands,
     better_by,
+    calibration,
+    mean_absolute_error,
     measure,
 )
 from postbias.scoring.manifest import Axis
@@ -143,6 +145,27 @@ def test_better_means_a_smaller_error_and_a_larger_correlation() -> None:
     assert better_by("mae", one, two) > 0
     assert better_by("rmse", one, two) > 0
     assert better_by("spearman", two, one) > 0
+
+
+def test_the_mean_absolute_error_alone_is_that_of_all_metrics() -> None:
+    labels, predictions, authors = _posts()
+    some = predictions.only(np.arange(len(labels)) % 4 > 0)
+    resamples = draw(authors, 300, np.random.default_rng(1))
+    np.testing.assert_allclose(
+        mean_absolute_error(labels, some, resamples),
+        measure(labels, some, AXIS, resamples)["mae"],
+        rtol=1e-12,
+    )
+
+
+@pytest.mark.parametrize(("labels", "values"), [([1.0] * 9, [2.0] * 9), ([1, 2, 3], [1, 1, 9])])
+def test_calibration_counts_each_post_once(labels: list[float], values: list[float]) -> None:
+    curve = calibration(np.array(labels), np.array(values))
+    assert sum(n for _, _, n in curve) == len(labels)
+    assert np.average([y for _, y, _ in curve], weights=[n for _, _, n in curve]) == pytest.approx(
+        np.mean(labels)
+    )
+    assert [x for x, _, _ in curve] == sorted({x for x, _, _ in curve})
 
 
 def test_two_thousand_replications_of_all_metrics_over_five_thousand_posts_take_seconds() -> None:

@@ -129,16 +129,26 @@ class Bench:
             Replicates by metric, each of its own constant. (1 + R,)
         """
         by_value: dict[float, dict[str, Array]] = {}
-        for value in {constants[metric] for metric in POINT_METRICS}:
-            said = self._said(value, constants)
-            said = said if rows is None else said.only(rows.is_scored)
-            by_value[value] = self.measure_axis(column, said)
+        for metric in POINT_METRICS:
+            if constants[metric] not in by_value:
+                said = self.constant(constants, metric)
+                said = said if rows is None else said.only(rows.is_scored)
+                by_value[constants[metric]] = self.measure_axis(column, said)
         measured = {metric: by_value[constants[metric]][metric] for metric in POINT_METRICS}
         return measured | {name: by_value[constants["mae"]][name] for name in INTERVAL_METRICS}
 
-    def _said(self, value: float, constants: Mapping[str, float]) -> Predictions:
-        n = len(self.fold)
-        return Predictions(*(np.full(n, x) for x in (value, constants["lo"], constants["hi"])))
+    def constant(self, constants: Mapping[str, float], metric: str) -> Predictions:
+        """Say the constant that is best for a metric of every post.
+
+        Args:
+            constants: As found by `best_constants` on the train fold.
+            metric: The metric.
+
+        Returns:
+            The same score and interval for every post.
+        """
+        n, said = len(self.fold), (constants[metric], constants["lo"], constants["hi"])
+        return Predictions(*(np.full(n, x) for x in said))
 
 
 def measure_student(

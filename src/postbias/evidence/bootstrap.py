@@ -8,7 +8,7 @@ metrics: those are in `postbias.evidence.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,6 +22,9 @@ LEVEL = 0.95
 
 #: An interval is not given when more than this share of the replications is undefined.
 MAX_UNDEFINED = 0.05
+
+# Bounds memory: replications times posts, for ranks.
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,15 @@ class Resamples:
     def n_authors(self) -> int:
         """Number of authors that can be drawn."""
         return int(self.counts.shape[1])
+
+    def chunks(self) -> Iterator[Array]:
+        """Give the draws as numbers to multiply with, a few replications at a time.
+
+        Yields:
+            Rows of `counts` in order. (c, A)
+        """
+        for start in range(0, len(self.counts), _CHUNK):
+            yield self.counts[start : start + _CHUNK].astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

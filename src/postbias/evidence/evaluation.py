@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from postbias.errors import ArtifactError, InputError
 from postbias.evidence.bench import (
+    CONSTANT,
     TFIDF,
     BaselineEvidence,
     Bench,
@@ -32,7 +33,7 @@ from postbias.evidence.bench import (
 from postbias.evidence.bootstrap import Array
 from postbias.evidence.folds import Fold, load_folds, score_folds
 from postbias.evidence.gate import Exam, Line, judge
-from postbias.evidence.metrics import LESS_IS_BETTER, Predictions
+from postbias.evidence.metrics import LESS_IS_BETTER, Predictions, mean_absolute_error
 from postbias.params import EvaluateParams, Params
 from postbias.paths import Paths
 from postbias.posts.schema import EXCLUDED, SPLIT
@@ -211,26 +212,28 @@ def _paired(
 ) -> dict[str, dict[str, Array]]:
     """Compare students with each other and with the baselines on the posts that both can score."""
     said = {name: student.test.by_axis for name, student in students.items()}
-    models = {**said, TFIDF: baselines.predictions}
-    paired: dict[str, dict[str, Array]] = {}
-    for column, axis in enumerate(test.axes):
-        for a, b in combinations(models, 2):
-            one, two = models[a][axis.name], models[b][axis.name]
-            difference = _mae(test, column, one.only(two.is_scored)) - _mae(
-                test, column, two.only(one.is_scored)
-            )
-            paired.setdefault(f"{a}_vs_{b}", {})[axis.name] = difference
-        for a in students:
-            one = models[a][axis.name]
-            constant = test.measure_constant(column, baselines.constants[axis.name], one)["mae"]
-            paired.setdefault(f"{a}_vs_constant", {})[axis.name] = (
-                _mae(test, column, one) - constant
-            )
-    return paired
+    said |= {
+        TFIDF: baselines.predictions,
+        CONSTANT: {
+            axis.name: test.constant(baselines.constants[axis.name], "mae") for axis in test.axes
+        },
+    }
+    pairs = [pair for pair in combinations(said, 2) if pair[0] in students]
+    return {
+        f"{a}_vs_{b}": {
+            axis.name: _difference(test, column, said[a][axis.name], said[b][axis.name])
+            for column, axis in enumerate(test.axes)
+        }
+        for a, b in pairs
+    }
 
 
-def _mae(test: Bench, column: int, predictions: Predictions) -> Array:
-    return test.measure_axis(column, predictions)["mae"]
+def _difference(test: Bench, column: int, one: Predictions, two: Predictions) -> Array:
+    """Return by how much the MAE of one is above that of the other: (1 + R,)."""
+    labels = test.fold.labels[:, column]
+    return mean_absolute_error(
+        labels, one.only(two.is_scored), test.resamples
+    ) - mean_absolute_error(labels, two.only(one.is_scored), test.resamples)
 
 
 def _exam(
@@ -250,7 +253,7 @@ def _exam(
         metric=metric,
         student=student.measured["test"][main][metric],
         student_fp32=float(student.measured["test_fp32"][main][metric][0]),
-        baselines={"constant": constant[metric], TFIDF: words[metric]},
+        baselines={CONSTANT: constant[metric], TFIDF: words[metric]},
         scores=said.values[rows],
         labels=test.fold.labels[rows, 0],
         n_leaks=n_leaks,

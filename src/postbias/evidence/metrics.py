@@ -8,13 +8,13 @@ ties and all, as if its rows had been written out. Knows nothing of students, fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from postbias.evidence.bootstrap import Array, Resamples
+from postbias.evidence.ranks import spearman
 from postbias.scoring.manifest import Axis
 
 #: Error metrics and agreement metrics, as they are named in `evaluate.json`.
@@ -42,7 +42,6 @@ BAND_EDGES = (0.35, 0.65)
 _WITHIN = {"within_05": 0.5, "within_1": 1.0, "within_2": 2.0}
 # A score of 7.3 is within 0.5 of a label of 6.8, whatever binary fractions make of it.
 _TOLERANCE = 1e-9
-_CHUNK = 256
 _N_BANDS = len(BAND_EDGES) + 1
 
 
@@ -95,51 +94,29 @@ def measure(
     rows = predictions.is_scored
     labels, authors = labels[rows], resamples.authors[rows]
     kept = Predictions(predictions.values[rows], predictions.lo[rows], predictions.hi[rows])
-    columns = _columns(labels, kept, axis)
-    per_author = np.stack(
-        [
-            np.bincount(authors, weights=column, minlength=resamples.n_authors)
-            for column in columns.values()
-        ],
-        axis=1,
-    )  # (A, K)
-    sums = np.concatenate([chunk @ per_author for chunk in _chunks(resamples)])  # (1 + R, K)
+    sums = _sums(_columns(labels, kept, axis), authors, resamples)
     with np.errstate(divide="ignore", invalid="ignore"):
-        measured = _from_sums(dict(zip(columns, sums.T, strict=True)), labels, kept.values)
-        return measured | {"spearman": spearman(labels, kept.values, authors, resamples)}
+        measured = _from_sums(sums, labels, kept.values)
+    return measured | {"spearman": spearman(labels, kept.values, authors, resamples)}
 
 
-def spearman(x: Array, y: Array, authors: npt.NDArray[np.intp], resamples: Resamples) -> Array:
-    """Compute Spearman's rank correlation on the data and on every resample.
+def mean_absolute_error(labels: Array, predictions: Predictions, resamples: Resamples) -> Array:
+    """Compute the MAE alone, as `measure` does, for the many pairs that are compared by it.
 
     Args:
-        x: One variable. (n,)
-        y: The other. (n,)
-        authors: Index of each row's author in the draws. (n,)
+        labels: What the teacher said. (n,)
+        predictions: What the model says.
         resamples: The draws of authors.
 
     Returns:
-        The correlation; NaN where a variable is constant in the resample. (1 + R,)
+        The MAE on the data, then per replication. (1 + R,)
     """
-    if not len(x) or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return np.full(len(resamples.counts), np.nan)
-    rank_x, rank_y = _ranker(x), _ranker(y)
-    parts = []
-    for chunk in _chunks(resamples):
-        weights = chunk[:, authors]  # (c, n)
-        ranks_x, ranks_y = rank_x(weights), rank_y(weights)
-        n = weights.sum(axis=1)
-        middle = n * ((n + 1) / 2) ** 2
-        covariance = np.einsum("cn,cn,cn->c", weights, ranks_x, ranks_y) - middle
-        variance_x = np.einsum("cn,cn,cn->c", weights, ranks_x, ranks_x) - middle
-        variance_y = np.einsum("cn,cn,cn->c", weights, ranks_y, ranks_y) - middle
-        # Ranks are halves of integers: a variance below 1/4 is a rounded zero.
-        is_defined = (variance_x > 0.25) & (variance_y > 0.25)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rho = covariance / np.sqrt(variance_x * variance_y)
-        parts.append(np.where(is_defined, rho, np.nan))
-    clipped: Array = np.clip(np.concatenate(parts), -1, 1)
-    return clipped
+    rows = predictions.is_scored
+    error = np.abs(predictions.values[rows] - labels[rows])
+    sums = _sums({"error": error, "n": np.ones(len(error))}, resamples.authors[rows], resamples)
+    with np.errstate(invalid="ignore"):
+        mae: Array = sums["error"] / sums["n"]
+    return mae
 
 
 def bands(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
@@ -189,25 +166,19 @@ def better_by(metric: str, replicates: Array, other: Array) -> Array:
     return other - replicates if metric in LESS_IS_BETTER else replicates - other
 
 
-def _chunks(resamples: Resamples) -> Iterator[Array]:
-    """Give the draws as numbers to multiply with, a few replications at a time."""
-    for start in range(0, len(resamples.counts), _CHUNK):
-        yield resamples.counts[start : start + _CHUNK].astype(np.float64)
-
-
-def _ranker(values: Array) -> Callable[[Array], Array]:
-    """Prepare mid-ranks of `values` in a resample given by weights: (c, n) to (c, n)."""
-    distinct, group = np.unique(values, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(len(distinct)))
-
-    def ranks(weights: Array) -> Array:
-        tied = np.add.reduceat(weights[:, order], starts, axis=1)  # (c, G)
-        below = np.cumsum(tied, axis=1) - tied
-        middle: Array = below + (tied + 1) / 2
-        return middle[:, group]
-
-    return ranks
+def _sums(
+    columns: dict[str, Array], authors: npt.NDArray[np.intp], resamples: Resamples
+) -> dict[str, Array]:
+    """Sum columns over the posts of every resample: each (n,) becomes (1 + R,)."""
+    per_author = np.stack(
+        [
+            np.bincount(authors, weights=column, minlength=resamples.n_authors)
+            for column in columns.values()
+        ],
+        axis=1,
+    )  # (A, K)
+    sums = np.concatenate([chunk @ per_author for chunk in resamples.chunks()])  # (1 + R, K)
+    return dict(zip(columns, sums.T, strict=True))
 
 
 def _columns(labels: Array, predictions: Predictions, axis: Axis) -> dict[str, Array]:

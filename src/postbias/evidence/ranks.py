@@ -1,0 +1,62 @@
+"""Spearman's rank correlation on the data and on every resample of it.
+
+The one metric that is no function of weighted sums: each resample is ranked anew, ties and all, as
+if its rows had been written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from postbias.evidence.bootstrap import Array, Resamples
+
+
+def spearman(x: Array, y: Array, authors: npt.NDArray[np.intp], resamples: Resamples) -> Array:
+    """Compute Spearman's rank correlation on the data and on every resample.
+
+    Args:
+        x: One variable. (n,)
+        y: The other. (n,)
+        authors: Index of each row's author in the draws. (n,)
+        resamples: The draws of authors.
+
+    Returns:
+        The correlation; NaN where a variable is constant in the resample. (1 + R,)
+    """
+    if not len(x) or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return np.full(len(resamples.counts), np.nan)
+    rank_x, rank_y = _ranker(x), _ranker(y)
+    parts = []
+    for chunk in resamples.chunks():
+        weights = chunk[:, authors]  # (c, n)
+        ranks_x, ranks_y = rank_x(weights), rank_y(weights)
+        n = weights.sum(axis=1)
+        middle = n * ((n + 1) / 2) ** 2
+        covariance = np.einsum("cn,cn,cn->c", weights, ranks_x, ranks_y) - middle
+        variance_x = np.einsum("cn,cn,cn->c", weights, ranks_x, ranks_x) - middle
+        variance_y = np.einsum("cn,cn,cn->c", weights, ranks_y, ranks_y) - middle
+        # Ranks are halves of integers: a variance below 1/4 is a rounded zero.
+        is_defined = (variance_x > 0.25) & (variance_y > 0.25)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rho = covariance / np.sqrt(variance_x * variance_y)
+        parts.append(np.where(is_defined, rho, np.nan))
+    clipped: Array = np.clip(np.concatenate(parts), -1, 1)
+    return clipped
+
+
+def _ranker(values: Array) -> Callable[[Array], Array]:
+    """Prepare mid-ranks of `values` in a resample given by weights: (c, n) to (c, n)."""
+    distinct, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(len(distinct)))
+
+    def ranks(weights: Array) -> Array:
+        tied = np.add.reduceat(weights[:, order], starts, axis=1)  # (c, G)
+        below = np.cumsum(tied, axis=1) - tied
+        middle: Array = below + (tied + 1) / 2
+        return middle[:, group]
+
+    return ranks
