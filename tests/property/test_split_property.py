@@ -44,6 +44,7 @@ def content_of(posts: Posts) -> Content:
         owner=np.array([], dtype=np.int64),
         bits=np.array([], dtype=np.uint64),
         colours=np.zeros((0, 48), dtype=np.float32),
+        shapes=np.zeros((0, 256), dtype=np.float32),
         unreadable=0,
     )
 

@@ -53,8 +53,9 @@ def content_of(pictures: list[bytes]) -> Content:
         authors=tuple(f"a{i}" for i in range(len(hashed))),
         captions=(frozenset(),) * len(hashed),
         owner=np.arange(len(hashed)),
-        bits=np.array([bits for bits, _ in hashed], dtype=np.uint64),
-        colours=np.array([colours for _, colours in hashed]).reshape(-1, 48),
+        bits=np.array([bits for bits, _, _ in hashed], dtype=np.uint64),
+        colours=np.array([colours for _, colours, _ in hashed]),
+        shapes=np.array([shape for _, _, shape in hashed]),
         unreadable=0,
     )
 
@@ -107,12 +108,16 @@ def test_near_pictures_are_those_that_brute_force_finds(most: int) -> None:
     colours = np.zeros((300, 48), dtype=np.float32)
     colours[::5] = COLOUR_DISTANCE + 1
     owner = np.arange(300)
-    content = Content((), (), owner, bits, colours, 0)
+    shapes = np.ones((300, 256), dtype=np.float32)
+    shapes[::7] = 0
+    content = Content((), (), owner, bits, colours, shapes, 0)
     brute = {
         (i, j)
         for i, j in itertools.combinations(range(300), 2)
         if (int(bits[i]) ^ int(bits[j])).bit_count() <= most
         and np.abs(colours[i] - colours[j]).mean() <= COLOUR_DISTANCE
+        and i % 7
+        and j % 7
     }
     assert brute
     assert linked(image_pairs(content, most)) == brute
@@ -137,6 +142,26 @@ def test_the_same_shapes_in_other_colours_are_another_picture() -> None:
     assert len(image_pairs(content, 64)) == 0
 
 
+def test_slides_of_black_text_on_white_are_not_taken_for_one() -> None:
+    rng = np.random.default_rng(0)
+    slides = []
+    for _ in range(120):
+        slides.append(Image.new("RGB", (320, 320), "white"))
+        draw = ImageDraw.Draw(slides[-1])
+        for line in range(rng.integers(3, 9)):
+            text = " ".join(rng.choice(WORDS, rng.integers(2, 5)))
+            draw.text((20, 40 + 30 * line), text, fill="black", font_size=24)
+    content = content_of([jpeg(slide) for slide in slides])
+    clusters = np.bincount(components(image_pairs(content, 6), 120))
+    assert clusters.max() <= 3
+
+
+def test_pictures_of_one_plain_colour_are_like_nothing() -> None:
+    blank = jpeg(Image.new("RGB", (100, 100), "white"))
+    copies = content_of([blank, jpeg(Image.new("RGB", (80, 80), "white"))])
+    assert len(image_pairs(copies, 6)) == 0
+
+
 def test_a_thousand_copies_of_one_picture_are_one_cluster() -> None:
     data = jpeg(scene(1))
     one = content_of([data])
@@ -146,6 +171,7 @@ def test_a_thousand_copies_of_one_picture_are_one_cluster() -> None:
         np.arange(1000),
         np.repeat(one.bits, 1000),
         np.repeat(one.colours, 1000, axis=0),
+        np.repeat(one.shapes, 1000, axis=0),
         0,
     )
     assert np.bincount(components(image_pairs(content, 6), 1000)).tolist() == [1000]
@@ -153,7 +179,7 @@ def test_a_thousand_copies_of_one_picture_are_one_cluster() -> None:
 
 def test_two_pictures_of_one_post_link_it_to_nothing_else() -> None:
     one = content_of([jpeg(scene(1)), jpeg(scene(1), quality=60)])
-    content = Content((), (), np.array([4, 4]), one.bits, one.colours, 0)
+    content = Content((), (), np.array([4, 4]), one.bits, one.colours, one.shapes, 0)
     assert len(image_pairs(content, 6)) == 0
 
 

@@ -51,6 +51,7 @@ def content_of(authors: Sequence[str], captions: Sequence[str]) -> Content:
         owner=np.array([], dtype=np.int64),
         bits=np.array([], dtype=np.uint64),
         colours=np.zeros((0, 48), dtype=np.float32),
+        shapes=np.zeros((0, 256), dtype=np.float32),
         unreadable=0,
     )
 
@@ -269,6 +270,7 @@ def test_the_audit_finds_every_leak(params: Params) -> None:
         owner=np.array([2, 4]),
         bits=np.array([0b1011, 0], dtype=np.uint64),
         colours=np.zeros((2, 48), dtype=np.float32),
+        shapes=np.ones((2, 256), dtype=np.float32),
     )
     folds = np.array(["train", "train", "train", "valid", "test", "calib"], dtype=object)
     with pytest.raises(CorpusError) as caught:

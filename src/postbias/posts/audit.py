@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from postbias.errors import CorpusError
 from postbias.params import SplitParams
-from postbias.posts.duplicates import COLOUR_DISTANCE, Content
+from postbias.posts.duplicates import Content, look_alike
 from postbias.posts.schema import FOLDS
 
 _BLOCK = 512
@@ -126,12 +126,11 @@ def _caption_pairs(left: csr_array, right: csr_array, threshold: float) -> int:
 
 
 def _image_pairs(content: Content, left: np.ndarray, right: np.ndarray, most: int) -> int:
-    """Count the pairs of pictures with like hashes and like colours."""
+    """Count the pairs of pictures with like hashes, colours and shapes."""
     count = 0
     for start in range(0, len(left), _BLOCK):
         block = left[start : start + _BLOCK]
         differ = np.bitwise_count(content.bits[block][:, None] ^ content.bits[right])  # (b, R)
         rows, columns = np.nonzero(differ <= most)
-        apart = np.abs(content.colours[block[rows]] - content.colours[right[columns]]).mean(axis=1)
-        count += int(np.count_nonzero(apart <= COLOUR_DISTANCE))
+        count += int(np.count_nonzero(look_alike(content, block[rows], right[columns])))
     return count

@@ -1,10 +1,11 @@
 """Find posts that are nearly the same, by caption or by picture.
 
 Captions are alike if the Jaccard similarity of their character shingles is at least a threshold:
-MinHash proposes pairs, exact similarity decides. Pictures are alike if their perceptual hashes
-differ in few bits and their colours agree: a 64-bit hash alone takes any two plain pictures with
-one bright corner for the same. Empty captions and unreadable pictures are like nothing. Knows
-nothing of folds.
+MinHash proposes pairs, exact similarity decides. Pictures are alike if their 64-bit perceptual
+hashes differ in few bits, and colours and shapes agree. The hash alone will not do: at a distance
+of 6 it chains 480 of 2,000 drawn pictures into one cluster; with colours none, and with shapes
+slides of black text on white come apart too. Empty captions, pictures of one plain colour and
+unreadable ones are like nothing. Knows nothing of folds.
 """
 
 from __future__ import annotations
@@ -33,11 +34,18 @@ from postbias.posts.shards import iter_wanted
 #: Longer side to which pictures are decoded before hashing; JPEG decodes faster below its size.
 HASH_SIDE_PX = 128
 
-#: Two pictures with like hashes are the same only if the mean colours of their 4 x 4 tiles differ
-#: by no more than this on average, of 255. Recompressing, resizing and mild filters stay below.
-COLOUR_DISTANCE = 12.0
+#: Two pictures are alike only if the mean colours of their 4 x 4 tiles differ by no more than this
+#: on average, of 255. Recompressing, resizing and mild filters stay below.
+COLOUR_DISTANCE = 8.0
+
+#: ... and only if their greys at 16 x 16 correlate as much. Cutting 2.5% off each edge leaves 0.97.
+SHAPE_CORRELATION = 0.95
+
+#: A picture whose greys at 16 x 16 vary less (standard deviation, of 255) has no shape.
+MIN_CONTRAST = 2.0
 
 _TILES = 4
+_SHAPE = 16
 _PERMUTATIONS = 128
 
 
@@ -51,6 +59,7 @@ class Content:
         owner: Position of the post that each picture belongs to, int64, (M,).
         bits: Perceptual hash of each picture, uint64, (M,).
         colours: Mean RGB of each picture's tiles, float32, (M, 48).
+        shapes: Standardised greys of each picture, 0 if it has no shape, float32, (M, 256).
         unreadable: Pictures that could not be decoded.
     """
 
@@ -59,6 +68,7 @@ class Content:
     owner: np.ndarray
     bits: np.ndarray
     colours: np.ndarray
+    shapes: np.ndarray
     unreadable: int
 
 
@@ -79,7 +89,7 @@ def read_content(folder: Path, post_ids: Sequence[str]) -> Content:
     position = {post_id: i for i, post_id in enumerate(post_ids)}
     authors: list[str | None] = [None] * len(position)
     captions = [frozenset[str]()] * len(position)
-    hashed: list[tuple[int, int, np.ndarray]] = []
+    hashed: list[tuple[int, int, np.ndarray, np.ndarray]] = []
     unreadable = 0
     columns = ["post_id", "author", "caption", "images"]
     with tqdm(total=len(position), desc="hash", unit="post", disable=None) as progress:
@@ -104,21 +114,22 @@ def read_content(folder: Path, post_ids: Sequence[str]) -> Content:
     return Content(
         authors=tuple(author or "" for author in authors),
         captions=tuple(captions),
-        owner=np.array([row for row, _, _ in hashed], dtype=np.int64),
-        bits=np.array([bits for _, bits, _ in hashed], dtype=np.uint64),
-        colours=np.array([c for _, _, c in hashed], dtype=np.float32).reshape(-1, 3 * _TILES**2),
+        owner=np.array([row for row, *_ in hashed], dtype=np.int64),
+        bits=np.array([bits for _, bits, _, _ in hashed], dtype=np.uint64),
+        colours=np.array([c for _, _, c, _ in hashed], dtype=np.float32).reshape(-1, 3 * _TILES**2),
+        shapes=np.array([s for _, _, _, s in hashed], dtype=np.float32).reshape(-1, _SHAPE**2),
         unreadable=unreadable,
     )
 
 
-def hash_image(data: bytes) -> tuple[int, np.ndarray]:
-    """Reduce a picture to its perceptual hash and the colours of its tiles.
+def hash_image(data: bytes) -> tuple[int, np.ndarray, np.ndarray]:
+    """Reduce a picture to what is compared of it.
 
     Args:
         data: The bytes of a file.
 
     Returns:
-        64 bits, and mean RGB per tile, float32, (48,).
+        64 bits; mean RGB per tile, float32, (48,); standardised greys, float32, (256,).
 
     Raises:
         UnreadableImageError: If it cannot be decoded.
@@ -126,7 +137,29 @@ def hash_image(data: bytes) -> tuple[int, np.ndarray]:
     picture = open_upright(data, max_side_px=HASH_SIDE_PX)
     bits = np.packbits(imagehash.phash(picture).hash)  # (8,) bytes
     tiles = picture.resize((_TILES, _TILES), Image.Resampling.BOX)
-    return int.from_bytes(bits.tobytes(), "big"), np.asarray(tiles, dtype=np.float32).ravel()
+    small = picture.convert("L").resize((_SHAPE, _SHAPE), Image.Resampling.BOX)
+    greys = np.asarray(small, dtype=np.float32).ravel()
+    spread = greys.std()
+    shape = (greys - greys.mean()) / spread if spread >= MIN_CONTRAST else np.zeros_like(greys)
+    colours = np.asarray(tiles, dtype=np.float32).ravel()
+    return int.from_bytes(bits.tobytes(), "big"), colours, shape
+
+
+def look_alike(content: Content, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Tell which pairs of pictures agree in colours and shapes, whatever their hashes say.
+
+    Args:
+        content: The pictures.
+        left: Positions of pictures, (P,).
+        right: Positions of those to compare them with, (P,).
+
+    Returns:
+        Whether they do, bool, (P,).
+    """
+    apart = np.abs(content.colours[left] - content.colours[right]).mean(axis=1)
+    correlation = (content.shapes[left] * content.shapes[right]).mean(axis=1)
+    alike: npt.NDArray[np.bool_] = (apart <= COLOUR_DISTANCE) & (correlation >= SHAPE_CORRELATION)
+    return alike
 
 
 def near_pairs(content: Content, params: SplitParams) -> np.ndarray:
@@ -195,14 +228,17 @@ def image_pairs(content: Content, most: int) -> np.ndarray:
     Returns:
         Positions of posts, int64, (P, 2).
     """
-    keys = np.column_stack([content.bits.view(np.int64), content.colours.astype(np.int64)])
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    found = [np.column_stack([content.owner[first][inverse.ravel()], content.owner])]
-    bits, colours, owner = content.bits[first], content.colours[first], content.owner[first]
-    for left, right in _near_bits(bits, most):
-        apart = np.abs(colours[left] - colours[right]).mean(axis=1)
-        alike = apart <= COLOUR_DISTANCE
-        found.append(np.column_stack([owner[left[alike]], owner[right[alike]]]))
+    shaped = np.flatnonzero(content.shapes.any(axis=1))
+    looks = np.column_stack([content.colours, content.shapes])[shaped]
+    keys = zip(content.bits[shaped].tolist(), map(np.ndarray.tobytes, looks), strict=True)
+    first: dict[tuple[int, bytes], int] = {}
+    same = [first.setdefault(key, one) for key, one in zip(keys, shaped.tolist(), strict=True)]
+    found = [np.column_stack([content.owner[same], content.owner[shaped]])]  # copies
+    distinct = np.array([*first.values()], dtype=np.int64)
+    for left, right in _near_bits(content.bits[distinct], most):
+        left, right = distinct[left], distinct[right]
+        alike = look_alike(content, left, right)
+        found.append(content.owner[np.column_stack([left[alike], right[alike]])])
     pairs = np.unique(np.concatenate(found), axis=0)
     return pairs.compress(pairs[:, 0] != pairs[:, 1], axis=0)
 
