@@ -10,22 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import mean_absolute_error
 from tests.tiny_artifact import AXES, write_tiny_artifact
 from tests.unit import evidence_corpus as corpus
 
-from postbias.errors import ArtifactError, CorpusError, GateError, InputError, LabelsError
-from postbias.evidence.evaluation import Evaluation, count_leaks, evaluate
-from postbias.evidence.folds import load_folds
-from postbias.evidence.metrics import POINT_METRICS
-from postbias.evidence.outcome import as_report, promote, write_outcome
+from postbias.errors import ArtifactError, GateError
+from postbias.evidence.bench import Bench, StudentEvidence
+from postbias.evidence.evaluation import Evaluation, choose, evaluate
+from postbias.evidence.folds import Scored, load_folds
+from postbias.evidence.metrics import POINT_METRICS, Predictions
+from postbias.evidence.outcome import as_report, log_outcome, promote, write_outcome
 from postbias.paths import Paths
-from postbias.posts.schema import SPLIT
-from postbias.posts.shards import read_table, write_table
+from postbias.posts.shards import read_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.tracking import write_report
 
 
 @pytest.fixture(scope="module")
@@ -192,57 +193,6 @@ def test_the_choice_is_made_on_valid_even_where_test_would_choose_another(
     assert evaluation.paired["fusion_vs_text"]["bias"][0] < 0
 
 
-def test_an_author_in_two_folds_is_a_leak_that_the_gate_names(copied: Paths) -> None:
-    split = read_table(copied.split, SPLIT).to_pydict()
-    assert count_leaks(copied) == 0
-    split["author"][0] = split["author"][-1]
-    write_table(read_table(copied.split).from_pydict(split, schema=SPLIT), copied.split, SPLIT)
-    assert count_leaks(copied) == 1
-    with pytest.raises(GateError, match=r"no_leakage 1 \(limit 0\)"):
-        promote(evaluate(copied, corpus.demo_params()), copied)
-
-
-def test_what_the_audit_of_the_split_found_counts_as_a_leak(copied: Paths) -> None:
-    write_report(copied.reports / "split.json", {"audit": {"leakage": 4}})
-    assert count_leaks(copied) == 4
-    (copied.reports / "split.json").unlink()
-    with pytest.raises(InputError, match="no audit"):
-        count_leaks(copied)
-
-
-def test_a_fold_without_posts_is_an_error_that_says_which(copied: Paths) -> None:
-    corpus.write_split(copied, (60, 60, 0, 0))
-    with pytest.raises(CorpusError, match="no labelled post in the test fold"):
-        evaluate(copied, corpus.demo_params())
-
-
-def test_a_test_fold_of_one_author_has_values_without_intervals_and_no_champion(
-    copied: Paths,
-) -> None:
-    corpus.write_split(copied, (60, 30, 29, 1))
-    evaluation = evaluate(copied, corpus.demo_params())
-    mae = as_report(evaluation)["students"]["fusion"]["test"]["bias"]["mae"]
-    assert mae["value"] is not None
-    assert mae["lo"] is None
-    with pytest.raises(GateError, match="beats_constant"):
-        promote(evaluation, copied)
-
-
-def test_labels_without_the_students_axis_are_an_error(copied: Paths) -> None:
-    labels = read_table(copied.labels)
-    names = ["post_id", "bias", "bias_sd", "n_replies", "reason", "teacher", "rubric", "status"]
-    one_axis = labels.select(names)
-    write_table(one_axis, copied.labels, one_axis.schema)
-    with pytest.raises(LabelsError, match="orientation"):
-        evaluate(copied, corpus.demo_params())
-
-
-def test_a_missing_student_is_one_clear_error(copied: Paths) -> None:
-    shutil.rmtree(copied.students / "text")
-    with pytest.raises(ArtifactError, match="text"):
-        evaluate(copied, corpus.demo_params())
-
-
 def test_a_student_that_changed_while_it_was_judged_is_not_promoted(
     copied: Paths, found: Evaluation
 ) -> None:
@@ -251,3 +201,54 @@ def test_a_student_that_changed_while_it_was_judged_is_not_promoted(
     with pytest.raises(ArtifactError, match="changed while it was judged"):
         promote(found, copied)
     assert not copied.champion.exists()
+
+
+def test_students_without_a_common_post_are_chosen_by_their_own(
+    found: Evaluation, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The text student is given captions only and the image student images only."""
+    bench = Bench.of(found.folds["valid"], AXES, 100, np.random.default_rng(0))
+    said = found.students["fusion"].valid.by_axis["bias"]
+    first = np.arange(len(bench.fold)) % 2 == 0
+
+    def student(predictions: Predictions) -> StudentEvidence:
+        scored = Scored({"bias": predictions}, {}, {})
+        return StudentEvidence("", scored, scored, scored, {})
+
+    worse = Predictions(said.values + 1, said.lo, said.hi)
+    chosen = choose(
+        bench, {"text": student(worse.only(first)), "image": student(said.only(~first))}, "mae"
+    )
+    assert chosen == "image"
+    assert "each is judged on its own" in caplog.text
+
+
+def test_ceilings_stand_beside_the_students_of_the_demo_corpus_only(copied: Paths) -> None:
+    ids = [f"p{i:04d}" for i in range(corpus.N)]
+    params = corpus.demo_params()
+    pq.write_table(pa.table({"post_id": ids[:9]}), copied.data / "truth.parquet")
+    assert as_report(evaluate(copied, params))["ceiling"] == {}
+    pq.write_table(pa.table({"post_id": ids}), copied.data / "truth.parquet")
+    ceiling = as_report(evaluate(copied, params))["ceiling"]
+    assert set(ceiling) == {"fusion", "text", "image"}
+    assert 0 < ceiling["text"]["bias"]["r2"] < ceiling["fusion"]["bias"]["r2"] < 1
+
+
+def test_figures_table_and_numbers_are_kept_with_the_run(copied: Paths, found: Evaluation) -> None:
+    kept: dict[str, Any] = {}
+
+    class Run:
+        log_figure = staticmethod(lambda figure, name: kept.update({name: figure}))
+        log_text = staticmethod(lambda text, name: kept.update({name: text}))
+        log_metrics = staticmethod(kept.update)
+        set_tags = staticmethod(kept.update)
+
+    report = write_outcome(found, copied)
+    log_outcome(Run(), found, report)  # type: ignore[arg-type]
+    mae = report["students"]["fusion"]["test"]["bias"]["mae"]
+    assert kept["test.fusion.bias.mae"] == mae["value"]
+    assert "test.constant.bias.spearman" not in kept
+    assert kept["champion.modality"] == "fusion"
+    assert kept["gate.no_leakage"] == 0
+    assert kept["result.md"].startswith("| `bias`, test fold |")
+    assert {"comparison.png", "scores_text.png", "residuals_image.png"} < set(kept)

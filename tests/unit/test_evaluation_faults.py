@@ -1,0 +1,92 @@
+"""What ends an evaluation, and what must not pass it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.unit import evidence_corpus as corpus
+
+from postbias.errors import ArtifactError, CorpusError, GateError, InputError, LabelsError
+from postbias.evidence.evaluation import count_leaks, evaluate
+from postbias.evidence.outcome import as_report, promote
+from postbias.paths import Paths
+from postbias.posts.schema import SPLIT
+from postbias.posts.shards import read_table, write_table
+from postbias.scoring.artifact import Artifact, write_artifact
+from postbias.tracking import write_report
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Paths:
+    return corpus.write_corpus(tmp_path)
+
+
+def test_an_author_in_two_folds_is_a_leak_that_the_gate_names(repository: Paths) -> None:
+    split = read_table(repository.split, SPLIT).to_pydict()
+    assert count_leaks(repository) == 0
+    split["author"][0] = split["author"][-1]
+    write_table(
+        read_table(repository.split).from_pydict(split, schema=SPLIT), repository.split, SPLIT
+    )
+    assert count_leaks(repository) == 1
+    with pytest.raises(GateError, match=r"no_leakage 1 \(limit 0\)"):
+        promote(evaluate(repository, corpus.demo_params()), repository)
+
+
+def test_what_the_audit_of_the_split_found_counts_as_a_leak(repository: Paths) -> None:
+    write_report(repository.reports / "split.json", {"audit": {"leakage": 4}})
+    assert count_leaks(repository) == 4
+    (repository.reports / "split.json").unlink()
+    with pytest.raises(InputError, match="no audit"):
+        count_leaks(repository)
+
+
+def test_a_fold_without_posts_is_an_error_that_says_which(repository: Paths) -> None:
+    corpus.write_split(repository, (60, 60, 0, 0))
+    with pytest.raises(CorpusError, match="no labelled post in the test fold"):
+        evaluate(repository, corpus.demo_params())
+
+
+def test_a_test_fold_of_one_author_has_values_without_intervals_and_no_champion(
+    repository: Paths,
+) -> None:
+    corpus.write_split(repository, (60, 30, 29, 1))
+    evaluation = evaluate(repository, corpus.demo_params())
+    mae = as_report(evaluation)["students"]["fusion"]["test"]["bias"]["mae"]
+    assert mae["value"] is not None
+    assert mae["lo"] is None
+    with pytest.raises(GateError, match="beats_constant"):
+        promote(evaluation, repository)
+
+
+def test_labels_without_the_students_axis_are_an_error(repository: Paths) -> None:
+    labels = read_table(repository.labels)
+    names = ["post_id", "bias", "bias_sd", "n_replies", "reason", "teacher", "rubric", "status"]
+    one_axis = labels.select(names)
+    write_table(one_axis, repository.labels, one_axis.schema)
+    with pytest.raises(LabelsError, match="orientation"):
+        evaluate(repository, corpus.demo_params())
+
+
+def test_a_missing_student_is_one_clear_error(repository: Paths) -> None:
+    shutil.rmtree(repository.students / "text")
+    with pytest.raises(ArtifactError, match="text"):
+        evaluate(repository, corpus.demo_params())
+
+
+def test_students_that_score_different_axes_are_not_compared(repository: Paths) -> None:
+    folder = repository.students / "text"
+    manifest = Artifact.open(folder).manifest
+    write_artifact(folder, dataclasses.replace(manifest, axes=manifest.axes[::-1]))
+    with pytest.raises(ArtifactError, match="different axes; saw \\['text'\\]"):
+        evaluate(repository, corpus.demo_params())
+
+
+def test_a_post_of_the_split_without_a_label_is_an_error(repository: Paths) -> None:
+    labels = read_table(repository.labels)
+    write_table(labels.slice(1), repository.labels, labels.schema)
+    with pytest.raises(LabelsError, match=r"1 posts of .* have no label"):
+        evaluate(repository, corpus.demo_params())
