@@ -22,8 +22,7 @@ from postbias.posts.importers import import_posts
 LIMIT = 1.5
 ROUNDS = 5
 FOLDERS = 16
-# A media node of the list view has about 3 KB, of the detail view 20 KB; the known copy of the data set
-# holds resized pictures ("img_resized_*").
+# The known copy of the data set holds resized pictures: its folders are called img_resized_*.
 IMAGE_BYTES = (6_000, 30_000)
 CAPTION = "Good morning from the kitchen \u2615 new recipe is up, link in bio #food #homemade "
 

@@ -107,10 +107,13 @@ def _load(root: str, index: PictureIndex, number: int, line: str) -> list[Record
 
 
 def _parse(line: str) -> _Row:
-    cells = [_unquote(cell) for cell in clean(recode(line)).strip("\n").split("\t")]
+    line = clean(recode(line)).strip("\n")
+    cells = line.split("\t")
+    if '"' in line:
+        cells = [_unquote(cell) for cell in cells]
     if len(cells) != 5:
         raise FaultError(Reason.BROKEN_ROW, f"{len(cells)} fields between tabs, expected 5")
-    _, author, sponsored, json_name, names = cells
+    _, author, sponsored, json_name, names = (cell.strip() for cell in cells)
     if sponsored not in {"0", "1"}:
         raise FaultError(Reason.BROKEN_ROW, f"sponsored is {sponsored[:40]!r}, expected 0 or 1")
     if not json_name.removesuffix(".json"):

@@ -10,10 +10,9 @@ import hashlib
 import json
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -30,6 +29,13 @@ from postbias.errors import (
 from postbias.posts.importers import influencer_brand, instaloader, pages, table
 from postbias.posts.importers.progress import PROGRESS, Progress, Records, SeenIds
 from postbias.posts.importers.records import Source
+from postbias.posts.importers.summary import (
+    MANIFEST,
+    POSTS_FOLDER,
+    REJECTS_FILE,
+    ImportSummary,
+    find_done,
+)
 from postbias.posts.importers.table import Columns
 from postbias.posts.importers.writing import Background, write_part
 from postbias.posts.schema import REJECTS
@@ -40,7 +46,7 @@ logger = logging.getLogger(__name__)
 #: Raised when the same export would give other bytes.
 _FORMAT = 1
 
-POSTS_FOLDER, REJECTS_FILE, MANIFEST, STAGING = "posts", "rejects.parquet", "import.json", ".import"
+STAGING = ".import"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,52 +87,6 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ImportSummary:
-    """What an import gave.
-
-    Attributes:
-        layout: The layout it was read as.
-        n_posts: Posts in the shards.
-        n_rejects: Posts, or whole files, that could not be imported.
-        reasons: Those by reason.
-        n_images: Images in the shards.
-        n_missing_images: Images that posts name and that could not be taken along.
-        image_reasons: Those by reason.
-        n_shards: Shards.
-        is_new: Whether this call wrote anything; False if the same import was there already.
-    """
-
-    layout: str
-    n_posts: int
-    n_rejects: int
-    reasons: Counter[str]
-    n_images: int
-    n_missing_images: int
-    image_reasons: Counter[str]
-    n_shards: int
-    is_new: bool
-
-    def render(self) -> str:
-        """Say it in a few lines.
-
-        Returns:
-            Posts and rejects, then one line per reason.
-        """
-        done = "imported" if self.is_new else "already there, nothing to do:"
-        lines = [
-            f"{done} {self.n_posts} posts with {self.n_images} images, {self.n_shards} shard(s)"
-        ]
-        lines += [f"  rejected {n} ({reason})" for reason, n in sorted(self.reasons.items())]
-        lines += [
-            f"  {n} images not taken along ({reason}); their posts are kept without them"
-            for reason, n in sorted(self.image_reasons.items())
-        ]
-        if self.n_rejects or self.n_missing_images:
-            lines.append(f"  {REJECTS_FILE} lists each of them")
-        return "\n".join(lines)
-
-
 def import_posts(
     layout: str, src: Path, dest: Path, *, columns: Columns | None = None, replace: bool = False
 ) -> ImportSummary:
@@ -159,7 +119,7 @@ def import_posts(
     source = LAYOUTS[layout].read(src, columns)
     named = [_FORMAT, layout, source.digest, asdict(columns) if layout == "table" else None]
     digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
-    if done := _done(dest, digest):
+    if done := find_done(dest, digest):
         return done
     staging = dest / STAGING
     with _alone(staging):
@@ -188,22 +148,6 @@ def _summary(layout: str, progress: Progress) -> ImportSummary:
         n_shards=progress.n_shards,
         is_new=True,
     )
-
-
-def _done(dest: Path, digest: str) -> ImportSummary | None:
-    """Return the summary of this very import if it is there and whole."""
-    try:
-        said = json.loads((dest / MANIFEST).read_text(encoding="utf-8"))
-        if said.pop("digest") != digest:
-            return None
-        for name in ("reasons", "image_reasons"):
-            said[name] = Counter(said[name])
-        summary = ImportSummary(**said, is_new=False)
-        n_rows = count_rows(sorted((dest / POSTS_FOLDER).glob("*.parquet")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-    is_whole = n_rows == summary.n_posts and (dest / REJECTS_FILE).is_file()
-    return summary if is_whole else None
 
 
 @contextmanager
@@ -246,8 +190,8 @@ def _refuse_others(dest: Path, *, replace: bool) -> None:
 def _write_parts(source: Source, src: Path, staging: Path, progress: Progress) -> None:
     if progress.n_parts:
         logger.warning("going on with an interrupted import: %d posts done", progress.n_posts)
-    shards = [_shard(staging, number) for number in range(progress.n_shards)]
-    seen = SeenIds(shards)
+    _keep(staging / "rejects", progress.n_parts)
+    seen = SeenIds(_keep(staging / POSTS_FOLDER, progress.n_shards))
     with (
         tqdm(total=source.n_units, desc="import", unit=" files", disable=None) as bar,
         Background() as background,
@@ -268,8 +212,12 @@ def _write_parts(source: Source, src: Path, staging: Path, progress: Progress) -
     _reconcile(staging, progress)
 
 
-def _shard(staging: Path, number: int) -> Path:
-    return staging / POSTS_FOLDER / f"{number:05d}.parquet"
+def _keep(folder: Path, n_files: int) -> list[Path]:
+    """Remove all but the finished files of an interrupted import, temporary ones too."""
+    finished = [folder / f"{number:05d}.parquet" for number in range(n_files)]
+    for path in set(folder.glob("*")) - set(finished):
+        path.unlink()
+    return finished
 
 
 def _refuse_other_layouts(staging: Path, src: Path, progress: Progress) -> None:
@@ -292,9 +240,9 @@ def _first_reject(staging: Path, *, unknown_wrapper: bool = False) -> str | None
 def _reconcile(staging: Path, progress: Progress) -> None:
     shards = sorted((staging / POSTS_FOLDER).glob("*.parquet"))
     rejects = sorted((staging / "rejects").glob("*.parquet"))
-    counted = (count_rows(shards[: progress.n_shards]), count_rows(rejects[: progress.n_parts]))
+    counted = (count_rows(shards), count_rows(rejects))
     expected = (progress.n_posts, progress.reasons.total() + progress.image_reasons.total())
-    if counted != expected or len(shards) != progress.n_shards:
+    if counted != expected:
         raise CountsError(
             "rows of posts and rejects on disk are not those that were read",
             seen=counted,
@@ -318,10 +266,5 @@ def _move_into_place(staging: Path, dest: Path, summary: ImportSummary, digest: 
             written.rename(dest / POSTS_FOLDER)
     except OSError as error:
         raise StorageError(f"cannot move the import into {dest}: {error.strerror}") from error
-    said = {field.name: getattr(summary, field.name) for field in fields(summary)} | {
-        "digest": digest
-    }
-    del said["is_new"]
     with replacing(dest / MANIFEST) as temporary:
-        text = json.dumps(said, indent=2, sort_keys=True)
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.write_text(summary.manifest(digest), encoding="utf-8")

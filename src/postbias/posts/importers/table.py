@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postbias.errors import InputError, LayoutError, SchemaError
+from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.cells import (
     count,
     flag,
@@ -265,6 +266,8 @@ def _post(root: Path, columns: Columns, source: str, post_id: str, row: Mapping[
 
 def _picture(root: Path, cell: str | Picture) -> Picture | PictureFault:
     if isinstance(cell, Picture):
+        if len(cell.data) > MAX_BYTES:
+            return PictureFault(Reason.TOO_LARGE, f"{len(cell.data)} bytes, over {MAX_BYTES}")
         return cell
     if "://" in cell:
         return PictureFault(Reason.MISSING_FILE, f"{cell[:120]}: addresses are not fetched")

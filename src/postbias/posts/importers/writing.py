@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from postbias.errors import StorageError
 from postbias.posts.importers.progress import PROGRESS, Progress, Records, SeenIds
 from postbias.posts.importers.records import Picture, Post, Record, Reject
 from postbias.posts.importers.text import clean
@@ -125,7 +126,13 @@ class _Shard:
         if self._out is None:
             temporary = self._stack.enter_context(replacing(self._path))
             self._out = self._stack.enter_context(writer(temporary, POSTS))
-        self._out.write_table(_table(posts))
+        try:
+            self._out.write_table(_table(posts))
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self._path}: {error.strerror or error}",
+                do="free space or choose another disk, then run the same command again",
+            ) from error
 
     def close(self) -> None:
         """Let the shard appear."""
