@@ -21,6 +21,11 @@ _FOREIGN = ("MLFLOW_", "_MLFLOW_", "DVC_", "OPENAI_", "POSTBIAS_")
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch)
+
+
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what the shell has set for MLflow, DVC, git and the teacher's endpoint."""
     for name in list(os.environ):
         if name.startswith(_FOREIGN):
             monkeypatch.delenv(name)
@@ -63,22 +68,23 @@ def workspace(
 
 @pytest.fixture
 def run_in() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Give `run_command`."""
+    return run_command
+
+
+def run_command(
+    folder: Path, *command: str, check: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, with this environment's programs first on PATH."""
-
-    def run(
-        folder: Path, *command: str, check: bool = True, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        return subprocess.run(
-            list(command),
-            cwd=folder,
-            env=os.environ | {"PATH": path} | environment,
-            capture_output=True,
-            text=True,
-            check=check,
-        )
-
-    return run
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        list(command),
+        cwd=folder,
+        env=os.environ | {"PATH": path} | environment,
+        capture_output=True,
+        text=True,
+        check=check,
+    )
 
 
 def _forget_mlflow() -> None:

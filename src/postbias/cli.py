@@ -68,7 +68,8 @@ def import_command(
 
 
 @main.command()
-def sync() -> None:
+@click.option("--need-champion", is_flag=True, help="Fail if there is no champion afterwards.")
+def sync(*, need_champion: bool) -> None:
     """Bring MLflow in step with DVC: make missing runs, model versions and the alias again.
 
     Everything is found by content: what DVC restored from its cache gets its runs and its champion
@@ -77,7 +78,12 @@ def sync() -> None:
     from postbias.paths import Paths
     from postbias.sync import sync as bring_in_step
 
-    click.echo(bring_in_step(Paths.find()))
+    paths = Paths.find()
+    click.echo(bring_in_step(paths))
+    if need_champion:
+        from postbias.registry import champion_artifact
+
+        champion_artifact(paths)
 
 
 @main.command("results")

@@ -10,13 +10,12 @@ import logging
 import os
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postbias.errors import TrackingError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from postbias.paths import Paths
 
 logger = logging.getLogger(__name__)
@@ -59,6 +58,19 @@ def database(paths: Paths) -> Path:
     return paths.mlruns / "mlflow.db"
 
 
+def uses_own_database(paths: Paths) -> bool:
+    """Tell whether runs are kept in `database` and not where the user has said.
+
+    Args:
+        paths: The repository.
+
+    Returns:
+        Whether they are, by whichever way the URI is written.
+    """
+    scheme, _, file = tracking_uri(paths).partition(":///")
+    return scheme == "sqlite" and Path(file).resolve() == database(paths).resolve()
+
+
 def connect(paths: Paths) -> str:
     """Point MLflow at this repository's runs; the database is made on first use.
 
@@ -79,7 +91,7 @@ def connect(paths: Paths) -> str:
 
     uri = tracking_uri(paths)
     paths.mlruns.mkdir(parents=True, exist_ok=True)
-    is_own = uri == f"sqlite:///{database(paths)}"
+    is_own = uses_own_database(paths)
     try:
         # Two processes that create the database at once crash in each other's migration.
         with FileLock(paths.mlruns / ".lock"):
@@ -105,6 +117,7 @@ def quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", every_s)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import postbias
 from postbias.errors import ChampionError
+from postbias.memory import quiet_mlflow
 from postbias.scoring.request import answer_row, read_post
 from postbias.scoring.scorer import OK, Scorer
 
@@ -90,11 +94,7 @@ def pack(artifact: Artifact, dest: Path, *, precision: Precision) -> None:
         student = Path(temporary) / STUDENT_PATH.name
         # A copy: MLflow refuses links, and DVC may have put links here.
         shutil.copytree(artifact.folder, student)
-        with warnings.catch_warnings():
-            # A signature would drop unknown columns in silence and repeat the input in errors.
-            warnings.simplefilter("ignore", UserWarning)
-            import mlflow.pyfunc
-
+        with _without_advice() as mlflow:
             mlflow.pyfunc.save_model(
                 path=str(dest),
                 python_model=str(entry),
@@ -128,9 +128,32 @@ def prove(artifact: Artifact, package: Path, *, precision: Precision) -> None:
         raise ChampionError("the packed model scores none of the trial posts")
 
 
+@contextmanager
+def _without_advice() -> Iterator[Any]:
+    """Give mlflow, with its advice to add a signature silenced.
+
+    With one, unknown columns would be dropped in silence and errors would repeat the input.
+    """
+    quiet_mlflow()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        import mlflow.pyfunc
+
+        loggers = [logging.getLogger(f"mlflow.{name}") for name in ("pyfunc", "utils.environment")]
+        levels = [each.level for each in loggers]
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        try:
+            yield mlflow
+        finally:
+            for each, level in zip(loggers, levels, strict=True):
+                each.setLevel(level)
+
+
 def _ask(package: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    # -I: neither the working folder nor PYTHONPATH may stand in for what was packed.
-    command = [sys.executable, "-I", "-W", "ignore", "-c", _SMOKE, str(package)]
+    # -I: neither the working folder nor PYTHONPATH may stand in for what was packed. -B: nothing
+    # is added to it.
+    command = [sys.executable, "-I", "-B", "-W", "ignore", "-c", _SMOKE, str(package)]
     try:
         process = subprocess.run(  # noqa: S603 - our own code, no shell
             command,

@@ -199,6 +199,7 @@ def _register(
 ) -> ModelVersion:
     """Pack, prove and register; a version whose files are gone gets its files back."""
     from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     from postbias.packing import pack, prove
 
@@ -207,9 +208,13 @@ def _register(
         pack(artifact, package, precision=precision)
         prove(artifact, package, precision=precision)
         if version is not None:
-            client.log_artifacts(version.run_id or run_id, str(package), "model")
-            return version
-        client.log_artifacts(run_id, str(package), "model")
+            source = str(version.source)
+        else:
+            source = f"{client.get_run(run_id).info.artifact_uri}/model"
+        # Not by run id: MLflow remembers where a run's files lay before the checkout moved.
+        get_artifact_repository(source).log_artifacts(str(package))  # type: ignore[no-untyped-call]
+    if version is not None:
+        return version
     try:
         client.create_registered_model(MODEL, description=_DESCRIPTION)
     except MlflowException as error:
@@ -223,7 +228,6 @@ def _register(
         "rubric": manifest.rubric,
         "training_digest": manifest.training_digest,
     }
-    source = f"{client.get_run(run_id).info.artifact_uri}/model"
     return client.create_model_version(MODEL, source, run_id, tags)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from postbias.lineage import StageRecord, git_state, locked_records
-from postbias.memory import connect, database, tracking_uri
+from postbias.memory import connect, database, uses_own_database
 from postbias.recording import log_params, log_recorded, stage_tags
 from postbias.registry import Registration, register_champion
 
@@ -137,7 +137,7 @@ def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, object]:
 def _stamp(paths: Paths) -> str:
     """Digest of all that decides whether there is anything to do; empty if it cannot be told."""
     own = database(paths)
-    if tracking_uri(paths) != f"sqlite:///{own}" or not own.is_file():
+    if not uses_own_database(paths) or not own.is_file():
         return ""
     state = own.stat()
     seen = hashlib.sha256(f"{own} {state.st_mtime_ns} {state.st_size}".encode())

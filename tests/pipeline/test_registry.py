@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from postbias.errors import ChampionError
-from postbias.memory import connect
-from postbias.packing import MODULES
-from postbias.paths import Paths
-from postbias.registry import ALIAS, MODEL, champion_artifact, register_champion
 from tests.tiny_artifact import write_tiny_artifact
+
+from postbias import packing
+from postbias.errors import ArtifactError, ChampionError
+from postbias.memory import connect
+from postbias.packing import REQUIREMENTS, pack, prove
+from postbias.paths import Paths
+from postbias.registry import MODEL, champion_artifact, register_champion
+from postbias.scoring.artifact import Artifact
 
 
 def _new_run(paths: Paths) -> str:
@@ -24,18 +26,56 @@ def _new_run(paths: Paths) -> str:
     return str(run.info.run_id)
 
 
-def _build(paths: Paths, seed: int) -> str:
+def _build(paths: Paths, seed: int) -> Artifact:
     shutil.rmtree(paths.champion, ignore_errors=True)
-    return write_tiny_artifact(paths.champion, seed=seed).digest
+    return write_tiny_artifact(paths.champion, seed=seed)
+
+
+def _model_versions() -> list[Any]:
+    from mlflow import MlflowClient
+
+    return list(MlflowClient().search_model_versions(f"name = '{MODEL}'"))
 
 
 def test_a_student_becomes_champion_once_and_is_found_again(workspace: Paths) -> None:
-    digest = _build(workspace, 1)
+    artifact = _build(workspace, 1)
     run_id = _new_run(workspace)
     first = register_champion(workspace, run_id)
     again = register_champion(workspace, run_id)
     assert (first.version, first.is_new, first.previous) == (1, True, None)
     assert (again.version, again.is_new, again.previous) == (1, False, None)
-    from postbias.scoring.artifact import Artifact
+    folder = champion_artifact(workspace)
+    assert Artifact.open(folder).digest == artifact.digest
+    requirements = (folder.parents[1] / "requirements.txt").read_text(encoding="utf-8")
+    names = [line.partition("==")[0] for line in requirements.split()]
+    assert sorted(names) == sorted(REQUIREMENTS)
+    assert not list(folder.parents[1].rglob("*.pkl"))
 
-    assert Artifact.open(champion_artifact(workspace)).digest == digest
+
+def test_a_model_that_does_not_load_is_not_registered(
+    workspace: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _build(workspace, 1)
+    run_id = _new_run(workspace)
+    without = tuple(name for name in packing.MODULES if name != "scoring/graphs.py")
+    monkeypatch.setattr(packing, "MODULES", without)
+    with pytest.raises(ChampionError, match=r"cannot be loaded: .*postbias\.scoring\.graphs"):
+        register_champion(workspace, run_id)
+    assert _model_versions() == []
+    with pytest.raises(ChampionError, match="no champion is registered"):
+        champion_artifact(workspace)
+
+
+def test_a_model_that_scores_otherwise_is_not_accepted(tmp_path: Path) -> None:
+    packed = write_tiny_artifact(tmp_path / "one", seed=1)
+    other = write_tiny_artifact(tmp_path / "two", seed=2)
+    pack(packed, tmp_path / "model", precision="int8")
+    with pytest.raises(ChampionError, match="scores otherwise"):
+        prove(other, tmp_path / "model", precision="int8")
+
+
+def test_a_damaged_student_is_not_registered(workspace: Paths) -> None:
+    artifact = _build(workspace, 1)
+    (artifact.folder / "onnx" / "head.onnx").unlink()
+    with pytest.raises(ArtifactError, match="incomplete"):
+        register_champion(workspace, _new_run(workspace))
