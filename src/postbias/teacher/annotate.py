@@ -82,6 +82,7 @@ def annotate(paths: Paths, params: Params) -> AnnotateSummary:
         RubricError: If the rubric cannot be used.
         LabelsError: If the labels cannot be read or fewer than 50 are valid.
         ParamsError: If `annotate.labels` is not set for recorded labels.
+        TeacherError: If the endpoint cannot be asked to the end; what was answered is kept.
         CorpusError: If there are no posts.
         SchemaError: If posts or sample are damaged.
         CountsError: If labels and rejects do not add up to the sample.
@@ -89,7 +90,7 @@ def annotate(paths: Paths, params: Params) -> AnnotateSummary:
     """
     rubric = load_rubric(paths.root / params.annotate.rubric)
     post_ids: list[str] = read_table(paths.sample, SAMPLE, ["post_id"])["post_id"].to_pylist()
-    answers = _recorded(paths, params, rubric, post_ids)
+    answers = _TEACHERS[params.annotate.teacher](paths, params, rubric, post_ids)
     table = labels_table(answers.labels, post_ids, rubric)
     summary = _summarize(table, answers, rubric)
     if summary.n_labelled < MIN_LABELS:
@@ -125,6 +126,15 @@ def _recorded(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[s
     return Answers(found.labels, found.rejects, report)
 
 
+def _endpoint(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]) -> Answers:
+    from postbias.teacher.endpoint import ask_endpoint  # the openai package takes a second
+
+    return ask_endpoint(paths, params, rubric, post_ids)
+
+
+_TEACHERS = {"recorded": _recorded, "openai": _endpoint}
+
+
 def _summarize(table: pa.Table, answers: Answers, rubric: Rubric) -> AnnotateSummary:
     statuses = Counter(table["status"].to_pylist())
     n_ok = statuses.pop(OK, 0)
@@ -138,7 +148,7 @@ def _summarize(table: pa.Table, answers: Answers, rubric: Rubric) -> AnnotateSum
         "rejected": rejected,
         "teacher": answers.report,
         "axes": axes,
-        "warnings": warnings_of(axes),
+        "warnings": [*warnings_of(axes), *answers.report.pop("warnings", ())],
         "first_rejects": rejects_table(answers.rejects[:_LISTED]).to_pylist(),
     }
     return AnnotateSummary(table.num_rows, n_ok, rejected, report)

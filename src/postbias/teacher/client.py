@@ -1,0 +1,189 @@
+"""The line to an OpenAI-compatible endpoint: one request, one reply or one fault.
+
+URL and key come from `OPENAI_BASE_URL` and `OPENAI_API_KEY` only and are shown nowhere. Does not
+try again, wait or count: see `postbias.teacher.caller`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import openai
+
+from postbias.errors import TeacherError
+from postbias.posts.reasons import Reason
+from postbias.teacher.faults import Fault, Next, RequestError, fault_of, fault_of_body
+
+#: A reply is a few kilobytes; with probabilities of its tokens some hundred.
+MAX_REPLY_BYTES = 4 * 2**20
+
+_LOCAL_KEY = "none"
+_URL = re.compile(r"\bhttps?://\S+")
+_KEY = re.compile(r"\b(sk|key|Bearer)[-_ ][A-Za-z0-9*_-]{6,}")
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """A reply as received.
+
+    Attributes:
+        body: Decoded.
+        raw: As received.
+        latency_s: From sending to the last byte.
+    """
+
+    body: dict[str, Any]
+    raw: bytes
+    latency_s: float
+
+    @property
+    def tokens(self) -> tuple[int | None, int | None]:
+        """Input and output tokens, as told."""
+        usage = self.body.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
+        found = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        good = [
+            n if isinstance(n, int) and not isinstance(n, bool) and n >= 0 else None for n in found
+        ]
+        return good[0], good[1]
+
+
+class Client:
+    """A connection pool to the endpoint named by the environment."""
+
+    def __init__(self, client: openai.AsyncOpenAI, timeout_s: float) -> None:
+        """Wrap a client of the `openai` package.
+
+        Args:
+            client: With retries off.
+            timeout_s: For one whole request.
+        """
+        self.openai = client
+        self._timeout_s = timeout_s
+
+    @classmethod
+    def open(cls, timeout_s: float) -> Client:
+        """Open the line.
+
+        Args:
+            timeout_s: For one whole request.
+
+        Returns:
+            The client; close it in the loop that used it.
+
+        Raises:
+            TeacherError: If the environment names no endpoint.
+        """
+        key, url = os.environ.get("OPENAI_API_KEY"), os.environ.get("OPENAI_BASE_URL")
+        if not key and not url:
+            raise TeacherError(
+                "no endpoint: neither OPENAI_API_KEY nor OPENAI_BASE_URL is set",
+                do="export OPENAI_API_KEY, and OPENAI_BASE_URL for another endpoint than OpenAI; "
+                "docs/teacher.md shows both",
+            )
+        # These log requests, with captions and the URL, at levels that --verbose would show.
+        for name in ("openai", "httpx2", "httpcore2", "httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        pool = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        return cls(
+            openai.AsyncOpenAI(
+                api_key=key or _LOCAL_KEY,
+                base_url=url or None,
+                max_retries=0,
+                timeout=timeout_s,
+                http_client=openai.DefaultAsyncHttpxClient(limits=pool, timeout=timeout_s),
+            ),
+            timeout_s,
+        )
+
+    @property
+    def digest(self) -> str:
+        """What stands for the endpoint where its address must not appear."""
+        return hashlib.sha256(str(self.openai.base_url).encode()).hexdigest()[:16]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.openai.close()
+
+    async def ask(self, body: dict[str, Any]) -> RawReply:
+        """Send one chat completion request.
+
+        Args:
+            body: As the protocol wants it.
+
+        Returns:
+            The reply, whatever it says.
+
+        Raises:
+            RequestError: If there is none; says what to do next.
+        """
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                raw = await self._receive(body)
+        except (openai.APIError, httpx2.HTTPError, httpx2.StreamError, TimeoutError) as error:
+            raise RequestError(fault_of(error, time.time())) from None
+        return RawReply(_decode(raw), raw, time.perf_counter() - started)
+
+    async def _receive(self, body: dict[str, Any]) -> bytes:
+        rest = {name: value for name, value in body.items() if name not in {"model", "messages"}}
+        received = bytearray()
+        # Streamed only so that a reply of any size cannot fill the memory.
+        async with self.openai.chat.completions.with_streaming_response.create(
+            model=body["model"], messages=body["messages"], extra_body=rest
+        ) as response:
+            async for chunk in response.iter_bytes():
+                received += chunk
+                if len(received) > MAX_REPLY_BYTES:
+                    raise RequestError(
+                        Fault(
+                            Next.AGAIN,
+                            Reason.REPLY_TOO_LARGE,
+                            f"the answer is larger than {MAX_REPLY_BYTES >> 20} MiB",
+                            may_be_billed=True,
+                        )
+                    )
+        return bytes(received)
+
+    def redact(self, message: str) -> str:
+        """Make an endpoint's message about a request without a post fit to be shown.
+
+        Args:
+            message: What it said.
+
+        Returns:
+            One short line without key and addresses.
+        """
+        line = " ".join(message.split())
+        for secret in (
+            self.openai.api_key,
+            str(self.openai.base_url),
+            str(self.openai.base_url.host),
+        ):
+            line = line.replace(secret, "...") if secret and secret != _LOCAL_KEY else line
+        return _KEY.sub("...", _URL.sub("...", line))[:240]
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+        if not isinstance(body, dict):
+            raise ValueError
+    except (ValueError, RecursionError) as error:
+        raise RequestError(
+            Fault(
+                Next.AGAIN, Reason.DAMAGED_REPLY, "the answer is no JSON object", may_be_billed=True
+            )
+        ) from error
+    if body.get("error") and not body.get("choices"):
+        raise RequestError(fault_of_body(body["error"]))
+    return body

@@ -1,0 +1,327 @@
+"""The reply store: every answer that was ever paid for.
+
+SQLite in WAL mode under `store/`, which is no DVC output and so survives every run. A reply is kept
+raw, with usage, latency, finish reason and the model's name as returned, under the key of what was
+asked (see `postbias.teacher.questions`). A request is noted with the most that it can cost before
+it is sent, and struck out in the same transaction that keeps its reply: after a crash, what is
+still noted counts as spent. Holds no URL and no key of an endpoint. Knows nothing of the network.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from postbias.errors import StorageError
+from postbias.teacher.labels import OK
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS asked (
+    post_id TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (post_id, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS asked_key ON asked (key);
+CREATE TABLE IF NOT EXISTS replies (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    repeat INTEGER NOT NULL,
+    delivery TEXT NOT NULL,
+    status TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    scores TEXT NOT NULL,
+    modes TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    text TEXT NOT NULL,
+    raw BLOB NOT NULL,
+    rubric TEXT NOT NULL,
+    asked_model TEXT NOT NULL,
+    model TEXT NOT NULL,
+    finish TEXT NOT NULL,
+    source TEXT NOT NULL,
+    tokens_in INTEGER,
+    tokens_out INTEGER,
+    cost_usd REAL,
+    latency_s REAL,
+    asked_at TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS replies_key ON replies (key, repeat);
+CREATE TABLE IF NOT EXISTS sent (id INTEGER PRIMARY KEY, worst_usd REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (
+    tag TEXT PRIMARY KEY, id TEXT, state TEXT NOT NULL, worst_usd REAL NOT NULL,
+    questions TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of a teacher, or one failure to get it.
+
+    Attributes:
+        key: What was asked.
+        repeat: Which of the repetitions of the same question it answers, from 0.
+        delivery: Digest of how it was asked; an unusable reply counts only against its own.
+        status: `ok`, or the `Reason` why it cannot be used.
+        detail: The same in words.
+        scores: One per axis; expectations where the endpoint gave probabilities.
+        modes: The scores as written.
+        reason: The teacher's reason.
+        text: The text of the reply.
+        raw: The body of the reply as received.
+        rubric: Name and digest of the rubric.
+        asked_model: The model asked for.
+        model: The model's name as returned.
+        finish: The finish reason as returned.
+        source: `live`, `batch`.
+        tokens_in: Input tokens, if told.
+        tokens_out: Output tokens, if told.
+        cost_usd: What it cost, if known.
+        latency_s: From request to the last byte, if measured.
+        asked_at: When, in UTC.
+    """
+
+    key: str
+    repeat: int
+    delivery: str
+    status: str
+    detail: str
+    scores: tuple[float, ...]
+    modes: tuple[float, ...]
+    reason: str
+    text: str
+    raw: bytes
+    rubric: str
+    asked_model: str
+    model: str
+    finish: str
+    source: str
+    tokens_in: int | None
+    tokens_out: int | None
+    cost_usd: float | None
+    latency_s: float | None
+    asked_at: str
+
+
+_COLUMNS = tuple(Reply.__dataclass_fields__)
+_INSERT = f"INSERT INTO replies ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - column names of ours
+
+
+class ReplyStore:
+    """A connection to the store; open it with `ReplyStore.open`, close it with `with`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Wrap a connection.
+
+        Args:
+            connection: To a database that has the tables.
+        """
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: Path) -> ReplyStore:
+        """Open the store, made if there is none.
+
+        Args:
+            path: Its file.
+
+        Returns:
+            The store.
+
+        Raises:
+            StorageError: If it cannot be opened, is damaged or of a newer postbias.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            db.execute("PRAGMA journal_mode=WAL")
+            # FULL: a reply that was paid for survives a power cut too; commits are grouped.
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA foreign_keys=ON")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version > _VERSION:
+                raise StorageError(
+                    f"{path} was written by a newer postbias", seen=version, allowed=_VERSION
+                )
+            if version < _VERSION:
+                db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={_VERSION};COMMIT;")
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(
+                f"the reply store {path} cannot be opened: {error}",
+                do="check disk and rights; never delete it, it holds paid replies",
+            ) from error
+        return cls(db)
+
+    def __enter__(self) -> ReplyStore:
+        """Enter a block that closes the store at its end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def transact(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Run statements in one transaction.
+
+        Args:
+            statements: SQL and its values, one after the other.
+
+        Raises:
+            StorageError: If the disk is full or the file damaged; then none of them holds.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for sql, values in statements:
+                    self._db.execute(sql, values)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"the reply store cannot be written: {error}",
+                do="free space; all replies up to here are kept",
+            ) from error
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Read rows.
+
+        Args:
+            sql: A query.
+            values: Its values.
+
+        Returns:
+            All its rows.
+
+        Raises:
+            StorageError: If the file is damaged.
+        """
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(f"the reply store cannot be read: {error}") from error
+
+    def replies(self, key: str, repeat: int) -> list[Reply]:
+        """Read the replies to one asking of a question.
+
+        Args:
+            key: What was asked.
+            repeat: Which repetition.
+
+        Returns:
+            All replies in the order in which they came.
+        """
+        sql = f"SELECT {', '.join(_COLUMNS)} FROM replies WHERE key = ? AND repeat = ? ORDER BY id"  # noqa: S608 - as above
+        return [_reply(row) for row in self.rows(sql, (key, repeat))]
+
+    def iter_replies(self) -> Iterator[tuple[str, Reply]]:
+        """Go through all replies.
+
+        Yields:
+            Post id and reply, by post id, then in the order in which they came.
+        """
+        columns = ", ".join(f"r.{name}" for name in _COLUMNS)
+        sql = (
+            f"SELECT a.post_id, {columns} FROM replies r JOIN asked a USING (key) ORDER BY 1, r.id"  # noqa: S608 - as above
+        )
+        for row in self._db.execute(sql):
+            yield row[0], _reply(row[1:])
+
+    def total(self, name: str) -> float:
+        """Read a running total.
+
+        Args:
+            name: `spent_usd`, `tokens_in`, `tokens_out`, `requests`.
+
+        Returns:
+            Its value; 0 before the first.
+        """
+        rows = self.rows("SELECT value FROM totals WHERE name = ?", (name,))
+        return float(rows[0][0]) if rows else 0.0
+
+    def fact(self, key: str) -> Any | None:  # noqa: ANN401 - whatever was kept
+        """Read what was found out about an endpoint.
+
+        Args:
+            key: Of the fact.
+
+        Returns:
+            What was kept; None if nothing was.
+        """
+        rows = self.rows("SELECT value FROM facts WHERE key = ?", (key,))
+        return json.loads(rows[0][0]) if rows else None
+
+
+def keep_fact(key: str, value: object) -> tuple[str, tuple[Any, ...]]:
+    """Write a statement that keeps a fact.
+
+    Args:
+        key: Of the fact.
+        value: Anything JSON has.
+
+    Returns:
+        SQL and its values.
+    """
+    return "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value))
+
+
+def keep_reply(reply: Reply) -> tuple[str, tuple[Any, ...]]:
+    """Write a statement that keeps a reply.
+
+    Args:
+        reply: The reply.
+
+    Returns:
+        SQL and its values.
+    """
+    values = {name: getattr(reply, name) for name in _COLUMNS}
+    values["raw"] = zlib.compress(reply.raw)
+    values["scores"], values["modes"] = json.dumps(reply.scores), json.dumps(reply.modes)
+    return _INSERT, tuple(values.values())
+
+
+def add_total(name: str, value: float) -> tuple[str, tuple[Any, ...]]:
+    """Write a statement that adds to a running total.
+
+    Args:
+        name: The total.
+        value: What to add.
+
+    Returns:
+        SQL and its values.
+    """
+    sql = "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + ?"
+    return sql, (name, value, value)
+
+
+def is_ok(reply: Reply) -> bool:
+    """Tell whether a reply can be used.
+
+    Args:
+        reply: The reply.
+
+    Returns:
+        Whether it has scores.
+    """
+    return reply.status == OK
+
+
+def _reply(row: Sequence[Any]) -> Reply:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["raw"] = zlib.decompress(values["raw"])
+    values["scores"] = tuple(json.loads(values["scores"]))
+    values["modes"] = tuple(json.loads(values["modes"]))
+    return Reply(**values)

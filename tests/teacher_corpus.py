@@ -1,0 +1,96 @@
+"""A small corpus with pictures, its sample, and parameters that point at the test server."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from postbias.params import Params, load_params
+from postbias.paths import Paths
+from postbias.posts.schema import POSTS, SAMPLE
+from postbias.posts.shards import write_table
+from tests.teacher_server import MODEL
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Fast, so that tests do not wait; nested keys replace the ones of params.yaml.
+QUICK: dict[str, Any] = {
+    "teacher": "openai",
+    "labels": None,
+    "endpoint": {
+        "model": MODEL,
+        "mode": "live",
+        "images": {"max_images": 2, "max_side_px": 112, "jpeg_quality": 80},
+        "repeats": 1,
+        "repeat_share": 0.0,
+        "limits": {"concurrency": 8, "timeout_s": 5.0, "tries": 8, "outage_s": 20.0},
+    },
+}
+
+
+def picture(seed: int, size: tuple[int, int] = (96, 64), format: str = "JPEG") -> bytes:  # noqa: A002 - Pillow's name
+    """Draw noise: distinct files of realistic weight."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format)
+    return buffer.getvalue()
+
+
+def post(i: int, **changes: Any) -> dict[str, Any]:
+    """One post; every third has no picture, every fifth two."""
+    n_images = 0 if i % 3 == 2 else 2 if i % 5 == 1 else 1
+    images = [{"bytes": picture(10 * i + k), "path": f"{i}-{k}.jpg"} for k in range(n_images)]
+    return {
+        "post_id": f"p{i:05}",
+        "author": f"secret_author_{i % 7}",
+        "caption": f"caption number {i} by @secret_author_{i % 7}",
+        "images": images,
+        "platform": "test",
+        "source": "test",
+        **changes,
+    }
+
+
+def make_corpus(root: Path, posts: list[dict[str, Any]]) -> Paths:
+    """Lay out a repository whose sample is all of the posts."""
+    (root / "rubrics").symlink_to(ROOT / "rubrics")
+    paths = Paths(root, root)
+    table = pa.Table.from_pylist(posts, schema=POSTS)
+    half = (len(posts) + 1) // 2
+    for i in range(2):
+        write_table(table.slice(i * half, half), paths.posts / f"{i}.parquet", POSTS)
+    set_sample(paths, [post["post_id"] for post in posts])
+    return paths
+
+
+def set_sample(paths: Paths, post_ids: list[str]) -> None:
+    """Choose the posts to label."""
+    n = len(post_ids)
+    columns = {"post_id": post_ids, "author": ["a"] * n, "stratum": ["all"] * n}
+    table = pa.table({**columns, "group_size": [1] * n, "probability": [1.0] * n}, schema=SAMPLE)
+    write_table(table, paths.sample, SAMPLE)
+
+
+def make_params(**changes: Any) -> Params:
+    """The parameters of the repository, quick, with changes to `annotate.endpoint`."""
+    base = load_params(ROOT / "params.yaml").model_dump(mode="json")
+    base["annotate"] = _merged(_merged(base["annotate"], QUICK), {"endpoint": changes})
+    import json
+
+    return Params.model_validate_json(json.dumps(base))
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **base,
+        **{
+            key: _merged(base[key], value) if isinstance(value, Mapping) else value
+            for key, value in changes.items()
+        },
+    }

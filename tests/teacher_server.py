@@ -1,0 +1,453 @@
+"""A loopback HTTP server that speaks the OpenAI protocol and misbehaves on command.
+
+Written on bare asyncio streams: a web framework would not break its own bodies. Answers depend on
+the question alone, so that any order of asking gives the same labels. Runs in a thread
+(`TeacherServer`) or as a process (`python -m tests.teacher_server PORT_FILE '{"latency_s": 1}'`), where
+`GET /stats` tells what it counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import io
+import json
+import math
+import re
+import sys
+import threading
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+MODEL = "test-vl"
+#: What may go wrong on the way, and the reason a post gets if it always does.
+TRANSPORT = {
+    "500": "server_error",
+    "503_retry_after": "server_error",
+    "error_200": "server_error",
+    "hang": "timeout",
+    "drip": "timeout",
+    "reset": "disconnected",
+    "reset_early": "disconnected",
+    "wrong_json": "damaged_reply",
+    "gzip": "damaged_reply",
+    "huge": "reply_too_large",
+}
+#: What may be wrong with an answer, and the reason.
+CONTENT = {
+    "nan": "not_a_number",
+    "score_8_of_10": "not_a_number",
+    "out_of_range": "out_of_range",
+    "missing_axis": "invalid_reply",
+    "no_reason": "invalid_reply",
+    "prose": "invalid_reply",
+    "refusal": "refused",
+    "refusal_text": "refused",
+    "filter": "filtered",
+    "empty_choices": "empty_reply",
+    "empty": "empty_reply",
+    "cut_off": "cut_off",
+    "other_language": "other_language",
+    "wrong_model": "wrong_model",
+}
+#: Never final: everybody waits.
+RATE = ("429", "429_retry_after")
+#: Refused at once, or only this post.
+REFUSALS = {"400": "bad_request", "403": "filtered", "400_filter": "filtered"}
+
+
+@dataclass
+class Config:
+    """How the server behaves."""
+
+    latency_s: float = 0.0
+    fault_rate: float = 0.0
+    faults: tuple[str, ...] = ()
+    always: str | None = None
+    axes: tuple[str, ...] = ("bias", "orientation")
+    has_schema: bool = True
+    has_json: bool = True
+    has_logprobs: bool = False
+    has_vision: bool = True
+    takes_max_tokens: bool = True
+    takes_temperature: bool = True
+    has_usage: bool = True
+    noise: float = 0.0
+    drift: float = 0.0
+    model: str = MODEL
+    key: str | None = None
+    batch_polls: int = 1
+    batch_fail_share: float = 0.0
+    batch_state: str = "completed"
+    usd_per_million: tuple[float, float] = (1.0, 4.0)
+    max_in_flight: int = 10_000
+    echo: bool = False
+
+
+@dataclass
+class Stats:
+    """What the server counted."""
+
+    requests: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+    by_question: Counter[str] = field(default_factory=Counter)
+    sent: dict[str, list[str]] = field(default_factory=dict)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+
+
+class Teacher:
+    """The model behind the server."""
+
+    def __init__(self, config: Config, *, keeps_bodies: bool = True) -> None:
+        self.config, self.stats, self.keeps_bodies = config, Stats(), keeps_bodies
+        self.files: dict[str, bytes] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
+
+    def question(self, body: dict[str, Any]) -> str:
+        """What stands for the post: the first user message, whatever was added later."""
+        content = json.dumps(body["messages"][1 if len(body["messages"]) > 1 else 0])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def score(self, question: str, axis: str, nth: int) -> float:
+        digest = hashlib.sha256(f"{question}{axis}".encode()).digest()
+        score = digest[0] % 11
+        if self.config.noise:
+            jitter = hashlib.sha256(f"{question}{axis}{nth}".encode()).digest()[0] / 255 - 0.5
+            score = round(min(10, max(0, score + 2 * self.config.noise * jitter)))
+        return min(10, max(0, score + self.config.drift * (nth - 1)))
+
+    def fault(self, body: dict[str, Any], question: str, nth: int) -> str | None:
+        text = json.dumps(body["messages"][-1 if len(body["messages"]) == 1 else 1])
+        if (told := re.search(r"POISON:([a-z0-9_]+)", text)) is not None:
+            return told.group(1)
+        if "Reply with the word: ready" in text:
+            return self.config.always
+        if self.config.always:
+            return self.config.always
+        if not self.config.faults:
+            return None
+        digest = hashlib.sha256(f"{question}{nth}".encode()).digest()
+        if digest[0] / 256 >= self.config.fault_rate:
+            return None
+        return self.config.faults[digest[1] % len(self.config.faults)]
+
+    def unsupported(self, body: dict[str, Any]) -> str | None:
+        kind = (body.get("response_format") or {}).get("type")
+        if kind == "json_schema" and not self.config.has_schema:
+            return "response_format json_schema is not supported"
+        if kind == "json_object" and not self.config.has_json:
+            return "response_format json_object is not supported"
+        if "max_tokens" in body and not self.config.takes_max_tokens:
+            return "max_tokens is not supported, use max_completion_tokens"
+        if "temperature" in body and not self.config.takes_temperature:
+            return "temperature does not support 0 with this model"
+        if not self.config.has_vision and "image_url" in json.dumps(body["messages"]):
+            return "this model takes no images"
+        return None
+
+    def answer(
+        self, body: dict[str, Any], question: str, nth: int, fault: str | None
+    ) -> dict[str, Any]:
+        scores: dict[str, Any] = {
+            axis: self.score(question, axis, nth) for axis in self.config.axes
+        }
+        reply: dict[str, Any] = {
+            "reason": "The caption is plain and names nobody at all.",
+            **scores,
+        }
+        first = self.config.axes[0]
+        if fault == "nan":
+            reply[first] = float("nan")
+        elif fault == "score_8_of_10":
+            reply[first] = "8/10"
+        elif fault == "out_of_range":
+            reply[first] = 85
+        elif fault == "missing_axis":
+            del reply[first]
+        elif fault == "no_reason":
+            del reply["reason"]
+        elif fault == "other_language":
+            reply["reason"] = (
+                "帖子内容中没有明显的性别倾向元素，仅表达了对甜甜圈的渴望，与性别无关。"
+            )
+        text = json.dumps(reply, ensure_ascii=False)
+        text = {
+            "prose": "I would say this is about a seven.",
+            "refusal_text": "I'm sorry, but I can't help with that.",
+            "refusal": None,
+            "empty": "",
+            "cut_off": text[:20],
+        }.get(fault or "", text)
+        message = {"role": "assistant", "content": text}
+        if fault == "refusal":
+            message["refusal"] = "I can't judge this."
+        finish = {"cut_off": "length", "filter": "content_filter"}.get(fault or "", "stop")
+        choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": finish}
+        if body.get("logprobs") and self.config.has_logprobs and text:
+            choice["logprobs"] = {"content": logprobs(text, scores)}
+        found: dict[str, Any] = {
+            "id": f"chatcmpl-{question[:8]}-{nth}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "another-model" if fault == "wrong_model" else self.config.model,
+            "choices": [] if fault == "empty_choices" else [choice],
+        }
+        tokens_in, tokens_out = tokens_of(body), len(text or "") // 4 + 8
+        if self.config.has_usage:
+            found["usage"] = {
+                "prompt_tokens": tokens_in,
+                "completion_tokens": tokens_out,
+                "total_tokens": tokens_in + tokens_out,
+            }
+        return found
+
+    def bill(self, tokens_in: int, tokens_out: int, factor: float = 1.0) -> None:
+        price_in, price_out = self.config.usd_per_million
+        self.stats.tokens_in += tokens_in
+        self.stats.tokens_out += tokens_out
+        self.stats.cost_usd += factor * (tokens_in * price_in + tokens_out * price_out) / 1e6
+
+
+def logprobs(text: str, scores: dict[str, Any]) -> list[dict[str, Any]]:
+    """One token per character; at each score, one third goes to the next lower one."""
+    spots = {}
+    for axis, score in scores.items():
+        at = text.index(f'"{axis}": ') + len(axis) + 4
+        if 0 < score < 10:
+            spots[at] = str(score - 1)
+    tokens = []
+    for i, char in enumerate(text):
+        own = math.log(2 / 3) if i in spots else 0.0
+        top = [{"token": char, "logprob": own}]
+        if i in spots:
+            top.append({"token": spots[i], "logprob": math.log(1 / 3)})
+        tokens.append({"token": char, "logprob": own, "top_logprobs": top})
+    return tokens
+
+
+def tokens_of(body: dict[str, Any]) -> int:
+    """Text by its length, pictures by their area, as Qwen-VL counts them."""
+    from PIL import Image
+
+    tokens = 0
+    for message in body["messages"]:
+        content = message["content"]
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            if part["type"] == "text":
+                tokens += len(part["text"].encode()) // 4 + 4
+            else:
+                data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
+                width, height = Image.open(io.BytesIO(data)).size
+                tokens += math.ceil(width / 28) * math.ceil(height / 28) + 2
+    return tokens
+
+
+class Connection:
+    """One client on one socket."""
+
+    def __init__(
+        self, teacher: Teacher, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.teacher, self.reader, self.writer = teacher, reader, writer
+
+    async def serve(self) -> None:
+        try:
+            while True:
+                head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                first, *lines = head.split("\r\n")
+                method, path, _ = first.split(" ", 2)
+                headers = {
+                    name.lower(): value.strip()
+                    for name, _, value in (line.partition(":") for line in lines if line)
+                }
+                data = await self.reader.readexactly(int(headers.get("content-length", 0)))
+                await self.handle(method, path, headers, data)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.writer.close()
+
+    async def handle(self, method: str, path: str, headers: dict[str, str], data: bytes) -> None:
+        teacher = self.teacher
+        path, _, query = path.partition("?")
+        key = teacher.config.key
+        if path == "/stats":
+            shown = {
+                k: v for k, v in asdict(teacher.stats).items() if k not in {"bodies", "headers"}
+            }
+            await self.send(200, shown)
+        elif key and headers.get("authorization") != f"Bearer {key}":
+            message = f"Incorrect API key provided: {headers.get('authorization')}"
+            await self.send(401, {"error": {"message": message, "code": "invalid_api_key"}})
+        elif path.endswith("/chat/completions"):
+            await self.chat(headers, json.loads(data))
+        elif path.endswith("/models"):
+            await self.send(200, {"object": "list", "data": [{"id": teacher.config.model}]})
+        else:
+            from tests.teacher_batches import handle_batches
+
+            await self.send(*handle_batches(teacher, method, path, query, headers, data))
+
+    async def chat(self, headers: dict[str, str], body: dict[str, Any]) -> None:
+        teacher, stats = self.teacher, self.teacher.stats
+        question = teacher.question(body)
+        stats.requests += 1
+        stats.in_flight += 1
+        stats.most_in_flight = max(stats.most_in_flight, stats.in_flight)
+        stats.by_question[question] += 1
+        stats.times.append(asyncio.get_running_loop().time())
+        if teacher.keeps_bodies:
+            stats.bodies.append(body)
+            stats.headers.append(headers)
+        nth = stats.by_question[question]
+        try:
+            if stats.in_flight > teacher.config.max_in_flight:
+                fault: str | None = "429"
+            else:
+                fault = teacher.fault(body, question, nth)
+            stats.sent.setdefault(question, []).append(fault or "ok")
+            await self.reply(body, question, nth, fault)
+        finally:
+            stats.in_flight -= 1
+
+    async def reply(self, body: dict[str, Any], question: str, nth: int, fault: str | None) -> None:
+        config = self.teacher.config
+        if fault in RATE or fault in {"500", "503_retry_after", "quota", *REFUSALS}:
+            await self.refuse(fault, body)
+            return
+        if (why := self.teacher.unsupported(body)) is not None:
+            await self.send(400, {"error": {"message": why, "code": None}})
+            return
+        if fault == "reset_early":
+            self.writer.transport.abort()
+            raise ConnectionError
+        await asyncio.sleep(config.latency_s)
+        found = self.teacher.answer(body, question, nth, fault)
+        usage = found.get("usage") or {"prompt_tokens": tokens_of(body), "completion_tokens": 40}
+        self.teacher.bill(usage["prompt_tokens"], usage["completion_tokens"])
+        raw = json.dumps(found).encode()
+        if fault == "hang":
+            await asyncio.sleep(3600)
+        elif fault == "drip":
+            await self.drip(raw)
+        elif fault == "reset":
+            self.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(raw))
+            self.writer.write(raw[: len(raw) // 2])
+            await self.writer.drain()
+            self.writer.transport.abort()
+            raise ConnectionError
+        elif fault == "wrong_json":
+            await self.raw(raw[:-7])
+        elif fault == "gzip":
+            packed = gzip.compress(raw)
+            await self.raw(
+                packed[:20] + b"\x00\xff\x00" + packed[23:], "Content-Encoding: gzip\r\n"
+            )
+        elif fault == "huge":
+            found["padding"] = "x" * 10 * 2**20
+            await self.raw(json.dumps(found).encode())
+        elif fault == "error_200":
+            await self.send(200, {"error": {"message": "upstream failed", "code": 502}})
+        else:
+            await self.raw(raw)
+
+    async def refuse(self, fault: str, body: dict[str, Any]) -> None:
+        said = "no"
+        if self.teacher.config.echo:
+            said = f"cannot take {json.dumps(body['messages'][-1])}"
+        if fault == "quota":
+            await self.send(429, {"error": {"message": said, "code": "insufficient_quota"}})
+        elif fault in RATE:
+            more = "Retry-After: 1\r\n" if fault == "429_retry_after" else ""
+            await self.send(429, {"error": {"message": said, "code": "rate_limit_exceeded"}}, more)
+        elif fault in REFUSALS:
+            code = "content_filter" if fault == "400_filter" else "invalid_request_error"
+            await self.send(int(fault[:3]), {"error": {"message": said, "code": code}})
+        else:
+            more = "Retry-After: 1\r\n" if fault == "503_retry_after" else ""
+            await self.send(int(fault[:3]), {"error": {"message": said}}, more)
+
+    async def drip(self, raw: bytes) -> None:
+        self.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(raw))
+        for byte in raw:
+            self.writer.write(bytes([byte]))
+            await self.writer.drain()
+            await asyncio.sleep(0.25)
+
+    async def send(self, status: int, obj: object, more: str = "") -> None:
+        data = obj if isinstance(obj, bytes) else json.dumps(obj).encode()
+        await self.raw(data, more, status)
+
+    async def raw(self, data: bytes, more: str = "", status: int = 200) -> None:
+        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{more}"
+        self.writer.write(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        await self.writer.drain()
+
+
+async def listen(teacher: Teacher) -> asyncio.Server:
+    """Start listening on a free port."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await Connection(teacher, reader, writer).serve()
+
+    return await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**26, backlog=512)
+
+
+class TeacherServer:
+    """The server in a thread of this process."""
+
+    def __init__(self, **config: Any) -> None:
+        self.teacher = Teacher(Config(**config))
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+
+    @property
+    def stats(self) -> Stats:
+        return self.teacher.stats
+
+    @property
+    def config(self) -> Config:
+        return self.teacher.config
+
+    def __enter__(self) -> TeacherServer:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    async def _main(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await listen(self.teacher)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _process(port_file: Path, config: dict[str, Any]) -> None:
+    server = await listen(Teacher(Config(**config), keeps_bodies=False))
+    partial = port_file.with_suffix(".part")
+    partial.write_text(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+    partial.replace(port_file)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_process(Path(sys.argv[1]), json.loads(sys.argv[2])))
