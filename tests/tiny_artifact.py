@@ -113,13 +113,13 @@ def _text_graph(table: np.ndarray[Any, Any]) -> onnx.ModelProto:
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
         helper.make_node("Cast", ["attention_mask"], ["mask_2d"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["mask_2d", "last"], ["mask"]),
-        helper.make_node("Mul", ["tokens", "mask"], ["kept"]),
-        helper.make_node("ReduceSum", ["kept", "length"], ["total"], keepdims=0),
-        helper.make_node("ReduceSum", ["mask", "length"], ["count"], keepdims=0),
+        helper.make_node("Unsqueeze", ["mask_2d", "middle"], ["mask"]),
+        helper.make_node("MatMul", ["mask", "tokens"], ["total_3d"]),
+        helper.make_node("Squeeze", ["total_3d", "middle"], ["total"]),
+        helper.make_node("ReduceSum", ["mask_2d", "middle"], ["count"], keepdims=1),
         helper.make_node("Div", ["total", "count"], ["embedding"]),
     ]
-    values = {"table": table, "last": np.array([-1]), "length": np.array([1])}
+    values = {"table": table, "middle": np.array([1])}
     inputs = [_value(n, TensorProto.INT64, ["n", "t"]) for n in ("input_ids", "attention_mask")]
     return _model(nodes, inputs, _value("embedding", TensorProto.FLOAT, ["n", TEXT_DIM]), values)
 

@@ -112,6 +112,11 @@ class Paths:
         return self.build / "scores"
 
     @property
+    def score_rejects(self) -> Path:
+        """The posts that could not be scored, each with its reason."""
+        return self.build / "score_rejects.parquet"
+
+    @property
     def store(self) -> Path:
         """What must survive a crash: replies, finished score shards, checkpoints."""
         return self.memory / "store"

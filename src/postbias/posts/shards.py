@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def replacing(path: Path) -> Iterator[Path]:
             do="free space or choose another disk",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is a file, say, that is the error to tell
+            temporary.unlink(missing_ok=True)
 
 
 def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

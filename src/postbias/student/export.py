@@ -21,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import MANIFEST, TOKENIZER, WEIGHTS, GraphPrecision, Manifest
+from postbias.student.encoders import TextEncoder
 from postbias.student.model import Student
 from postbias.student.onnx_graphs import Export, export_graph, make_canonical, open_session
 from postbias.student.quantize import quantize_image, quantize_text
@@ -165,7 +166,7 @@ def _image_export(student: Student, manifest: Manifest) -> Export:
     rng = np.random.default_rng(0)
     noise = torch.from_numpy(rng.integers(0, 256, (5, size, size, 3), np.uint8))
     example, check = {"pixels": noise[:2]}, {"pixels": noise[2:]}
-    return Export(student.image, example, check, {0: "batch"}, "embedding")
+    return Export(student.image, example, check, {0: "batch"}, "embedding", student.image)
 
 
 def _text_export(student: Student, manifest: Manifest, vocabulary: int) -> Export:
@@ -173,12 +174,31 @@ def _text_export(student: Student, manifest: Manifest, vocabulary: int) -> Expor
     width = manifest.max_tokens or 0
     example = _captions(2, max(3, width // 2), vocabulary)
     check = _captions(3, width, vocabulary)
-    return Export(student.text, example, check, {0: "batch", 1: "tokens"}, "embedding")
+    dynamic = {0: "batch", 1: "tokens"}
+    return Export(_ShippedText(student.text), example, check, dynamic, "embedding", student.text)
+
+
+class _ShippedText(nn.Module):
+    """A text encoder that pools by a product of matrices, one per caption.
+
+    onnxruntime sums over tokens in an order that depends on how many captions there are, and a
+    caption's embedding must not.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.backbone = encoder.backbone
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        mask = attention_mask.unsqueeze(1).float()  # (B, 1, T)
+        total: Tensor = (mask @ hidden.last_hidden_state.float()).squeeze(1)  # (B, D)
+        return total / mask.sum(2).clamp(min=1.0)
 
 
 def _head_export(student: Student) -> Export:
     example, check = _embeddings(_dims(student), 2), _embeddings(_dims(student), 5)
-    return Export(student.head, example, check, {0: "batch"}, "scores")
+    return Export(student.head, example, check, {0: "batch"}, "scores", student.head)
 
 
 def _captions(count: int, width: int, vocabulary: int) -> dict[str, Tensor]:

@@ -1,0 +1,117 @@
+"""The store of finished score shards: what a bulk run computed, it never computes again.
+
+Results are found by content: the digest of the post shard, and the digest of all that decides over
+the scores of given posts. So a changed post, student or decoder never meets a stale result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from postbias.errors import CountsError
+from postbias.posts.schema import REJECTS, scores_schema
+from postbias.posts.shards import read_table, write_table
+from postbias.scoring.scorer import OK, Scorer
+
+# What decides over a score besides post and student: decoders and kernels change with versions.
+_DECIDING = ("numpy", "onnxruntime", "pillow", "tokenizers")
+_FORMAT = 1
+
+
+def store_key(scorer: Scorer) -> str:
+    """Name all that decides over the scores of given posts.
+
+    Args:
+        scorer: The student.
+
+    Returns:
+        32 hexadecimal digits: of the artifact, the precision and the versions of what computes.
+    """
+    versions = {package: version(package) for package in _DECIDING}
+    parts = [_FORMAT, scorer.artifact.digest, scorer.precision, versions]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredShard:
+    """The place of one post shard's results in the store, whether they are there yet or not.
+
+    Attributes:
+        shard: The post shard.
+        scores: Where its scores are kept.
+        rejects: Where its rejects are kept.
+        axes: The student's axes.
+    """
+
+    shard: Path
+    scores: Path
+    rejects: Path
+    axes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, shard: Path, scorer: Scorer, store: Path) -> StoredShard:
+        """Find the place by content: of the shard, and of all that decides over its scores.
+
+        Args:
+            shard: The post shard.
+            scorer: The student.
+            store: The folder of finished shards.
+
+        Returns:
+            The place.
+        """
+        with shard.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        folder = store / store_key(scorer)
+        rejects = folder / f"{digest}.rejects.parquet"
+        return cls(shard, folder / f"{digest}.scores.parquet", rejects, scorer.axes)
+
+    def is_done(self) -> bool:
+        """Say whether the results are there.
+
+        Returns:
+            True once `write` has come to its end.
+        """
+        return self.scores.is_file() and self.rejects.is_file()
+
+    def write(self, scores: pa.Table, rejects: pa.Table) -> None:
+        """Keep the results; the scores, which come last, are the mark that all is there.
+
+        Args:
+            scores: One row per post.
+            rejects: One row per post without a score.
+
+        Raises:
+            StorageError: If they cannot be written.
+        """
+        write_table(rejects, self.rejects, REJECTS)
+        write_table(scores, self.scores, scores_schema(self.axes))
+
+    def read(self) -> tuple[pa.Table, pa.Table]:
+        """Read the results back, and check that they are one row for every post, in order.
+
+        Returns:
+            Scores and rejects.
+
+        Raises:
+            CountsError: If a post is missing, twice or in another place.
+        """
+        scores = read_table(self.scores, scores_schema(self.axes))
+        rejects = read_table(self.rejects, REJECTS)
+        ids = read_table(self.shard, columns=["post_id"])["post_id"]
+        unscored = scores.filter(pc.not_equal(scores["status"], OK))["post_id"]
+        if not (scores["post_id"].equals(ids) and rejects["post_id"].equals(unscored)):
+            raise CountsError(
+                f"the scores in the store are not those of the posts in {self.shard}",
+                seen=(len(scores), len(rejects)),
+                allowed=len(ids),
+                do=f"remove {self.scores} and run again",
+            )
+        return scores, rejects
