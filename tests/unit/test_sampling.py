@@ -37,7 +37,7 @@ def write_posts(folder: Path, posts: Sequence[Mapping[str, object]], *, shards: 
 
 
 def picture(data: bytes = b"no picture") -> list[dict[str, object]]:
-    return [{"bytes": data, "path": "a.jpg"}]
+    return [{"bytes": data, "path": None}]
 
 
 def draw(folder: Path, seed: int = 1, **changes: object) -> dict[str, dict[str, object]]:
