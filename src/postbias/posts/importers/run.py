@@ -119,10 +119,10 @@ def import_posts(
     source = LAYOUTS[layout].read(src, columns)
     named = [_FORMAT, layout, source.digest, asdict(columns) if layout == "table" else None]
     digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
-    if done := find_done(dest, digest):
-        return done
     staging = dest / STAGING
     with _alone(staging):
+        if done := find_done(dest, digest):
+            return done
         progress = Progress.load(staging / PROGRESS, digest)
         if not progress.is_complete:
             _refuse_others(dest, replace=replace)

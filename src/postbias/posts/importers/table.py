@@ -141,6 +141,8 @@ def read(src: Path, columns: Columns) -> Source:
     reader = _READERS.get(src.suffix.lower())
     if reader is None:
         raise LayoutError("a table of no known kind", seen=src.name, allowed=", ".join(_READERS))
+    # The first row is drawn and dropped: a wrong column is named before anything is written.
+    next(reader(src, columns), None)
     load = partial(_load, src.parent.resolve(), columns)
     return Source(
         digest=digest_file(src),

@@ -1,0 +1,206 @@
+"""Importers on generated exports: nothing lost, nothing doubled, nothing crashed on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from postbias.errors import CorpusError, LayoutError
+from postbias.posts.importers import import_posts, text
+from postbias.posts.importers.influencer_brand import _picture_names
+from postbias.posts.importers.pages import unwrap_api_v1, unwrap_graphql
+from postbias.posts.importers.records import FaultError
+from postbias.posts.reasons import Reason
+from postbias.posts.schema import POSTS, REJECTS
+from postbias.posts.shards import read_posts, read_table, rows
+
+_QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+_PLAIN = st.text(st.characters(exclude_characters="'\"\\\0\n\r", codec="utf-8"), min_size=1)
+
+
+@given(st.lists(_PLAIN, max_size=16))
+@_QUIET
+def test_a_list_of_names_survives_its_python_literal(names: list[str]) -> None:
+    literal = "[" + ", ".join(f"'{name}'" for name in names) + "]"
+    assert _picture_names(literal) == tuple(names)
+
+
+@given(st.text())
+@_QUIET
+def test_only_lists_of_names_are_taken_for_such(literal: str) -> None:
+    try:
+        names = _picture_names(literal)
+    except FaultError as fault:
+        assert fault.reason == Reason.BROKEN_ROW  # noqa: PT017 - either outcome is right
+    else:
+        assert literal.strip()[0] == "["
+        assert all(name in literal for name in names)
+
+
+@given(st.text(st.characters(codec=None)))
+@_QUIET
+def test_clean_text_can_always_be_stored_and_is_clean_already(damaged: str) -> None:
+    once = text.clean(damaged)
+    once.encode()
+    assert "\0" not in once
+    assert "\r" not in once
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Co", "Cn"])))
+@_QUIET
+def test_text_without_odd_pairs_of_letters_stays_as_it_is(sound: str) -> None:
+    if not text._MOJIBAKE.search(sound):
+        assert text.clean(sound) == sound
+
+
+@given(st.binary(max_size=200))
+@_QUIET
+def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
+    try:
+        assert isinstance(text.to_text(data), str)
+    except FaultError as fault:
+        assert fault.reason == Reason.BAD_ENCODING  # noqa: PT017 - either outcome is right
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+_KEYS = st.sampled_from(
+    ["data", "graphql", "items", "feed_items", "media_or_ad", "media", "sections", "edges", "node",
+     "id", "pk", "media_type", "taken_at", "edge_media_to_caption", "taken_at_timestamp", "caption",
+     "text", "owner", "user", "username", "display_url", "carousel_media", "image_versions2",
+     "candidates", "edge_sidecar_to_children", "shortcode_media", "edge_media_to_sponsor_user"]
+)  # fmt: skip
+_PAGES = st.recursive(
+    _JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=6)
+)
+
+
+@given(st.lists(_PAGES, min_size=1, max_size=4))
+@_QUIET
+def test_pages_of_any_shape_are_imported_or_refused(pages: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        src = Path(folder) / "src"
+        src.mkdir()
+        for number, page in enumerate(pages):
+            (src / f"{number}.json").write_text(json.dumps(page))
+        for layout, unwrap in (("graphql", unwrap_graphql), ("api-v1", unwrap_api_v1)):
+            dest = Path(folder) / layout
+            found = [unwrap(page) for page in pages]
+            try:
+                summary = import_posts(layout, src, dest)
+            except (LayoutError, CorpusError):
+                assert not dest.exists()
+                continue
+            expected = sum(1 if nodes is None else len(nodes) for nodes in found)
+            assert summary.n_posts + summary.n_rejects == expected
+
+
+_CELLS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.none() | st.text(max_size=12) | st.integers() | st.floats() | st.booleans() | _JSON
+        for name in ("caption", "author", "images", "sponsored", "posted_at", "likes", "platform")
+    },
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), _CELLS), min_size=1, max_size=30))
+@_QUIET
+def test_each_row_of_a_table_is_a_post_or_a_reject(cells: list[tuple[int, dict[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        table, dest = Path(folder) / "t.jsonl", Path(folder) / "out"
+        lines = [
+            {"post_id": "0", "caption": "first"},
+            *({"post_id": str(n), **c} for n, c in cells),
+        ]
+        table.write_text("\n".join(map(json.dumps, lines)))
+        summary = import_posts("table", table, dest)
+        assert summary.n_posts + summary.n_rejects == len(lines)
+        posts = rows(read_posts(dest / "posts", POSTS.names))
+        rejects = rows(read_table(dest / "rejects.parquet", REJECTS))
+        sources = [post["source"] for post in posts]
+        sources += [reject["source"] for reject in rejects if reject["stage"] == "import"]
+        assert sorted(sources) == sorted(f"t.jsonl:{n}" for n in range(1, len(lines) + 1))
+        assert len({post["post_id"] for post in posts}) == len(posts)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+_SLOW_IMPORT = """
+import sys, time
+from pathlib import Path
+from postbias.posts.importers import import_posts, writing
+writing.SHARD_POSTS, writing.ROW_GROUP_POSTS = 40, 10
+true = writing._table
+def slow(posts):
+    time.sleep(0.01)
+    return true(posts)
+writing._table = slow
+print("started", flush=True)
+import_posts("table", Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_an_import_killed_again_and_again_ends_in_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from postbias.posts.importers import writing
+
+    monkeypatch.setattr(writing, "SHARD_POSTS", 40)
+    monkeypatch.setattr(writing, "ROW_GROUP_POSTS", 10)
+    (tmp_path / "a.jpg").write_bytes(np.random.default_rng(0).bytes(20_000))
+    lines = [
+        {"post_id": f"p{n - n % 9 // 8}", "caption": f"c{n}", "images": ["a.jpg", "gone.jpg"]}
+        for n in range(600)
+    ]
+    src = tmp_path / "t.jsonl"
+    src.write_text("\n".join(map(json.dumps, lines)))
+    import_posts("table", src, tmp_path / "whole")
+    whole = _digests(tmp_path / "whole")
+
+    moments = np.random.default_rng(1)
+    command = [sys.executable, "-c", _SLOW_IMPORT, str(src), str(tmp_path / "killed")]
+    n_killed, code = 0, None
+    while code != 0:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(moments.uniform(0.05, 0.35))
+            if n_killed < 6 and process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                n_killed += 1
+            code = process.wait()
+        if (tmp_path / "killed" / "import.json").exists():
+            assert _digests(tmp_path / "killed").items() >= whole.items()
+    assert n_killed > 1
+    assert _digests(tmp_path / "killed") == whole
+    assert [path.name for path in sorted((tmp_path / "killed").iterdir())] == [
+        "import.json",
+        "posts",
+        "rejects.parquet",
+    ]
