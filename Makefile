@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui serve verify bench docs plots demo-data lock clean
+.PHONY: help setup repro test check ui serve verify bench docs deps plots demo-data lock clean
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -73,6 +73,9 @@ plots: setup ## DVC's plots as one page without network
 
 docs: setup ## write docs/params.md and docs/cli.md again
 	@$(RUN) python docs/generate.py
+
+deps: setup ## bring the code deps of dvc.yaml up to date with the imports
+	@$(RUN) python tests/import_closure.py
 
 demo-data: setup ## make the demo corpus again (maintainers: then `dvc add data && dvc push -r demo`)
 	@$(RUN) postbias demo data

@@ -1,0 +1,93 @@
+"""Which modules of the package a stage can reach: read from the source, lazy imports included."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: The frame around a stage: it starts the stage, finds files, checks parameters and remembers runs.
+#: What a stage computes does not depend on it, so a change here must not retrain anything.
+FRAME = frozenset(
+    f"src/postbias/{name}.py"
+    for name in (
+        "__init__ errors lineage memory packing params paths recording registry sync tracking"
+    ).split()
+)
+
+
+def reachable_modules(script: Path) -> list[str]:
+    """List the modules that can change what a stage computes.
+
+    Args:
+        script: The stage's script.
+
+    Returns:
+        Paths relative to the repository, sorted; modules of the frame are neither listed nor
+        followed.
+    """
+    found: set[str] = set()
+    todo = [script]
+    while todo:
+        for module in _imported(todo.pop()):
+            name = module.relative_to(ROOT).as_posix()
+            if name not in found and name not in FRAME:
+                found.add(name)
+                todo.append(module)
+    return sorted(found)
+
+
+def _imported(file: Path) -> Iterator[Path]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] == "postbias":
+                yield from _files(name)
+
+
+def _files(name: str) -> Iterator[Path]:
+    base = ROOT / "src" / Path(*name.split("."))
+    for file in (base.with_suffix(".py"), base / "__init__.py"):
+        # A package's __init__ that only holds a docstring computes nothing.
+        if file.is_file() and (file.name != "__init__.py" or len(_body(file)) > 1):
+            yield file
+
+
+def _body(file: Path) -> list[ast.stmt]:
+    return ast.parse(file.read_text(encoding="utf-8")).body
+
+
+def write_deps() -> None:
+    """Bring the deps of dvc.yaml up to date: what is not code stays, code is computed."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 100
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    file = ROOT / "dvc.yaml"
+    pipeline = yaml.load(file)
+    for stage in pipeline["stages"].values():
+        data = [dep for dep in stage["deps"] if not dep.startswith(("src/", "stages/"))]
+        script = next(word for word in stage["cmd"].split() if word.startswith("stages/"))
+        stage["deps"][:] = [*data, script, *reachable_modules(ROOT / script)]
+    yaml.dump(pipeline, file)
+
+
+if __name__ == "__main__":
+    write_deps()
