@@ -157,14 +157,7 @@ def list_shards(folder: Path) -> list[Path]:
 
 
 def count_rows(shards: Sequence[Path]) -> int:
-    """Count rows from the footers alone.
-
-    Args:
-        shards: Parquet files.
-
-    Returns:
-        The sum of their rows.
-    """
+    """Count the rows of Parquet files from their footers alone."""
     return sum(pq.read_metadata(shard).num_rows for shard in shards)
 
 
@@ -301,12 +294,5 @@ def _leaves(schema: pa.Schema) -> list[str]:
 
 
 def rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    """Return the rows as dictionaries; for tables small enough to be read by people.
-
-    Args:
-        table: Any table.
-
-    Returns:
-        One dictionary per row.
-    """
+    """Return one dictionary per row; for tables small enough to be read by people."""
     return table.to_pylist()  # type: ignore[no-any-return]
