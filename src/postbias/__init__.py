@@ -1,6 +1,41 @@
-"""postbias: score gender bias in social-media posts with a small, checked student."""
+"""postbias: score gender bias in social-media posts with a small, checked student.
+
+    import postbias
+
+    with postbias.load("build/champion") as model:
+        model.score("Real men don't cook.").scores["bias"]          # one post
+        model.score(pandas.DataFrame({"caption": captions}))        # a table
+        for result in model.score(read_posts()): ...                # a stream
+
+Nothing is imported before it is asked for.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from postbias.loading import Model, load
+    from postbias.scoring.scorer import AxisScore, PostInput, PostScore
+
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = ["AxisScore", "Model", "PostInput", "PostScore", "__version__", "load"]
+
+_HOMES = {
+    "AxisScore": "postbias.scoring.scorer",
+    "Model": "postbias.loading",
+    "PostInput": "postbias.scoring.scorer",
+    "PostScore": "postbias.scoring.scorer",
+    "load": "postbias.loading",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module 'postbias' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

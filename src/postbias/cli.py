@@ -67,6 +67,73 @@ def import_command(
     click.echo(summary.render())
 
 
+@main.command("score")
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--model", help="Folder of a student, or models:/NAME@ALIAS.  [default: champion]")
+@click.option("--layout", help="INPUT is an export of this layout; docs/importing.md lists them.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=NAME",
+    help="INPUT is a table: the name of a column, e.g. caption=text. May be given several times.",
+)
+@click.option("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
+@click.option("--batch-size", type=click.IntRange(1), default=64, help="Posts per batch.")
+def score_command(
+    *,
+    source: Path,
+    output: Path,
+    model: str | None,
+    layout: str | None,
+    columns: tuple[str, ...],
+    threads: int | None,
+    batch_size: int,
+) -> None:
+    """Score every post of INPUT into OUT.
+
+    INPUT is a folder of post shards, one shard, a table (CSV, TSV, JSONL, Parquet), or an export
+    with --layout. OUT is a .parquet or .csv file, or a folder. Interrupted, it goes on where it
+    stopped when it is run again. Posts without a score keep their row, and OUT's .rejects.parquet
+    says why.
+    """
+    from postbias.loading import open_scorer
+    from postbias.posts.importers import columns_of
+    from postbias.scoring.files import Job, score_files
+
+    with open_scorer(model, threads) as scorer:
+        job = Job(source, output, layout, columns_of(columns))
+        summary = score_files(job, scorer, batch_size=batch_size)
+    click.echo(f"{summary.render()}\n  -> {output}")
+
+
+@main.command("score-one")
+@click.option("--caption", default="", help="The text of the post.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An image file. May be given several times.",
+)
+@click.option("--model", help="Folder of a student, or models:/NAME@ALIAS.  [default: champion]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def score_one_command(
+    *, caption: str, images: tuple[Path, ...], model: str | None, as_json: bool
+) -> None:
+    """Score one post; exit code 1 if it cannot be scored."""
+    from postbias.loading import as_post, open_scorer, render_one
+    from postbias.scoring.scorer import OK
+
+    post = as_post({"caption": caption, "images": list(images)})
+    with open_scorer(model, threads=1) as scorer:
+        (result,) = scorer.score([post])
+        click.echo(render_one(scorer, result, as_json=as_json))
+    if result.status != OK:
+        sys.exit(1)
+
+
 @main.command()
 @click.option("--need-champion", is_flag=True, help="Fail if there is no champion afterwards.")
 def sync(*, need_champion: bool) -> None:
@@ -95,3 +162,77 @@ def results_command(*, markdown: bool) -> None:
 
     report = load_report(Paths.find().reports / "evaluate.json")
     click.echo(markdown_table(report) if markdown else result_table(report))
+
+
+@main.command("annotate")
+@click.option("--plan", "is_plan", is_flag=True, help="Measure a few requests; say what all take.")
+def annotate_command(*, is_plan: bool) -> None:
+    """Ask the endpoint about the sampled posts and keep its replies, outside of a pipeline run.
+
+    Needs build/sample/posts.parquet (`dvc repro sample`). `dvc repro` then finds every answer in
+    the reply store. Interrupted, it goes on where it stopped when it is run again.
+    """
+    from postbias.params import load_params
+    from postbias.paths import Paths
+    from postbias.teacher.annotate import fill_store, plan_labels
+
+    paths = Paths.find()
+    params = load_params(paths.params)
+    click.echo(plan_labels(paths, params) if is_plan else fill_store(paths, params))
+
+
+@main.group("replies")
+def replies_group() -> None:
+    """Look into the store of teacher replies, copy it out, thin it, forget posts."""
+
+
+@replies_group.command("show")
+@click.argument("post_id", required=False)
+def replies_show(*, post_id: str | None) -> None:
+    """Show what the store holds; with POST_ID, all replies about this post."""
+    from postbias.paths import Paths
+    from postbias.teacher.upkeep import describe_post, opened, summarize
+
+    with opened(Paths.find()) as store:
+        click.echo(describe_post(store, post_id) if post_id else summarize(store))
+
+
+@replies_group.command("export")
+@click.argument("dest", type=click.Path(path_type=Path))
+def replies_export(*, dest: Path) -> None:
+    """Copy all replies to DEST, a .parquet file (with the raw replies) or a .csv file."""
+    from postbias.paths import Paths
+    from postbias.teacher.upkeep import export, opened
+
+    with opened(Paths.find()) as store:
+        click.echo(f"{export(store, dest)} replies written to {dest}")
+
+
+@replies_group.command("prune")
+@click.option("--rubric", help="Only those given by this rubric: its name, or name@digest.")
+@click.option("--model", help="Only those of this model.")
+@click.option("--failed", is_flag=True, help="Only those that could not be used.")
+@click.option("--yes", is_flag=True, help="Do it; without, only say how many there are.")
+def replies_prune(*, rubric: str | None, model: str | None, failed: bool, yes: bool) -> None:
+    """Throw replies away, so that their posts are asked again. They were paid for."""
+    from postbias.paths import Paths
+    from postbias.teacher.upkeep import opened, prune
+
+    with opened(Paths.find(), is_changed=yes) as store:
+        n = prune(store, rubric=rubric, model=model, failed=failed, dry_run=not yes)
+    click.echo(f"{n} replies thrown away" if yes else f"{n} replies; add --yes to throw them away")
+
+
+@replies_group.command("delete")
+@click.argument("post_ids", nargs=-1, required=True, metavar="POST_ID...")
+def replies_delete(*, post_ids: tuple[str, ...]) -> None:
+    """Forget posts: delete their replies, labels and scores."""
+    from postbias.paths import Paths
+    from postbias.teacher.upkeep import forget
+
+    gone = forget(Paths.find(), post_ids)
+    click.echo(", ".join(f"{n} {what}" for what, n in gone.items()) + " deleted")
+    click.echo(
+        "The posts themselves are still in data/posts, and older versions in DVC's cache and in "
+        "MLflow: docs/teacher.md says how to remove them there too."
+    )

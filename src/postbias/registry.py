@@ -144,6 +144,34 @@ def champion_artifact(paths: Paths) -> Path:
     return folder
 
 
+def registered_artifact(uri: str, paths: Paths | None) -> Path:
+    """Give the artifact of any registered model.
+
+    Args:
+        uri: `models:/postbias@champion`, `models:/postbias/3` and the like.
+        paths: The repository whose MLflow is asked; None for the one that MLflow's own
+            environment variables name.
+
+    Returns:
+        The artifact folder inside the model.
+
+    Raises:
+        ChampionError: If there is no such model.
+    """
+    if paths is not None:
+        connect(paths)
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    from postbias.packing import STUDENT_PATH
+
+    try:
+        return Path(download_artifacts(artifact_uri=uri)) / STUDENT_PATH
+    except (MlflowException, OSError) as error:
+        do = "run `postbias sync`, or name the folder of an artifact"
+        raise ChampionError("no such registered model", seen=uri, do=do) from error
+
+
 def _champion_version(client: MlflowClient) -> ModelVersion | None:
     from mlflow.exceptions import MlflowException
 
@@ -210,7 +238,9 @@ def _register(
         if version is not None:
             source = str(version.source)
         else:
-            source = f"{client.get_run(run_id).info.artifact_uri}/model"
+            # One run may register two: the same student to be run in another precision.
+            name = f"model-{artifact.digest[:12]}-{precision}"
+            source = f"{client.get_run(run_id).info.artifact_uri}/{name}"
         # Not by run id: MLflow remembers where a run's files lay before the checkout moved.
         get_artifact_repository(source).log_artifacts(str(package))  # type: ignore[no-untyped-call]
     if version is not None:

@@ -91,6 +91,19 @@ class BulkSummary:
             "mean": self.means,
         }
 
+    def render(self) -> str:
+        """Say it in a few lines, for people.
+
+        Returns:
+            Posts, speed, rejects by reason, bands and means.
+        """
+        rate = f", {self.posts_per_s:.1f} posts/s" if self.posts_per_s else ""
+        lines = [f"scored {self.scored} of {self.posts} posts{rate}"]
+        lines += [f"  not scored {n} ({why})" for why, n in self.by_status.items() if why != OK]
+        lines += [f"  {band} {n / self.scored:.1%}" for band, n in self.by_band.items()]
+        lines += [f"  mean {axis} {mean:.2f}" for axis, mean in self.means.items()]
+        return "\n".join(lines)
+
     def metrics(self) -> dict[str, float]:
         """Give the numbers of the report and the speed, flat.
 

@@ -1,0 +1,294 @@
+"""`postbias.load`: a student by path or by name, ready for one post or for a stream of them.
+
+Needs no torch; needs MLflow only for a `models:/` name. Bulk work that must survive a crash is
+`postbias score` instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast, overload
+
+from postbias.errors import ChampionError, InputError
+from postbias.scoring.request import answer_row
+from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from postbias.scoring.manifest import Manifest, Precision
+
+_BATCH = 64
+_IN_FLIGHT = 3
+
+#: What a post may be: a `PostInput`, a mapping with `caption`, `image` and `images`, or a caption.
+Post = PostInput | Mapping[str, Any] | str
+
+
+class Model:
+    """A loaded student; safe to use from several threads."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        """Wrap a scorer; `postbias.load` does.
+
+        Args:
+            scorer: The loaded student.
+        """
+        self._scorer = scorer
+
+    def __enter__(self) -> Self:
+        """Return itself: a model is a context manager."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """End its threads; it cannot be used afterwards."""
+        self._scorer.close()
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the student says of itself: axes, encoders, sizes, intervals."""
+        return self._scorer.manifest
+
+    @property
+    def digest(self) -> str:
+        """The digest of the student's files: the `champion` column of its scores."""
+        return self._scorer.artifact.digest
+
+    @overload
+    def score(  # type: ignore[overload-overlap] # a caption is an iterable of text, too
+        self, posts: Post
+    ) -> PostScore: ...
+
+    @overload
+    def score(self, posts: pd.DataFrame) -> pd.DataFrame: ...
+
+    @overload
+    def score(self, posts: Iterable[Post]) -> Iterator[PostScore]: ...
+
+    def score(
+        self, posts: Post | pd.DataFrame | Iterable[Post]
+    ) -> PostScore | pd.DataFrame | Iterator[PostScore]:
+        """Score one post, a table of posts, or a stream of any length.
+
+        An image is bytes, or the path of a file on this machine. A post that cannot be scored has
+        a `status` other than `ok` that says why; it never raises and never gets a default score.
+
+        Args:
+            posts: One post gives one result. A DataFrame with columns `caption`, `image` and
+                `images`, each optional, gives a DataFrame of the same index. Any other iterable is
+                read as results are taken, a few batches ahead, in constant memory.
+
+        Returns:
+            One result per post, in the same order.
+
+        Raises:
+            InputError: If something is no post, or an image's file cannot be read.
+        """
+        if isinstance(posts, PostInput | Mapping | str):
+            return self._scorer.score([as_post(posts)])[0]
+        if hasattr(posts, "to_dict"):
+            return self._score_frame(cast("pd.DataFrame", posts))
+        if not isinstance(posts, Iterable):
+            raise _no_post(posts)
+        return self._score_stream(posts)
+
+    def _score_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
+        import pandas as pd
+
+        known = {"caption", "image", "images"}
+        if not known & set(frame.columns):
+            raise InputError(
+                "the table has no column of posts", seen=list(frame.columns), allowed=sorted(known)
+            )
+        rows = frame[[name for name in frame.columns if name in known]].to_dict("records")
+        results = self._score_stream(rows)  # type: ignore[arg-type] # keys are columns, all text
+        flat = [answer_row(self._scorer.axes, result) for result in results]
+        columns = list(answer_row(self._scorer.axes, PostScore("", {}, None, None, 0, "")))
+        return pd.DataFrame(flat, index=frame.index, columns=columns)
+
+    def _score_stream(self, posts: Iterable[Post]) -> Iterator[PostScore]:
+        waiting: deque[Future[list[PostScore]]] = deque()
+        stream = iter(posts)
+        pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="batch")
+        try:
+            while batch := [as_post(post) for post in islice(stream, _BATCH)]:
+                waiting.append(pool.submit(self._scorer.score, batch))
+                if len(waiting) == _IN_FLIGHT:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def load(
+    student: str | Path = "models:/postbias@champion",
+    *,
+    precision: Precision = "int8",
+    threads: int | None = None,
+) -> Model:
+    """Load a student.
+
+    Args:
+        student: The folder of an artifact (`build/champion`), or a registered model
+            (`models:/postbias@champion`, `models:/postbias/3`).
+        precision: `int8` or `fp32`.
+        threads: Cores to use, all if not given; does not change a score.
+
+    Returns:
+        The model: `postbias.load("build/champion").score("A caption").scores["bias"].value`.
+
+    Raises:
+        ArtifactError: If the folder is incomplete or damaged.
+        ChampionError: If there is no such registered model.
+    """
+    return Model(open_scorer(str(student), threads, precision=precision))
+
+
+def open_scorer(
+    student: str | None, threads: int | None, *, precision: Precision = "int8"
+) -> Scorer:
+    """Open the scorer of a student.
+
+    Args:
+        student: A folder, a `models:/` name, or None for the repository's champion.
+        threads: Cores to use, all if not given.
+        precision: `int8` or `fp32`.
+
+    Returns:
+        The scorer.
+
+    Raises:
+        ArtifactError: If the folder is incomplete or damaged.
+        ChampionError: If there is no such student.
+    """
+    folder = find_student(student)
+    return Scorer.open(folder, precision=precision, threads=threads or os.cpu_count() or 1)
+
+
+def find_student(student: str | None) -> Path:
+    """Find the folder of a student.
+
+    Args:
+        student: A folder or a `models:/` name; None for the champion of the repository around the
+            current folder: what the pipeline built, else what is registered.
+
+    Returns:
+        The folder of its artifact.
+
+    Raises:
+        ChampionError: If there is none.
+    """
+    from postbias.paths import Paths
+
+    if student is not None and not student.startswith("models:"):
+        return Path(student)
+    try:
+        paths: Paths | None = Paths.find()
+    except InputError as error:
+        if student is None:
+            raise ChampionError(
+                "no student was named, and this is no postbias repository with a champion",
+                do="name one: --model FOLDER, or --model models:/postbias@champion",
+            ) from error
+        paths = None
+    if student is None and paths is not None and (paths.champion / "student.json").is_file():
+        return paths.champion
+    from postbias.registry import registered_artifact
+
+    return registered_artifact(student or "models:/postbias@champion", paths)
+
+
+def as_post(post: Post) -> PostInput:
+    """Read what a caller calls a post.
+
+    Args:
+        post: A `PostInput`, a mapping, or a caption alone.
+
+    Returns:
+        The post.
+
+    Raises:
+        InputError: If it is something else, or an image's file cannot be read.
+    """
+    if isinstance(post, PostInput):
+        return post
+    if isinstance(post, str):
+        return PostInput(post)
+    if not isinstance(post, Mapping):
+        raise _no_post(post)
+    caption, image, images = (_given(post.get(name)) for name in ("caption", "image", "images"))
+    if not isinstance(caption, str | None):
+        raise InputError("a caption is not text", seen=type(caption).__name__)
+    many = [] if images is None else list(images)
+    files = ([] if image is None else [image]) + many
+    return PostInput(caption or "", tuple(_read(file) for file in files if file is not None))
+
+
+def render_one(scorer: Scorer, result: PostScore, *, as_json: bool) -> str:
+    """Say what a student makes of one post, for people or as JSON.
+
+    Args:
+        scorer: The student.
+        result: The result of the post.
+        as_json: As one JSON object.
+
+    Returns:
+        The text, without a newline at the end.
+    """
+    if as_json:
+        return json.dumps(answer_row(scorer.axes, result), indent=2, ensure_ascii=False)
+    if result.status != OK:
+        return f"not scored: {result.status} ({result.detail})"
+    lines = [f"{'axis':<16}{'score':>7}{'interval':>16}"]
+    for axis, (value, lo, hi) in result.scores.items():
+        interval = "none" if lo is None or hi is None else f"{lo:.2f} to {hi:.2f}"
+        lines.append(f"{axis:<16}{value:>7.2f}{interval:>16}")
+    used = f"{result.modalities}, {result.n_images} image(s) read"
+    lines.append(f"{scorer.axes[0]} is {result.band}; scored from {used}")
+    return "\n".join([*lines, *([f"not read: {result.detail}"] if result.detail else [])])
+
+
+def _given(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
+    """Take a missing cell (None, NaN, NaT, NA) for None."""
+    is_missing = value is None or (not hasattr(value, "__len__") and not _equals_itself(value))
+    return None if is_missing else value
+
+
+def _equals_itself(value: Any) -> bool:  # noqa: ANN401 - whatever a cell holds
+    try:
+        return bool(value == value)  # NaN does not
+    except TypeError:  # pandas.NA is neither true nor false
+        return False
+
+
+def _read(image: Any) -> bytes:  # noqa: ANN401 - whatever a cell holds
+    if isinstance(image, Mapping):  # Hugging Face `Image`, as in post shards
+        image = image.get("bytes") or b""
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | Path):
+        try:
+            return Path(image).read_bytes()
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read the image file {image!s:.200}") from error
+    raise InputError("an image is neither bytes nor a path", seen=type(image).__name__)
+
+
+def _no_post(value: object) -> InputError:
+    return InputError(
+        "this is no post",
+        seen=type(value).__name__,
+        allowed="a caption, a mapping with caption, image and images, a PostInput, a DataFrame, "
+        "or an iterable of posts",
+    )
