@@ -160,10 +160,10 @@ class AnnotateParams(Group):
 class FoldShares(Group):
     """How much of the labelled posts each fold gets; the shares add up to 1."""
 
-    train: Share
-    valid: Share
-    calib: Share
-    test: Share
+    train: Share = Field(description="the students learn from it")
+    valid: Share = Field(description="epoch and champion are chosen on it")
+    calib: Share = Field(description="intervals are measured on it")
+    test: Share = Field(description="every claim is made on it")
 
     @model_validator(mode="after")
     def _add_up(self) -> Self:

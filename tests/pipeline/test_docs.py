@@ -1,0 +1,48 @@
+"""Generated pages are current, and what the docs point to is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conftest import ROOT
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+
+def _generate(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(root / "docs" / "generate.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_generated_pages_say_what_the_code_says() -> None:
+    done = _generate("--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_page_is_named_and_can_be_written_again(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in ("docs/generate.py", "docs/cli.md", "params.yaml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "docs" / "params.md").write_text("old\n", encoding="utf-8")
+    stale = _generate("--check", root=tmp_path)
+    assert stale.returncode == 1
+    assert stale.stderr == "docs/params.md is stale; run `make docs` and commit it\n"
+    assert _generate(root=tmp_path).returncode == 0
+    assert _generate("--check", root=tmp_path).returncode == 0
+
+
+def test_a_wrong_argument_is_wrong_usage() -> None:
+    assert _generate("--wrong").returncode == 2
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.is_file()], ids=lambda page: page.name)
+def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text)
+    local = [a or b for a, b in targets if not re.match(r"[a-z]+:|#", a or b)]
+    broken = [t for t in local if not (page.parent / t.partition("#")[0]).exists()]
+    assert broken == []
