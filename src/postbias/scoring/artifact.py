@@ -28,10 +28,12 @@ class Artifact:
     Attributes:
         folder: Where it lies.
         manifest: What its `student.json` says.
+        manifest_sha256: Of the `student.json` that was read.
     """
 
     folder: Path
     manifest: Manifest
+    manifest_sha256: str
 
     @classmethod
     def open(cls, folder: Path) -> Artifact:
@@ -47,7 +49,8 @@ class Artifact:
             ArtifactError: If it is no artifact, or a file is missing or has another size.
         """
         try:
-            text = (folder / MANIFEST).read_text(encoding="utf-8")
+            data = (folder / MANIFEST).read_bytes()
+            text = data.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(
                 f"no student in {folder}: {MANIFEST} cannot be read", do=REMAKE
@@ -63,7 +66,7 @@ class Artifact:
                     allowed="unlisted" if record is None else f"{record.size} bytes",
                     do=REMAKE,
                 )
-        return cls(folder, manifest)
+        return cls(folder, manifest, hashlib.sha256(data).hexdigest())
 
     @cached_property
     def digest(self) -> str:
@@ -78,7 +81,7 @@ class Artifact:
         hashes = {name: _sha256(self.folder / name) for name in self.manifest.files}
         for name, seen in hashes.items():
             self._check_hash(name, seen)
-        hashes[MANIFEST] = _sha256(self.folder / MANIFEST)
+        hashes[MANIFEST] = self.manifest_sha256
         text = json.dumps(sorted(hashes.items()), separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
