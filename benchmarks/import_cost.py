@@ -23,7 +23,7 @@ LIMIT = 1.5
 ROUNDS = 5
 FOLDERS = 16
 # The known copy of the data set holds resized pictures: its folders are called img_resized_*.
-IMAGE_BYTES = (6_000, 30_000)
+IMAGE_BYTES = (6_000, 24_000)
 CAPTION = "Good morning from the kitchen \u2615 new recipe is up, link in bio #food #homemade "
 
 

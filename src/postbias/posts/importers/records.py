@@ -99,7 +99,10 @@ class Post:
     @property
     def n_bytes(self) -> int:
         """What the post weighs in a shard, about."""
-        return len(self.caption) + sum(len(picture.data) for picture in self.pictures)
+        n_bytes = len(self.caption)
+        for picture in self.pictures:
+            n_bytes += len(picture.data)
+        return n_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ from postbias.posts.shards import (
 #: A part also ends when so many rejects are waiting: they are held in memory.
 PART_REJECTS = 50_000
 
-#: Posts are handed to Parquet at the latest when they weigh this much.
-GROUP_BYTES = 16 * 2**20
+#: Posts are handed to Parquet at the latest when they weigh this much: it fits a processor's cache.
+GROUP_BYTES = 4 * 2**20
 
 POST, IMAGE_OF_A_POST = "import", "import image"
 
@@ -178,8 +178,9 @@ class _Part:
             self._reject(record.source, record.post_id, IMAGE_OF_A_POST, fault.reason, fault.detail)
             progress.image_reasons[str(fault.reason)] += 1
         self.group.append(record)
-        self.group_bytes += record.n_bytes
-        self.n_bytes += record.n_bytes
+        n_bytes = record.n_bytes
+        self.group_bytes += n_bytes
+        self.n_bytes += n_bytes
         self.n_posts += 1
         progress.n_posts += 1
         progress.n_images += len(record.pictures)
