@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What a developer's shell or a stage around the tests may have set.
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "DVC_", "OPENAI_", "POSTBIAS_")
+
+# What MLflow reads when it is imported, which may be by a fixture of a wider scope.
+_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+os.environ.update(_MLFLOW)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +34,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_FOREIGN):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in _MLFLOW.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     # No test may read the settings of whoever runs it.
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -93,6 +99,7 @@ def _forget_mlflow() -> None:
     if mlflow is None:
         return
     while mlflow.active_run() is not None:
-        mlflow.end_run("KILLED")
+        with suppress(mlflow.MlflowException):
+            mlflow.end_run("KILLED")
     mlflow.set_tracking_uri(None)
     mlflow.set_registry_uri(None)

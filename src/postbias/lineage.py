@@ -148,7 +148,7 @@ def recorded_curves(paths: Paths, record: StageRecord) -> dict[str, list[tuple[i
         for row in rows[1:]:
             for name, text in zip(rows[0][1:], row[1:], strict=True):
                 with suppress(ValueError):
-                    curves.setdefault(name, []).append((int(row[0]), float(text)))
+                    curves.setdefault(name, []).append((int(float(row[0])), float(text)))
     return curves
 
 

@@ -71,6 +71,18 @@ def uses_own_database(paths: Paths) -> bool:
     return scheme == "sqlite" and Path(file).resolve() == database(paths).resolve()
 
 
+def place(paths: Paths) -> str:
+    """Name where runs are kept, for messages; an address may hold a password.
+
+    Args:
+        paths: The repository.
+
+    Returns:
+        The database's path, or the name of the variable that says another place.
+    """
+    return str(database(paths)) if uses_own_database(paths) else "what MLFLOW_TRACKING_URI names"
+
+
 def connect(paths: Paths) -> str:
     """Point MLflow at this repository's runs; the database is made on first use.
 
@@ -101,13 +113,15 @@ def connect(paths: Paths) -> str:
             mlflow.set_registry_uri(uri)
             experiment = mlflow.get_experiment_by_name(EXPERIMENT)
             if experiment is not None:
+                if experiment.lifecycle_stage == "deleted":
+                    mlflow.MlflowClient().restore_experiment(experiment.experiment_id)
                 return str(experiment.experiment_id)
             location = _artifacts(paths) if is_own else None
             return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         raise TrackingError(
-            f"MLflow cannot open {uri}: {str(error).splitlines()[0]}",
-            do="move that file away and run `postbias sync`: it is made again",
+            f"MLflow cannot open {place(paths)}: {str(error).splitlines()[0]}",
+            do="if it is damaged, move mlruns/ away and run `postbias sync`: it is made again",
         ) from error
 
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from postbias.errors import PostbiasError, StorageError
+from postbias.errors import PostbiasError, StorageError, TrackingError
 from postbias.lineage import current_record, git_state
-from postbias.memory import connect
+from postbias.memory import connect, place
 from postbias.params import Params, flatten, load_params
 from postbias.paths import Paths
 from postbias.recording import log_params, log_recorded, matrix_value, stage_tags
@@ -185,6 +185,20 @@ def write_report(path: Path, obj: object) -> None:
 @contextmanager
 def _open_run(paths: Paths, stage: str, params: Params) -> Iterator[str]:
     experiment_id = connect(paths)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with _active_run(paths, stage, params, experiment_id) as run_id:
+            yield run_id
+    except MlflowException as error:
+        raise TrackingError(
+            f"MLflow cannot remember this run: {str(error).splitlines()[0]}",
+            do=f"see that {place(paths)} can be reached and written, then run it again",
+        ) from error
+
+
+@contextmanager
+def _active_run(paths: Paths, stage: str, params: Params, experiment_id: str) -> Iterator[str]:
     import mlflow
 
     started = time.monotonic()

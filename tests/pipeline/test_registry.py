@@ -79,3 +79,15 @@ def test_a_damaged_student_is_not_registered(workspace: Paths) -> None:
     (artifact.folder / "onnx" / "head.onnx").unlink()
     with pytest.raises(ArtifactError, match="incomplete"):
         register_champion(workspace, _new_run(workspace))
+
+
+def test_another_precision_is_another_version_with_files_of_its_own(workspace: Paths) -> None:
+    _build(workspace, 1)
+    run_id = _new_run(workspace)
+    first = register_champion(workspace, run_id, precision="int8")
+    folder = champion_artifact(workspace)
+    second = register_champion(workspace, run_id, precision="fp32")
+    assert (first.version, second.version, second.previous) == (1, 2, 1)
+    assert champion_artifact(workspace) != folder
+    assert register_champion(workspace, run_id, precision="int8").version == 1
+    assert champion_artifact(workspace) == folder

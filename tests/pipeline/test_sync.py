@@ -190,3 +190,20 @@ def test_an_experiment_in_a_temporary_tree_registers_but_leaves_the_alias_alone(
     assert _versions(copied) == {1: [ALIAS], 2: []}
     assert Artifact.open(champion_artifact(tree)).digest == digest
     assert champion_artifact(copied) == before
+
+
+@pytest.mark.slow
+def test_a_queued_experiment_is_remembered_by_the_checkout_it_belongs_to(
+    copied: Paths, run_in: Run
+) -> None:
+    run_in(copied.root, "dvc", "exp", "run", "--queue", "-S", "seed=5")
+    run_in(copied.root, "dvc", "exp", "run", "--run-all", PYTHONPATH=str(ROOT))
+    runs = _runs(copied)
+    assert [run.info.run_name for run in runs] == ["train@text", "evaluate"] * 2
+    assert {run.data.params["seed"] for run in runs[2:]} == {"5"}
+    assert _versions(copied) == {1: [ALIAS], 2: []}
+    name = run_in(copied.root, "dvc", "exp", "list", "--name-only").stdout.split()[0]
+    run_in(copied.root, "dvc", "exp", "apply", name)
+    summary = sync(copied)
+    assert summary.restored == ()
+    assert _versions(copied) == {1: [], 2: [ALIAS]}

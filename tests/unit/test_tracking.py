@@ -155,6 +155,25 @@ def test_a_database_that_cannot_be_read_is_one_clear_line(workspace: Paths) -> N
         connect(workspace)
 
 
+def test_a_deleted_experiment_comes_back(workspace: Paths) -> None:
+    experiment_id = connect(workspace)
+    from mlflow import MlflowClient
+
+    MlflowClient().delete_experiment(experiment_id)
+    with stage_run("sample"):
+        pass
+    assert _only_run(workspace).info.status == "FINISHED"
+
+
+def test_a_database_that_goes_away_is_one_line(
+    workspace: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught, stage_run("sample"):
+        database(workspace).write_bytes(b"this is no database" * 10_000)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith("sample: MLflow cannot remember this run: ")
+
+
 def test_processes_that_start_together_make_the_database_once(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from postbias.memory import connect;"
