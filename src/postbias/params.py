@@ -245,6 +245,19 @@ class TrainParams(Group):
     )
 
 
+class AuditParams(Group):
+    """What students are asked beyond the test fold's own posts."""
+
+    word_pairs: str = Field(
+        description="CSV of word pairs (language, masculine, feminine) whose swapping must change"
+        " the main axis by little; with no rows nothing is swapped"
+    )
+    orientation: str | None = Field(
+        description="axis on which more feminine wording must score higher; null, or a name that"
+        " the rubric lacks, if there is none"
+    )
+
+
 class GateParams(Group):
     """What a student must show before it may become champion."""
 
@@ -255,7 +268,17 @@ class GateParams(Group):
         description="share of the main metric that int8 may cost"
     )
     alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="level of the one-sided paired bootstrap tests against the baselines"
+        description="level of the gate's one-sided tests, and of the test against the old champion"
+    )
+    coverage_tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="how far below nominal the intervals' true coverage may be"
+    )
+    max_swap_change: Annotated[float, Field(ge=0)] = Field(
+        description="mean change of the main axis, as a share of its range, that swapping gendered"
+        " words may make"
+    )
+    max_repeat_change: Annotated[float, Field(ge=0)] = Field(
+        description="the same for a caption that is written twice"
     )
 
 
@@ -271,6 +294,7 @@ class EvaluateParams(Group):
     coverage: Annotated[float, Field(gt=0, lt=1)] = Field(
         description="nominal coverage of the intervals"
     )
+    audit: AuditParams = Field(description="what students are asked beyond the test fold")
     gate: GateParams = Field(description="conditions of promotion")
 
 

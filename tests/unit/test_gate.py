@@ -15,7 +15,14 @@ from postbias.params import GateParams
 from postbias.scoring.manifest import Axis
 
 AXIS = Axis("bias", 0, 10)
-LIMITS = GateParams(min_spread=0.3, max_int8_loss=0.01, alpha=0.05)
+LIMITS = GateParams(
+    min_spread=0.3,
+    max_int8_loss=0.01,
+    alpha=0.05,
+    coverage_tolerance=0.02,
+    max_swap_change=0.05,
+    max_repeat_change=0.1,
+)
 N = 400
 METRICS = ("mae", "rmse", "spearman")
 
