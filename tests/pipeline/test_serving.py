@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,10 @@ from PIL import Image
 from tests.pipeline.servers import BIN, free_port, serving
 from tests.tiny_artifact import write_tiny_artifact
 
-from postbias.packing import MODULES, pack
+from postbias.memory import connect, database
+from postbias.packing import MODULES
+from postbias.paths import Paths
+from postbias.registry import champion_artifact, register_champion
 from postbias.scoring.request import MAX_BODY_BYTES, MAX_ROWS
 
 JSON = "application/json"
@@ -37,20 +41,34 @@ PICTURE = _picture()
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package of a tiny fusion student."""
-    folder = tmp_path_factory.mktemp("model")
-    pack(write_tiny_artifact(folder / "student"), folder / "model", precision="int8")
-    return folder / "model"
+def home(tmp_path_factory: pytest.TempPathFactory, mlruns_template: Path) -> Paths:
+    """A checkout whose registered champion is a tiny fusion student."""
+    root = tmp_path_factory.mktemp("serving")
+    shutil.copytree(mlruns_template, root / "mlruns")
+    paths = Paths(root, root)
+    write_tiny_artifact(paths.champion)
+    experiment_id = connect(paths)
+    from mlflow import MlflowClient
+
+    run = MlflowClient().create_run(experiment_id, run_name="evaluate")
+    register_champion(paths, run.info.run_id)
+    return paths
 
 
 @pytest.fixture(scope="module")
-def server(model: Path) -> Iterator[int]:
+def model(home: Paths) -> Path:
+    """The registered model's folder."""
+    return champion_artifact(home).parents[1]
+
+
+@pytest.fixture(scope="module")
+def server(home: Paths) -> Iterator[int]:
     """A server of it, started as `make serve` does."""
     port = free_port()
-    command = ["mlflow", "models", "serve", "-m", str(model), "--env-manager", "local"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with serving(command, port, "/ping", model.parent / "log", MLFLOW_DISABLE_TELEMETRY="true"):
+    command = ["mlflow", "models", "serve", "-m", "models:/postbias@champion"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    uri = f"sqlite:///{database(home)}"
+    with serving(command, port, "/ping", home.root / "log", MLFLOW_TRACKING_URI=uri):
         yield port
 
 
