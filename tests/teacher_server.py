@@ -2,9 +2,11 @@
 
 Written on bare asyncio streams: a web framework would not break its own bodies. Answers depend on
 the question alone, so that any order of asking gives the same labels. Runs in a thread
-(`TeacherServer`) or as a process (`python -m tests.teacher_server PORT_FILE '{"latency_s": 1}'`), where
-`GET /stats` tells what it counted.
+(`TeacherServer`) or as a process (`python -m tests.teacher_server URL_FILE '{"latency_s": 1}'`),
+where `GET /stats` tells what it counted.
 """
+
+# ruff: noqa: C901, D102, D105, D107 - small methods named for what they do; one case per fault
 
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ import re
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,7 +142,7 @@ class Teacher:
         digest = hashlib.sha256(f"{question}{nth}".encode()).digest()
         if digest[0] / 256 >= self.config.fault_rate:
             return None
-        return self.config.faults[digest[1] % len(self.config.faults)]
+        return self.config.faults[int.from_bytes(digest[1:5]) % len(self.config.faults)]
 
     def unsupported(self, body: dict[str, Any]) -> str | None:
         kind = (body.get("response_format") or {}).get("type")
@@ -177,9 +180,7 @@ class Teacher:
         elif fault == "no_reason":
             del reply["reason"]
         elif fault == "other_language":
-            reply["reason"] = (
-                "帖子内容中没有明显的性别倾向元素，仅表达了对甜甜圈的渴望，与性别无关。"
-            )
+            reply["reason"] = "帖子内容中没有明显的性别倾向元素 仅表达了对甜甜圈的渴望 与性别无关。"
         text = json.dumps(reply, ensure_ascii=False)
         text = {
             "prose": "I would say this is about a seven.",
@@ -398,7 +399,8 @@ async def listen(teacher: Teacher) -> asyncio.Server:
     """Start listening on a free port."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await Connection(teacher, reader, writer).serve()
+        with suppress(asyncio.CancelledError):
+            await Connection(teacher, reader, writer).serve()
 
     return await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**26, backlog=512)
 

@@ -153,6 +153,22 @@ def sync(*, need_champion: bool) -> None:
         champion_artifact(paths)
 
 
+@main.command("verify")
+def verify_command() -> None:
+    """Prove that the committed pipeline gives the same bytes again, twice, in fresh clones.
+
+    Every output of both runs must be equal, those of sample, annotate and split also to dvc.lock.
+    Training may give other bytes on another machine; then the metrics must agree. Takes two runs of
+    the pipeline. The clones are kept if something differs. Exit code 1 says that something does.
+    """
+    from postbias.paths import Paths
+    from postbias.verify import verify
+
+    result = verify(Paths.find(), lambda line: click.echo(line, err=True))
+    click.echo(result)
+    sys.exit(not result.is_ok)
+
+
 @main.command("results")
 @click.option("--markdown", is_flag=True, help="As Markdown, for a README.")
 def results_command(*, markdown: bool) -> None:

@@ -108,6 +108,67 @@ def annotate(paths: Paths, params: Params) -> AnnotateSummary:
     return summary
 
 
+def plan_labels(paths: Paths, params: Params) -> str:
+    """Measure a few requests and say what labelling the sample would take.
+
+    Args:
+        paths: The repository.
+        params: Its parameters.
+
+    Returns:
+        The plan, for a person.
+
+    Raises:
+        ParamsError: If no endpoint is to be asked.
+        RubricError: If the rubric cannot be used.
+        TeacherError: If the endpoint cannot be asked.
+        SchemaError: If there is no sample.
+        CorpusError: If there are no posts.
+        StorageError: If the reply store cannot be written.
+    """
+    from postbias.teacher.plan import plan  # with it comes the openai package
+
+    rubric, post_ids = _open_sample(paths, params)
+    return plan(paths, params, rubric, post_ids).describe()
+
+
+def fill_store(paths: Paths, params: Params) -> str:
+    """Ask about all sampled posts and keep the replies; write no labels.
+
+    Args:
+        paths: The repository.
+        params: Its parameters.
+
+    Returns:
+        How it went, for a person.
+
+    Raises:
+        ParamsError: If no endpoint is to be asked.
+        RubricError: If the rubric cannot be used.
+        TeacherError: If the endpoint cannot be asked to the end; what was answered is kept.
+        SchemaError: If there is no sample.
+        CorpusError: If there are no posts.
+        StorageError: If the reply store cannot be written.
+    """
+    rubric, post_ids = _open_sample(paths, params)
+    answers = _endpoint(paths, params, rubric, post_ids)
+    n_ok = sum(label.status == OK for label in answers.labels)
+    reasons = ", ".join(f"{n} {why}" for why, n in count_reasons(answers.rejects).items())
+    said = f"{n_ok} of {len(post_ids)} posts are labelled"
+    return f"{said}; rejected: {reasons}" if reasons else said
+
+
+def _open_sample(paths: Paths, params: Params) -> tuple[Rubric, list[str]]:
+    if params.annotate.teacher != "openai":
+        raise ParamsError(
+            "nobody is to be asked",
+            seen=f"annotate.teacher: {params.annotate.teacher}",
+            do="set it to openai; docs/teacher.md goes through it",
+        )
+    rubric = load_rubric(paths.root / params.annotate.rubric)
+    return rubric, read_table(paths.sample, SAMPLE, ["post_id"])["post_id"].to_pylist()
+
+
 def _recorded(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]) -> Answers:
     if params.annotate.labels is None:
         raise ParamsError(

@@ -49,6 +49,11 @@ class Setting:
         how = {**asdict(self.probe.abilities), "max_tokens": self.params.max_tokens}
         return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def name(self) -> str:
+        """Rubric, model and delivery in one line."""
+        return f"{self.rubric.ref} {self.params.model} {self.delivery}"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -23,6 +23,7 @@ from postbias.params import EndpointParams, Params
 from postbias.paths import Paths
 from postbias.posts.reasons import Reason
 from postbias.teacher.answers import Setting, label_of, repeats_of
+from postbias.teacher.batch import Batches
 from postbias.teacher.budget import Budget
 from postbias.teacher.caller import Caller, StoppedError
 from postbias.teacher.client import Client
@@ -81,7 +82,7 @@ def ask_endpoint(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequenc
         StorageError: If the reply store cannot be written.
         CorpusError: If there are no posts.
     """
-    with _alone(paths):
+    with alone(paths):
         return asyncio.run(_ask_all(paths, params, rubric, frozenset(post_ids)))
 
 
@@ -110,14 +111,25 @@ async def _ask_passes(run: Run, post_ids: frozenset[str], keys: dict[str, str]) 
     with Progress(len(post_ids), run.interview.tally, run.caller.budget) as progress:
         ticker = asyncio.create_task(_tick(progress))
         try:
-            await run.interview.run(_noting(_questions(run, post_ids), keys), 0)
+            await _ask_pass(run, post_ids, 0, keys)
             for repeat in range(1, params.repeats):
                 again = frozenset(p for p, key in keys.items() if repeats_of(key, params) > repeat)
                 if again and not run.caller.stopped:
                     progress.extend(len(again))
-                    await run.interview.run(_questions(run, again), repeat)
+                    await _ask_pass(run, again, repeat, keys)
         finally:
             ticker.cancel()
+
+
+async def _ask_pass(run: Run, post_ids: frozenset[str], repeat: int, keys: dict[str, str]) -> None:
+    if run.setting.params.mode == "batch":
+        folder = run.paths.store / "batches"
+        batches = Batches(run.caller, run.store, run.setting, run.meter, folder)
+        try:
+            await batches.run(questions_of(run, post_ids, keys), repeat)
+        except StoppedError:
+            return
+    await run.interview.run(questions_of(run, post_ids, keys), repeat)
 
 
 @asynccontextmanager
@@ -177,8 +189,15 @@ async def _count_lost(writer: Writer, store: ReplyStore) -> None:
 
 
 @contextmanager
-def _alone(paths: Paths) -> Iterator[None]:
-    """Let one process at a time ask: two would pay twice."""
+def alone(paths: Paths) -> Iterator[None]:
+    """Let one process at a time ask: two would pay twice.
+
+    Args:
+        paths: The repository.
+
+    Yields:
+        When no other process asks.
+    """
     paths.store.mkdir(parents=True, exist_ok=True)
     lock = FileLock(paths.store / "replies.lock")
     try:
@@ -223,13 +242,19 @@ async def _tick(progress: Progress) -> None:
         progress.update()
 
 
-def _questions(run: Run, post_ids: frozenset[str]) -> Iterator[Question]:
+def questions_of(run: Run, post_ids: frozenset[str], keys: dict[str, str]) -> Iterator[Question]:
+    """Go through the questions of some posts, noting their keys on the way.
+
+    Args:
+        run: An open run.
+        post_ids: The posts.
+        keys: Filled with the question's key by post.
+
+    Yields:
+        The questions, in the order of the shards.
+    """
     setting = run.setting
-    return iter_questions(run.paths.posts, post_ids, setting.rubric, setting.params)
-
-
-def _noting(questions: Iterator[Question], keys: dict[str, str]) -> Iterator[Question]:
-    for question in questions:
+    for question in iter_questions(run.paths.posts, post_ids, setting.rubric, setting.params):
         keys[question.post_id] = question.key
         yield question
 

@@ -81,19 +81,19 @@ def _gather(store: ReplyStore, setting: Setting, questions: Sequence[str]) -> _F
         for repeat in range(repeats_of(key, setting.params)):
             replies = store.replies(key, repeat)
             for reply in replies:
-                found.models[reply.model] += bool(reply.raw)
                 found.unusable[reply.status] += reply.status != OK
                 found.tokens_in += reply.tokens_in or 0
                 found.tokens_out += reply.tokens_out or 0
                 found.cost_usd += reply.cost_usd or 0.0
             valid += [reply for reply in replies if reply.status == OK][:1]
         found.n_valid += len(valid)
+        found.models.update(reply.model for reply in valid)
         if valid:
             found.firsts.append((valid[0].asked_at, valid[0].scores))
         if len(valid) > 1:
             found.pairs.append((valid[0].scores, valid[1].scores))
     found.firsts.sort()
-    found.models, found.unusable = +found.models, +found.unusable
+    found.unusable = +found.unusable
     return found
 
 

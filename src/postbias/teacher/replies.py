@@ -54,8 +54,8 @@ CREATE TABLE IF NOT EXISTS sent (id INTEGER PRIMARY KEY, worst_usd REAL NOT NULL
 CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (
-    tag TEXT PRIMARY KEY, id TEXT, state TEXT NOT NULL, worst_usd REAL NOT NULL,
-    questions TEXT NOT NULL
+    tag TEXT PRIMARY KEY, id TEXT, setting TEXT NOT NULL, worst_usd REAL NOT NULL,
+    lines TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 
@@ -227,18 +227,34 @@ class ReplyStore:
         sql = f"SELECT {', '.join(_COLUMNS)} FROM replies WHERE key = ? AND repeat = ? ORDER BY id"  # noqa: S608 - as above
         return [_reply(row) for row in self.rows(sql, (key, repeat))]
 
-    def iter_replies(self) -> Iterator[tuple[str, Reply]]:
-        """Go through all replies.
+    def iter_replies(self, post_id: str | None = None) -> Iterator[tuple[str, Reply]]:
+        """Go through the replies.
+
+        Args:
+            post_id: Only those about this post; all if not given.
 
         Yields:
             Post id and reply, by post id, then in the order in which they came.
         """
         columns = ", ".join(f"r.{name}" for name in _COLUMNS)
         sql = (
-            f"SELECT a.post_id, {columns} FROM replies r JOIN asked a USING (key) ORDER BY 1, r.id"  # noqa: S608 - as above
+            f"SELECT a.post_id, {columns} FROM replies r JOIN asked a USING (key) "  # noqa: S608 - column names of ours
+            "WHERE ?1 IS NULL OR a.post_id = ?1 ORDER BY 1, r.id"
         )
-        for row in self._db.execute(sql):
+        for row in self._db.execute(sql, (post_id,)):
             yield row[0], _reply(row[1:])
+
+    def compact(self) -> None:
+        """Give the room of deleted rows back, so that nothing of them stays in the file.
+
+        Raises:
+            StorageError: If the disk is full.
+        """
+        try:
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise StorageError(f"the reply store cannot be compacted: {error}") from error
 
     def total(self, name: str) -> float:
         """Read a running total.
