@@ -16,6 +16,7 @@
     ├── GateError                 no student may become champion, and why
     ├── ChampionError             no champion, or another one than the pipeline built
     ├── TrackingError             MLflow or DVC state that cannot be read
+    ├── ReproductionError         a pipeline that cannot be run again in a fresh clone
     ├── StorageError              a disk that is full or a place that cannot be written
     └── MissingExtraError         an optional package that is not installed
 
@@ -132,6 +133,10 @@ class ChampionError(PostbiasError):
 
 class TrackingError(PostbiasError):
     """MLflow or DVC state that cannot be read."""
+
+
+class ReproductionError(PostbiasError):
+    """A pipeline that cannot be run again in a fresh clone."""
 
 
 class StorageError(PostbiasError):
