@@ -22,7 +22,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import postbias
 from postbias.errors import ChampionError
 from postbias.memory import quiet_mlflow
 from postbias.scoring.request import answer_row, read_post
@@ -88,7 +87,7 @@ def pack(artifact: Artifact, dest: Path, *, precision: Precision) -> None:
         code = Path(temporary) / "postbias"
         for module in MODULES:
             (code / module).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(Path(postbias.__file__).parent / module, code / module)
+            shutil.copyfile(Path(__file__).parent / module, code / module)
         entry = Path(temporary) / "model.py"
         entry.write_text(_ENTRY, encoding="utf-8")
         student = Path(temporary) / STUDENT_PATH.name
