@@ -6,11 +6,13 @@ Labels are what the fusion student says plus noise, so that it is good and the o
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
+from tests.conftest import ROOT
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.params import Params, load_params
@@ -30,6 +32,7 @@ NO_CAPTION, NO_IMAGE, BROKEN = range(0, N, 17), range(1, N, 19), range(2, N, 23)
 def write_corpus(root: Path, seed: int = 0, *, noise: float = 0.05) -> Paths:
     rng = np.random.default_rng(seed)
     (root / "dvc.yaml").write_text("stages: {}\n")
+    shutil.copytree(ROOT / "rubrics", root / "rubrics")
     paths = Paths(root, root)
     for i, modality in enumerate(("fusion", "text", "image")):
         write_tiny_artifact(paths.students / modality, modality, seed=i)
@@ -45,7 +48,7 @@ def write_corpus(root: Path, seed: int = 0, *, noise: float = 0.05) -> Paths:
 
 
 def demo_params(**changes: object) -> Params:
-    params = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
+    params = load_params(ROOT / "params.yaml")
     evaluate = params.evaluate.model_copy(update={"bootstrap": 200, **changes})
     return params.model_copy(update={"evaluate": evaluate})
 

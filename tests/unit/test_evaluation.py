@@ -21,8 +21,9 @@ from postbias.errors import ArtifactError, GateError
 from postbias.evidence.bench import Bench, StudentEvidence
 from postbias.evidence.evaluation import Evaluation, choose, evaluate
 from postbias.evidence.folds import Scored, load_folds
+from postbias.evidence.layout import as_report
 from postbias.evidence.metrics import POINT_METRICS, Predictions
-from postbias.evidence.outcome import as_report, log_outcome, promote, write_outcome
+from postbias.evidence.outcome import log_outcome, promote, write_outcome
 from postbias.paths import Paths
 from postbias.posts.shards import read_table
 from postbias.scoring.artifact import Artifact
@@ -66,6 +67,12 @@ def test_the_report_has_the_agreed_shape(found: Evaluation) -> None:
         "spread",
         "int8_loss",
         "no_leakage",
+        "coverage_bias",
+        "coverage_orientation",
+        "uses_caption",
+        "uses_image",
+        "repeat_change",
+        "odd_captions",
     }
     assert report["ceiling"] == {}
     pairs = {"fusion_vs_text", "fusion_vs_image", "text_vs_image", "fusion_vs_tfidf_ridge"}
@@ -212,7 +219,7 @@ def test_students_without_a_common_post_are_chosen_by_their_own(
     first = np.arange(len(bench.fold)) % 2 == 0
 
     def student(predictions: Predictions) -> StudentEvidence:
-        scored = Scored({"bias": predictions}, {}, {})
+        scored = Scored({"bias": predictions}, {}, ())
         return StudentEvidence("", scored, scored, scored, {})
 
     worse = Predictions(said.values + 1, said.lo, said.hi)
@@ -240,6 +247,7 @@ def test_figures_table_and_numbers_are_kept_with_the_run(copied: Paths, found: E
     class Run:
         log_figure = staticmethod(lambda figure, name: kept.update({name: figure}))
         log_text = staticmethod(lambda text, name: kept.update({name: text}))
+        log_table = staticmethod(lambda rows, name: kept.update({name: rows}))
         log_metrics = staticmethod(kept.update)
         set_tags = staticmethod(kept.update)
 

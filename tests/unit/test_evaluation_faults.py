@@ -11,7 +11,8 @@ from tests.unit import evidence_corpus as corpus
 
 from postbias.errors import ArtifactError, CorpusError, GateError, InputError, LabelsError
 from postbias.evidence.evaluation import count_leaks, evaluate
-from postbias.evidence.outcome import as_report, promote
+from postbias.evidence.layout import as_report
+from postbias.evidence.outcome import promote
 from postbias.paths import Paths
 from postbias.posts.schema import SPLIT
 from postbias.posts.shards import read_table, write_table

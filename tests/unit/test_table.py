@@ -37,6 +37,7 @@ def a_report(*, is_demo: bool = True, is_champion: bool = True) -> dict[str, Any
         "ceiling": {"fusion": {"bias": {"r2": 0.9}}, "image": {"bias": {"r2": 0.5}}}
         if is_demo
         else {},
+        "retest": {"bias": None},
         "chosen": "fusion",
         "gate": {
             "spread": {"passed": is_champion, "value": 0.1, "limit": 0.3},
@@ -96,3 +97,13 @@ def test_without_a_report_the_user_is_told_what_to_run(tmp_path: Path, content: 
         path.write_text(content)
     with pytest.raises(InputError, match="make repro"):
         load_report(path)
+
+
+def test_the_teachers_own_error_stands_beside_the_mae_where_it_is_known() -> None:
+    report = a_report()
+    report["retest"] = {"bias": {"n": 82, "floor": {"value": 0.4, "lo": 0.35, "hi": 0.45}}}
+    table = result_table(report)
+    (row,) = [line for line in table.splitlines() if line.startswith("teacher's own error")]
+    assert row.split()[3:] == ["82", "0.400", "[0.350,", "0.450]", "-", "-", "-"]
+    assert "Teacher's own error: how far" in table
+    assert "Teacher" not in result_table(a_report())

@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -31,9 +31,11 @@ from postbias.evidence.bench import (
     measure_student,
 )
 from postbias.evidence.bootstrap import Array
+from postbias.evidence.coverage import ALL
 from postbias.evidence.folds import Fold, load_folds, score_folds
 from postbias.evidence.gate import Exam, Line, judge
 from postbias.evidence.metrics import LESS_IS_BETTER, Predictions, mean_absolute_error
+from postbias.evidence.scrutiny import Scrutiny, scrutinise
 from postbias.params import EvaluateParams, Params
 from postbias.paths import Paths
 from postbias.posts.schema import EXCLUDED, SPLIT
@@ -59,6 +61,7 @@ class Evaluation:
         baselines: What they stand beside.
         paired: Replicates of the difference in MAE of `<a>_vs_<b>`, by axis: below 0, a is better.
         chosen: The student that is best on valid.
+        scrutiny: Slices, coverage, checks and audits of all students.
         gate: What it showed on test.
         ceilings: On the demo corpus the best R² that any model can reach, by modality and axis.
     """
@@ -70,6 +73,7 @@ class Evaluation:
     baselines: BaselineEvidence
     paired: Mapping[str, Mapping[str, Array]]
     chosen: str
+    scrutiny: Scrutiny
     gate: Mapping[str, Line]
     ceilings: Mapping[str, Mapping[str, float]]
 
@@ -89,6 +93,8 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
     logger.info("baselines")
     baselines = measure_baselines(test, folds, limits.coverage)
     chosen = choose(valid, students, limits.main_metric)
+    scrutiny = scrutinise(paths, params, test, folds, students)
+    exam = _exam(test, students[chosen], baselines, limits, count_leaks(paths))
     return Evaluation(
         params=limits,
         bench=test,
@@ -97,10 +103,8 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
         baselines=baselines,
         paired=_paired(test, students, baselines),
         chosen=chosen,
-        gate=judge(
-            _exam(test, students[chosen], baselines, limits.main_metric, count_leaks(paths)),
-            limits.gate,
-        ),
+        scrutiny=scrutiny,
+        gate=judge(_with_scrutiny(exam, scrutiny, chosen), limits.gate),
         ceilings=_ceilings(paths, test.fold, params.seed),
     )
 
@@ -240,10 +244,11 @@ def _exam(
     test: Bench,
     student: StudentEvidence,
     baselines: BaselineEvidence,
-    metric: str,
+    params: EvaluateParams,
     n_leaks: int,
 ) -> Exam:
     """Gather what the gate looks at, all on the posts that the student can score."""
+    metric = params.main_metric
     main = test.axes[0].name
     said = student.test.by_axis[main]
     rows = said.is_scored
@@ -257,6 +262,17 @@ def _exam(
         scores=said.values[rows],
         labels=test.fold.labels[rows, 0],
         n_leaks=n_leaks,
+        nominal=params.coverage,
+    )
+
+
+def _with_scrutiny(exam: Exam, scrutiny: Scrutiny, chosen: str) -> Exam:
+    """Add what the gate looks at beyond the metrics; branches are those of the fusion student."""
+    return replace(
+        exam,
+        coverage={axis: by.get(ALL) for axis, by in scrutiny.coverage[chosen].items()},
+        branches=scrutiny.branches if chosen == "fusion" else {},
+        audit=scrutiny.audits.get(chosen),
     )
 
 

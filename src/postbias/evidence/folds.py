@@ -56,12 +56,17 @@ class Scored:
     Attributes:
         by_axis: Predictions per axis, in the order of the fold's posts.
         unscored: How many posts have no score, by reason.
-        modalities: How many have one, by the modalities it was made from.
+        groups: Per post the modalities that its score was made from; None where it has none.
     """
 
     by_axis: Mapping[str, Predictions]
     unscored: Mapping[str, int]
-    modalities: Mapping[str, int]
+    groups: tuple[str | None, ...]
+
+    @property
+    def modalities(self) -> dict[str, int]:
+        """How many posts have a score, by the modalities it was made from."""
+        return dict(sorted(Counter(group for group in self.groups if group).items()))
 
 
 def load_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, Fold]:
@@ -138,7 +143,7 @@ def score_folds(
     ids_of = [frozenset(fold.post_ids) for _, fold in work]
     results: list[dict[str, PostScore]] = [{} for _ in work]
     with tqdm(total=len(wanted), desc="scoring", unit="post", disable=None) as progress:
-        for posts in _inputs(paths, wanted, has_image=has_image):
+        for posts in read_inputs(paths, wanted, has_image=has_image):
             for (scorer, _), ids, found in zip(work, ids_of, results, strict=True):
                 chosen = {post_id: post for post_id, post in posts.items() if post_id in ids}
                 found |= zip(chosen, scorer.score(list(chosen.values())), strict=True)
@@ -146,8 +151,19 @@ def score_folds(
     return [_scored(fold, found, axes) for (_, fold), found in zip(work, results, strict=True)]
 
 
-def _inputs(paths: Paths, wanted: set[str], *, has_image: bool) -> Iterator[dict[str, PostInput]]:
-    """Give the wanted posts in shard order, a buffer at a time."""
+def read_inputs(
+    paths: Paths, wanted: set[str], *, has_image: bool
+) -> Iterator[dict[str, PostInput]]:
+    """Read what students see of some posts, in shard order.
+
+    Args:
+        paths: The repository.
+        wanted: Ids of the posts.
+        has_image: Whether to read images too.
+
+    Yields:
+        Some of the posts by id; all of them hold no more than a buffer's images at a time.
+    """
     columns = ["post_id", "caption", *(["images"] if has_image else [])]
     ids = pa.array(sorted(wanted), pa.string())
     buffer: dict[str, PostInput] = {}
@@ -162,6 +178,25 @@ def _inputs(paths: Paths, wanted: set[str], *, has_image: bool) -> Iterator[dict
         yield buffer
 
 
+def predictions_of(results: Sequence[PostScore], axis: str) -> Predictions:
+    """Lay results out as predictions of one axis.
+
+    Args:
+        results: What a scorer gave. (n,)
+        axis: Name of the axis.
+
+    Returns:
+        One prediction per result, NaN where there is no score.
+    """
+    rows = [
+        [np.nan if end is None else end for end in result.scores[axis]]
+        if result.status == OK
+        else [np.nan] * 3
+        for result in results
+    ]
+    return Predictions(*np.array(rows, np.float64).reshape(-1, 3).T)
+
+
 def _scored(fold: Fold, found: Mapping[str, PostScore], axes: Sequence[Axis]) -> Scored:
     """Lay one student's results out in the order of the fold."""
     if len(found) != len(fold):
@@ -171,18 +206,8 @@ def _scored(fold: Fold, found: Mapping[str, PostScore], axes: Sequence[Axis]) ->
             do="run `dvc repro`, so that posts and split match",
         )
     results = [found[post_id] for post_id in fold.post_ids]
-    by_axis = {}
-    for axis in axes:
-        rows = [
-            [np.nan if end is None else end for end in result.scores[axis.name]]
-            if result.status == OK
-            else [np.nan] * 3
-            for result in results
-        ]
-        values, lo, hi = np.array(rows, np.float64).reshape(-1, 3).T
-        by_axis[axis.name] = Predictions(values, lo, hi)
     return Scored(
-        by_axis,
+        {axis.name: predictions_of(results, axis.name) for axis in axes},
         unscored=dict(sorted(Counter(r.status for r in results if r.status != OK).items())),
-        modalities=dict(sorted(Counter(r.modalities for r in results if r.modalities).items())),
+        groups=tuple(result.modalities for result in results),
     )

@@ -1,18 +1,21 @@
 """What a student must show on the test fold before it may become champion.
 
-Five lines, each a value beside its limit. Decides from numbers alone: knows nothing of students'
+Each line is a value beside its limit. Decides from numbers alone: knows nothing of students'
 files, folds or MLflow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from postbias.errors import GateError
+from postbias.evidence.audit import Audit
 from postbias.evidence.bootstrap import Array, p_not_better
+from postbias.evidence.checks import Shuffled
+from postbias.evidence.coverage import Coverage, least_coverage
 from postbias.evidence.metrics import better_by
 from postbias.params import GateParams
 
@@ -50,6 +53,10 @@ class Exam:
         scores: The student's scores. (n,)
         labels: Their labels. (n,)
         n_leaks: Authors and near-duplicate clusters found in more than one fold.
+        nominal: What share of labels its intervals promise to hold.
+        coverage: What share they held, by axis; None for an axis without intervals.
+        branches: What it does with a branch shuffled; only a fusion student has branches.
+        audit: What it made of changed captions; None for one that reads none.
     """
 
     metric: str
@@ -59,6 +66,10 @@ class Exam:
     scores: Array
     labels: Array
     n_leaks: int
+    nominal: float = 0.9
+    coverage: Mapping[str, Coverage | None] = field(default_factory=dict)
+    branches: Mapping[str, Shuffled] = field(default_factory=dict)
+    audit: Audit | None = None
 
 
 def judge(exam: Exam, limits: GateParams) -> dict[str, Line]:
@@ -69,7 +80,8 @@ def judge(exam: Exam, limits: GateParams) -> dict[str, Line]:
         limits: What it has to show.
 
     Returns:
-        One line per condition; `beats_*` give a one-sided p-value that must be below its limit.
+        One line per condition that applies; `beats_*`, `uses_*` and `swap_direction` give a
+        one-sided p-value that must be below its limit.
     """
     lines = {}
     for name, replicates in exam.baselines.items():
@@ -79,6 +91,13 @@ def judge(exam: Exam, limits: GateParams) -> dict[str, Line]:
     lines["spread"] = _at_least(spread, limits.min_spread)
     lines["int8_loss"] = _at_most(_int8_loss(exam), limits.max_int8_loss)
     lines["no_leakage"] = _at_most(float(exam.n_leaks), 0.0)
+    for axis, coverage in exam.coverage.items():
+        lines[f"coverage_{axis}"] = _coverage_line(coverage, exam.nominal, limits)
+    for branch, one in exam.branches.items():
+        p = p_not_better(better_by(exam.metric, one.intact, _as_rank(one.shuffled, exam.metric)))
+        lines[f"uses_{branch}"] = Line(p < limits.alpha, p, limits.alpha)
+    if exam.audit is not None:
+        lines |= _audit_lines(exam.audit, limits)
     return lines
 
 
@@ -103,6 +122,29 @@ def require(lines: Mapping[str, Line], modality: str) -> None:
             do="see reports/evaluate.json; more or better labels, longer training, or other limits "
             "in evaluate.gate may help",
         )
+
+
+def _coverage_line(coverage: Coverage | None, nominal: float, limits: GateParams) -> Line:
+    """Refuse intervals that hold too few labels; too many are no lie, and `width` shows them."""
+    promised = max(0.0, nominal - limits.coverage_tolerance)
+    if coverage is None:
+        return Line(False, None, promised)
+    least = least_coverage(coverage, promised, limits.alpha)
+    return _at_least(float(coverage.value[0]), least)
+
+
+def _audit_lines(audit: Audit, limits: GateParams) -> dict[str, Line]:
+    """Judge changed captions; swaps only where there are enough of them."""
+    lines = {"odd_captions": _at_most(float(len(audit.faults)), 0.0)}
+    if audit.n_repeated:
+        change = float(audit.repeat_change[0])
+        lines["repeat_change"] = _at_most(change, limits.max_repeat_change)
+    if audit.swaps.is_enough:
+        lines["swap_change"] = _at_most(float(audit.swaps.change[0]), limits.max_swap_change)
+        if audit.swaps.shift is not None:
+            p = p_not_better(audit.swaps.shift)
+            lines["swap_direction"] = Line(p < limits.alpha, p, limits.alpha)
+    return lines
 
 
 def _as_rank(replicates: Array, metric: str) -> Array:

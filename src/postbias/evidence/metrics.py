@@ -111,12 +111,25 @@ def mean_absolute_error(labels: Array, predictions: Predictions, resamples: Resa
     Returns:
         The MAE on the data, then per replication. (1 + R,)
     """
-    rows = predictions.is_scored
-    error = np.abs(predictions.values[rows] - labels[rows])
-    sums = _sums({"error": error, "n": np.ones(len(error))}, resamples.authors[rows], resamples)
+    return mean_of(np.abs(predictions.values - labels), resamples)
+
+
+def mean_of(values: Array, resamples: Resamples) -> Array:
+    """Compute the mean of a number that some posts have.
+
+    Args:
+        values: Its value for each post; NaN for a post that does not count. (n,)
+        resamples: The draws of authors.
+
+    Returns:
+        The mean on the data, then per replication; NaN where no post counts. (1 + R,)
+    """
+    rows = np.isfinite(values)
+    counted = {"total": values[rows], "n": np.ones(np.count_nonzero(rows))}
+    sums = _sums(counted, resamples.authors[rows], resamples)
     with np.errstate(invalid="ignore"):
-        mae: Array = sums["error"] / sums["n"]
-    return mae
+        mean: Array = sums["total"] / sums["n"]
+    return mean
 
 
 def bands(values: Array, axis: Axis) -> npt.NDArray[np.intp]:

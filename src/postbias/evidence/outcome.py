@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from postbias.errors import ArtifactError
-from postbias.evidence.bench import CONSTANT, TFIDF, Measured, StudentEvidence
-from postbias.evidence.bootstrap import LEVEL, estimate, p_different
 from postbias.evidence.evaluation import Evaluation
 from postbias.evidence.gate import require
-from postbias.evidence.metrics import INTERVAL_METRICS, POINT_METRICS, Predictions, calibration
+from postbias.evidence.layout import as_report, coverage_rows, headline_metrics, slice_rows
+from postbias.evidence.metrics import Predictions, calibration
 from postbias.evidence.table import markdown_table
 from postbias.paths import Paths
 from postbias.posts.shards import replacing
@@ -32,64 +31,6 @@ if TYPE_CHECKING:
 HEADLINES = ("mae", "rmse", "r2", "spearman")
 
 Json = dict[str, Any]
-
-
-def as_report(found: Evaluation) -> Json:
-    """Lay an evaluation out as `evaluate.json`.
-
-    Args:
-        found: The evaluation.
-
-    Returns:
-        JSON-ready mappings; whatever is not defined, such as the correlation of a constant, is
-        None.
-    """
-    names = _names(found.params.coverage)
-    passed = all(line.passed for line in found.gate.values())
-    digest = found.students[found.chosen].digest
-    return {
-        "axes": {a.name: {"low": a.low, "high": a.high} for a in found.bench.axes},
-        "main": {"axis": found.bench.axes[0].name, "metric": found.params.main_metric},
-        "n": {fold: len(posts) for fold, posts in found.folds.items()}
-        | {"test_authors": found.bench.resamples.n_authors},
-        "bootstrap": {
-            "replications": found.params.bootstrap,
-            "clusters": "author",
-            "level": LEVEL,
-        },
-        "students": {name: _student(one, names) for name, one in found.students.items()},
-        "baselines": {
-            CONSTANT: {
-                "test": _estimates(found.baselines.measured[CONSTANT], names),
-                "constants": found.baselines.constants,
-            },
-            TFIDF: {
-                "test": _estimates(found.baselines.measured[TFIDF], names),
-                "alphas": dict(
-                    zip(
-                        (axis.name for axis in found.bench.axes),
-                        found.baselines.tfidf.alphas,
-                        strict=True,
-                    )
-                ),
-                "n_terms": found.baselines.tfidf.n_terms,
-            },
-        },
-        "ceiling": {
-            modality: {axis: {"r2": value} for axis, value in by_axis.items()}
-            for modality, by_axis in found.ceilings.items()
-            if modality in found.students
-        },
-        "paired": {
-            pair: {
-                axis: estimate(x).as_dict() | {"p": p_different(x)} for axis, x in by_axis.items()
-            }
-            for pair, by_axis in found.paired.items()
-        },
-        "chosen": found.chosen,
-        "gate": {name: line.as_dict() for name, line in found.gate.items()},
-        "champion": {"modality": found.chosen, "digest": digest} if passed else None,
-    }
 
 
 def write_outcome(found: Evaluation, paths: Paths) -> Json:
@@ -156,7 +97,8 @@ def log_outcome(run: StageRun, found: Evaluation, report: Json) -> None:
 
     models = report["students"] | report["baselines"]
     run.log_metrics(
-        {
+        headline_metrics(report)
+        | {
             f"test.{name}.{axis}.{metric}": number["value"]
             for name, model in models.items()
             for axis, metrics in model["test"].items()
@@ -183,37 +125,17 @@ def log_outcome(run: StageRun, found: Evaluation, report: Json) -> None:
         run.log_figure(figure, f"scores_{name}.png")
         figure = plots.residuals_by_band(labels[rows], said.values[rows], axis, name)
         run.log_figure(figure, f"residuals_{name}.png")
+        run.log_figure(plots.slices(report, name), f"slices_{name}.png")
     run.log_figure(plots.comparison(report), "comparison.png")
+    run.log_figure(plots.coverage(report, found.params.coverage), "coverage.png")
+    run.log_table(list(slice_rows(report)), "slices.json")
+    run.log_table(list(coverage_rows(report)), "coverage.json")
+    run.log_table([{"line": name, **line} for name, line in report["gate"].items()], "gate.json")
 
 
 PREDICTIONS = ("modality", "axis", "post_id", "label", "score", "lo", "hi")
 CALIBRATION = ("modality", "axis", "score", "label", "n")
 COMPARISON = ("model", "axis", "metric", "value", "lo", "hi")
-
-
-def _names(coverage: float) -> dict[str, str]:
-    """Return the names of metrics in `evaluate.json`: `coverage` becomes `coverage_90`."""
-    percent = f"{100 * coverage:g}"
-    return {metric: metric for metric in POINT_METRICS} | {
-        metric: f"{metric}_{percent}" for metric in INTERVAL_METRICS
-    }
-
-
-def _estimates(measured: Measured, names: Mapping[str, str]) -> Json:
-    return {
-        axis: {name: estimate(replicates[metric]).as_dict() for metric, name in names.items()}
-        for axis, replicates in measured.items()
-    }
-
-
-def _student(student: StudentEvidence, names: Mapping[str, str]) -> Json:
-    folds = {"valid": student.valid, "test": student.test}
-    return {
-        "digest": student.digest,
-        "n": {fold: sum(scored.modalities.values()) for fold, scored in folds.items()},
-        "unscored": {fold: dict(scored.unscored) for fold, scored in folds.items()},
-        "modalities": dict(student.test.modalities),
-    } | {part: _estimates(measured, names) for part, measured in student.measured.items()}
 
 
 def _headlines(by_axis: Json) -> Json:

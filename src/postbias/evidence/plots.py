@@ -109,6 +109,7 @@ def comparison(report: dict[str, Any]) -> Figure:
     axis = report["main"]["axis"]
     models = report["students"] | report["baselines"]
     names = [name for name in MODELS if name in models]
+    has_retest = bool(report["retest"].get(axis))
     figure = Figure(figsize=(10, 0.9 + 0.45 * len(names)), layout="constrained")
     panels = figure.subplots(1, len(METRICS), sharey=True)
     for panel, (metric, shown) in zip(panels, METRICS.items(), strict=True):
@@ -122,10 +123,13 @@ def comparison(report: dict[str, Any]) -> Figure:
             )
             if ceiling:
                 panel.plot(ceiling["r2"], row, "|", color=GREEN, ms=16, mew=2)
+        if metric == "mae" and has_retest:
+            panel.axvline(report["retest"][axis]["floor"]["value"], color=GREEN, lw=1.5, ls=":")
         unit = f"points of {axis}, less is better" if metric == "mae" else "more is better"
         panel.set_xlabel(
             f"{shown} ({unit})"
             + ("\ngreen: ceiling" if report["ceiling"] and metric == "r2" else "")
+            + ("\ndotted: the teacher's own error" if metric == "mae" and has_retest else "")
         )
         panel.grid(axis="x", color="#dddddd", lw=0.6)
         panel.set_axisbelow(True)
@@ -135,7 +139,83 @@ def comparison(report: dict[str, Any]) -> Figure:
     return figure
 
 
-def _whisker(ax: Axes, row: int, number: dict[str, float | None], *, is_student: bool) -> None:
+def slices(report: dict[str, Any], name: str) -> Figure:
+    """Draw one student's error on each kind of post, with its interval.
+
+    Args:
+        report: What `evaluate.json` says.
+        name: The student.
+
+    Returns:
+        The figure; open marks are slices too small to say much.
+    """
+    axis = report["main"]["axis"]
+    rows = [
+        (f"{dimension.replace('_', ' ')}: {value}", found)
+        for dimension, kinds in report["slices"][name].items()
+        for value, found in kinds.items()
+    ]
+    figure = Figure(figsize=(7.5, 1.2 + 0.27 * len(rows)), layout="constrained")
+    ax = figure.add_subplot()
+    ax.axvline(report["students"][name]["test"][axis]["mae"]["value"], color=GREY, lw=1, ls="--")
+    for row, (_, found) in enumerate(rows):
+        _whisker(ax, row, found["metrics"]["mae"], is_student=True, is_open=found["tiny"])
+    ax.set_yticks(range(len(rows)), [f"{label} ({found['n']:,})" for label, found in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlim(left=0)
+    ax.set_xlabel(f"MAE (points of {axis}); dashed: all posts; open: too few to say much")
+    ax.set_title(f"{MODELS.get(name, name)}: error by kind of post, 95% intervals")
+    ax.grid(axis="x", color="#dddddd", lw=0.6)
+    ax.set_axisbelow(True)
+    return figure
+
+
+def coverage(report: dict[str, Any], nominal: float) -> Figure:
+    """Draw which share of labels the intervals hold, by student, axis and modalities present.
+
+    Args:
+        report: What `evaluate.json` says.
+        nominal: Which share they promise.
+
+    Returns:
+        The figure, one panel per axis.
+    """
+    axes = list(report["axes"])
+    rows = [
+        (name, group)
+        for name, by_axis in report["coverage"].items()
+        for group in by_axis.get(axes[0], {})
+    ]
+    size = (1.5 + 3.6 * len(axes), 1.3 + 0.3 * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(axes), sharey=True, squeeze=False)[0]
+    for panel, axis in zip(panels, axes, strict=True):
+        panel.axvline(100 * nominal, color=GREY, lw=1, ls="--")
+        for row, (name, group) in enumerate(rows):
+            found = report["coverage"][name][axis][group]["coverage"]
+            percent = {part: x and 100 * x for part, x in found.items()}
+            _whisker(panel, row, percent, is_student=True)
+        panel.set_xlabel(f"labels of {axis} within their interval (%)")
+        panel.grid(axis="x", color="#dddddd", lw=0.6)
+        panel.set_axisbelow(True)
+    labels = [
+        f"{MODELS.get(name, name)}: {group} ({report['coverage'][name][axes[0]][group]['n']:,})"
+        for name, group in rows
+    ]
+    panels[0].set_yticks(range(len(rows)), labels)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    figure.suptitle(f"Intervals on the test fold; dashed: the {100 * nominal:g}% they promise")
+    return figure
+
+
+def _whisker(
+    ax: Axes,
+    row: int,
+    number: dict[str, float | None],
+    *,
+    is_student: bool,
+    is_open: bool = False,
+) -> None:
     value, lo, hi = number["value"], number["lo"], number["hi"]
     colour, marker = (BLUE, "o") if is_student else (ORANGE, "s")
     if value is None:
@@ -145,7 +225,7 @@ def _whisker(ax: Axes, row: int, number: dict[str, float | None], *, is_student:
         return
     if lo is not None and hi is not None:
         ax.plot([lo, hi], [row, row], color=colour, lw=2)
-    ax.plot(value, row, marker, color=colour, ms=7)
+    ax.plot(value, row, marker, color=colour, ms=7, mfc="white" if is_open else colour)
 
 
 def _square(ax: Axes, axis: Axis) -> None:

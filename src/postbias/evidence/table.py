@@ -20,6 +20,8 @@ MODELS = {
     "tfidf_ridge": "TF-IDF + ridge",
     "constant": "best constant",
 }
+#: The teacher against itself, where it was asked twice.
+RETEST = "teacher's own error"
 METRICS = {"mae": "MAE", "r2": "R²", "spearman": "Spearman"}
 _CEILING = "ceiling"
 
@@ -113,6 +115,9 @@ def _rows(report: Json, axis: str) -> list[list[str]]:
             ceiling = report["ceiling"].get(name, {}).get(axis)
             row.append(f"{ceiling['r2']:.3f}" if ceiling else "-")
         rows.append(row)
+    if retest := report["retest"].get(axis):
+        empty = len(METRICS) - 1 + bool(report["ceiling"])
+        rows.append([RETEST, f"{retest['n']:,}", _cell(retest["floor"]), *["-"] * empty])
     return rows
 
 
@@ -136,6 +141,10 @@ def _notes(report: Json) -> Sequence[str]:
     ]
     if report["ceiling"]:
         notes.append("Ceiling: the best R² that any model could reach on this synthetic corpus.")
+    if any(report["retest"].values()):
+        notes.append(
+            "Teacher's own error: how far one of its answers is from its mean answer to that post."
+        )
     if report["champion"]:
         modality, digest = report["champion"]["modality"], report["champion"]["digest"]
         notes.append(f"* Champion: {MODELS[modality]} ({digest[:12]}), passed the gate.")

@@ -1,0 +1,125 @@
+"""Whether a fusion student looks at both caption and pictures.
+
+Among test posts that have both, the pictures (or the captions) are dealt out anew, each post
+getting another one's. A student that uses them must then be worse, beyond chance; one that does not
+would be a text or an image student in disguise. Writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from postbias.evidence.bench import Bench
+from postbias.evidence.bootstrap import Array
+from postbias.evidence.folds import Scored, predictions_of
+from postbias.evidence.metrics import Predictions
+from postbias.scoring.scorer import PostInput, Scorer
+
+#: What is dealt out anew.
+BRANCHES = ("image", "caption")
+
+_BOTH = "image+text"
+_CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffled:
+    """What a fusion student does without one branch, by the main metric on the main axis.
+
+    Replicates are the metric on the data, then one value per draw of authors.
+
+    Attributes:
+        n: Posts with caption and picture that were tried.
+        intact: The metric on these posts as they are. (1 + R,)
+        shuffled: The metric with the branch shuffled among them. (1 + R,)
+    """
+
+    n: int
+    intact: Array
+    shuffled: Array
+
+
+def rows_with_both(scored: Scored, most: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Choose posts that were scored from caption and picture.
+
+    Args:
+        scored: What the student said of the fold.
+        most: How many to choose at most.
+        rng: Where the randomness comes from.
+
+    Returns:
+        Their positions in the fold, ascending.
+    """
+    rows = np.flatnonzero([group == _BOTH for group in scored.groups])
+    return np.sort(rng.permutation(rows)[:most])
+
+
+def check_branches(
+    bench: Bench,
+    scorer: Scorer,
+    scored: Scored,
+    dealt: Mapping[str, Mapping[int, PostInput]],
+    metric: str,
+) -> dict[str, Shuffled]:
+    """See what a student makes of posts of which one branch was shuffled.
+
+    Args:
+        bench: The test fold and its draws.
+        scorer: The student, as it ships.
+        scored: What it said of the fold.
+        dealt: By branch what `deal` made of the posts, by position in the fold.
+        metric: The main metric.
+
+    Returns:
+        By branch.
+    """
+    main = bench.axes[0].name
+    found = {}
+    for branch, posts in dealt.items():
+        rows, inputs = np.array(list(posts), np.intp), list(posts.values())
+        results = [
+            result
+            for start in range(0, len(inputs), _CHUNK)
+            for result in scorer.score(inputs[start : start + _CHUNK])
+        ]
+        said = _spread(predictions_of(results, main), rows, len(bench.fold))
+        intact = scored.by_axis[main].only(said.is_scored)
+        found[branch] = Shuffled(
+            n=int(said.is_scored.sum()),
+            intact=bench.measure_axis(0, intact)[metric],
+            shuffled=bench.measure_axis(0, said)[metric],
+        )
+    return found
+
+
+def deal(
+    posts: Mapping[int, PostInput], branch: str, rng: np.random.Generator
+) -> dict[int, PostInput]:
+    """Give every post the picture or the caption of another one.
+
+    Args:
+        posts: Posts with both, by position in the fold.
+        branch: `image` or `caption`.
+        rng: Where the randomness comes from.
+
+    Returns:
+        The posts with one branch dealt out anew; with two posts or more none keeps its own.
+    """
+    order = rng.permutation(sorted(posts)).tolist()
+    donors = {
+        row: posts[donor] for row, donor in zip(order, [*order[-1:], *order[:-1]], strict=True)
+    }
+    if branch == "image":
+        return {row: replace(posts[row], images=donors[row].images) for row in sorted(posts)}
+    return {row: replace(posts[row], caption=donors[row].caption) for row in sorted(posts)}
+
+
+def _spread(said: Predictions, rows: npt.NDArray[np.intp], n: int) -> Predictions:
+    """Lay predictions of some posts out over the whole fold."""
+    spread = np.full((3, n), np.nan)
+    spread[:, rows] = said.values, said.lo, said.hi
+    return Predictions(*spread)
