@@ -134,10 +134,10 @@ class _Rewrite:
         name, ids, output = node.input[0], node.input[1], node.output[0]
         integers, scales = _symmetric(table, axis=1, largest=_ACTIVATION_MAX)
         rows = self._constant(f"{name}.int8", integers)
-        rows = self._emit("Gather", [rows, ids], f"{output}.int8")
-        rows = self._emit("Cast", [rows], f"{output}.float", to=onnx.TensorProto.FLOAT)
+        rows = self._emit("Gather", [rows, ids], f"{output}.found")
+        rows = self._emit("Cast", [rows], f"{output}.found.float", to=onnx.TensorProto.FLOAT)
         scale = self._constant(f"{name}.scale", scales)
-        scale = self._emit("Gather", [scale, ids], f"{output}.scale")
+        scale = self._emit("Gather", [scale, ids], f"{output}.found.scale")
         self._emit("Mul", [rows, scale], output)
 
     def finish(self) -> None:

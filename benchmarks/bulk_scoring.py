@@ -1,0 +1,232 @@
+"""Bulk int8 scoring against the naive loop and against the pure model, in one process.
+
+The student is ResNet-18 at 224 px and DistilBERT with random weights: speed does not depend on
+what they learned. The naive loop is what one writes first: PyTorch eager, one post at a time, the
+caption padded to 64 tokens. The pure model runs the same int8 graphs on ready-made tensors. The
+three take turns, so that a busy machine slows all of them. Prints one JSON object.
+
+    python benchmarks/bulk_scoring.py [--posts 400] [--rounds 3] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from torchvision.transforms import functional as pictures
+from transformers import DistilBertConfig, DistilBertModel
+
+from postbias.errors import UnreadableImageError
+from postbias.posts.images import decode
+from postbias.posts.schema import POSTS
+from postbias.posts.shards import write_table
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.bulk import Destination, score_shards
+from postbias.scoring.graphs import Graphs
+from postbias.scoring.manifest import Axis, Manifest
+from postbias.scoring.scorer import Scorer
+from postbias.student.encoders import TextEncoder, load_image_encoder
+from postbias.student.export import Calibration, export_student
+from postbias.student.model import Student
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "real"
+SIZE, NAIVE_TOKENS, MAX_TOKENS = 224, 64, 128
+_MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def main() -> None:
+    """Make the student and the posts, let the three take turns, print what they did."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--posts", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
+    captions = real_captions(options.posts)
+    files = real_jpegs(options.posts)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        student, tokenizer, artifact = make_student(folder / "student", captions, files)
+        shard = write_posts(folder / "posts.parquet", captions, files)
+        compute = pure_model(artifact, tokenizer, captions, files, options.threads)
+        with Scorer(artifact, threads=options.threads) as scorer:
+            rates: dict[str, list[float]] = {"naive": [], "bulk": [], "compute": []}
+            n_naive = max(10, options.posts // 16)
+            for turn in range(options.rounds + 1):
+                to = Destination(folder / "scores", folder / "rejects", folder / f"store{turn}")
+                runs: dict[str, tuple[int, Callable[[], object]]] = {
+                    "naive": (n_naive, lambda: naive(student, tokenizer, captions, files, n_naive)),
+                    "bulk": (
+                        len(files),
+                        lambda to=to: score_shards([shard], scorer, to, batch_size=64),
+                    ),
+                    "compute": (len(files), compute),
+                }
+                for what, (count, run) in runs.items():
+                    started = time.perf_counter()
+                    run()
+                    rates[what].append(count / (time.perf_counter() - started))
+        print(json.dumps(result(rates, artifact, options.threads), indent=2, sort_keys=True))
+
+
+def result(rates: dict[str, list[float]], artifact: Artifact, threads: int) -> dict[str, Any]:
+    """Give the medians over turns, the first turn, which warms up, left out."""
+    ratios = [b / n for b, n in zip(rates["bulk"], rates["naive"], strict=True)][1:]
+    shares = [b / c for b, c in zip(rates["bulk"], rates["compute"], strict=True)][1:]
+    return {
+        "bulk": {
+            "ratio_to_naive": round(statistics.median(ratios), 2),
+            "fraction_of_compute": round(statistics.median(shares), 3),
+            "posts_per_s": round(statistics.median(rates["bulk"][1:]), 1),
+            "naive_posts_per_s": round(statistics.median(rates["naive"][1:]), 1),
+            "compute_posts_per_s": round(statistics.median(rates["compute"][1:]), 1),
+        },
+        "artifact": {"base_mb": round(artifact.size_bytes("int8") / 1e6, 2)},
+        "threads": threads,
+    }
+
+
+def naive(
+    student: Student, tokenizer: Tokenizer, captions: list[str], files: list[bytes], count: int
+) -> None:
+    """Score posts one by one, as one does at first."""
+    tokenizer.enable_truncation(NAIVE_TOKENS)
+    tokenizer.enable_padding(length=NAIVE_TOKENS)
+    assert student.text is not None
+    assert student.image is not None
+    one = torch.ones(1, 1)
+    with torch.no_grad():
+        for caption, data in zip(captions[:count], files, strict=False):
+            encoded = tokenizer.encode(caption)
+            text = student.text(torch.tensor([encoded.ids]), torch.tensor([encoded.attention_mask]))
+            picture = Image.open(io.BytesIO(data)).convert("RGB").resize((SIZE, SIZE))
+            tensor = pictures.normalize(pictures.to_tensor(picture), _MEAN, _SD)
+            image = student.image.backbone(tensor[None])
+            student.head(text, one, image, one).numpy()
+
+
+def pure_model(
+    artifact: Artifact, tokenizer: Tokenizer, captions: list[str], files: list[bytes], threads: int
+) -> Callable[[], object]:
+    """Give a function that runs the int8 graphs on tensors that are ready."""
+    graphs = Graphs(artifact, "int8")
+    pixels = np.stack([decode(data, SIZE) for data in files])
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    by_length: dict[int, list[list[int]]] = {}
+    for caption in captions:
+        ids = tokenizer.encode(caption).ids
+        by_length.setdefault(graphs.padded_length(len(ids)), []).append(ids)
+    jobs: list[Callable[[], object]] = [
+        lambda at=at: graphs.embed_images(pixels[at : at + 8]) for at in range(0, len(files), 8)
+    ]
+    for length, group in sorted(by_length.items(), reverse=True):
+        step = max(1, 1024 // length)
+        jobs += [
+            lambda part=group[at : at + step]: graphs.embed_captions(part)
+            for at in range(0, len(group), step)
+        ]
+    pool = ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(lambda job: job(), jobs))
+
+
+def make_student(
+    folder: Path, captions: list[str], files: list[bytes]
+) -> tuple[Student, Tokenizer, Artifact]:
+    """Make a student of the full size with random weights, and its artifact."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a token of text
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(
+        real_captions(20_000),
+        trainers.WordPieceTrainer(vocab_size=30_522, special_tokens=special, show_progress=False),
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    encoder = TextEncoder(DistilBertModel(DistilBertConfig()), 768)
+    student = Student(
+        encoder, load_image_encoder("resnet18", "none"), hidden=128, n_axes=2, dropout=0.1
+    ).eval()
+    manifest = Manifest(
+        modality="fusion",
+        axes=(Axis("bias", 0.0, 10.0), Axis("orientation", 0.0, 10.0)),
+        max_images=4,
+        rubric="none",
+        training_digest="none",
+        n_train=0,
+        text_encoder="distilbert",
+        max_tokens=MAX_TOKENS,
+        image_encoder="resnet18",
+        image_size=SIZE,
+    )
+    calibration = Calibration(
+        np.stack([decode(data, SIZE) for data in files[:32]]),
+        [tokenizer.encode(caption).ids[:MAX_TOKENS] for caption in captions[:32]],
+    )
+    return student, tokenizer, export_student(student, manifest, tokenizer, calibration, folder)
+
+
+def write_posts(path: Path, captions: list[str], files: list[bytes]) -> Path:
+    """Write one shard."""
+    rows = [
+        {"post_id": str(row), "author": str(row), "caption": caption, "platform": "bench",
+         "images": [{"bytes": data, "path": None}], "source": "bench"}
+        for row, (caption, data) in enumerate(zip(captions, files, strict=True))
+    ]  # fmt: skip
+    write_table(pa.Table.from_pylist(rows, POSTS), path, POSTS)
+    return path
+
+
+def real_captions(count: int) -> list[str]:
+    """Give captions of real length: real ones, or random words where there are none."""
+    path = SHARED / "edos.csv"
+    if not path.is_file():
+        rng = np.random.default_rng(0)
+        words = ["".join(rng.choice(list("abcdefghij"), rng.integers(2, 8))) for _ in range(2000)]
+        return [" ".join(rng.choice(words, rng.integers(5, 40))) for _ in range(count)]
+    with path.open(newline="", encoding="utf-8") as file:
+        captions = [row["caption"] for row in csv.DictReader(file)]
+    return [captions[row % len(captions)] for row in range(count)]
+
+
+def real_jpegs(count: int) -> list[bytes]:
+    """Give JPEG files of the sizes that platforms serve; where there are no real ones, noise."""
+    rng = np.random.default_rng(0)
+    files: list[bytes] = []
+    for path in sorted((SHARED / "images").glob("*.jp*g")) if SHARED.is_dir() else []:
+        data = path.read_bytes()
+        try:
+            decode(data, SIZE)
+        except UnreadableImageError:
+            continue
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.mode == "RGB" and min(picture.size) >= SIZE and max(picture.size) <= 2048:
+                files.append(data)
+    if not files:
+        for _ in range(16):
+            small = Image.fromarray(rng.integers(0, 255, (54, 54, 3), np.uint8))
+            file = io.BytesIO()
+            small.resize((1080, 1080)).save(file, "JPEG", quality=85)
+            files.append(file.getvalue())
+    return [files[row % len(files)] for row in range(count)]
+
+
+if __name__ == "__main__":
+    main()

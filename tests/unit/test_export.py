@@ -1,0 +1,285 @@
+"""The export: the graphs give what PyTorch gives, in the same bytes every time."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.post_shards import jpeg
+from tests.tiny_artifact import tiny_tokenizer
+from torch import Tensor, nn
+
+from postbias.errors import ArtifactError
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.manifest import Axis, Manifest, Modality
+from postbias.scoring.scorer import PostInput, Scorer
+from postbias.student.encoders import ImageEncoder, TextEncoder
+from postbias.student.export import Calibration, export_student
+from postbias.student.model import Student
+from postbias.student.onnx_graphs import Export, export_graph, make_canonical
+
+SIZE, TOKENS = 32, 24
+CAPTIONS = ["hello world", "a", "girls are great at maths and boys can cook", "x y z 1 2 3"]
+
+
+def small_student(modality: Modality = "fusion", *, seed: int = 0) -> Student:
+    """Make a student that is small but made of the real parts."""
+    from transformers import AutoModel, BertConfig
+
+    torch.manual_seed(seed)
+    text = image = None
+    if modality != "image":
+        config = BertConfig(
+            vocab_size=tiny_tokenizer().get_vocab_size(), hidden_size=32, num_hidden_layers=1,
+            num_attention_heads=2, intermediate_size=64,
+        )  # fmt: skip
+        backbone = AutoModel.from_config(config)
+        backbone.pooler = None
+        text = TextEncoder(backbone, 32)
+    if modality != "text":
+        layers = [
+            nn.Conv2d(3, 8, 3, stride=2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ]
+        image = ImageEncoder(nn.Sequential(*layers), 16)
+    student = Student(text, image, hidden=16, n_axes=2, dropout=0.5)
+    student.head.center.fill_(5.0)
+    student.head.scale.fill_(2.0)
+    return student
+
+
+def manifest_of(modality: Modality) -> Manifest:
+    return Manifest(
+        modality=modality,
+        axes=(Axis("bias", 0.0, 10.0), Axis("orientation", 0.0, 10.0)),
+        max_images=4,
+        rubric="test@0",
+        training_digest="0",
+        n_train=1,
+        text_encoder=None if modality == "image" else "small",
+        max_tokens=None if modality == "image" else TOKENS,
+        image_encoder=None if modality == "text" else "small",
+        image_size=None if modality == "text" else SIZE,
+    )
+
+
+def export(
+    folder: Path,
+    modality: Modality = "fusion",
+    *,
+    seed: int = 0,
+    captions: Sequence[str] = CAPTIONS,
+) -> tuple[Student, Artifact]:
+    student = small_student(modality, seed=seed)
+    tokenizer = None if modality == "image" else tiny_tokenizer()
+    rng = np.random.default_rng(0)
+    calibration = Calibration(
+        rng.integers(0, 256, (0 if modality == "text" else 12, SIZE, SIZE, 3), np.uint8),
+        [tokenizer.encode(caption).ids[:TOKENS] for caption in captions] if tokenizer else [],
+    )
+    artifact = export_student(student, manifest_of(modality), tokenizer, calibration, folder)
+    return student, artifact
+
+
+def run(path: Path, feeds: dict[str, Any]) -> Any:
+    return ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Student, Artifact]:
+    return export(tmp_path_factory.mktemp("export") / "fusion")
+
+
+@pytest.mark.parametrize(("batch", "length"), [(1, 3), (1, TOKENS), (5, 7)])
+def test_the_text_graph_gives_what_pytorch_gives(
+    exported: tuple[Student, Artifact], batch: int, length: int
+) -> None:
+    student, artifact = exported
+    assert student.text is not None
+    rng = np.random.default_rng(1)
+    ids = rng.integers(0, 70, (batch, length))
+    mask = (np.arange(length) <= rng.integers(0, length, (batch, 1))).astype(np.int64)
+    feeds = {"input_ids": ids, "attention_mask": mask}
+    with torch.no_grad():
+        wanted = student.text.eval()(**{name: torch.from_numpy(x) for name, x in feeds.items()})
+    seen = run(artifact.folder / "onnx" / "text.onnx", feeds)
+    np.testing.assert_allclose(seen, wanted.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 9])
+def test_the_image_and_head_graphs_give_what_pytorch_gives(
+    exported: tuple[Student, Artifact], batch: int
+) -> None:
+    student, artifact = exported
+    assert student.image is not None
+    student.eval()
+    rng = np.random.default_rng(batch)
+    pixels = rng.integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
+    has = rng.integers(0, 2, (2, batch, 1)).astype(np.float32)
+    feeds = {
+        "text": rng.normal(size=(batch, 32)).astype(np.float32), "has_text": has[0],
+        "image": rng.normal(size=(batch, 16)).astype(np.float32), "has_image": has[1],
+    }  # fmt: skip
+    with torch.no_grad():
+        image = student.image(torch.from_numpy(pixels))
+        scores = student.head(**{name: torch.from_numpy(x) for name, x in feeds.items()})
+    onnx_folder = artifact.folder / "onnx"
+    seen = run(onnx_folder / "image.onnx", {"pixels": pixels})
+    np.testing.assert_allclose(seen, image.numpy(), atol=1e-4)
+    np.testing.assert_allclose(run(onnx_folder / "head.onnx", feeds), scores.numpy(), atol=1e-4)
+
+
+def test_the_artifact_scores_as_the_student_does(exported: tuple[Student, Artifact]) -> None:
+    student, artifact = exported
+    from postbias.posts.images import decode
+
+    picture = jpeg(np.random.default_rng(3))
+    ids = torch.tensor([tiny_tokenizer().encode("hello world").ids])
+    with torch.no_grad():
+        wanted = student.eval()(
+            input_ids=ids, attention_mask=torch.ones_like(ids),
+            pixels=torch.from_numpy(decode(picture, SIZE))[None], image_of=torch.tensor([0]),
+            has_text=torch.ones(1, 1), has_image=torch.ones(1, 1),
+        ).numpy()[0].clip(0, 10)  # fmt: skip
+    for precision, tolerance in (("fp32", 1e-4), ("int8", 0.1)):
+        with Scorer.open(artifact.folder, precision=precision) as scorer:  # type: ignore[arg-type]
+            (result,) = scorer.score([PostInput("hello world", (picture,))])
+        seen = [result.scores[axis].value for axis in ("bias", "orientation")]
+        np.testing.assert_allclose(seen, wanted, atol=tolerance)
+
+
+def test_int8_graphs_ship_with_their_measured_loss(exported: tuple[Student, Artifact]) -> None:
+    precision = exported[1].manifest.precision
+    assert {name: says.ships for name, says in precision.items()} == {
+        "head": "fp32", "image": "int8", "text": "int8"
+    }  # fmt: skip
+    for name in ("image", "text"):
+        assert 0 < (precision[name].loss or 0) < 0.01
+
+
+def test_the_weights_are_those_of_the_student(exported: tuple[Student, Artifact]) -> None:
+    student, artifact = exported
+    saved = load_file(artifact.folder / "weights.safetensors")
+    state = student.state_dict()
+    assert saved.keys() == state.keys()
+    assert all(torch.equal(saved[name], state[name]) for name in state)
+
+
+def test_no_graph_holds_a_path_or_a_trace(exported: tuple[Student, Artifact]) -> None:
+    for path in exported[1].folder.rglob("*.onnx"):
+        data = path.read_bytes()
+        for word in (b"site-packages", b"stack_trace", b".py", str(Path.cwd()).encode()):
+            assert word not in data, (path.name, word)
+
+
+def test_another_process_writes_the_same_bytes(
+    exported: tuple[Student, Artifact], tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tests.unit.test_export import export\n"
+        "print(export(Path(sys.argv[1]))[1].digest)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[-1] == exported[1].digest
+
+
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_a_student_of_one_modality_has_no_file_of_the_other(
+    tmp_path: Path, modality: Modality
+) -> None:
+    _, artifact = export(tmp_path, modality)
+    other = "image" if modality == "text" else "text"
+    assert not list(tmp_path.rglob(f"{other}.onnx"))
+    assert (tmp_path / "tokenizer.json").exists() == (modality == "text")
+    with Scorer.open(tmp_path) as scorer:
+        post = PostInput("hello", (jpeg(np.random.default_rng(0)),))
+        assert scorer.score([post])[0].modalities == modality
+    assert artifact.manifest.graphs == (modality, "head")
+
+
+def test_a_graph_that_loses_too_much_ships_as_fp32_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("postbias.student.export.MAX_INT8_LOSS", 1e-9)
+    with caplog.at_level(logging.WARNING):
+        _, artifact = export(tmp_path, "text")
+    says = artifact.manifest.precision["text"]
+    assert says.ships == "fp32"
+    assert (says.loss or 0) > 1e-9
+    assert "the text graph ships as fp32" in caplog.text
+    assert not (tmp_path / "onnx" / "int8" / "text.onnx").exists()
+    with Scorer.open(tmp_path, precision="int8") as scorer:
+        assert scorer.score([PostInput("hello")])[0].status == "ok"
+
+
+def test_without_posts_to_measure_on_nothing_is_quantized(tmp_path: Path) -> None:
+    _, artifact = export(tmp_path, "text", captions=[])
+    assert artifact.manifest.precision["text"].ships == "fp32"
+
+
+def test_an_export_over_an_older_one_leaves_nothing_of_it(tmp_path: Path) -> None:
+    export(tmp_path, "image")
+    (tmp_path / "onnx" / "stale.onnx").write_bytes(b"old")
+    _, artifact = export(tmp_path, "image", seed=1)
+    assert not (tmp_path / "onnx" / "stale.onnx").exists()
+    assert Artifact.open(tmp_path).digest == artifact.digest
+
+
+def test_a_student_in_training_stays_in_training(tmp_path: Path) -> None:
+    student = small_student("image").train()
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    rng = np.random.default_rng(0)
+    calibration = Calibration(rng.integers(0, 256, (4, SIZE, SIZE, 3), np.uint8), [])
+    export_student(student, manifest_of("image"), None, calibration, tmp_path)
+    assert student.training
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    assert all(torch.equal(before[name], value) for name, value in student.state_dict().items())
+
+
+class _Twice(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2
+
+
+class _Thrice(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 3
+
+
+def test_a_graph_that_disagrees_with_pytorch_is_refused() -> None:
+    inputs = {"x": torch.ones(2, 3)}
+    wrong = Export(_Twice(), inputs, {"x": torch.ones(4, 3)}, {0: "batch"}, "scores", _Thrice())
+    with pytest.raises(ArtifactError, match="does not give what PyTorch gives"):
+        export_graph(wrong)
+    right = dataclasses.replace(wrong, reference=_Twice())
+    assert [output.name for output in export_graph(right).graph.output] == ["scores"]
+
+
+def test_a_graph_with_branches_cannot_be_made_canonical() -> None:
+    inner = onnx.helper.make_graph([], "inner", [], [])
+    node = onnx.helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, [1]) for name in ("x", "y")
+    )
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [x], [y]))
+    with pytest.raises(ArtifactError, match="branches"):
+        make_canonical(model)
