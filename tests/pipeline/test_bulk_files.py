@@ -1,0 +1,179 @@
+"""`postbias score` and `score-one` as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests.post_shards import jpeg, random_posts, write_shard
+from tests.tiny_artifact import write_tiny_artifact
+
+from postbias.posts.schema import REJECTS, scores_schema
+from postbias.posts.shards import read_table
+
+AXES = ("bias", "orientation")
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "real"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("place")
+    rng = np.random.default_rng(0)
+    write_tiny_artifact(folder / "student")
+    posts = [*random_posts(rng, 29), ("", []), *random_posts(rng, 20)]
+    write_shard(folder / "shards" / "00000.parquet", posts[:30])
+    write_shard(folder / "shards" / "00001.parquet", posts[30:])
+    (folder / "picture.jpg").write_bytes(jpeg(rng))
+    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "text", "images"])
+        table.writerows([[1, "hello", "picture.jpg"], [2, "", ""], [3, "girls", ""]])
+        table.writerow([1, "an id that was there", ""])
+    return folder
+
+
+def postbias(place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from postbias.cli import main; main()"]
+    return subprocess.run(
+        [*command, *map(str, arguments)], cwd=place, capture_output=True, text=True, check=False
+    )
+
+
+def score(place: Path, *arguments: object) -> str:
+    done = postbias(place, "score", *arguments, "--model", "student", "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_shards_become_shards_a_file_or_a_csv_with_the_same_rows(place: Path) -> None:
+    said = score(place, "shards", "out")
+    assert "of 50 posts" in said
+    shards = sorted((place / "out").iterdir())
+    assert [shard.name for shard in shards] == ["00000.parquet", "00001.parquet"]
+    ids = [i for shard in shards for i in read_table(shard)["post_id"].to_pylist()]
+    score(place, "shards", "out.parquet")
+    assert read_table(place / "out.parquet", scores_schema(AXES))["post_id"].to_pylist() == ids
+    score(place, "shards", "out.csv")
+    with (place / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["post_id"] for row in rows] == ids
+    rejected = read_table(place / "out.rejects.parquet", REJECTS)
+    assert len(rejected) == sum(row["status"] != "ok" for row in rows) > 0
+    assert not list(place.glob(".*partial"))
+
+
+def test_one_shard_is_scored_alone(place: Path) -> None:
+    score(place, "shards/00001.parquet", "one.parquet")
+    assert len(read_table(place / "one.parquet")) == 20
+
+
+def test_a_table_is_imported_on_the_way_and_its_rejects_are_kept(place: Path) -> None:
+    score(place, "table.csv", "table.parquet", "--column", "post_id=id", "--column", "caption=text")
+    rows = read_table(place / "table.parquet").to_pylist()
+    assert [(row["post_id"], row["status"], row["modalities"]) for row in rows] == [
+        ("1", "ok", "image+text"), ("2", "no_content", None), ("3", "ok", "text")
+    ]  # fmt: skip
+    rejects = read_table(place / "table.rejects.parquet", REJECTS).to_pylist()
+    assert {(row["post_id"], row["stage"], row["reason"]) for row in rejects} == {
+        ("1", "import", "duplicate_id"), ("2", "score", "no_content")
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared folder of real data")
+def test_every_real_image_in_a_table_ends_scored_or_rejected(place: Path) -> None:
+    files = sorted(p for p in (SHARED / "images").iterdir() if p.suffix != ".csv")
+    (place / "images").mkdir()
+    for path in files:
+        (place / "images" / path.name).write_bytes(path.read_bytes())
+    lines = [json.dumps({"post_id": p.name, "images": [f"images/{p.name}"]}) for p in files]
+    (place / "real.jsonl").write_text("\n".join(lines))
+    score(place, "real.jsonl", "real.parquet")
+    scored = read_table(place / "real.parquet")
+    rejects = read_table(place / "real.rejects.parquet", REJECTS)
+    assert scored["post_id"].to_pylist() == [path.name for path in files]
+    is_ok = [status == "ok" for status in scored["status"].to_pylist()]
+    unscored = {
+        name for name, ok in zip(scored["post_id"].to_pylist(), is_ok, strict=True) if not ok
+    }
+    assert sum(is_ok) > 60
+    assert unscored <= set(rejects["post_id"].to_pylist())
+    assert all(rejects["detail"].to_pylist())
+
+
+def test_a_killed_command_goes_on_when_given_again(place: Path) -> None:
+    rng = np.random.default_rng(7)
+    for number in range(12):
+        write_shard(place / "many" / f"{number:05d}.parquet", random_posts(rng, 60))
+    score(place, "many", "whole")
+    arguments = ["score", "many", "broken", "--model", "student"]
+    command = [sys.executable, "-c", "from postbias.cli import main; main()", *arguments]
+    with subprocess.Popen(command, cwd=place, stderr=subprocess.DEVNULL) as process:
+        store = place / ".broken.partial" / "store"
+        while not list(store.rglob("*.scores.parquet")) and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert not (place / "broken").exists()
+    n_done = len(list(store.rglob("*.scores.parquet")))
+    assert 0 < n_done < 12
+    score(place, "many", "broken")
+    for shard in (place / "whole").iterdir():
+        assert shard.read_bytes() == (place / "broken" / shard.name).read_bytes()
+    assert not list(place.glob(".*partial"))
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "fault"),
+    [
+        ("nowhere", "x.csv", "no such file or folder; saw 'nowhere'"),
+        ("shards", "x.xlsx", "OUT is of no known kind; saw 'x.xlsx'"),
+        ("picture.jpg", "x.csv", "picture.jpg is of no known kind"),
+        ("student", "x.csv", "no post shards in student; name its layout"),
+        ("shards", "student", "student holds other things than scores"),
+        ("shards", "shards", "OUT is INPUT"),
+        ("shards/00000.parquet", "shards/00000.parquet", "OUT is INPUT"),
+        ("shards", "foreign", "foreign holds other things than scores; saw '00000.parquet'"),
+        ("shards", "table.csv/x.csv", "cannot write"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_destroys_nothing(
+    place: Path, source: str, output: str, fault: str
+) -> None:
+    foreign = place / "foreign" / "00000.parquet"
+    if not foreign.exists():
+        write_shard(foreign, [("keep me", [])])
+    done = postbias(place, "score", source, output, "--model", "student")
+    assert done.returncode == 1
+    assert fault in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert pq.read_table(foreign)["caption"].to_pylist() == ["keep me"]
+    assert (place / "student" / "student.json").exists()
+
+
+def test_one_post_is_scored_for_people_and_for_programs(place: Path) -> None:
+    post = ("score-one", "--model", "student", "--caption", "hello", "--image", "picture.jpg")
+    table = postbias(place, *post)
+    assert table.returncode == 0
+    assert table.stdout.splitlines()[0].split() == ["axis", "score", "interval"]
+    assert "image+text, 1 image(s) read" in table.stdout
+    answer = json.loads(postbias(place, *post, "--json").stdout)
+    assert answer["status"] == "ok"
+    assert answer["bias_lo"] <= answer["bias"] <= answer["bias_hi"]
+
+
+def test_one_post_that_cannot_be_scored_says_why_and_fails(place: Path) -> None:
+    done = postbias(place, "score-one", "--model", "student")
+    assert (done.returncode, done.stdout) == (
+        1,
+        "not scored: no_content (no caption and no image)\n",
+    )
+    done = postbias(place, "score-one", "--model", "student", "--image", "nowhere.jpg")
+    assert done.returncode == 1
+    assert done.stderr == "postbias: cannot read the image file nowhere.jpg\n"
