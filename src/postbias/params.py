@@ -305,6 +305,36 @@ class InferParams(Group):
     batch_size: Count = Field(description="posts per batch; does not change the scores")
 
 
+class ReportCostParams(Group):
+    """What the report reckons costs with; what the teacher really charged goes before it."""
+
+    teacher_usd_per_post: Annotated[float, Field(ge=0)] | None = Field(
+        description="US dollars that a teacher would charge for one post; null if unknown"
+    )
+    student_posts_per_s: Annotated[float, Field(gt=0)] | None = Field(
+        description="posts that the champion scores per second on your machine; null if unknown"
+    )
+    machine_usd_per_hour: Annotated[float, Field(ge=0)] = Field(
+        description="US dollars that the machine costs per hour"
+    )
+
+
+class ReportParams(Group):
+    """What the report shows."""
+
+    brands: str | None = Field(
+        description="CSV of brands (name, aliases); null takes the accounts mentioned most"
+    )
+    min_posts: Count = Field(
+        description="brands and languages with fewer posts are not shown by themselves"
+    )
+    max_brands: Count = Field(description="brands shown at most, those with most posts")
+    examples: Annotated[int, Field(ge=0, le=50)] = Field(
+        description="worst errors shown with picture and caption, and at most so many typical posts"
+    )
+    cost: ReportCostParams
+
+
 class Params(Group):
     """All of params.yaml."""
 
@@ -318,6 +348,7 @@ class Params(Group):
     train: TrainParams
     evaluate: EvaluateParams
     infer: InferParams
+    report: ReportParams
 
 
 def load_params(path: Path) -> Params:
