@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,11 +81,17 @@ def set_sample(paths: Paths, post_ids: list[str]) -> None:
 
 def make_params(**changes: Any) -> Params:
     """The parameters of the repository, quick, with changes to `annotate.endpoint`."""
-    base = load_params(ROOT / "params.yaml").model_dump(mode="json")
-    base["annotate"] = _merged(_merged(base["annotate"], QUICK), {"endpoint": changes})
-    import json
+    return Params.model_validate_json(json.dumps(_changed(changes)))
 
-    return Params.model_validate_json(json.dumps(base))
+
+def write_params(root: Path, **changes: Any) -> None:
+    """Write the same as params.yaml."""
+    (root / "params.yaml").write_text(json.dumps(_changed(changes)))
+
+
+def _changed(changes: Mapping[str, Any]) -> dict[str, Any]:
+    base = load_params(ROOT / "params.yaml").model_dump(mode="json")
+    return {**base, "annotate": _merged(_merged(base["annotate"], QUICK), {"endpoint": changes})}
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,3 +102,11 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
             for key, value in changes.items()
         },
     }
+
+
+def fill(root: Path, url: str) -> None:
+    """Ask about the whole sample; the target of a process that will be killed."""
+    os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-test"}
+    from postbias.teacher.annotate import fill_store
+
+    fill_store(Paths(root, root), load_params(root / "params.yaml"))

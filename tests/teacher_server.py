@@ -22,7 +22,7 @@ import sys
 import threading
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ class Config:
     faults: tuple[str, ...] = ()
     always: str | None = None
     axes: tuple[str, ...] = ("bias", "orientation")
+    #: Whether the same request always meets the same fault, as with a model at temperature 0.
+    is_deterministic: bool = False
     has_schema: bool = True
     has_json: bool = True
     has_logprobs: bool = False
@@ -106,6 +108,7 @@ class Stats:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    last_at: float = 0.0
 
 
 class Teacher:
@@ -139,7 +142,8 @@ class Teacher:
             return self.config.always
         if not self.config.faults:
             return None
-        digest = hashlib.sha256(f"{question}{nth}".encode()).digest()
+        how_often = json.dumps(body["messages"]) if self.config.is_deterministic else str(nth)
+        digest = hashlib.sha256(f"{question}{how_often}".encode()).digest()
         if digest[0] / 256 >= self.config.fault_rate:
             return None
         return self.config.faults[int.from_bytes(digest[1:5]) % len(self.config.faults)]
@@ -194,7 +198,7 @@ class Teacher:
             message["refusal"] = "I can't judge this."
         finish = {"cut_off": "length", "filter": "content_filter"}.get(fault or "", "stop")
         choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": finish}
-        if body.get("logprobs") and self.config.has_logprobs and text:
+        if body.get("logprobs") and self.config.has_logprobs and text and fault is None:
             choice["logprobs"] = {"content": logprobs(text, scores)}
         found: dict[str, Any] = {
             "id": f"chatcmpl-{question[:8]}-{nth}",
@@ -283,9 +287,12 @@ class Connection:
         path, _, query = path.partition("?")
         key = teacher.config.key
         if path == "/stats":
-            shown = {
-                k: v for k, v in asdict(teacher.stats).items() if k not in {"bodies", "headers"}
-            }
+            counted = ("requests", "in_flight", "most_in_flight", "cost_usd")
+            shown = {name: getattr(teacher.stats, name) for name in counted}
+            times = teacher.stats.times
+            shown |= (
+                {"second_at": times[1], "last_at": teacher.stats.last_at} if len(times) > 1 else {}
+            )
             await self.send(200, shown)
         elif key and headers.get("authorization") != f"Bearer {key}":
             message = f"Incorrect API key provided: {headers.get('authorization')}"
@@ -320,6 +327,7 @@ class Connection:
             await self.reply(body, question, nth, fault)
         finally:
             stats.in_flight -= 1
+            stats.last_at = asyncio.get_running_loop().time()
 
     async def reply(self, body: dict[str, Any], question: str, nth: int, fault: str | None) -> None:
         config = self.teacher.config

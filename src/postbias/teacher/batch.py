@@ -104,6 +104,8 @@ class Batches:
             if batch.lines:
                 await self._send(batch)
                 waiting.append(batch)
+            else:
+                self._path(batch).unlink()
             if self._left is None:
                 break
             if self._is_capped and not waiting:

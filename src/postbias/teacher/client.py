@@ -27,7 +27,7 @@ from postbias.teacher.faults import Fault, Next, RequestError, fault_of, fault_o
 MAX_REPLY_BYTES = 4 * 2**20
 
 _LOCAL_KEY = "none"
-_URL = re.compile(r"\bhttps?://\S+")
+_URL = re.compile(r"\bhttps?://[^\s,;]+")
 _KEY = re.compile(r"\b(sk|key|Bearer)[-_ ][A-Za-z0-9*_-]{6,}")
 
 
@@ -163,14 +163,14 @@ class Client:
         Returns:
             One short line without key and addresses.
         """
-        line = " ".join(message.split())
+        line = _URL.sub("...", " ".join(message.split()))
         for secret in (
             self.openai.api_key,
             str(self.openai.base_url),
             str(self.openai.base_url.host),
         ):
             line = line.replace(secret, "...") if secret and secret != _LOCAL_KEY else line
-        return _KEY.sub("...", _URL.sub("...", line))[:240]
+        return _KEY.sub("...", line)[:240]
 
 
 def _decode(raw: bytes) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from postbias.teacher.progress import Progress
 from postbias.teacher.questions import Question, instructions, iter_questions
 from postbias.teacher.replies import ReplyStore, add_total
 from postbias.teacher.rubric import Rubric
+from postbias.teacher.verdicts import prepare
 from postbias.teacher.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,8 @@ async def open_run(paths: Paths, params: Params, rubric: Rubric) -> AsyncIterato
     store = ReplyStore.open(paths.replies)
     try:
         await _count_lost(writer, store)
+        if rubric.reply.language:
+            await asyncio.to_thread(prepare)
         budget = Budget(asked.cost, store.total("spent_usd"))
         rng = np.random.default_rng(params.seed)
         caller = Caller(client, writer, budget, asked.limits, rng)
@@ -261,10 +264,10 @@ def questions_of(run: Run, post_ids: frozenset[str], keys: dict[str, str]) -> It
 
 def _label(run: Run, post_id: str, keys: dict[str, str]) -> Label | None:
     teacher = f"openai:{run.setting.params.model}"
-    if (reason := run.interview.unaskable.get(post_id)) is not None:
-        return Label.rejected(post_id, reason, "neither caption nor readable picture", teacher)
     if post_id not in keys:
         return None
+    if (reason := run.interview.unaskable.get(keys[post_id])) is not None:
+        return Label.rejected(post_id, reason, "neither caption nor readable picture", teacher)
     return label_of(post_id, keys[post_id], run.store, run.setting)
 
 

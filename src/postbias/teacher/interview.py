@@ -74,7 +74,7 @@ class Interview:
             meter: What questions take.
         """
         self.tally = Tally()
-        #: Posts with nothing to ask about, which the store does not know.
+        #: Questions with nothing to show, which the store does not know.
         self.unaskable: dict[str, Reason] = {}
         self._caller, self._store, self._setting, self._meter = caller, store, setting, meter
         self._busy: set[str] = set()
@@ -164,7 +164,7 @@ class Interview:
         """
         if not urls and not question.caption.strip():
             reason = unaskable(question)
-            self.unaskable[question.post_id] = reason
+            self.unaskable[question.key] = reason
             return reason.value
         setting = self._setting
         body = request_body(question, urls, setting.rubric, setting.params, setting.probe.abilities)

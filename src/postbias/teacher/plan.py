@@ -152,9 +152,14 @@ def _spread(weights: dict[str, float]) -> frozenset[str]:
 
 
 def _todo(run: Run, post_ids: frozenset[str]) -> list[str]:
-    """List the posts still to be asked, each as often as it is to be asked."""
+    """List the posts still to be asked about, each as often as it is to be asked."""
     todo: list[str] = []
+    seen: set[str] = set()
     for question in questions_of(run, post_ids, {}):
+        is_empty = not question.images and not question.caption.strip()
+        if is_empty or question.key in seen:
+            continue  # nothing to show, or another post shows the very same
+        seen.add(question.key)
         todo += [
             question.post_id
             for repeat in range(repeats_of(question.key, run.setting.params))

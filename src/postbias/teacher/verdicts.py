@@ -85,6 +85,11 @@ def judge(reply: dict[str, Any], rubric: Rubric, models: frozenset[str]) -> Verd
     return Verdict(scores, modes, reason, text, None, "")
 
 
+def prepare() -> None:
+    """Load the language model, so that the first reply does not wait for it."""
+    _identifier()
+
+
 def is_same_model(asked: str, answered: str) -> bool:
     """Tell whether an answer's model name may stand for the one asked for.
 

@@ -1,0 +1,131 @@
+"""How close the endpoint teacher comes to what an endpoint can give, and what it holds in memory.
+
+    python benchmarks/annotate_engine.py [--latency 1.0] [--concurrency 64] [--sizes 1000 15000]
+
+A server in a process of its own answers each request after a second; 64 requests at once could make
+64 posts a second. Prints, per number of posts, the share of that rate that was reached from the
+first request to the last, and the peak memory. Posts have one 640x640 picture each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+_RUN = """
+import json, resource, sys, time
+from pathlib import Path
+from postbias.params import load_params
+from postbias.paths import Paths
+from postbias.teacher.annotate import fill_store
+folder = Path(sys.argv[1])
+paths = Paths(folder, folder)
+print(fill_store(paths, load_params(folder / "params.yaml")), file=sys.stderr)
+peak = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"peak_mb": peak.ru_maxrss / 1024, "cpu_s": peak.ru_utime + peak.ru_stime}))
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latency", type=float, default=1.0)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 15000])
+    parser.add_argument("--side", type=int, default=512, help="max_side_px")
+    options = parser.parse_args()
+    possible = options.concurrency / options.latency
+    results = [_measure(n, options) for n in options.sizes]
+    for found in results:
+        share = found["posts_per_s"] / possible
+        print(
+            f"{found['n']:>6} posts: {found['posts_per_s']:6.1f} posts/s, {share:.1%} of "
+            f"{possible:g}; peak {found['peak_mb']:.0f} MB, {found['cpu_s']:.0f} CPU s"
+        )
+    if len(results) > 1:
+        ratio = results[-1]["peak_mb"] / results[0]["peak_mb"]
+        print(f"memory at {results[-1]['n']} posts: {ratio:.2f} x that at {results[0]['n']}")
+
+
+def _measure(n: int, options: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _corpus(folder, n)
+        from tests.teacher_corpus import write_params
+
+        limits = {"concurrency": options.concurrency, "timeout_s": 60.0}
+        images = {"max_side_px": options.side}
+        write_params(folder, limits=limits, images=images)
+        url_file = folder / "url.txt"
+        config = json.dumps({"latency_s": options.latency})
+        server = subprocess.Popen(  # noqa: S603 - our own server
+            [sys.executable, "-m", "tests.teacher_server", str(url_file), config], cwd=ROOT
+        )
+        try:
+            while not url_file.exists():
+                time.sleep(0.05)
+            url = url_file.read_text()
+            environment = {**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-bench"}
+            ran = subprocess.run(  # noqa: S603 - our own code
+                [sys.executable, "-c", _RUN, str(folder)],
+                env=environment,
+                check=True,
+                stdout=subprocess.PIPE,
+            )
+            with urllib.request.urlopen(url.replace("/v1", "/stats")) as response:  # noqa: S310 - loopback
+                counted = json.load(response)
+        finally:
+            server.kill()
+            server.wait()
+    assert counted["requests"] == n + 1, "every post once, and one probe"
+    # From the first post (after the probe) to the last answer.
+    took_s = counted["last_at"] - counted["second_at"]
+    return {"n": n, "posts_per_s": n / took_s, **json.loads(ran.stdout)}
+
+
+def _corpus(folder: Path, n: int) -> None:
+    """Write posts in shards, a few hundred different pictures among them."""
+    import pyarrow as pa
+    from tests.teacher_corpus import picture, post, set_sample
+
+    from postbias.paths import Paths
+    from postbias.posts.schema import POSTS
+    from postbias.posts.shards import write_table
+
+    (folder / "rubrics").symlink_to(ROOT / "rubrics")
+    paths = Paths(folder, folder)
+    pictures = [_photo(picture(i, (40, 40))) for i in range(100)]
+    for start in range(0, n, 1000):
+        rows = [
+            post(i, images=[{"bytes": pictures[i % 100], "path": f"{i}.jpg"}])
+            for i in range(start, min(start + 1000, n))
+        ]
+        table = pa.Table.from_pylist(rows, schema=POSTS)
+        write_table(table, paths.posts / f"{start:08}.parquet", POSTS)
+    set_sample(paths, [f"p{i:05}" for i in range(n)])
+
+
+def _photo(data: bytes) -> bytes:
+    """Blow noise up to the size and weight of a photograph."""
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).resize((640, 640), Image.Resampling.BICUBIC).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
