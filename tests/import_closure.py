@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAME = frozenset(
     f"src/postbias/{name}.py"
     for name in (
-        "__init__ errors lineage memory packing params paths recording registry sync tracking"
+        "__init__ errors lineage memory packing params paths promotion recording registry sync tracking"
     ).split()
 )
 

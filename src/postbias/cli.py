@@ -169,6 +169,21 @@ def verify_command() -> None:
     sys.exit(not result.is_ok)
 
 
+@main.command()
+def promote() -> None:
+    """Make the pipeline's student champion although the one before was better.
+
+    A new student does not become champion by itself if it is worse than the champion on the same
+    test fold, beyond chance: `sync` then says so, and `infer` stops. This takes it all the same.
+    """
+    from postbias.paths import Paths
+    from postbias.registry import promote as take_all_the_same
+
+    done = take_all_the_same(Paths.find())
+    instead = "" if done.previous is None else f" instead of version {done.previous}"
+    click.echo(f"champion is version {done.version}{instead}")
+
+
 @main.command("results")
 @click.option("--markdown", is_flag=True, help="As Markdown, for a README.")
 def results_command(*, markdown: bool) -> None:

@@ -7,16 +7,21 @@ temporary tree (`dvc exp run --temp`, `--queue`) registers its student but leave
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from postbias.errors import ArtifactError, ChampionError, TrackingError
 from postbias.memory import connect
+from postbias.promotion import (
+    REFUSED,
+    keep_test_scores,
+    record_promotion,
+    record_refusal,
+    succeed,
+)
 from postbias.scoring.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -47,24 +52,30 @@ class Registration:
         is_new: Whether the version was made now.
         previous: The version that was champion before, if another one was.
         is_champion: Whether the alias points to it; not in an experiment's temporary tree.
+        refused: Why it may not take the place of the champion, if so.
     """
 
     version: int
     is_new: bool
     previous: int | None
     is_champion: bool
+    refused: str | None = None
 
 
-def register_champion(paths: Paths, run_id: str, *, precision: Precision = "int8") -> Registration:
+def register_champion(
+    paths: Paths, run_id: str, *, precision: Precision = "int8", is_forced: bool = False
+) -> Registration:
     """Make `build/champion` the registered champion; does nothing if it is that already.
 
     The model is packed, loaded in a process of its own and compared with the student before
-    anything is registered and before the alias moves.
+    anything is registered and before the alias moves. The alias stays where it is if the champion
+    was better on the same test fold.
 
     Args:
         paths: The repository.
         run_id: The run of the stage that chose it.
         precision: Which of its graphs serving runs (`infer.precision`).
+        is_forced: Whether the alias moves even from a better one.
 
     Returns:
         The version, and what it took the place of.
@@ -78,6 +89,7 @@ def register_champion(paths: Paths, run_id: str, *, precision: Precision = "int8
     from mlflow import MlflowClient
 
     artifact = Artifact.open(paths.champion)
+    refused = None
     client = MlflowClient()
     with FileLock(paths.mlruns / ".registry.lock"):
         current = _champion_version(client)
@@ -85,16 +97,48 @@ def register_champion(paths: Paths, run_id: str, *, precision: Precision = "int8
         is_new = version is None
         if version is None or not _is_whole(version, artifact.digest):
             version = _register(client, artifact, version, run_id, precision)
-        is_promoted = current is None or current.version != version.version
-        if is_promoted and not _is_experiment(paths):
-            client.set_registered_model_alias(MODEL, ALIAS, version.version)
-            _record_promotion(client, paths, run_id, version, current)
+        keep_test_scores(paths, version)
+        is_other = current is None or current.version != version.version
+        if is_other and not _is_experiment(paths):
+            succession = succeed(version, current)
+            if succession.is_allowed or is_forced:
+                client.set_registered_model_alias(MODEL, ALIAS, version.version)
+                record_promotion(client, paths, run_id, (version, current), succession)
+            else:
+                refused = succession.why
+                record_refusal(client, version, current, succession)
     return Registration(
         version=int(version.version),
         is_new=is_new,
-        previous=int(current.version) if current is not None and is_promoted else None,
-        is_champion=not is_promoted or not _is_experiment(paths),
+        previous=int(current.version) if current is not None and is_other else None,
+        is_champion=not is_other or not (_is_experiment(paths) or refused),
+        refused=refused,
     )
+
+
+def promote(paths: Paths) -> Registration:
+    """Make `build/champion` the champion even if the one before was better on the same test fold.
+
+    Args:
+        paths: The repository.
+
+    Returns:
+        The version, and what it took the place of.
+
+    Raises:
+        ChampionError: If `build/champion` is missing or was never registered, or this is an
+            experiment's temporary tree.
+    """
+    if _is_experiment(paths):
+        raise ChampionError("an experiment's temporary tree has no champion of its own")
+    connect(paths)
+    from mlflow import MlflowClient
+
+    version = _find_version(MlflowClient(), _built(paths).digest)
+    if version is None or version.run_id is None:
+        raise ChampionError("what the pipeline built is not registered", do="run `postbias sync`")
+    precision: Precision = "fp32" if version.tags.get("precision") == "fp32" else "int8"
+    return register_champion(paths, version.run_id, precision=precision, is_forced=True)
 
 
 def champion_artifact(paths: Paths) -> Path:
@@ -113,10 +157,7 @@ def champion_artifact(paths: Paths) -> Path:
     connect(paths)
     from mlflow import MlflowClient
 
-    try:
-        built = Artifact.open(paths.champion)
-    except ArtifactError as error:
-        raise ChampionError(f"the pipeline has built no champion: {error}") from error
+    built = _built(paths)
     client = MlflowClient()
     if _is_experiment(paths):
         version = _find_version(client, built.digest)
@@ -129,6 +170,14 @@ def champion_artifact(paths: Paths) -> Path:
         )
     registered = version.tags.get("digest", "")
     if registered != built.digest:
+        refused = _find_version(client, built.digest)
+        if refused is not None and REFUSED in refused.tags:
+            raise ChampionError(
+                f"the pipeline built version {refused.version}, which is worse than the champion, "
+                f"version {version.version}: {refused.tags[REFUSED]}",
+                do="go back to what made the champion, or run `postbias promote` to take the new "
+                "one all the same",
+            )
         raise ChampionError(
             f"version {version.version} is the registered champion, but the pipeline built another",
             seen=registered[:12],
@@ -170,6 +219,13 @@ def registered_artifact(uri: str, paths: Paths | None) -> Path:
     except (MlflowException, OSError) as error:
         do = "run `postbias sync`, or name the folder of an artifact"
         raise ChampionError("no such registered model", seen=uri, do=do) from error
+
+
+def _built(paths: Paths) -> Artifact:
+    try:
+        return Artifact.open(paths.champion)
+    except ArtifactError as error:
+        raise ChampionError(f"the pipeline has built no champion: {error}") from error
 
 
 def _champion_version(client: MlflowClient) -> ModelVersion | None:
@@ -259,42 +315,3 @@ def _register(
         "training_digest": manifest.training_digest,
     }
     return client.create_model_version(MODEL, source, run_id, tags)
-
-
-def _record_promotion(
-    client: MlflowClient,
-    paths: Paths,
-    run_id: str,
-    version: ModelVersion,
-    previous: ModelVersion | None,
-) -> None:
-    """Write down what became champion, when, in place of what, and how good it is.
-
-    MLflow itself keeps no history of its aliases.
-    """
-    report = paths.reports / "evaluate.json"
-    evaluated = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
-    modality, now = version.tags["modality"], datetime.now(UTC)
-    promotion = {
-        "version": int(version.version),
-        "digest": version.tags["digest"],
-        "modality": modality,
-        "at": now.isoformat(timespec="seconds"),
-        "instead_of": None
-        if previous is None
-        else {"version": int(previous.version), "digest": previous.tags.get("digest")},
-        "test": evaluated.get("students", {}).get(modality, {}).get("test"),
-        "beat": evaluated.get("paired"),
-        "gate": evaluated.get("gate"),
-    }
-    name = f"promotions/version-{version.version}-{now:%Y%m%dT%H%M%SZ}.json"
-    client.log_dict(run_id, promotion, name)
-    client.set_model_version_tag(MODEL, version.version, "promoted_at", promotion["at"])
-    if previous is not None:
-        client.set_model_version_tag(MODEL, version.version, "instead_of", previous.version)
-    logger.info(
-        "version %s (%s) is champion%s",
-        version.version,
-        modality,
-        "" if previous is None else f" instead of version {previous.version}",
-    )

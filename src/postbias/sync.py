@@ -45,7 +45,10 @@ class SyncSummary:
         parts = [f"{len(self.restored)} run(s) restored"]
         if self.restored:
             parts[0] += f" ({', '.join(self.restored)})"
-        if self.registration is None:
+        if self.registration is not None and self.registration.refused:
+            version, why = self.registration.version, self.registration.refused
+            parts.append(f"version {version} does not become champion: {why}")
+        elif self.registration is None:
             parts.append("no champion yet: run `dvc repro`, or `dvc pull` what others have built")
         else:
             made = "registered" if self.registration.is_new else "already registered"

@@ -6,6 +6,7 @@ scorers as there are, in constant memory. Knows nothing of metrics.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,21 @@ def _fold(table: pa.Table, names: Sequence[str]) -> Fold:
         captions=tuple(table["caption"].to_pylist()),
         labels=np.stack(columns, axis=1).astype(np.float64),
     )
+
+
+def fold_digest(fold: Fold) -> str:
+    """Name a fold by its posts and labels: two students judged on the same name can be compared.
+
+    Args:
+        fold: The fold.
+
+    Returns:
+        sha256, in hexadecimal.
+    """
+    content = hashlib.sha256()
+    for post_id, labels in zip(fold.post_ids, fold.labels, strict=True):
+        content.update(f"{post_id}\0{','.join(f'{label:.6g}' for label in labels)}\n".encode())
+    return content.hexdigest()
 
 
 def score_folds(

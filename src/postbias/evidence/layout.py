@@ -15,6 +15,7 @@ from postbias.evidence.bootstrap import LEVEL, Array, estimate, p_different, p_n
 from postbias.evidence.checks import Shuffled
 from postbias.evidence.coverage import Coverage
 from postbias.evidence.evaluation import Evaluation
+from postbias.evidence.folds import fold_digest
 from postbias.evidence.metrics import INTERVAL_METRICS, POINT_METRICS, better_by
 from postbias.evidence.retest import Retest
 from postbias.evidence.scrutiny import Scrutiny
@@ -39,12 +40,14 @@ def as_report(found: Evaluation) -> Json:
     return {
         "axes": {a.name: {"low": a.low, "high": a.high} for a in found.bench.axes},
         "main": {"axis": found.bench.axes[0].name, "metric": found.params.main_metric},
+        "test_digest": fold_digest(found.bench.fold),
         "n": {fold: len(posts) for fold, posts in found.folds.items()}
         | {"test_authors": found.bench.resamples.n_authors},
         "bootstrap": {
             "replications": found.params.bootstrap,
             "clusters": "author",
             "level": LEVEL,
+            "alpha": found.params.gate.alpha,
         },
         "students": {name: _student(one, names) for name, one in found.students.items()},
         "baselines": {

@@ -133,7 +133,7 @@ def log_outcome(run: StageRun, found: Evaluation, report: Json) -> None:
     run.log_table([{"line": name, **line} for name, line in report["gate"].items()], "gate.json")
 
 
-PREDICTIONS = ("modality", "axis", "post_id", "label", "score", "lo", "hi")
+PREDICTIONS = ("modality", "axis", "post_id", "author", "label", "score", "lo", "hi")
 CALIBRATION = ("modality", "axis", "score", "label", "n")
 COMPARISON = ("model", "axis", "metric", "value", "lo", "hi")
 
@@ -160,7 +160,8 @@ def _prediction_rows(found: Evaluation) -> Iterable[Sequence[object]]:
     for name, axis, labels, said in _columns(found):
         for row in np.flatnonzero(said.is_scored):
             numbers = (labels[row], said.values[row], said.lo[row], said.hi[row])
-            yield name, axis, found.bench.fold.post_ids[row], *map(_short, numbers)
+            fold = found.bench.fold
+            yield name, axis, fold.post_ids[row], fold.authors[row], *map(_short, numbers)
 
 
 def _calibration_rows(found: Evaluation) -> Iterable[Sequence[object]]:
