@@ -41,6 +41,7 @@ repro: setup ## run the pipeline (demo corpus unless you changed params.yaml) an
 	@$(RUN) dvc repro
 	@$(RUN) postbias sync
 	@$(RUN) postbias results
+	@echo "Report: $(CURDIR)/build/report.html"
 
 test: setup ## everything that CI runs: checks, then all tests
 	@$(MAKE) --no-print-directory check

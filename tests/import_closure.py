@@ -13,8 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAME = frozenset(
     f"src/postbias/{name}.py"
     for name in (
-        "__init__ errors lineage memory packing params paths promotion recording registry sync tracking"
-    ).split()
+        *("__init__", "errors", "lineage", "memory", "packing", "params", "paths", "promotion"),
+        *("publishing", "recording", "registry", "sync", "tracking"),
+    )
 )
 
 
@@ -83,7 +84,7 @@ def write_deps() -> None:
     file = ROOT / "dvc.yaml"
     pipeline = yaml.load(file)
     for stage in pipeline["stages"].values():
-        data = [dep for dep in stage["deps"] if not dep.startswith(("src/", "stages/"))]
+        data = [dep for dep in stage["deps"] if not dep.endswith(".py")]
         script = next(word for word in stage["cmd"].split() if word.startswith("stages/"))
         stage["deps"][:] = [*data, script, *reachable_modules(ROOT / script)]
     yaml.dump(pipeline, file)

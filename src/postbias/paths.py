@@ -117,6 +117,16 @@ class Paths:
         return self.build / "score_rejects.parquet"
 
     @property
+    def report(self) -> Path:
+        """The page that a person takes away."""
+        return self.build / "report.html"
+
+    @property
+    def cards(self) -> Path:
+        """Folder of the model card and the data sheet."""
+        return self.build / "cards"
+
+    @property
     def store(self) -> Path:
         """What must survive a crash: replies, finished score shards, checkpoints."""
         return self.memory / "store"

@@ -79,6 +79,10 @@ def sync(paths: Paths) -> SyncSummary:
     for record in restored:
         runs[record.name] = _restore_run(paths, experiment_id, record)
     registration = _register(paths, records, runs)
+    if registration is not None:
+        from postbias.publishing import attach_cards
+
+        attach_cards(paths)
     stamp_file.write_text(_stamp(paths), encoding="utf-8")
     return SyncSummary(tuple(record.name for record in restored), registration)
 

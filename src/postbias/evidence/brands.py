@@ -83,7 +83,7 @@ def describe_brands(
             | {
                 "brand": name,
                 "pooled": {
-                    key: float(np.clip(end, main.low, main.high))
+                    key: float(np.clip(end, main.low, main.high)) if np.isfinite(end) else None
                     for key, end in zip(("value", "lo", "hi"), ends, strict=True)
                 },
                 "own_share": float(own),

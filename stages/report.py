@@ -1,0 +1,26 @@
+"""report: estimate what one may say of all posts, and write the page that a person takes away.
+
+Reads data, build/sample, build/labels.parquet, build/split.parquet, build/champion, build/scores,
+both tables of rejects and the reports of the stages before; writes build/report.html, build/cards,
+reports/population.json, reports/brands.json and reports/brands.csv; params: report, annotate,
+sample.method and evaluate.coverage.
+"""
+
+from __future__ import annotations
+
+from postbias.evidence.report import find_out, write_findings
+from postbias.publishing import publish
+from postbias.tracking import stage_run
+
+
+def main() -> None:
+    """Run the stage."""
+    with stage_run("report") as run:
+        found = find_out(run.paths, run.params)
+        write_findings(found, run.paths)
+        run.log_metrics(found.metrics())
+        publish(run, found)
+
+
+if __name__ == "__main__":
+    main()
