@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from postbias.errors import GateError
+from postbias.evidence.audit import Audit, Swaps
 from postbias.evidence.bootstrap import draw
+from postbias.evidence.checks import Shuffled
 from postbias.evidence.gate import Exam, judge, require
 from postbias.evidence.metrics import Predictions, measure
 from postbias.params import GateParams
@@ -192,3 +194,62 @@ def test_a_student_no_better_than_its_baseline_passes_about_as_often_as_alpha_sa
         exam = Exam(metric, measured[0], 1.0, {"constant": measured[1]}, one, labels, 0)
         passed += judge(exam, LIMITS)["beats_constant"].passed
     assert 0.01 <= passed / 300 <= 0.09
+
+
+def _shuffled(shuffled: float) -> Shuffled:
+    draws = np.random.default_rng(0).normal(0, 0.05, 500)
+    return Shuffled(100, np.r_[1.0, 1 + draws], np.r_[shuffled, shuffled + draws[::-1]])
+
+
+def _audit(
+    *, n: int = 100, change: float = 0.01, shift: float | None = 1.0, faults: tuple[str, ...] = ()
+) -> Audit:
+    draws = np.random.default_rng(0).normal(0, 0.1, 500)
+    moved = None if shift is None else np.r_[shift, shift + draws]
+    changed = np.r_[change, change + draws]
+    swaps = Swaps(n, 40, {"en": n}, changed, n, moved, moved)
+    return Audit(swaps, 100, np.r_[0.02, 0.02 + draws], {}, faults)
+
+
+def test_a_fusion_student_must_get_worse_without_either_branch() -> None:
+    labels = _labels()
+    _, with_ = _exam(labels, _good(labels))
+    branches = {"image": _shuffled(1.5), "caption": _shuffled(1.0)}
+    passed = _passed(with_(branches=branches))
+    assert passed["uses_image"]
+    assert not passed["uses_caption"]
+
+
+def test_by_rank_correlation_a_branch_counts_that_leaves_nothing_to_rank() -> None:
+    labels = _labels()
+    _, with_ = _exam(labels, _good(labels), "spearman")
+    nothing = np.full(501, np.nan)
+    branch = Shuffled(100, np.full(501, 0.8), nothing)
+    assert _passed(with_(branches={"image": branch}))["uses_image"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({}, set()),
+        ({"change": 0.06}, {"swap_change"}),
+        ({"shift": 0.0}, {"swap_direction"}),
+        ({"shift": -1.0}, {"swap_direction"}),
+        ({"faults": ("emoji: not scored",)}, {"odd_captions"}),
+    ],
+)
+def test_each_line_of_the_audit_fails_by_itself(
+    changes: dict[str, object], failed: set[str]
+) -> None:
+    labels = _labels()
+    _, with_ = _exam(labels, _good(labels))
+    passed = _passed(with_(audit=_audit(**changes)))  # type: ignore[arg-type]
+    assert {name for name, is_passed in passed.items() if not is_passed} == failed
+
+
+def test_too_few_swaps_and_a_rubric_without_orientation_are_not_judged() -> None:
+    labels = _labels()
+    _, with_ = _exam(labels, _good(labels))
+    few = _passed(with_(audit=_audit(n=10, change=1.0, shift=-1.0)))
+    assert {"swap_change", "swap_direction"}.isdisjoint(few)
+    assert "swap_direction" not in _passed(with_(audit=_audit(shift=None)))

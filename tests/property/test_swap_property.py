@@ -1,0 +1,53 @@
+"""Swapping gendered words is undone by swapping again, whatever the caption."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.conftest import ROOT
+
+from postbias.evidence.swap import load_word_pairs
+
+PAIRS = load_word_pairs(ROOT / "rubrics" / "gender_words.csv")
+WORDS = [word for pairs in PAIRS.values() for word in pairs.partner]
+ARTICLES = ["los", "las", "el", "la", "der", "die", "das", "mein", "l'", "un", "une"]
+
+pieces = st.one_of(
+    st.sampled_from(WORDS),
+    st.sampled_from(WORDS).map(str.title),
+    st.sampled_from(WORDS).map(str.upper),
+    st.sampled_from(WORDS).map(str.swapcase),
+    st.sampled_from(ARTICLES),
+    st.text(max_size=4),
+)
+captions = st.lists(pieces, max_size=8).flatmap(
+    lambda words: st.sampled_from([" ", ", ", "\n", "", "'s "]).map(lambda gap: gap.join(words))
+)
+
+
+@pytest.mark.parametrize("language", sorted(PAIRS))
+@settings(max_examples=150, deadline=None)
+@given(caption=captions)
+def test_a_swap_is_undone_by_swapping_again(language: str, caption: str) -> None:
+    swapped = PAIRS[language].swap(caption)
+    if swapped is None:
+        return
+    back = PAIRS[language].swap(swapped.caption)
+    assert back is not None
+    assert back.caption == caption
+    assert (back.to_feminine, back.to_masculine) == (swapped.to_masculine, swapped.to_feminine)
+    assert back.direction == -swapped.direction
+
+
+@pytest.mark.parametrize("language", sorted(PAIRS))
+def test_every_word_of_the_file_swaps_with_its_partner_in_any_case(language: str) -> None:
+    pairs = PAIRS[language]
+    for masculine in pairs.masculine:
+        feminine = pairs.partner[masculine]
+        for write in (str, str.upper, lambda text: text[0].upper() + text[1:]):
+            swapped = pairs.swap(f"x {write(masculine)}.")
+            assert swapped is not None, masculine
+            assert swapped.caption == f"x {write(feminine)}."
+            assert (swapped.to_feminine, swapped.direction) == (1, 1)
+            assert pairs.swap(swapped.caption).caption == f"x {write(masculine)}."  # type: ignore[union-attr]

@@ -1,0 +1,79 @@
+"""Which words are swapped, and which captions are left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.conftest import ROOT
+
+from postbias.errors import InputError
+from postbias.evidence.swap import load_word_pairs
+
+PAIRS = load_word_pairs(ROOT / "rubrics" / "gender_words.csv")
+
+
+@pytest.mark.parametrize(
+    ("language", "before", "after"),
+    [
+        ("en", "Gentlemen, HE did his best", "Ladies, SHE did her best"),
+        ("en", "Dad's day #dad", "Mom's day #mom"),
+        ("es", "Las mujeres deben", "Los hombres deben"),
+        ("de", "Der Mann und die Frau", "Die Frau und der Mann"),
+        ("fr", "L'homme est là", "La femme est là"),
+        ("fr", "LA FEMME", "L'HOMME"),
+    ],
+)
+def test_words_and_their_articles_are_swapped_with_their_capitals(
+    language: str, before: str, after: str
+) -> None:
+    swapped = PAIRS[language].swap(before)
+    assert swapped is not None
+    assert swapped.caption == after
+
+
+@pytest.mark.parametrize(
+    "caption", ["", "no gendered word", "@king of nothing", "human boycott", "hE came"]
+)
+def test_captions_without_a_word_that_can_be_swapped_back_are_left_alone(caption: str) -> None:
+    assert PAIRS["en"].swap(caption) is None
+
+
+def test_a_swap_that_does_not_lead_back_is_not_made() -> None:
+    assert PAIRS["es"].swap("los mujeres") is None
+
+
+def test_the_direction_is_that_of_most_words() -> None:
+    pairs = PAIRS["en"]
+    directions = [pairs.swap(text) for text in ("man boy girl", "woman girl boy", "man woman")]
+    assert [one and one.direction for one in directions] == [1, -1, 0]
+
+
+def test_a_file_with_no_rows_swaps_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "none.csv"
+    file.write_text("language,masculine,feminine\n")
+    assert load_word_pairs(file) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "other columns"),
+        ("language,masculine,feminine\nen,man,woman\nen,guy,woman\n", "line 3.*a partner already"),
+        ("language,masculine,feminine\nen,man,\n", "line 2: a word is missing"),
+        ("language,masculine,feminine\nen,man\n", "line 2: a word is missing"),
+        (None, "cannot be read.*evaluate.audit.word_pairs"),
+    ],
+)
+def test_a_wrong_file_says_what_and_where(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "pairs.csv"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_word_pairs(file)
+
+
+def test_a_word_may_have_another_partner_in_another_language(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    file.write_text("language,masculine,feminine\nde,papa,mama\nit,papa,papessa\n")
+    assert set(load_word_pairs(file)) == {"de", "it"}
