@@ -267,3 +267,26 @@ def replies_delete(*, post_ids: tuple[str, ...]) -> None:
         "The posts themselves are still in data/posts, and older versions in DVC's cache and in "
         "MLflow: docs/teacher.md says how to remove them there too."
     )
+
+
+@main.command("brands")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the brands here, as CSV or Parquet by the ending.",
+)
+def brands_command(*, out: Path | None) -> None:
+    """Show bias by brand: estimates with intervals, small brands pulled to the mean.
+
+    Needs a scored corpus (`dvc repro`). Which brands there are is said by report.brands in
+    params.yaml; docs/brands.md explains the columns.
+    """
+    from postbias.evidence.brands import brand_lines, describe_brands_of, write_brands
+    from postbias.params import load_params
+    from postbias.paths import Paths
+
+    paths = Paths.find()
+    found = describe_brands_of(paths, load_params(paths.params).report)
+    if out is not None:
+        write_brands(found, out)
+    click.echo(brand_lines(found))

@@ -8,20 +8,25 @@ brands do not lead a table by chance. Writes nothing: rows for a report or a tab
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 
+from postbias.errors import InputError
 from postbias.evidence import groups
-from postbias.evidence.census import Population
+from postbias.evidence.census import Population, load_population
 from postbias.evidence.estimator import Bools
 from postbias.evidence.figures import Figure
 from postbias.evidence.mentions import find_brands, frequent_accounts, read_brands
 from postbias.evidence.pooling import pool
-from postbias.evidence.population import Outcome, difference_of, figures_of
+from postbias.evidence.population import Outcome, difference_of, figures_of, outcomes_of
 from postbias.params import ReportParams
 from postbias.paths import Paths
+from postbias.posts.shards import replacing
 
 Json = dict[str, Any]
 
@@ -51,6 +56,41 @@ def brands_of(population: Population, paths: Paths, params: ReportParams) -> dic
     found = find_brands(captions, aliases, in_words=params.brands is not None)
     large = {name: rows for name, rows in found.items() if rows.sum() >= params.min_posts}
     return dict(list(large.items())[: params.max_brands])
+
+
+def describe_brands_of(paths: Paths, params: ReportParams) -> Json:
+    """Estimate the brands of a scored corpus.
+
+    Args:
+        paths: The repository, after the stage infer.
+        params: The table of brands, and which are large enough.
+
+    Returns:
+        As `describe_brands`.
+    """
+    population = load_population(paths)
+    return describe_brands(
+        population, outcomes_of(population), brands_of(population, paths, params)
+    )
+
+
+def write_brands(report: Json, path: Path) -> None:
+    """Write the brands as a table.
+
+    Args:
+        report: What `describe_brands` returned.
+        path: Where to; `.csv` or `.parquet`.
+
+    Raises:
+        InputError: If the file has another ending.
+        StorageError: If it cannot be written.
+    """
+    table = brand_table(report)
+    writers = {".csv": pyarrow.csv.write_csv, ".parquet": pyarrow.parquet.write_table}
+    if path.suffix not in writers:
+        raise InputError("brands are written as .csv or .parquet", seen=path.name)
+    with replacing(path) as temporary:
+        writers[path.suffix](table, temporary)
 
 
 def describe_brands(
@@ -133,6 +173,51 @@ def brand_table(report: Json) -> pa.Table:
         row[f"{report['axis']}_uncorrected"] = brand[report["axis"]]["uncorrected"]
         flat.append(row | {"own_share": brand["own_share"], "is_small": brand["is_small"]})
     return pa.Table.from_pylist(flat)
+
+
+def brand_lines(report: Json) -> str:
+    """Lay the brands out for a terminal, by number of posts.
+
+    Args:
+        report: What `describe_brands` returned.
+
+    Returns:
+        One line per brand, each estimate with its interval; the last line explains them.
+    """
+    if not report["brands"]:
+        return "no brand is named often enough; see report.min_posts and report.brands"
+    header = ("brand", "posts", "labels", f"{report['axis']}, pooled", "own", "high band", "")
+    rows = [header]
+    for brand in report["brands"]:
+        estimates = (brand["pooled"], brand[report["axis"]], brand["share_high"])
+        rows.append(
+            (
+                brand["brand"],
+                f"{brand['posts']:,}",
+                f"{brand['labels']:,}",
+                *(_cell(one) for one in estimates),
+                "mostly pooled" if brand["is_small"] else "",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i in {0, len(header) - 1} else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    note = (
+        "In brackets: 95% intervals. Pooled: pulled to the mean of brands by what is left to luck."
+    )
+    return "\n".join([*lines, note])
+
+
+def _cell(estimate: Json) -> str:
+    if estimate["value"] is None:
+        return "-"
+    return f"{estimate['value']:.2f} [{estimate['lo']:.2f}, {estimate['hi']:.2f}]"
 
 
 def _describe_one(outcomes: tuple[Outcome, ...], figures: Mapping[str, Figure]) -> Json:

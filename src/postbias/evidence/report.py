@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.csv
 
 from postbias.errors import TrackingError
 from postbias.evidence import cards, report_sections
-from postbias.evidence.brands import brand_table, brands_of, describe_brands
+from postbias.evidence.brands import brands_of, describe_brands, write_brands
 from postbias.evidence.census import Population, load_population
 from postbias.evidence.costs import reckon
 from postbias.evidence.groups import group_posts
@@ -164,8 +163,7 @@ def write_findings(found: Findings, paths: Paths) -> Path:
     """
     write_report(paths.reports / "population.json", found.population)
     write_report(paths.reports / "brands.json", found.brands)
-    with replacing(paths.reports / "brands.csv") as temporary:
-        pyarrow.csv.write_csv(brand_table(found.brands), temporary)
+    write_brands(found.brands, paths.reports / "brands.csv")
     for name, text in found.cards.items():
         _write(paths.cards / name, text)
     _write(paths.report, found.page())

@@ -133,8 +133,8 @@ def answer(population: Json, axis: str, ends: tuple[float, float]) -> list[str]:
     sentences = [
         f"On average the posts score {points(mean['value'])} on {axis}, on a scale from "
         f"{ends[0]:g} to {ends[1]:g} (95% interval {between(mean)}), and {percent(high['value'])} "
-        f"of them ({between(high, is_share=True)}) are in the high band; the student's scores taken "
-        f"at face value would have said {percent(high['uncorrected'])}."
+        f"of them ({between(high, is_share=True)}) are in the high band; the student's scores "
+        f"taken at face value would have said {percent(high['uncorrected'])}."
     ]
     by_kind = {d["kind"]: d[axis] for d in population["differences"] if d["kind"] != "language"}
     sentences.append(_compare(by_kind.get("sponsored"), "Sponsored posts", "organic ones", axis))
