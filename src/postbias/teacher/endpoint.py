@@ -150,7 +150,7 @@ async def open_run(paths: Paths, params: Params, rubric: Rubric) -> AsyncIterato
         StorageError: If the reply store cannot be opened.
     """
     asked = params.annotate.endpoint
-    client = Client.open(asked.limits.timeout_s)
+    client = Client.open(asked.limits.timeout_s, asked.limits.concurrency)
     writer = Writer(paths.replies)
     store = ReplyStore.open(paths.replies)
     try:
