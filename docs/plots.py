@@ -8,10 +8,13 @@ DVC's own page fetches Vega from a CDN; this one has it inside, from the package
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import vl_convert
 
@@ -66,7 +69,19 @@ def main(arguments: list[str]) -> int:
         template = Path(folder, "page.html")
         template.write_text(page_template(), encoding="utf-8")
         dvc = [sys.executable, "-m", "dvc", "plots", *command, "--html-template", str(template)]
-        return subprocess.run(dvc, check=False).returncode  # noqa: S603 - the user's own arguments
+        done = subprocess.run(dvc, check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603 - no shell
+    print(done.stdout, end="")
+    for line in done.stdout.splitlines():
+        if line.startswith("file://"):
+            _escape(Path(url2pathname(urlsplit(line).path)))
+    return done.returncode
+
+
+def _escape(page: Path) -> None:
+    """Keep a post's id or author from ending the script that it stands in: DVC writes it as is."""
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^ *var spec = .*$", lambda spec: spec[0].replace("<", "\\u003c"), text)
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from tests.conftest import ROOT, run_command
 from tests.small_corpus import write_small_corpus
 
-_COPIED = (".dvcignore", ".gitignore", "dvc.yaml", "rubrics", "src", "stages")
+_COPIED = (".dvcignore", ".gitignore", "brands", "dvc.yaml", "rubrics", "src", "stages")
 
 #: Dotted keys of params.yaml and what they are here.
 SMALL: Mapping[str, object] = {
@@ -66,6 +66,7 @@ def make_small_repo(root: Path, *, n_posts: int = 240, **params: object) -> Path
     run_command(root, "git", "init", "-q", "-b", "main")
     run_command(root, "dvc", "init", "-q")
     shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
+    shutil.copytree(ROOT / ".dvc" / "plots", root / ".dvc" / "plots", dirs_exist_ok=True)
     write_small_corpus(root / "data", n_posts)
     add_data(root)
     commit(root)

@@ -153,6 +153,23 @@ def sync(*, need_champion: bool) -> None:
         champion_artifact(paths)
 
 
+@main.command()
+def doctor() -> None:
+    """Look at what a run needs, and say what is missing and what to do.
+
+    Packages, disk, data, params.yaml, rubric, labels or endpoint, weights, MLflow, champion. Exit
+    code 1 if something is missing that a run cannot do without.
+    """
+    from postbias.doctor import examine
+    from postbias.paths import Paths
+
+    is_ready = True
+    for finding in examine(Paths.find()):
+        click.echo(finding)
+        is_ready = is_ready and finding.status != "missing"
+    sys.exit(not is_ready)
+
+
 @main.command("verify")
 def verify_command() -> None:
     """Prove that the committed pipeline gives the same bytes again, twice, in fresh clones.

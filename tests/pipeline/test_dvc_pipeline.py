@@ -1,0 +1,99 @@
+"""The whole small pipeline under real DVC: run, skip, restore in a clone, experiment, look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import clean_environment, run_command
+from tests.small_repo import commit, make_small_repo
+
+from postbias.memory import connect
+from postbias.paths import Paths
+from postbias.registry import champion_artifact
+from postbias.sync import sync
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+_STAGES = {"sample", "annotate", "split", "train@text", "evaluate", "infer"}
+
+
+def _dvc(root: Path, *arguments: str) -> str:
+    return run_command(root, "dvc", *arguments, PYTHONPATH=str(root / "src")).stdout
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose pipeline has run, committed; all of it pushed to a remote."""
+    root = tmp_path_factory.mktemp("pipeline") / "home"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        clean_environment(monkeypatch)
+        make_small_repo(root)
+        _dvc(root, "repro")
+        _dvc(root, "remote", "add", "-d", "there", str(root.parent / "remote"))
+        commit(root)
+        _dvc(root, "push", "-q")
+    return root
+
+
+def _runs(paths: Paths) -> dict[str, Any]:
+    experiment = connect(paths)
+    from mlflow import MlflowClient
+
+    return {run.info.run_name: run for run in MlflowClient().search_runs([experiment])}
+
+
+def test_a_second_repro_does_nothing(home: Path) -> None:
+    said = _dvc(home, "repro")
+    assert "Data and pipelines are up to date" in said
+    assert "Running stage" not in said
+    assert run_command(home, "git", "status", "--porcelain").stdout == ""
+    assert set(_runs(Paths(home, home))) >= _STAGES
+
+
+def test_a_clone_with_everything_pulled_skips_and_gets_its_runs_and_its_champion_back(
+    home: Path, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    run_command(tmp_path, "git", "clone", "-q", str(home), str(clone))
+    _dvc(clone, "pull", "-q")
+    assert "Running stage" not in _dvc(clone, "repro")
+    paths = Paths(clone, clone)
+    assert set(sync(paths).restored) >= _STAGES
+    assert champion_artifact(paths).is_relative_to(clone)
+    assert sync(paths).is_unchanged
+
+
+def test_metrics_and_plots_can_be_shown(home: Path) -> None:
+    shown = json.loads(_dvc(home, "metrics", "show", "--json"))
+    files = shown[""]["data"]
+    reported = json.loads((home / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    assert files["reports/metrics.json"]["data"] == reported
+    assert (page := home / "dvc_plots" / "index.html").exists() is False
+    _dvc(home, "plots", "show")
+    text = page.read_text(encoding="utf-8")
+    assert "Learning curve, text" in text
+    assert "Students and baselines, test fold" in text
+
+
+def test_experiments_are_shown_and_land_in_the_checkout_they_belong_to(home: Path) -> None:
+    changed = ("-S", "train.lr_text=2e-3", "-n", "faster")
+    _dvc(home, "exp", "run", "--queue", *changed)
+    _dvc(home, "exp", "run", "--run-all")
+    assert "faster" in _dvc(home, "exp", "show", "--csv")
+    rates = {
+        run.data.params.get("train.lr_text")
+        for run in _all_runs(Paths(home, home))
+        if run.info.run_name == "train@text"
+    }
+    assert rates == {"0.003", "0.002"}
+    assert run_command(home, "git", "status", "--porcelain").stdout == ""
+
+
+def _all_runs(paths: Paths) -> list[Any]:
+    experiment = connect(paths)
+    from mlflow import MlflowClient
+
+    return list(MlflowClient().search_runs([experiment]))

@@ -1,0 +1,87 @@
+"""dvc.yaml, the stage scripts and the parameters agree with each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from tests.conftest import ROOT
+from tests.import_closure import reachable_modules
+
+from postbias.params import Params, load_params
+
+_STAGES: dict[str, dict[str, Any]] = YAML(typ="safe", pure=True).load(
+    (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+)["stages"]
+_SCRIPTS = sorted((ROOT / "stages").glob("*.py"))
+
+
+def _script(stage: dict[str, Any]) -> Path:
+    return ROOT / next(word for word in stage["cmd"].split() if word.startswith("stages/"))
+
+
+def _names(entries: list[str | dict[str, object]]) -> list[str]:
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def test_each_script_is_a_stage_and_each_stage_has_its_script() -> None:
+    assert {name: _script(stage).stem for name, stage in _STAGES.items()} == {
+        script.stem: script.stem for script in _SCRIPTS
+    }
+
+
+@pytest.mark.parametrize("name", _STAGES)
+def test_code_deps_are_what_the_script_can_reach(name: str) -> None:
+    stage = _STAGES[name]
+    code = [dep for dep in stage["deps"] if dep.endswith(".py")]
+    script = _script(stage)
+    expected = [script.relative_to(ROOT).as_posix(), *reachable_modules(script)]
+    assert code == expected, "run `make deps`"
+
+
+@pytest.mark.parametrize("name", _STAGES)
+def test_outputs_lie_in_build_or_reports(name: str) -> None:
+    stage = _STAGES[name]
+    outs = _names([*stage["outs"], *stage.get("metrics", []), *stage.get("plots", [])])
+    assert [out for out in outs if not out.startswith(("build/", "reports/"))] == []
+
+
+@pytest.mark.parametrize("name", _STAGES)
+def test_params_of_a_stage_exist(name: str) -> None:
+    params = load_params(ROOT / "params.yaml")
+    for key in _STAGES[name]["params"]:
+        node: Any = params
+        for part in key.split("."):
+            assert part in type(node).model_fields, key
+            node = getattr(node, part)
+
+
+def test_training_depends_on_every_one_of_its_params_but_the_list_of_students() -> None:
+    fields = type(load_params(ROOT / "params.yaml").train).model_fields
+    listed = {key for key in _STAGES["train"]["params"] if key.startswith("train.")}
+    # In the matrix: a student more must not train the others again.
+    assert listed == {f"train.{name}" for name in fields} - {"train.modalities"}
+
+
+def test_every_group_of_params_is_used_by_a_stage() -> None:
+    used = {key.partition(".")[0] for stage in _STAGES.values() for key in stage["params"]}
+    assert used == set(Params.model_fields)
+
+
+@pytest.mark.parametrize("script", _SCRIPTS, ids=lambda script: script.stem)
+def test_a_stage_script_is_one_short_main_without_loops_that_says_what_it_does(
+    script: Path,
+) -> None:
+    text = script.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 40
+    functions = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    assert functions == ["main"]
+    loops = (ast.For, ast.While, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp)
+    assert not any(isinstance(node, loops) for node in ast.walk(tree))
+    said = " ".join((ast.get_docstring(tree) or "").lower().split())
+    assert said.startswith(f"{script.stem}: ")
+    assert all(word in said for word in ("reads ", "writes ", "params: "))

@@ -1,0 +1,76 @@
+"""Importing does no work: no files, no handlers, nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+_EVERYTHING = """
+import importlib, json, logging, os, sys
+import postbias
+before = dict(os.environ)
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+changed = sorted(k for k in set(os.environ) | set(before) if os.environ.get(k) != before.get(k))
+handlers = [n for n, l in logging.root.manager.loggerDict.items()
+            if n.startswith("postbias") and getattr(l, "handlers", None)]
+print(json.dumps({"env": changed, "handlers": handlers, "files": os.listdir(".")}))
+"""
+
+_LIGHT = """
+import json, sys
+import postbias, postbias.cli
+from click.testing import CliRunner
+done = CliRunner().invoke(postbias.cli.main, ["--help"])
+modules = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"code": done.exit_code, "modules": modules}))
+"""
+
+_HEAVY = {
+    "datasketch", "dvc", "matplotlib", "mlflow", "onnxruntime", "openai", "pandas", "PIL",
+    "pyarrow", "pydantic", "scipy", "sklearn", "torch", "torchvision", "transformers",
+}  # fmt: skip
+
+
+def _python(folder: Path, code: str, *arguments: str) -> dict[str, object]:
+    home, empty = folder / "home", folder / "empty"  # other packages keep caches at home
+    home.mkdir()
+    empty.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *arguments],
+        cwd=empty,
+        env=os.environ | {"HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _modules() -> list[str]:
+    source = ROOT / "src"
+    files = sorted((source / "postbias").rglob("*.py"))
+    parts = [file.relative_to(source).with_suffix("").parts for file in files]
+    return [".".join(p[:-1] if p[-1] == "__init__" else p) for p in parts]
+
+
+def test_importing_every_module_writes_nothing_and_sets_nothing_up(tmp_path: Path) -> None:
+    modules = [name for name in _modules() if name != "postbias.__main__"]
+    seen = _python(tmp_path, _EVERYTHING, *modules)
+    assert seen["files"] == []
+    assert seen["handlers"] == []
+    ours = ("POSTBIAS", "MLFLOW_TRACKING", "MLFLOW_REGISTRY", "OMP_", "CUDA_", "PYTHONHASHSEED")
+    assert [name for name in seen["env"] if name.startswith(ours)] == []  # type: ignore[attr-defined]
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    seen = _python(tmp_path, _LIGHT)
+    assert seen["code"] == 0
+    assert _HEAVY.isdisjoint(seen["modules"])  # type: ignore[arg-type]
