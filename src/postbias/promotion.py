@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from postbias.evidence.succession import Succession, TestScores, compare, read_test_scores
+from postbias.evidence.succession import FoldScores, Succession, compare, read_test_scores
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -142,12 +142,12 @@ def record_refusal(
     )
 
 
-def _stored(version: ModelVersion) -> TestScores | None:
+def _stored(version: ModelVersion) -> FoldScores | None:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
         file = Path(download_artifacts(artifact_uri=f"{version.source}/{TEST_SCORES}"))
-        return TestScores.load(json.loads(file.read_text(encoding="utf-8")))
+        return FoldScores.load(json.loads(file.read_text(encoding="utf-8")))
     except (MlflowException, OSError, ValueError, KeyError, TypeError):
         return None

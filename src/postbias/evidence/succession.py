@@ -21,7 +21,7 @@ from postbias.scoring.manifest import Axis
 
 
 @dataclass(frozen=True, slots=True)
-class TestScores:
+class FoldScores:
     """What a champion says of the test fold that it was judged on.
 
     Attributes:
@@ -82,7 +82,7 @@ class Succession:
     p: float | None = None
 
 
-def read_test_scores(paths: Paths, digest: str) -> TestScores | None:
+def read_test_scores(paths: Paths, digest: str) -> FoldScores | None:
     """Read what the pipeline's champion says of the test fold.
 
     Args:
@@ -104,7 +104,7 @@ def read_test_scores(paths: Paths, digest: str) -> TestScores | None:
                 for row in csv.DictReader(file)
                 if row["modality"] == modality and row["axis"] == axis
             )
-        found = TestScores(
+        found = FoldScores(
             digest=digest,
             modality=modality,
             test_digest=report["test_digest"],
@@ -122,7 +122,7 @@ def read_test_scores(paths: Paths, digest: str) -> TestScores | None:
     return found if np.isclose(mae, stated, rtol=1e-4, atol=1e-6) else None
 
 
-def compare(new: TestScores | None, old: TestScores | None) -> Succession:
+def compare(new: FoldScores | None, old: FoldScores | None) -> Succession:
     """Decide whether a new champion may take the place of the old one.
 
     Args:
