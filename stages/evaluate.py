@@ -1,8 +1,9 @@
 """evaluate: judge what ships beside the baselines, and promote the best if the gate lets it pass.
 
-Reads data/posts, build/labels.parquet, build/split.parquet, reports/split.json and build/students;
-writes reports/evaluate.json, reports/metrics.json, reports/plots and build/champion, and registers
-the champion with MLflow; params: seed, threads, train.modalities, evaluate, infer.precision.
+Reads data/posts, build/labels.parquet, build/split.parquet, reports/split.json, build/students and
+the word pairs of evaluate.audit; writes reports/evaluate.json, reports/metrics.json, reports/plots
+and build/champion, and registers the champion with MLflow, which may keep a better one; params:
+seed, threads, train.modalities, evaluate, infer.precision.
 """
 
 from __future__ import annotations

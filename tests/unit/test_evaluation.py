@@ -260,3 +260,8 @@ def test_figures_table_and_numbers_are_kept_with_the_run(copied: Paths, found: E
     assert kept["gate.no_leakage"] == 0
     assert kept["result.md"].startswith("| `bias`, test fold |")
     assert {"comparison.png", "scores_text.png", "residuals_image.png"} < set(kept)
+    assert {"slices_fusion.png", "coverage.png"} < set(kept)
+    assert {"slices.json", "coverage.json", "gate.json"} < set(kept)
+    assert {row["line"] for row in kept["gate.json"]} == set(report["gate"])
+    assert kept["audit.text.faults"] == 0
+    assert "checks.shuffled_image.loss" in kept
