@@ -6,15 +6,18 @@ writes build/labels.parquet, build/label_rejects.parquet and reports/labels.json
 
 from __future__ import annotations
 
-from postbias.teacher.annotate import annotate
 from postbias.tracking import stage_run
 
 
 def main() -> None:
     """Run the stage."""
     with stage_run("annotate") as run:
+        from postbias.teacher.annotate import annotate
+        from postbias.teacher.plots import draw_labels
+
         summary = annotate(run.paths, run.params)
         run.log_metrics(summary.metrics())
+        run.log_figure(draw_labels(summary.report), "labels.png")
 
 
 if __name__ == "__main__":

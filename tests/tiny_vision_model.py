@@ -43,8 +43,8 @@ def build_tiny_model(folder: Path) -> Path:
     words.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token=_SPECIAL[2],
+        pad_token=_SPECIAL[0],
         additional_special_tokens=list(_SPECIAL),
     )
     tokenizer.chat_template = _TEMPLATE

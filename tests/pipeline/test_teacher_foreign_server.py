@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.teacher_corpus import make_corpus, make_params, post
+from tests.tiny_vision_model import build_tiny_model
 
 from postbias.teacher.annotate import fill_store
 from postbias.teacher.replies import ReplyStore
-from tests.teacher_corpus import make_corpus, make_params, post
-from tests.tiny_vision_model import build_tiny_model
 
 N = 4
 
@@ -42,7 +42,7 @@ def transformers_serve(model: Path, log: Path) -> Iterator[str]:
         for _ in range(300):
             assert process.poll() is None, log.read_text()[-2000:]
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()  # noqa: S310 - loopback
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
                 break
             except OSError:
                 time.sleep(0.5)

@@ -25,7 +25,8 @@ from postbias.teacher.limits import Pace, Throttle
 from postbias.teacher.meter import Meter, Shape
 from postbias.teacher.pictures import data_url, data_urls, sample_picture
 from postbias.teacher.questions import make_question, mask_mentions
-from postbias.teacher.replies import Reply, ReplyStore, add_total, keep_reply
+from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply import Reply, add_total, keep_reply
 from postbias.teacher.rubric import Rubric, load_rubric
 from postbias.teacher.writer import Writer
 

@@ -55,7 +55,7 @@ class AnnotateSummary:
         """Return the numbers to log.
 
         Returns:
-            Counts, and the distribution of each axis.
+            Counts, the distribution of each axis, and an endpoint's cost and own error.
         """
         numbers = {
             "n_sampled": float(self.n_sampled),
@@ -65,6 +65,10 @@ class AnnotateSummary:
         for axis, found in self.report["axes"].items():
             for name in ("mean", "sd", "distinct", "share_at_mode", "heaping"):
                 numbers[f"{axis}.{name}"] = float(found[name])
+        for axis, found in self.report["teacher"].get("retest", {}).items():
+            numbers |= {f"{axis}.retest_{k}": float(v) for k, v in found.items() if v is not None}
+        for name, usd in (self.report["teacher"].get("cost_usd") or {}).items():
+            numbers[f"cost_usd.{name}"] = float(usd)
         return numbers
 
 

@@ -18,7 +18,8 @@ from postbias.posts.reasons import Reason
 from postbias.teacher.labels import OK, Label
 from postbias.teacher.probe import Probe
 from postbias.teacher.questions import Question
-from postbias.teacher.replies import Reply, ReplyStore, add_total, keep_reply
+from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply import Reply, add_total, keep_reply
 from postbias.teacher.rubric import Rubric
 from postbias.teacher.verdicts import judge
 from postbias.teacher.writer import Statements

@@ -23,13 +23,15 @@ from openai.types import Batch as RemoteBatch
 
 from postbias.errors import TeacherError
 from postbias.teacher.answers import Answer, Cost, Setting, is_final, kept_with_totals, read_reply
-from postbias.teacher.caller import Caller, StoppedError
+from postbias.teacher.caller import Caller
 from postbias.teacher.client import RawReply
 from postbias.teacher.courier import Courier
+from postbias.teacher.faults import StoppedError
 from postbias.teacher.meter import Meter, Shape
 from postbias.teacher.pictures import data_urls
 from postbias.teacher.questions import Question, request_body
-from postbias.teacher.replies import Reply, ReplyStore, add_total
+from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply import Reply, add_total
 from postbias.teacher.writer import Statements
 
 logger = logging.getLogger(__name__)

@@ -6,12 +6,26 @@ Counts dollars only; the reply store remembers them across runs. One event loop 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from postbias.params import CostParams
 
 _MILLION = 1_000_000
 # Sums of floats; far below the price of one token.
 _ROUNDING_USD = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request in flight, as noted in the store.
+
+    Attributes:
+        id: Of the note.
+        worst_usd: What is reserved for it.
+    """
+
+    id: int
+    worst_usd: float
 
 
 class Budget:

@@ -12,17 +12,17 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from postbias.params import LimitsParams
-from postbias.teacher.budget import Budget
+from postbias.teacher.budget import Budget, Ticket
 from postbias.teacher.client import Client, RawReply
-from postbias.teacher.faults import Fault, Next, RequestError
+from postbias.teacher.faults import Fault, Next, RejectError, RequestError, StoppedError
 from postbias.teacher.limits import Throttle
-from postbias.teacher.replies import add_total
+from postbias.teacher.meter import Size
+from postbias.teacher.reply import add_total
 from postbias.teacher.writer import Statements, Writer
 
 logger = logging.getLogger(__name__)
@@ -32,55 +32,6 @@ _SUSPICIOUS = 8
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0
 _CANARY_TOKENS = 16
-
-
-class StoppedError(Exception):
-    """Nothing more is to be sent; what is in flight is being finished."""
-
-
-class RejectError(Exception):
-    """A request that will bring no reply, while others do.
-
-    Attributes:
-        fault: Why.
-    """
-
-    def __init__(self, fault: Fault) -> None:
-        """Carry the fault.
-
-        Args:
-            fault: Why.
-        """
-        super().__init__(fault.detail)
-        self.fault = fault
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """What a request may take.
-
-    Attributes:
-        tokens: Input and output together, roughly.
-        worst_in: Input tokens at most.
-        worst_out: Output tokens at most.
-    """
-
-    tokens: float
-    worst_in: float
-    worst_out: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A request in flight, as noted in the store.
-
-    Attributes:
-        id: Of the note.
-        worst_usd: What is reserved for it.
-    """
-
-    id: int
-    worst_usd: float
 
 
 class Caller:
@@ -114,6 +65,8 @@ class Caller:
         self._checking = asyncio.Lock()
         self._canary: dict[str, Any] | None = None
         self._last_success_at = time.monotonic()
+        #: Since when nothing has succeeded though something was asked.
+        self._trouble_since: float | None = None
         self._failures = self._refusals = self._outages = 0
 
     def set_canary(self, model: str | None, limit_key: str) -> None:
@@ -231,7 +184,7 @@ class Caller:
                 return
             pause_s, was_down = 1.0, False
             while (fault := await self._ask_canary()) is not None:
-                waited_s = time.monotonic() - self._last_success_at
+                waited_s = self._trouble_s()
                 if fault.next in {Next.STOP, Next.DOUBT}:
                     said = self._say(fault, is_bare=True)
                     self._give_up(f"the endpoint refuses even a plain question: {said}")
@@ -292,11 +245,13 @@ class Caller:
 
     def _succeed(self, sent_at: float) -> None:
         self._last_success_at = time.monotonic()
+        self._trouble_since = None
         self._failures = 0
         self.throttle.succeed(sent_at)
 
     async def _fail(self, fault: Fault, tries: int) -> None:
         self._failures += 1
+        self._trouble_s()
         if self._failures >= _SUSPICIOUS:
             await self.check(fault.detail)
             return
@@ -317,11 +272,18 @@ class Caller:
                 )
 
     def _slow_down(self, fault: Fault, sent_at: float) -> None:
-        wait_s, silent_s = fault.retry_after_s, time.monotonic() - self._last_success_at
+        wait_s, silent_s = fault.retry_after_s, self._trouble_s()
         if (wait_s or 0.0) > self._limits.outage_s or silent_s > self._limits.outage_s:
             asked = f", and asks to wait {wait_s:.0f} s" if wait_s else ""
             self._give_up(f"the endpoint limits the rate of every request{asked}: {fault.detail}")
         self.throttle.slow_down(sent_at, wait_s)
+
+    def _trouble_s(self) -> float:
+        """Say for how long nothing has succeeded; called when something has just failed."""
+        now = time.monotonic()
+        if self._trouble_since is None:
+            self._trouble_since = now
+        return now - self._trouble_since
 
     def _say(self, fault: Fault, *, is_bare: bool) -> str:
         hint = self.client.redact(fault.hint) if is_bare else ""

@@ -17,8 +17,8 @@ import openai
 from openai.types import Batch as RemoteBatch
 
 from postbias.errors import TeacherError
-from postbias.teacher.caller import Caller, StoppedError
-from postbias.teacher.faults import Next, fault_of
+from postbias.teacher.caller import Caller
+from postbias.teacher.faults import Next, StoppedError, fault_of
 
 logger = logging.getLogger(__name__)
 

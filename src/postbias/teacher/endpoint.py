@@ -25,8 +25,9 @@ from postbias.posts.reasons import Reason
 from postbias.teacher.answers import Setting, label_of, repeats_of
 from postbias.teacher.batch import Batches
 from postbias.teacher.budget import Budget
-from postbias.teacher.caller import Caller, StoppedError
+from postbias.teacher.caller import Caller
 from postbias.teacher.client import Client
+from postbias.teacher.faults import StoppedError
 from postbias.teacher.interview import Interview
 from postbias.teacher.labels import OK, Answers, Label, Reject
 from postbias.teacher.meter import Meter
@@ -34,7 +35,8 @@ from postbias.teacher.outcome import describe_run
 from postbias.teacher.probe import probe
 from postbias.teacher.progress import Progress
 from postbias.teacher.questions import Question, instructions, iter_questions
-from postbias.teacher.replies import ReplyStore, add_total
+from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply import add_total
 from postbias.teacher.rubric import Rubric
 from postbias.teacher.verdicts import prepare
 from postbias.teacher.writer import Writer

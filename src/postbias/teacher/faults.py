@@ -69,6 +69,27 @@ class RequestError(Exception):
         self.fault = fault
 
 
+class StoppedError(Exception):
+    """Nothing more is to be sent; what is in flight is being finished."""
+
+
+class RejectError(Exception):
+    """A request that will bring no reply, while others do.
+
+    Attributes:
+        fault: Why.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        """Carry the fault.
+
+        Args:
+            fault: Why.
+        """
+        super().__init__(fault.detail)
+        self.fault = fault
+
+
 def fault_of(error: Exception, now_s: float) -> Fault:
     """Sort an error of the client.
 

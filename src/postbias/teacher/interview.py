@@ -28,13 +28,15 @@ from postbias.teacher.answers import (
     read_reply,
     unaskable,
 )
-from postbias.teacher.caller import Caller, RejectError, StoppedError
+from postbias.teacher.caller import Caller
 from postbias.teacher.client import RawReply
+from postbias.teacher.faults import RejectError, StoppedError
 from postbias.teacher.labels import OK
 from postbias.teacher.meter import Meter, Shape
 from postbias.teacher.pictures import data_urls
 from postbias.teacher.questions import Question, request_body, with_correction
-from postbias.teacher.replies import Reply, ReplyStore, keep_reply
+from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply import Reply, keep_reply
 from postbias.teacher.writer import Statements
 
 logger = logging.getLogger(__name__)

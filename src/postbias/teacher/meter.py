@@ -9,13 +9,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from postbias.params import EndpointParams
-from postbias.teacher.caller import Size
 
 #: Bytes of text per token, and pixels of a picture's side per token: starting points only.
 _BYTES_PER_TOKEN = 3.5
 _SIDE_PX = 28
 #: For what the protocol puts around each message.
 _FRAME_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a request may take.
+
+    Attributes:
+        tokens: Input and output together, roughly.
+        worst_in: Input tokens at most.
+        worst_out: Output tokens at most.
+    """
+
+    tokens: float
+    worst_in: float
+    worst_out: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import numpy as np
 from postbias.teacher.answers import Setting, repeats_of
 from postbias.teacher.budget import Budget
 from postbias.teacher.labels import OK
-from postbias.teacher.replies import Reply, ReplyStore
+from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply import Reply
 from postbias.teacher.rubric import Rubric
 
 #: Fewer repeated posts say nothing of the teacher's error.

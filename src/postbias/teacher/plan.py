@@ -22,7 +22,7 @@ from postbias.posts.shards import list_shards
 from postbias.teacher.answers import is_final, repeats_of
 from postbias.teacher.endpoint import Run, alone, open_run, questions_of
 from postbias.teacher.labels import OK
-from postbias.teacher.replies import Reply
+from postbias.teacher.reply import Reply
 from postbias.teacher.rubric import Rubric
 
 #: Enough for the price to be within a few per cent where posts differ by a factor of two or three.

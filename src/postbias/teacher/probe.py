@@ -16,11 +16,13 @@ from typing import Any
 from postbias.errors import TeacherError
 from postbias.params import EndpointParams
 from postbias.posts.reasons import Reason
-from postbias.teacher.caller import Caller, RejectError
+from postbias.teacher.caller import Caller
+from postbias.teacher.faults import RejectError
 from postbias.teacher.meter import Meter, Shape
 from postbias.teacher.pictures import sample_picture
 from postbias.teacher.questions import Abilities, Question, request_body
-from postbias.teacher.replies import ReplyStore, keep_fact
+from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply import keep_fact
 from postbias.teacher.rubric import Rubric
 from postbias.teacher.verdicts import is_same_model, judge
 

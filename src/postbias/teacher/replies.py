@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from postbias.errors import StorageError
-from postbias.teacher.labels import OK
+from postbias.teacher.reply import COLUMNS, Reply, reply_of
 
 _VERSION = 1
 _SCHEMA = """
@@ -58,59 +56,6 @@ CREATE TABLE IF NOT EXISTS batches (
     lines TEXT NOT NULL
 ) WITHOUT ROWID;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer of a teacher, or one failure to get it.
-
-    Attributes:
-        key: What was asked.
-        repeat: Which of the repetitions of the same question it answers, from 0.
-        delivery: Digest of how it was asked; an unusable reply counts only against its own.
-        status: `ok`, or the `Reason` why it cannot be used.
-        detail: The same in words.
-        scores: One per axis; expectations where the endpoint gave probabilities.
-        modes: The scores as written.
-        reason: The teacher's reason.
-        text: The text of the reply.
-        raw: The body of the reply as received.
-        rubric: Name and digest of the rubric.
-        asked_model: The model asked for.
-        model: The model's name as returned.
-        finish: The finish reason as returned.
-        source: `live`, `batch`.
-        tokens_in: Input tokens, if told.
-        tokens_out: Output tokens, if told.
-        cost_usd: What it cost, if known.
-        latency_s: From request to the last byte, if measured.
-        asked_at: When, in UTC.
-    """
-
-    key: str
-    repeat: int
-    delivery: str
-    status: str
-    detail: str
-    scores: tuple[float, ...]
-    modes: tuple[float, ...]
-    reason: str
-    text: str
-    raw: bytes
-    rubric: str
-    asked_model: str
-    model: str
-    finish: str
-    source: str
-    tokens_in: int | None
-    tokens_out: int | None
-    cost_usd: float | None
-    latency_s: float | None
-    asked_at: str
-
-
-_COLUMNS = tuple(Reply.__dataclass_fields__)
-_INSERT = f"INSERT INTO replies ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - column names of ours
 
 
 class ReplyStore:
@@ -224,8 +169,8 @@ class ReplyStore:
         Returns:
             All replies in the order in which they came.
         """
-        sql = f"SELECT {', '.join(_COLUMNS)} FROM replies WHERE key = ? AND repeat = ? ORDER BY id"  # noqa: S608 - as above
-        return [_reply(row) for row in self.rows(sql, (key, repeat))]
+        sql = f"SELECT {', '.join(COLUMNS)} FROM replies WHERE key = ? AND repeat = ? ORDER BY id"  # noqa: S608 - as above
+        return [reply_of(row) for row in self.rows(sql, (key, repeat))]
 
     def iter_replies(self, post_id: str | None = None) -> Iterator[tuple[str, Reply]]:
         """Go through the replies.
@@ -236,13 +181,13 @@ class ReplyStore:
         Yields:
             Post id and reply, by post id, then in the order in which they came.
         """
-        columns = ", ".join(f"r.{name}" for name in _COLUMNS)
+        columns = ", ".join(f"r.{name}" for name in COLUMNS)
         sql = (
             f"SELECT a.post_id, {columns} FROM replies r JOIN asked a USING (key) "  # noqa: S608 - column names of ours
             "WHERE ?1 IS NULL OR a.post_id = ?1 ORDER BY 1, r.id"
         )
         for row in self._db.execute(sql, (post_id,)):
-            yield row[0], _reply(row[1:])
+            yield row[0], reply_of(row[1:])
 
     def compact(self) -> None:
         """Give the room of deleted rows back, so that nothing of them stays in the file.
@@ -279,65 +224,3 @@ class ReplyStore:
         """
         rows = self.rows("SELECT value FROM facts WHERE key = ?", (key,))
         return json.loads(rows[0][0]) if rows else None
-
-
-def keep_fact(key: str, value: object) -> tuple[str, tuple[Any, ...]]:
-    """Write a statement that keeps a fact.
-
-    Args:
-        key: Of the fact.
-        value: Anything JSON has.
-
-    Returns:
-        SQL and its values.
-    """
-    return "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value))
-
-
-def keep_reply(reply: Reply) -> tuple[str, tuple[Any, ...]]:
-    """Write a statement that keeps a reply.
-
-    Args:
-        reply: The reply.
-
-    Returns:
-        SQL and its values.
-    """
-    values = {name: getattr(reply, name) for name in _COLUMNS}
-    values["raw"] = zlib.compress(reply.raw)
-    values["scores"], values["modes"] = json.dumps(reply.scores), json.dumps(reply.modes)
-    return _INSERT, tuple(values.values())
-
-
-def add_total(name: str, value: float) -> tuple[str, tuple[Any, ...]]:
-    """Write a statement that adds to a running total.
-
-    Args:
-        name: The total.
-        value: What to add.
-
-    Returns:
-        SQL and its values.
-    """
-    sql = "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + ?"
-    return sql, (name, value, value)
-
-
-def is_ok(reply: Reply) -> bool:
-    """Tell whether a reply can be used.
-
-    Args:
-        reply: The reply.
-
-    Returns:
-        Whether it has scores.
-    """
-    return reply.status == OK
-
-
-def _reply(row: Sequence[Any]) -> Reply:
-    values = dict(zip(_COLUMNS, row, strict=True))
-    values["raw"] = zlib.decompress(values["raw"])
-    values["scores"] = tuple(json.loads(values["scores"]))
-    values["modes"] = tuple(json.loads(values["modes"]))
-    return Reply(**values)

@@ -20,7 +20,8 @@ from filelock import FileLock, Timeout
 from postbias.errors import InputError, StorageError
 from postbias.paths import Paths
 from postbias.posts.shards import replacing
-from postbias.teacher.replies import Reply, ReplyStore
+from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply import Reply
 
 _EXPORT = pa.schema(
     [
