@@ -1,0 +1,252 @@
+"""The report: complete, the same bytes, safe against its captions, and good in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from tests.scored_repo import HOSTILE, write_scored_repo
+
+from postbias.errors import InputError
+from postbias.evidence.brands import describe_brands_of, write_brands
+from postbias.evidence.report import Findings, Origin, find_out, write_findings
+from postbias.params import Params, load_params
+from postbias.paths import Paths
+
+_CHROMIUM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+_SECTIONS = (
+    "scored", "answer", "trust", "distributions", "groups", "posts", "rejects", "cost", "reproduce",
+)  # fmt: skip
+_WIDTHS = {"telephone": 390, "desk": 1280}
+_FLAGS = (
+    "headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage",
+    "disable-background-networking", "disable-component-update", "disable-sync",
+)  # fmt: skip
+
+needs_browser = pytest.mark.skipif(
+    not (_CHROMIUM and _DRIVER), reason="needs chromium and chromium-driver"
+)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    return write_scored_repo(tmp_path_factory.mktemp("scored"))
+
+
+@pytest.fixture(scope="module")
+def params(paths: Paths) -> Params:
+    return load_params(paths.params)
+
+
+@pytest.fixture(scope="module")
+def found(paths: Paths, params: Params) -> Findings:
+    result = find_out(paths, params)
+    write_findings(result, paths)
+    return result
+
+
+@pytest.fixture(scope="module")
+def page(paths: Paths, found: Findings) -> str:
+    del found
+    return paths.report.read_text(encoding="utf-8")
+
+
+def test_sections_stand_in_the_agreed_order(page: str) -> None:
+    assert tuple(re.findall(r'<section id="(\w+)"', page)) == _SECTIONS
+
+
+def test_the_same_inputs_give_the_same_bytes(paths: Paths, params: Params) -> None:
+    outs = [paths.report, *sorted(paths.cards.iterdir()), *sorted(paths.reports.glob("[bp]*.*"))]
+    before = {out: out.read_bytes() for out in outs}
+    write_findings(find_out(paths, params), paths)
+    assert {out: out.read_bytes() for out in outs} == before
+
+
+def test_captions_and_reasons_are_text_only(page: str) -> None:
+    assert "<script" not in page
+    assert "onerror=" not in re.sub(r"&lt;.*?&gt;", "", page)
+    assert page.count("<img ") == page.count('src="data:image/jpeg;base64,')
+    assert HOSTILE[0].replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;") in page
+    assert "{{ 7 * 7 }}" in page
+
+
+def test_nothing_is_loaded_from_anywhere(page: str) -> None:
+    assert re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', page) == []
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_only_the_copy_for_mlflow_names_commit_and_runs(found: Findings, page: str) -> None:
+    run = ("train@text", "f" * 32, "http://localhost:5000/#/experiments/1/runs/" + "f" * 32)
+    copy = found.page(Origin("c" * 40, (run,)))
+    assert "c" * 40 in copy
+    assert run[2] in copy
+    assert "c" * 40 not in page
+    assert "localhost" not in page
+
+
+def test_every_estimate_stands_beside_the_uncorrected_number(found: Findings) -> None:
+    for name in ("bias", "orientation", "share_low", "share_moderate", "share_high"):
+        estimate = found.population["all"][name]
+        assert estimate["lo"] < estimate["value"] < estimate["hi"]
+        assert {"uncorrected", "labels_alone"} <= estimate.keys()
+    shares = [found.population["all"][f"share_{band}"] for band in ("low", "moderate", "high")]
+    assert sum(share["value"] for share in shares) == pytest.approx(1)
+
+
+def test_posts_without_a_score_are_counted_and_not_estimated(found: Findings) -> None:
+    n = found.population["n"]
+    assert n["posts"] == 480
+    assert n["scored"] == 480 - 8
+    assert n["labels"] == n["learned"] + n["held_out"] == 480 * 9 // 10 - n["lost_labels"]
+
+
+def test_reports_and_metrics_say_the_same(paths: Paths, found: Findings) -> None:
+    written = json.loads((paths.reports / "population.json").read_text(encoding="utf-8"))
+    value = written["all"]["bias"]["value"]
+    assert found.metrics()["population.bias"] == pytest.approx(value, rel=1e-5)
+
+
+def test_sponsored_posts_are_found_to_be_higher(found: Findings) -> None:
+    apart = found.population["differences"][0]
+    assert (apart["kind"], apart["one"], apart["two"]) == ("sponsored", "sponsored", "organic")
+    assert 0.5 < apart["bias"]["value"] < 2.5
+    assert apart["bias"]["lo"] > 0
+
+
+def test_cards_say_what_a_score_must_not_be_used_for(found: Findings) -> None:
+    card = found.cards["model_card.md"]
+    assert "Judging individuals" in card
+    assert "The teacher's bias is in it" in card
+    assert "Below some hundred" in card
+    assert "leaks between folds | 0" in found.cards["data_sheet.md"]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_brands_are_written_with_intervals(
+    paths: Paths, params: Params, tmp_path: Path, ending: str
+) -> None:
+    report = describe_brands_of(paths, params.report)
+    write_brands(report, tmp_path / f"brands{ending}")
+    read = pyarrow.csv.read_csv if ending == ".csv" else pq.read_table
+    table = read(tmp_path / f"brands{ending}")
+    assert table["brand"].to_pylist() == [row["brand"] for row in report["brands"]]
+    assert {"bias_pooled_lo", "bias_pooled_hi", "is_small"} <= set(table.column_names)
+    assert [row["posts"] for row in report["brands"]] == sorted(
+        (row["posts"] for row in report["brands"]), reverse=True
+    )
+
+
+def test_brands_in_another_format_are_refused(paths: Paths, params: Params, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="written as"):
+        write_brands(describe_brands_of(paths, params.report), tmp_path / "brands.xlsx")
+
+
+def test_without_a_table_brands_are_the_accounts_mentioned_most(
+    paths: Paths, params: Params
+) -> None:
+    report = describe_brands_of(paths, params.report.model_copy(update={"brands": None}))
+    names = {row["brand"] for row in report["brands"]}
+    assert names == {"@auralane", "@nordpfad", "@casalume", "@velvetoak"}
+
+
+def test_a_corpus_that_tells_nothing_still_gets_its_page(
+    paths: Paths, params: Params, tmp_path: Path
+) -> None:
+    root = tmp_path / "bare"
+    shutil.copytree(paths.root, root)
+    for name in ("label_rejects.parquet", "score_rejects.parquet"):
+        (root / "build" / name).unlink()
+    evaluate = json.loads((root / "reports" / "evaluate.json").read_text(encoding="utf-8"))
+    for key in ("retest", "slices", "coverage", "audit"):
+        evaluate[key] = {}
+    evaluate["ceiling"], evaluate["champion"] = {}, None
+    (root / "reports" / "evaluate.json").write_text(json.dumps(evaluate), encoding="utf-8")
+    high = params.report.model_copy(update={"min_posts": 10_000, "examples": 0})
+    bare = params.model_copy(update={"report": high})
+    text = find_out(replace(paths, root=root), bare).page()
+    assert "No brand is named" in text
+    assert "No student passed the gate" in text
+    assert "<img" not in text
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(_CHROMIUM)
+    for flag in _FLAGS:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(_DRIVER)))
+    yield driver
+    driver.quit()
+
+
+def _open(browser: Any, paths: Paths, *, width: int, scheme: str) -> list[str]:
+    """Open the page and return the addresses that were asked for."""
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get_log("performance")
+    browser.get_log("browser")
+    browser.get(paths.report.as_uri())
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("where", _WIDTHS)
+def test_a_browser_shows_it_whole_without_an_error_or_a_request(
+    browser: Any, paths: Paths, found: Findings, where: str, scheme: str
+) -> None:
+    requests = _open(browser, paths, width=_WIDTHS[where], scheme=scheme)
+    asked = [url for url in requests if not url.startswith("data:")]
+    assert asked == [paths.report.as_uri()]
+    assert browser.get_log("browser") == []
+    assert browser.title == f"Gender bias in {found.population['n']['posts']} posts"
+    for section in _SECTIONS:
+        size = browser.execute_script(
+            "const box = document.getElementById(arguments[0]).getBoundingClientRect();"
+            "return [box.width, box.height]",
+            section,
+        )
+        assert min(size) > 100, section
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= _WIDTHS[where]
+    bad = "return [...document.images].filter(i => !(i.complete && i.naturalWidth)).length"
+    assert browser.execute_script(bad) == 0
+    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    is_dark = sum(map(int, re.findall(r"\d+", colour)[:3])) < 3 * 128
+    assert is_dark == (scheme == "dark")
+
+
+@needs_browser
+def test_no_mark_or_word_of_a_chart_leaves_its_drawing(browser: Any, paths: Paths) -> None:
+    _open(browser, paths, width=_WIDTHS["telephone"], scheme="light")
+    outside = browser.execute_script(
+        "return [...document.querySelectorAll('svg.chart')].flatMap(chart => {"
+        "  const box = chart.getBoundingClientRect();"
+        "  return [...chart.querySelectorAll('text,circle,rect')].filter(mark => {"
+        "    const at = mark.getBoundingClientRect();"
+        "    return at.left < box.left - 2 || at.right > box.right + 2"
+        "        || at.top < box.top - 2 || at.bottom > box.bottom + 2;"
+        "  }).map(mark => mark.outerHTML);"
+        "})"
+    )
+    assert outside == []

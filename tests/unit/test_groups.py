@@ -1,0 +1,69 @@
+"""Groups hold each post once, and say what is not known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from postbias.evidence.groups import by_sponsoring, by_time, group_posts, halves
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+def _times(*dates: tuple[int, int, int] | None) -> pa.ChunkedArray:
+    values = [None if date is None else datetime(*date, tzinfo=UTC) for date in dates]
+    return pa.chunked_array([pa.array(values, _TIME)])
+
+
+def test_sponsoring_that_is_not_known_is_a_group_of_its_own() -> None:
+    found = by_sponsoring(pa.chunked_array([[True, False, None]]))
+    assert [name for name, rows in found.items() if rows.any()] == [
+        "sponsored",
+        "organic",
+        "not known",
+    ]
+    assert np.sum(list(found.values()), axis=0).tolist() == [1, 1, 1]
+
+
+def test_months_come_in_order_and_unknown_times_in_none() -> None:
+    found = by_time(_times((2025, 2, 1), (2025, 1, 31), None))
+    assert list(found) == ["2025-01", "2025-02"]
+    assert found["2025-02"].tolist() == [True, False, False]
+
+
+def test_a_long_time_is_told_by_quarters_and_a_longer_one_by_years() -> None:
+    quarters = by_time(_times(*((2020 + i // 12, i % 12 + 1, 1) for i in range(60))))
+    assert list(quarters)[:2] == ["2020 Q1", "2020 Q2"]
+    assert len(quarters) == 20
+    years = by_time(_times(*((2000 + i, 6, 1) for i in range(40))))
+    assert next(iter(years)) == "2000"
+    assert len(years) == 40
+
+
+def test_halves_need_two_times() -> None:
+    assert halves(_times((2025, 1, 1), None)) == {}
+    found = halves(_times((2025, 1, 1), (2025, 1, 2), (2025, 12, 31), None))
+    assert found["earlier half"].tolist() == [True, True, False, False]
+    assert found["later half"].tolist() == [False, False, True, False]
+
+
+def test_rare_languages_share_a_group_and_the_commonest_is_what_others_are_compared_with() -> None:
+    english = "this is a perfectly ordinary sentence about the weather in the morning"
+    german = "das ist ein ganz gewöhnlicher Satz über das Wetter am frühen Morgen"
+    french = "ceci est une phrase tout à fait ordinaire sur le temps qu'il fait ce matin"
+    captions = [english] * 6 + [german] * 4 + [french] + [""]
+    count = len(captions)
+    table = pa.table(
+        {
+            "sponsored": pa.array([None] * count, pa.bool_()),
+            "posted_at": pa.array([None] * count, _TIME),
+            "caption": captions,
+        }
+    )
+    groups = group_posts(table, min_posts=3)
+    sizes = {name: int(rows.sum()) for name, rows in groups.members["language"].items()}
+    assert sizes == {"en": 6, "de": 4, "other or unclear": 1, "no caption": 1}
+    assert groups.pairs == (("language", "de", "en"),)
+    assert set(groups.members) == {"language"}

@@ -1,0 +1,86 @@
+"""Brands are found where they are named, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.conftest import ROOT
+
+from postbias.errors import InputError
+from postbias.evidence.mentions import find_brands, frequent_accounts, normal, read_brands
+from postbias.posts.demo.truth import BRANDS
+
+_ALIASES = {"casalume": "Casa Lume", "mirabelle": "Mirabelle", "mirabelleco": "Mirabelle"}
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "with @casalume today",
+        "#CasaLume",
+        "my Casa Lume lamp",
+        "CASA LUME!",
+        "(casalume)",
+        "thanks @casalume.",
+        "感谢 @casalume的支持",
+        "@mirabelle.co and @casalume",
+    ],
+)
+def test_mentions_hashtags_and_words_are_found(caption: str) -> None:
+    assert find_brands([caption], _ALIASES, in_words=True)["Casa Lume"].tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    "caption", ["casa de lume", "someone@casalume", "casalumen", "#casalumeshop", "", "casa"]
+)
+def test_what_only_looks_alike_is_not(caption: str) -> None:
+    assert find_brands([caption], _ALIASES, in_words=True) == {}
+
+
+def test_words_count_only_where_asked_for() -> None:
+    captions = ["Casa Lume lamp", "@casalume"]
+    assert find_brands(captions, _ALIASES, in_words=False)["Casa Lume"].tolist() == [False, True]
+
+
+def test_a_post_counts_for_each_brand_it_names_and_brands_come_by_size() -> None:
+    found = find_brands(["@casalume @mirabelle", "@mirabelle.co"], _ALIASES, in_words=True)
+    assert {name: rows.tolist() for name, rows in found.items()} == {
+        "Mirabelle": [True, True],
+        "Casa Lume": [True, False],
+    }
+    assert list(found) == ["Mirabelle", "Casa Lume"]
+
+
+def test_the_shipped_table_holds_the_brands_of_the_demo() -> None:
+    aliases = read_brands(ROOT / "brands" / "example.csv")
+    assert {normal(brand) for brand in BRANDS} <= aliases.keys()
+    assert len(set(aliases.values())) == len(BRANDS)
+
+
+def test_frequent_accounts_are_counted_by_post() -> None:
+    captions = ["@A @a", "@a x@b.org", "@b.", "@B and @c"]
+    assert frequent_accounts(captions, min_posts=2, most=9) == {"a": "@a", "b": "@b"}
+    assert list(frequent_accounts(captions, min_posts=1, most=1)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("brand,alias\nA,a\n", "no table of brands"),
+        ("name,aliases\n", "no row"),
+        ("name,aliases\n,a\n", "without a name"),
+        ("name,aliases\nA,x\nB,X\n", "one alias to two brands"),
+        ("name,aliases\nA,a,b,c\n", "no table of brands"),
+    ],
+)
+def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "brands.csv"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=says):
+        read_brands(file)
+
+
+def test_a_missing_table_says_which_parameter_names_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"report\.brands"):
+        read_brands(tmp_path / "none.csv")
