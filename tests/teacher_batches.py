@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.teacher_server import Teacher
+    from tests.teacher_model import Teacher
 
 Response = tuple[int, object]
 

@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from PIL import Image
 
 from postbias.params import Params, load_params
 from postbias.paths import Paths
-from postbias.posts.schema import POSTS, SAMPLE
-from postbias.posts.shards import write_table
-from tests.teacher_server import MODEL
+from postbias.posts.schema import POSTS, SAMPLE, labels_schema
+from postbias.posts.shards import read_table, write_table
+from postbias.teacher import caller, limits
+from tests.teacher_model import MODEL
+from tests.teacher_server import TeacherServer
 
 ROOT = Path(__file__).resolve().parents[1]
+AXES = ("bias", "orientation")
 
 #: Fast, so that tests do not wait; nested keys replace the ones of params.yaml.
 QUICK: dict[str, Any] = {
@@ -110,3 +114,24 @@ def fill(root: Path, url: str) -> None:
     from postbias.teacher.annotate import fill_store
 
     fill_store(Paths(root, root), load_params(root / "params.yaml"))
+
+
+def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take proxies away, and make pauses a twentieth of the real ones."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(caller, "_FIRST_BACKOFF_S", 0.02)
+    monkeypatch.setattr(caller, "_MAX_BACKOFF_S", 0.2)
+    monkeypatch.setattr(limits, "_MAX_PAUSE_S", 0.2)
+
+
+def point_at(monkeypatch: pytest.MonkeyPatch, server: TeacherServer, key: str = "sk-test") -> None:
+    """Name the server in the environment, as a user does."""
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+
+
+def label_rows(paths: Paths) -> list[dict[str, Any]]:
+    """Read the labels that the stage wrote."""
+    found: list[dict[str, Any]] = read_table(paths.labels, labels_schema(AXES)).to_pylist()
+    return found

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.teacher_corpus import ROOT, make_corpus, post, write_params
-from tests.teacher_server import CONTENT, RATE, TRANSPORT, TeacherServer
+from tests.teacher_model import CONTENT, RATE, TRANSPORT
+from tests.teacher_server import TeacherServer
 
 from postbias.paths import Paths
 
