@@ -69,7 +69,7 @@ def test_the_plan_is_within_fifteen_percent_of_what_the_rest_costs(
     assert measured <= 24
     assert found.cost_usd == pytest.approx(rest_usd, rel=0.15)
     assert found.n_requests == pytest.approx(rest, rel=0.15)
-    assert found.time_s < took_s < 4 * found.time_s + 5
+    assert 0 < found.time_s < 2 * took_s
 
 
 def test_the_plan_command_spends_little_and_its_replies_are_kept(
