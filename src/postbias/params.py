@@ -226,6 +226,9 @@ class TrainParams(Group):
     modality_dropout: Share = Field(
         description="fusion: share of training posts from which the caption or the image is hidden"
     )
+    token_dropout: Share = Field(
+        description="share of a caption's tokens that are left out at random in training"
+    )
     epochs: Count = Field(description="epochs at most")
     patience: Count = Field(description="epochs without a better valid score before stopping")
     select_by: Literal["mae", "rmse", "spearman"] = Field(

@@ -183,6 +183,7 @@ class PostDataset(Dataset[dict[str, Any]]):
         rows: Sequence[int],
         *,
         modality_dropout: float = 0.0,
+        token_dropout: float = 0.0,
         augment: bool = False,
     ) -> None:
         """Choose examples.
@@ -191,6 +192,7 @@ class PostDataset(Dataset[dict[str, Any]]):
             examples: The posts of a fold.
             rows: Which of them.
             modality_dropout: Share of posts with both modalities that lose one, chosen at random.
+            token_dropout: Share of tokens that are left out at random.
             augment: Whether pictures are shifted and brightened at random.
         """
         from torchvision.transforms import v2
@@ -198,6 +200,7 @@ class PostDataset(Dataset[dict[str, Any]]):
         self.examples = examples
         self.rows = list(rows)
         self.modality_dropout = modality_dropout
+        self.token_dropout = token_dropout
         self.augmentation = (
             v2.Compose(
                 [
@@ -233,6 +236,10 @@ class PostDataset(Dataset[dict[str, Any]]):
                 tokens = ()
             else:
                 span = range(0)
+        if self.token_dropout and tokens:
+            kept = (torch.rand(len(tokens)) >= self.token_dropout).tolist()
+            kept[0] = True  # a caption stays a caption
+            tokens = tuple(token for token, keep in zip(tokens, kept, strict=True) if keep)
         pixels = torch.from_numpy(np.array(self.examples.pixels[span.start : span.stop]))
         if self.augmentation is not None and len(pixels):
             first = pixels.permute(0, 3, 1, 2)  # (m, 3, S, S)

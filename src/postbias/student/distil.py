@@ -14,13 +14,14 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 import transformers
 
-from postbias.errors import CorpusError
+from postbias.errors import CorpusError, ParamsError
+from postbias.params import Modality
 from postbias.posts.schema import SPLIT, axes_of, labels_schema
 from postbias.posts.shards import read_table, take_posts
 from postbias.scoring.manifest import Axis, Manifest
@@ -39,14 +40,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    from postbias.params import Modality, Params
+    from postbias.params import Params
     from postbias.paths import Paths
 
 logger = logging.getLogger(__name__)
 
 #: Posts below which a fold says nothing.
 MIN_POSTS = 10
-_CALIBRATION_POSTS = 256
+_N_CALIBRATION = 256
 _VERSIONS = ("onnxruntime", "tokenizers", "torch", "torchvision", "transformers")
 
 Labels = dict[str, "NDArray[np.float32]"]
@@ -72,7 +73,7 @@ class _Cell:
 
     paths: Paths
     params: Params
-    modality: Modality
+    modality: str
     scratch: Path
 
     @property
@@ -84,7 +85,7 @@ class _Cell:
         return self.modality != "text"
 
 
-def distil(paths: Paths, params: Params, modality: Modality, on_epoch: OnEpoch) -> Distilled:
+def distil(paths: Paths, params: Params, modality: str, on_epoch: OnEpoch) -> Distilled:
     """Train one student and write its artifact, report and learning curve.
 
     Args:
@@ -100,9 +101,12 @@ def distil(paths: Paths, params: Params, modality: Modality, on_epoch: OnEpoch) 
 
     Raises:
         CorpusError: If a fold has too few posts that this modality can use.
+        ParamsError: If there is no such modality.
         WeightsError: If pretrained weights cannot be had.
     """
-    transformers.logging.set_verbosity_error()
+    if modality not in (allowed := get_args(Modality)):
+        raise ParamsError("no such modality", seen=modality, allowed=", ".join(allowed))
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     folds = _read_folds(paths)
@@ -185,7 +189,13 @@ def _datasets(cell: _Cell, train: Examples, valid: Examples) -> tuple[PostDatase
             )
     dropout = params.modality_dropout if modality == "fusion" else 0.0
     return (
-        PostDataset(train, usable["train"], modality_dropout=dropout, augment=params.augment),
+        PostDataset(
+            train,
+            usable["train"],
+            modality_dropout=dropout,
+            token_dropout=params.token_dropout,
+            augment=params.augment,
+        ),
         PostDataset(valid, usable["valid"]),
     )
 

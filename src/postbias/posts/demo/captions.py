@@ -75,13 +75,13 @@ def write_caption(line: Line, rng: np.random.Generator) -> str:
         rng: Source of randomness.
 
     Returns:
-        One to five sentences, often with emoji, and hashtags.
+        Two to four sentences, often with emoji, and hashtags.
     """
     words = _LEXICONS[line.language]
     stop = "。" if line.language == "zh" else "."
     core = _core(line, words, rng)
     sentences = [_sentence(core, stop)]
-    fillers = rng.permutation(len(words.fillers))[: 1 + rng.integers(3)]
+    fillers = rng.permutation(len(words.fillers))[: 1 + rng.integers(2)]
     said = [_fill(words.fillers[i], _filler_slots(words, rng), rng) for i in fillers]
     if line.brand:
         said.append(_fill(_pick(words.brand_lines, rng), {"brand": line.brand}, rng))

@@ -35,7 +35,7 @@ from postbias.posts.demo.truth import (
 )  # fmt: skip
 
 FOLDERS = 4
-_LABELLED = 0.88
+_LABELLED = 0.92
 _REPOSTS = 0.03
 _GIVEAWAYS = 0.012
 _CAROUSELS = 0.06

@@ -32,7 +32,7 @@ STICKER_VALUE = 0.22
 _PROP_CUTS = np.array([-0.25, 0.20, 0.70])
 
 LANGUAGES = ("en", "es", "fr", "de", "zh")
-_LANGUAGE_SHARE = (0.73, 0.09, 0.08, 0.07, 0.03)
+_LANGUAGE_SHARE = (0.90, 0.04, 0.03, 0.02, 0.01)
 
 #: Topics and how strongly each leans to feminine (+) or masculine (-) words.
 TOPICS = ("cooking", "office", "gym", "children", "science", "money", "beauty", "music")
