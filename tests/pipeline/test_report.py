@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from tests.conftest import ROOT, run_command
 from tests.scored_repo import HOSTILE, write_scored_repo
 
 from postbias.errors import InputError
@@ -176,6 +178,18 @@ def test_a_corpus_that_tells_nothing_still_gets_its_page(
     assert "No brand is named" in text
     assert "No student passed the gate" in text
     assert "<img" not in text
+
+
+def test_the_stage_writes_the_same_page_and_keeps_copies_with_its_run(
+    paths: Paths, page: str, mlruns_template: Path
+) -> None:
+    shutil.copytree(mlruns_template, paths.mlruns, dirs_exist_ok=True)
+    shutil.rmtree(paths.build / "cards")
+    paths.report.unlink()
+    run_command(paths.root, sys.executable, str(ROOT / "stages" / "report.py"))
+    assert paths.report.read_text(encoding="utf-8") == page
+    kept = {file.name for file in (paths.mlruns / "artifacts").rglob("*.*")}
+    assert {"report.html", "model_card.md", "data_sheet.md"} <= kept
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,47 @@
+"""The notebook runs from its first cell to its last in a repository whose pipeline has run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from tests.conftest import ROOT
+from tests.scored_repo import write_scored_repo
+
+from postbias.evidence.report import find_out, write_findings
+from postbias.params import load_params
+
+_NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
+
+
+# The kernel's own event loop and sockets, closed late.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_every_cell_runs(tmp_path: Path) -> None:
+    paths = write_scored_repo(tmp_path)
+    write_findings(find_out(paths, load_params(paths.params)), paths)
+    notebook = nbformat.read(_NOTEBOOK, as_version=4)
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    shown = [
+        str(output.get("text", "")) + str(output.get("data", {}))
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+    ]
+    text = "\n".join(shown)
+    assert "image-only" not in text
+    assert "fusion *" in text
+    assert "no_content" in text
+    assert "share_high" in text
+
+
+def test_it_is_committed_without_outputs_and_valid() -> None:
+    notebook: Any = nbformat.read(_NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
