@@ -147,6 +147,18 @@ def test_brands_are_written_with_intervals(
     )
 
 
+def test_the_command_shows_brands_with_intervals_and_writes_them(
+    paths: Paths, found: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(paths.root)
+    done = CliRunner().invoke(main, ["brands", "--out", str(tmp_path / "b.csv")])
+    assert done.exit_code == 0, done.output
+    rows = done.output.splitlines()[2:-1]
+    assert [row.split("  ")[0] for row in rows] == [b["brand"] for b in found.brands["brands"]]
+    assert all(row.count("[") == 3 for row in rows)
+    assert (tmp_path / "b.csv").is_file()
+
+
 def test_brands_in_another_format_are_refused(paths: Paths, params: Params, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="written as"):
         write_brands(describe_brands_of(paths, params.report), tmp_path / "brands.xlsx")

@@ -46,6 +46,8 @@ UNLABELLED, LEARNED, HELD_OUT = 0, 1, 2
 #: Fewer labels, or labels of fewer authors, than this give no estimate.
 MIN_LABELS, MIN_AUTHORS = 10, 5
 
+# `lam` and `a` are fitted to the same authors, which makes the variance look smaller than it is.
+_FITTED = 2
 # What a held-out label is worth in learned ones, at most: keeps few labels from excess.
 _MAX_WORTH = 50.0
 
@@ -194,10 +196,9 @@ def _combine(study: Study, labels: Array, scores: Array, *, lam: float, share: f
     influence = (1 - share) * u + share * (v - lam * g)
     per_author = _per_author(study, np.abs(coefficients))
     effective = float(1 / (per_author @ per_author))
-    n_authors = int(np.count_nonzero(per_author))
     return Figure(
         value=value,
-        variance=float(influence @ influence) * n_authors / (n_authors - 1 or 1),
+        variance=float(influence @ influence) / (1 - _FITTED / max(effective, 2 * _FITTED)),
         influence=influence,
         effective_authors=effective,
         uncorrected=float(scores.mean()),
@@ -240,12 +241,18 @@ def _parts(study: Study, labels: Array, scores: Array) -> tuple[Array, Array, Ar
 
 
 def _moves(study: Study, rows: Bools, values: Array) -> Array:
-    """Return how much each author moves the weighted mean of some posts' values: (A,)."""
-    moved = np.zeros(len(values))
-    if rows.any():
-        w = study.weights[rows] / study.weights[rows].sum()
-        moved[rows] = w * (values[rows] - w @ values[rows])
-    return _per_author(study, moved)
+    """Return how much each author moves the weighted mean of some posts' values: (A,).
+
+    Scaled up for having taken the mean from the same authors, as many as they are worth.
+    """
+    moved, weight = np.zeros(len(values)), np.zeros(len(values))
+    if not rows.any():
+        return _per_author(study, moved)
+    w = study.weights[rows] / study.weights[rows].sum()
+    moved[rows], weight[rows] = w * (values[rows] - w @ values[rows]), w
+    per_author = _per_author(study, weight)
+    lost = min(float(per_author @ per_author), 0.5)  # 1 / effective number of authors
+    return _per_author(study, moved) * float((1 - lost) ** -0.5)
 
 
 def _per_author(study: Study, values: Array) -> Array:
