@@ -38,6 +38,7 @@ $(BIN)/.synced: requirements.lock pyproject.toml $(if $(filter .uv/bin/uv,$(UV))
 
 repro: setup ## run the pipeline (demo corpus unless you changed params.yaml) and show the result
 	@if grep -q 'remote: demo' data.dvc; then $(RUN) dvc pull --quiet data.dvc; fi
+	@if [ -f dvc.lock ]; then $(RUN) postbias sync; fi  # infer needs the champion, also in a clone
 	@$(RUN) dvc repro
 	@$(RUN) postbias sync
 	@$(RUN) postbias results
@@ -57,29 +58,32 @@ check: setup ## lint, types, layers, docstrings, generated docs
 
 ui: setup ## MLflow UI on this repository's runs (PORT=5000)
 	@$(RUN) postbias sync
-	@$(RUN) mlflow ui --port $(PORT) --workers 1
+	@$(RUN) mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1
 
 serve: setup ## serve the champion over HTTP (PORT=5000)
-	@$(RUN) postbias sync
-	@$(RUN) mlflow models serve -m models:/postbias@champion --env-manager local --port $(PORT)
+	@$(RUN) postbias sync --need-champion
+	@$(RUN) mlflow models serve -m models:/postbias@champion --env-manager local \
+	  --host 127.0.0.1 --port $(PORT) --workers 1
 
 verify: setup ## run the pipeline twice in a fresh clone and compare every output
 	@$(RUN) postbias verify
 
 bench: setup ## speed and memory, as ratios against something run side by side
-	@$(RUN) python benchmarks/run.py
+	@for name in sample_scale import_cost bulk_scoring annotate_engine; do \
+	  echo "== $$name"; $(RUN) python benchmarks/$$name.py; done
 
 plots: setup ## DVC's plots as one page without network
 	@$(RUN) python docs/plots.py
 
-docs: setup ## write docs/params.md and docs/cli.md again
+docs: setup ## write docs/params.md and docs/cli.md again, build the site into build/site
 	@$(RUN) python docs/generate.py
+	@$(RUN) mkdocs build --quiet --strict
 
 deps: setup ## bring the code deps of dvc.yaml up to date with the imports
 	@$(RUN) python tests/import_closure.py
 
 demo-data: setup ## make the demo corpus again (maintainers: then `dvc add data && dvc push -r demo`)
-	@$(RUN) postbias demo data
+	@$(RUN) python -m postbias.posts.demo data
 
 lock: ## pin all packages again
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \

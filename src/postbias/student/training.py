@@ -206,7 +206,7 @@ def _optimizer(student: Student, params: TrainParams) -> torch.optim.Optimizer:
         for decays, decay in ((True, params.weight_decay), (False, 0.0)):
             chosen = [p for p in weights if (p.ndim > 1) is decays]
             groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups)
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def _judge(axes: Sequence[Axis]) -> Callable[[transformers.EvalPrediction], dict[str, float]]:

@@ -17,7 +17,7 @@ _README = """\
 # The demo corpus
 
 Synthetic: a program drew the pictures and wrote the captions and the teacher's answers. No person,
-brand or post in it exists. `postbias demo` makes it again, byte for byte; `docs/demo.md` says how.
+brand or post in it exists. `make demo-data` makes it again, byte for byte.
 
 - `posts/`: the posts, imported from an export in the influencer-brand layout
 - `rejects.parquet`: what could not be imported, with reasons

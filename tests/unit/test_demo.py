@@ -1,0 +1,148 @@
+"""The demo corpus: the same bytes every time, a truth to check, and what real exports hold."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from postbias.errors import InputError, UnreadableImageError
+from postbias.posts.demo import build_demo_data, ceilings, write_demo
+from postbias.posts.demo.truth import AXES, Cues, draw_cues, planted_truth, teacher_answers
+from postbias.posts.images import decode
+
+N_POSTS = 400
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "data"
+    build_demo_data(folder, n_posts=N_POSTS, seed=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def posts(data: Path) -> pd.DataFrame:
+    return pq.read_table(data / "posts").to_pandas().set_index("post_id")
+
+
+@pytest.fixture(scope="module")
+def truth(data: Path) -> pd.DataFrame:
+    return pq.read_table(data / "truth.parquet").to_pandas().set_index("post_id")
+
+
+def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
+    def digest(folder: Path) -> str:
+        write_demo(folder, n_posts=60, seed=3)
+        hasher = hashlib.sha256()
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            hasher.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+        return hasher.hexdigest()
+
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_every_post_of_the_corpus_has_a_truth_and_broken_ones_are_rejects(
+    data: Path, posts: pd.DataFrame, truth: pd.DataFrame
+) -> None:
+    rejects = pq.read_table(data / "rejects.parquet").to_pandas()
+    assert len(posts) == N_POSTS
+    assert set(posts.index) == set(truth.index)
+    assert (rejects.query("stage == 'import'").reason == "broken_file").sum() == 4
+
+
+def test_labels_are_of_posts_in_the_corpus_and_in_range(data: Path, posts: pd.DataFrame) -> None:
+    labels = pd.read_csv(data / "labels.csv", dtype={"post_id": str})
+    assert set(labels.post_id) <= set(posts.index)
+    assert labels[list(AXES)].stack().between(0, 10).all()
+    assert labels.reason.str.len().min() > 0
+    assert 0.85 < len(labels) / len(posts) < 0.98
+
+
+def test_what_the_truth_says_can_be_seen_can_be_decoded(
+    posts: pd.DataFrame, truth: pd.DataFrame
+) -> None:
+    def is_readable(data: bytes) -> bool:
+        try:
+            return bool(decode(data, 48).shape == (48, 48, 3))
+        except UnreadableImageError:
+            return False
+
+    seen = posts.images.map(lambda images: any(is_readable(image["bytes"]) for image in images))
+    assert (seen == truth.has_picture.loc[posts.index]).all()
+    assert ((posts.caption != "") == truth.has_caption.loc[posts.index]).all()
+
+
+def test_it_holds_what_real_exports_hold(posts: pd.DataFrame) -> None:
+    assert posts.images.map(len).max() > 1
+    assert posts.images.map(len).min() == 0
+    assert 1 < posts.author.nunique() < len(posts)
+    assert 0.05 < posts.sponsored.mean() < 0.3
+    assert posts.caption.str.contains("@").any()
+
+
+def test_the_truth_is_a_function_of_the_cues_that_a_post_shows(truth: pd.DataFrame) -> None:
+    cues = Cues(*(truth[field.name].to_numpy() for field in fields(Cues)))
+    for axis, values in planted_truth(cues).items():
+        np.testing.assert_allclose(values, truth[axis])
+
+
+def test_nothing_can_be_told_from_a_caption_or_picture_that_is_not_there(
+    truth: pd.DataFrame,
+) -> None:
+    blind = truth[~truth.has_caption]
+    assert (blind.gender == 0).all()
+    assert (blind.claim == truth[truth.gender == 0].claim.mode()[0]).all()
+    unseen = truth[~truth.has_picture]
+    assert (unseen[["figure", "prop"]] == 0).all().all()
+    assert not unseen.sticker.any()
+
+
+def test_ceilings_are_what_a_strong_learner_approaches_and_never_passes() -> None:
+    # An independent way to the same number: boosted trees that see the cues of each modality.
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    rng = np.random.default_rng(11)
+    cues = draw_cues(30_000, rng)
+    answers = teacher_answers(planted_truth(cues), rng)
+    views = {
+        "text": (["claim", "gender", "address", "topic"], cues.has_caption),
+        "image": (["figure", "prop", "sticker", "topic"], cues.has_picture),
+        "fusion": (["claim", "gender", "address", "figure", "prop", "sticker"], None),
+    }
+    found = ceilings(200_000, seed=1)
+    for modality, (names, has) in views.items():
+        rows = np.flatnonzero(has) if has is not None else np.arange(len(cues))
+        x = np.column_stack([getattr(cues, name)[rows] for name in names]).astype(float)
+        y = answers["bias"][rows]
+        half = len(y) // 2
+        model = HistGradientBoostingRegressor(random_state=0).fit(x[:half], y[:half])
+        r2 = model.score(x[half:], y[half:])
+        assert found[modality]["bias"] - 0.04 < r2 < found[modality]["bias"] + 0.03
+
+
+def test_neither_modality_alone_comes_near_both_together() -> None:
+    found = ceilings(100_000, seed=2)
+    for axis in AXES:
+        alone = max(found["text"][axis], found["image"][axis])
+        assert found["fusion"][axis] > alone + 0.25
+
+
+def test_answers_heap_as_real_teachers_do() -> None:
+    rng = np.random.default_rng(0)
+    answers = teacher_answers(planted_truth(draw_cues(20_000, rng)), rng)["bias"]
+    shares = pd.Series(answers).value_counts(normalize=True)
+    assert 0.1 < shares.iloc[0] < 0.4
+    assert len(shares) > 15
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "posts").mkdir()
+    with pytest.raises(InputError, match="something else"):
+        build_demo_data(tmp_path, n_posts=10)
+    assert list(tmp_path.iterdir()) == [tmp_path / "posts"]
