@@ -14,9 +14,11 @@ from typing import Any
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from tests.conftest import ROOT, run_command
 from tests.scored_repo import HOSTILE, write_scored_repo
 
+from postbias.cli import main
 from postbias.errors import InputError
 from postbias.evidence.brands import describe_brands_of, write_brands
 from postbias.evidence.report import Findings, Origin, find_out, write_findings
