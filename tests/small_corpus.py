@@ -17,8 +17,8 @@ from PIL import Image
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import write_table
 
-_QUIET = "walk river coffee morning bread garden window music train lake".split()
-_LOUD = "ladies boys never always kitchen boss pretty tough belong only".split()
+_QUIET = ["walk", "river", "coffee", "morning", "bread", "garden", "window", "music", "lake"]
+_LOUD = ["ladies", "boys", "never", "always", "kitchen", "boss", "pretty", "tough", "only"]
 
 
 def write_small_corpus(data: Path, n_posts: int = 160, *, seed: int = 0) -> pd.DataFrame:

@@ -43,8 +43,8 @@ REJECTS = pa.schema(
     ]
 )
 
-#: One row per sampled post. `group_size` posts share its normalised caption; `probability` is its own
-#: of being sampled, the choice among those included: 1 / `probability` weights it for all posts.
+#: One row per sampled post. `group_size` posts share its normalised caption; `probability` is its
+#: own of being sampled, the choice among those included: 1 / `probability` weights it for all.
 SAMPLE = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),
