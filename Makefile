@@ -38,7 +38,7 @@ $(BIN)/.synced: requirements.lock pyproject.toml $(if $(filter .uv/bin/uv,$(UV))
 
 repro: setup ## run the pipeline (demo corpus unless you changed params.yaml) and show the result
 	@if grep -q 'remote: demo' data.dvc; then $(RUN) dvc pull --quiet data.dvc; fi
-	@if [ -f dvc.lock ]; then $(RUN) postbias sync; fi  # infer needs the champion, also in a clone
+	@if [ -d build/champion ]; then $(RUN) postbias sync; fi  # infer needs it also where it was pulled
 	@$(RUN) dvc repro
 	@$(RUN) postbias sync
 	@$(RUN) postbias results
