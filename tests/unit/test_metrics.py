@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -166,11 +165,3 @@ def test_calibration_counts_each_post_once(labels: list[float], values: list[flo
         np.mean(labels)
     )
     assert [x for x, _, _ in curve] == sorted({x for x, _, _ in curve})
-
-
-def test_two_thousand_replications_of_all_metrics_over_five_thousand_posts_take_seconds() -> None:
-    labels, predictions, authors = _posts(5000)
-    resamples = draw(authors, 2000, np.random.default_rng(1))
-    start = time.perf_counter()
-    measure(labels, predictions, AXIS, resamples)
-    assert time.perf_counter() - start < 15
