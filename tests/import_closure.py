@@ -13,8 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAME = frozenset(
     f"src/postbias/{name}.py"
     for name in (
-        *("__init__", "errors", "lineage", "memory", "packing", "params", "paths", "promotion"),
+        *("__init__", "errors", "lineage", "memory", "packing", "paths", "promotion"),
         *("publishing", "recording", "registry", "sync", "tracking"),
+        *(f"params/{part}" for part in ("__init__", "claims", "file", "group")),
+        *("params/labelling", "params/students"),
     )
 )
 

@@ -1,0 +1,18 @@
+"""What every parameter group is: strict, frozen, closed; and the kinds of number they share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Group(BaseModel):
+    """Base of all parameter groups: strict, frozen, closed."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+    )
