@@ -14,7 +14,7 @@ FRAME = frozenset(
     f"src/postbias/{name}.py"
     for name in (
         *("__init__", "errors", "lineage", "memory", "packing", "paths", "promotion"),
-        *("publishing", "recording", "registry", "sync", "tracking"),
+        *("publishing", "recording", "registry", "sync", "tracking", "versions"),
         *(f"params/{part}" for part in ("__init__", "claims", "file", "group")),
         *("params/labelling", "params/students"),
     )

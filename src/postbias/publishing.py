@@ -15,9 +15,9 @@ from postbias.evidence.cards import MODEL_CARD
 from postbias.evidence.report import Findings, Origin
 from postbias.lineage import git_state, locked_records
 from postbias.memory import connect
-from postbias.registry import MODEL
 from postbias.scoring.artifact import Artifact
 from postbias.tracking import StageRun
+from postbias.versions import MODEL
 
 if TYPE_CHECKING:
     from postbias.paths import Paths

@@ -1,7 +1,7 @@
 """Registers the pipeline's champion with MLflow and finds it again.
 
-A model version carries the digest of the artifact it was made of; it is found by that, so that no
-artifact is registered twice. The alias `champion` belongs to the checkout: an experiment in a
+Versions are found by the digest of the artifact they were made of, so that none is registered
+twice. The alias `champion` belongs to the checkout: an experiment in a
 temporary tree (`dvc exp run --temp`, `--queue`) registers its student but leaves the alias alone.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from postbias.errors import ArtifactError, ChampionError, TrackingError
+from postbias.errors import ArtifactError, ChampionError
 from postbias.memory import connect
 from postbias.promotion import (
     REFUSED,
@@ -23,6 +23,7 @@ from postbias.promotion import (
     succeed,
 )
 from postbias.scoring.artifact import Artifact
+from postbias.versions import ALIAS, MODEL, champion_version, find_version, is_whole, student_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from postbias.scoring.manifest import Precision
 
 logger = logging.getLogger(__name__)
-
-MODEL = "postbias"
-ALIAS = "champion"
 
 _DESCRIPTION = (
     "Scores posts for gender bias. Input: a table with columns `caption` (text), `image` (base64 "
@@ -92,10 +90,10 @@ def register_champion(
     refused = None
     client = MlflowClient()
     with FileLock(paths.mlruns / ".registry.lock"):
-        current = _champion_version(client)
-        version = _find_version(client, artifact.digest, precision)
+        current = champion_version(client)
+        version = find_version(client, artifact.digest, precision)
         is_new = version is None
-        if version is None or not _is_whole(version, artifact.digest):
+        if version is None or not is_whole(version, artifact.digest):
             version = _register(client, artifact, version, run_id, precision)
         keep_test_scores(paths, version)
         is_other = current is None or current.version != version.version
@@ -134,7 +132,7 @@ def promote(paths: Paths) -> Registration:
     connect(paths)
     from mlflow import MlflowClient
 
-    version = _find_version(MlflowClient(), _built(paths).digest)
+    version = find_version(MlflowClient(), _built(paths).digest)
     if version is None or version.run_id is None:
         raise ChampionError("what the pipeline built is not registered", do="run `postbias sync`")
     precision: Precision = "fp32" if version.tags.get("precision") == "fp32" else "int8"
@@ -160,9 +158,9 @@ def champion_artifact(paths: Paths) -> Path:
     built = _built(paths)
     client = MlflowClient()
     if _is_experiment(paths):
-        version = _find_version(client, built.digest)
+        version = find_version(client, built.digest)
     else:
-        version = _champion_version(client)
+        version = champion_version(client)
     if version is None:
         raise ChampionError(
             f"no champion is registered: models:/{MODEL}@{ALIAS} does not exist",
@@ -170,7 +168,7 @@ def champion_artifact(paths: Paths) -> Path:
         )
     registered = version.tags.get("digest", "")
     if registered != built.digest:
-        refused = _find_version(client, built.digest)
+        refused = find_version(client, built.digest)
         if refused is not None and REFUSED in refused.tags:
             raise ChampionError(
                 f"the pipeline built version {refused.version}, which is worse than the champion, "
@@ -184,8 +182,8 @@ def champion_artifact(paths: Paths) -> Path:
             allowed=built.digest[:12],
             do="run `postbias sync`",
         )
-    folder = _student_folder(version)
-    if folder is None or not _is_whole(version, built.digest):
+    folder = student_folder(version)
+    if folder is None or not is_whole(version, built.digest):
         raise ChampionError(
             f"the files of version {version.version} are gone or damaged",
             do="run `postbias sync`: it makes them again",
@@ -228,50 +226,8 @@ def _built(paths: Paths) -> Artifact:
         raise ChampionError(f"the pipeline has built no champion: {error}") from error
 
 
-def _champion_version(client: MlflowClient) -> ModelVersion | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(MODEL, ALIAS)
-    except MlflowException as error:
-        # Neither the model nor the alias: two codes for "there is none".
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            return None
-        raise TrackingError(f"MLflow's registry cannot be read: {error.error_code}") from error
-
-
-def _find_version(
-    client: MlflowClient, digest: str, precision: Precision | None = None
-) -> ModelVersion | None:
-    for version in client.search_model_versions(f"name = '{MODEL}'"):
-        has_precision = precision in {None, version.tags.get("precision")}
-        if version.tags.get("digest") == digest and has_precision:
-            return version
-    return None
-
-
 def _is_experiment(paths: Paths) -> bool:
     return paths.root != paths.memory
-
-
-def _student_folder(version: ModelVersion) -> Path | None:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    from postbias.packing import STUDENT_PATH
-
-    try:
-        return Path(download_artifacts(artifact_uri=version.source)) / STUDENT_PATH
-    except (MlflowException, OSError):
-        return None
-
-
-def _is_whole(version: ModelVersion, digest: str) -> bool:
-    folder = _student_folder(version)
-    try:
-        return folder is not None and Artifact.open(folder).digest == digest
-    except ArtifactError:
-        return False
 
 
 def _register(

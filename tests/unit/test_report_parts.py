@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from postbias.evidence.costs import reckon
 from postbias.evidence.report_charts import (
     axis_row,
-    fit_scale,
     histogram,
     interval_bar,
     scatter_line,
     time_line,
 )
+from postbias.evidence.report_scales import fit_scale
 from postbias.evidence.report_words import (
     answer,
     between,

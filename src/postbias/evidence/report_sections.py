@@ -15,14 +15,13 @@ from postbias.evidence.estimator import UNLABELLED
 from postbias.evidence.metrics import BAND_EDGES, calibration
 from postbias.evidence.population import BAND_NAMES
 from postbias.evidence.report_charts import (
-    Scale,
     axis_row,
-    fit_scale,
     histogram,
     interval_bar,
     scatter_line,
     time_line,
 )
+from postbias.evidence.report_scales import Scale, fit_scale
 from postbias.evidence.report_words import answer
 from postbias.evidence.table import MODELS
 

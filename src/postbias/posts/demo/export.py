@@ -9,7 +9,6 @@ captions and broken JSON. The same seed gives the same bytes.
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -21,6 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from postbias.posts.demo.captions import edit_caption, line_of, write_caption, write_giveaway
+from postbias.posts.demo.encodings import encode_picture, encode_unreadable, encode_unusual
 from postbias.posts.demo.pictures import draw_picture, view_of
 from postbias.posts.demo.truth import (
     AXES,
@@ -43,7 +43,6 @@ _BROKEN_JSON = 4
 _DETAIL_VIEW = 0.16
 _START, _MONTH_S = 1_735_689_600, 30.4375 * 86_400  # 2025-01-01; 24 months from there
 _MONTHS = 24
-_QUALITY = 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,51 +177,13 @@ def _images(
     view = view_of(plan.cues, row)
     picture = draw_picture(view, rng)
     if not plan.cues.has_picture[row]:
-        return _unreadable(picture, rng), picture
+        return encode_unreadable(picture, rng), picture
     if original is not None:  # saved anew, a little smaller
         side = int(rng.integers(128, 152))
-        return [_jpeg(original.resize((side, side)), quality=70)], picture
-    first = _unusual(picture, rng) or _jpeg(picture)
-    more = [_jpeg(draw_picture(view, rng)) for _ in range(int(plan.n_images[row]) - 1)]
+        return [encode_picture(original.resize((side, side)), quality=70)], picture
+    first = encode_unusual(picture, rng) or encode_picture(picture)
+    more = [encode_picture(draw_picture(view, rng)) for _ in range(int(plan.n_images[row]) - 1)]
     return [first, *more], picture
-
-
-def _jpeg(picture: Image.Image, *, quality: int = _QUALITY, **options: Any) -> bytes:  # noqa: ANN401 - Pillow's own
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality, optimize=True, **options)
-    return out.getvalue()
-
-
-def _unreadable(picture: Image.Image, rng: np.random.Generator) -> list[bytes | None]:
-    """No image at all, one that is missing, one cut short, or one that is none."""
-    whole = _jpeg(picture)
-    kinds: list[list[bytes | None]] = [
-        [],
-        [None],
-        [whole[: len(whole) // 3]],
-        [b"<html>404</html>"],
-    ]
-    return kinds[int(rng.integers(len(kinds)))]
-
-
-def _unusual(picture: Image.Image, rng: np.random.Generator) -> bytes | None:
-    """Now and then a picture as the wild has them; every one can be read."""
-    out = io.BytesIO()
-    match int(rng.integers(150)):
-        case 0:  # an animation, named .jpg all the same
-            blank = Image.new("RGB", picture.size, "white")
-            picture.quantize(64).save(out, "GIF", save_all=True, append_images=[blank.quantize(4)])
-        case 1:  # a PNG with an alpha channel
-            picture.quantize(48).convert("RGBA").save(out, "PNG", optimize=True)
-        case 2:
-            return _jpeg(picture.convert("CMYK"))
-        case 3:  # lying on its side, upright only by its EXIF tag
-            exif = Image.Exif()
-            exif[0x0112] = 6
-            return _jpeg(picture.transpose(Image.Transpose.ROTATE_90), exif=exif.tobytes())
-        case _:
-            return None
-    return out.getvalue()
 
 
 def _node(plan: _Plan, row: int, caption: str, rng: np.random.Generator) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The `postbias` command: the only place that knows click.
+"""The `postbias` command: only this package knows click.
 
 Every command imports what it needs inside its body, so that `postbias --help` answers at once.
 Results go to stdout, progress and errors to stderr; a `PostbiasError` is one line and exit code 1.
@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from postbias import __version__
+from postbias.cli.labelling import annotate, replies
 from postbias.errors import PostbiasError
 
 
@@ -212,80 +213,6 @@ def results_command(*, markdown: bool) -> None:
     click.echo(markdown_table(report) if markdown else result_table(report))
 
 
-@main.command("annotate")
-@click.option("--plan", "is_plan", is_flag=True, help="Measure a few requests; say what all take.")
-def annotate_command(*, is_plan: bool) -> None:
-    """Ask the endpoint about the sampled posts and keep its replies, outside of a pipeline run.
-
-    Needs build/sample/posts.parquet (`dvc repro sample`). `dvc repro` then finds every answer in
-    the reply store. Interrupted, it goes on where it stopped when it is run again.
-    """
-    from postbias.params import load_params
-    from postbias.paths import Paths
-    from postbias.teacher.annotate import fill_store, plan_labels
-
-    paths = Paths.find()
-    params = load_params(paths.params)
-    click.echo(plan_labels(paths, params) if is_plan else fill_store(paths, params))
-
-
-@main.group("replies")
-def replies_group() -> None:
-    """Look into the store of teacher replies, copy it out, thin it, forget posts."""
-
-
-@replies_group.command("show")
-@click.argument("post_id", required=False)
-def replies_show(*, post_id: str | None) -> None:
-    """Show what the store holds; with POST_ID, all replies about this post."""
-    from postbias.paths import Paths
-    from postbias.teacher.upkeep import describe_post, opened, summarize
-
-    with opened(Paths.find()) as store:
-        click.echo(describe_post(store, post_id) if post_id else summarize(store))
-
-
-@replies_group.command("export")
-@click.argument("dest", type=click.Path(path_type=Path))
-def replies_export(*, dest: Path) -> None:
-    """Copy all replies to DEST, a .parquet file (with the raw replies) or a .csv file."""
-    from postbias.paths import Paths
-    from postbias.teacher.upkeep import export, opened
-
-    with opened(Paths.find()) as store:
-        click.echo(f"{export(store, dest)} replies written to {dest}")
-
-
-@replies_group.command("prune")
-@click.option("--rubric", help="Only those given by this rubric: its name, or name@digest.")
-@click.option("--model", help="Only those of this model.")
-@click.option("--failed", is_flag=True, help="Only those that could not be used.")
-@click.option("--yes", is_flag=True, help="Do it; without, only say how many there are.")
-def replies_prune(*, rubric: str | None, model: str | None, failed: bool, yes: bool) -> None:
-    """Throw replies away, so that their posts are asked again. They were paid for."""
-    from postbias.paths import Paths
-    from postbias.teacher.upkeep import opened, prune
-
-    with opened(Paths.find(), is_changed=yes) as store:
-        n = prune(store, rubric=rubric, model=model, failed=failed, dry_run=not yes)
-    click.echo(f"{n} replies thrown away" if yes else f"{n} replies; add --yes to throw them away")
-
-
-@replies_group.command("delete")
-@click.argument("post_ids", nargs=-1, required=True, metavar="POST_ID...")
-def replies_delete(*, post_ids: tuple[str, ...]) -> None:
-    """Forget posts: delete their replies, labels and scores."""
-    from postbias.paths import Paths
-    from postbias.teacher.upkeep import forget
-
-    gone = forget(Paths.find(), post_ids)
-    click.echo(", ".join(f"{n} {what}" for what, n in gone.items()) + " deleted")
-    click.echo(
-        "The posts themselves are still in data/posts, and older versions in DVC's cache and in "
-        "MLflow: docs/teacher.md says how to remove them there too."
-    )
-
-
 @main.command("brands")
 @click.option(
     "--out",
@@ -307,3 +234,7 @@ def brands_command(*, out: Path | None) -> None:
     if out is not None:
         write_brands(found, out)
     click.echo(brand_lines(found))
+
+
+main.add_command(annotate)
+main.add_command(replies)
