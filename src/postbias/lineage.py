@@ -85,6 +85,31 @@ def current_record(paths: Paths, stage: str) -> StageRecord | None:
         return None
 
 
+def input_digests(paths: Paths, stage: str) -> dict[str, str]:
+    """Take the digests of what a stage reads from the files as they are now.
+
+    `dvc.lock` cannot tell a running stage: it still holds what the stage read the last time, which
+    is another thing in every clone.
+
+    Args:
+        paths: The repository.
+        stage: The stage's name.
+
+    Returns:
+        Digest by path, as `dvc.lock` will have them; empty outside DVC, for a stage that `dvc.yaml`
+        does not have, and while a dependency is missing.
+    """
+    from dvc.exceptions import DvcException
+
+    try:
+        with _repository(paths) as repo:
+            files = _file_deps(repo.stage.load_one(name=stage))
+            return {dep.def_path: dep.get_hash().value for dep in files}
+    except (DvcException, OSError) as error:
+        logger.info("DVC knows no digests of what %s reads: %s", stage, _first_line(error))
+        return {}
+
+
 def locked_records(paths: Paths) -> list[StageRecord]:
     """Read the records of all executed stages from `dvc.lock`.
 
@@ -213,16 +238,21 @@ def _record(stage: Any) -> StageRecord:  # noqa: ANN401 - dvc has no types
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
             params |= json.loads(json.dumps(dep.hash_info.value))
-    files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
     return StageRecord(
         name=stage.name,
-        deps={dep.def_path: dep.hash_info.value for dep in files},
+        deps={dep.def_path: dep.hash_info.value for dep in _file_deps(stage)},
         outs={out.def_path: out.hash_info.value for out in stage.outs},
         params=params,
         metrics=tuple(sorted(out.def_path for out in stage.outs if out.metric)),
         plots=tuple(sorted(out.def_path for out in stage.outs if out.plot)),
         intact=frozenset(out.def_path for out in stage.outs if _is_intact(out)),
     )
+
+
+def _file_deps(stage: Any) -> list[Any]:  # noqa: ANN401 - dvc has no types
+    from dvc.dependency import ParamsDependency
+
+    return [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
 
 
 def _is_intact(out: Any) -> bool:  # noqa: ANN401 - dvc has no types

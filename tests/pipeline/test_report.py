@@ -19,6 +19,7 @@ from tests.conftest import ROOT, run_command
 from tests.scored_repo import HOSTILE, write_scored_repo
 
 from postbias.cli import main
+from postbias.comparison import read_lock
 from postbias.errors import InputError
 from postbias.evidence.brands import describe_brands_of, write_brands
 from postbias.evidence.report import Findings, Origin, find_out, write_findings
@@ -204,6 +205,41 @@ def test_the_stage_writes_the_same_page_and_keeps_copies_with_its_run(
     assert paths.report.read_text(encoding="utf-8") == page
     kept = {file.name for file in (paths.mlruns / "artifacts").rglob("*.*")}
     assert {"report.html", "model_card.md", "data_sheet.md"} <= kept
+
+
+def test_two_clones_write_the_same_bytes_whatever_else_they_remember(
+    paths: Paths, tmp_path: Path, mlruns_template: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    outs = ("report.html", "cards", "mlruns")
+    shutil.copytree(paths.root, one, ignore=shutil.ignore_patterns(*outs))
+    for name in ("src", "stages"):
+        shutil.copytree(ROOT / name, one / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(mlruns_template, one / "mlruns")
+    (one / ".gitignore").write_text("/mlruns/\n", encoding="utf-8")
+    run_command(one, "git", "init", "-q")
+    run_command(one, "dvc", "init", "-q")
+    shutil.copytree(one, two)
+    # The second has another history, other runs, and a lock of other scores.
+    run_command(two, "git", "commit", "-q", "--allow-empty", "-m", "something else")
+    run_command(two, sys.executable, "stages/report.py", PYTHONPATH=str(two / "src"))
+    run_command(two, "dvc", "commit", "-q", "-f", "report")
+    lock = two / "dvc.lock"
+    text, n = re.subn(
+        r"(path: build/scores\n.*\n? *md5: )\w+", r"\g<1>" + 32 * "0", lock.read_text()
+    )
+    assert n == 1
+    lock.write_text(text, encoding="utf-8")
+    for root in (one, two):
+        run_command(root, "dvc", "repro", "-s", "report", PYTHONPATH=str(root / "src"))
+    known = read_lock(one / "dvc.lock")
+    assert known == read_lock(two / "dvc.lock")
+    assert len(known) == 5
+    page = (one / "build" / "report.html").read_text(encoding="utf-8")
+    (scores,) = re.findall(
+        r"path: build/scores\n.*\n? *md5: ([\w.]+)", (one / "dvc.lock").read_text()
+    )
+    assert f"<code>{scores}</code>" in page
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from postbias.errors import TrackingError
 from postbias.evidence import cards, report_sections
 from postbias.evidence.brands import brands_of, describe_brands, write_brands
 from postbias.evidence.census import Population, load_population
@@ -27,7 +26,7 @@ from postbias.evidence.population import describe_groups, outcomes_of
 from postbias.evidence.report_posts import choose_posts
 from postbias.evidence.table import load_report
 from postbias.evidence.template import render
-from postbias.lineage import locked_records
+from postbias.lineage import input_digests
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.schema import REJECTS
@@ -219,11 +218,6 @@ def _rejects(paths: Paths) -> list[tuple[str, str, int]]:
 
 
 def _digests(paths: Paths) -> list[tuple[str, str]]:
-    """Return the digests that `dvc.lock` records of what the page rests on."""
-    try:
-        records = locked_records(paths)
-    except TrackingError as error:
-        logger.warning("the page names no digests: %s", error)
-        return []
-    known = {path: digest for r in records for path, digest in (r.deps | r.outs).items()}
+    """Return the digests of what the page rests on, as `dvc.lock` will record them."""
+    known = input_digests(paths, "report")
     return [(path, known[path]) for path in INPUTS if path in known]
