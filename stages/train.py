@@ -20,12 +20,7 @@ def main() -> None:
     with stage_run(f"train@{modality}") as run:
         from postbias.student.distil import distil
 
-        distilled = distil(
-            run.paths,
-            run.params,
-            modality,
-            on_epoch=lambda epoch, metrics: run.log_metrics(metrics, step=epoch),
-        )
+        distilled = distil(run.paths, run.params, modality, on_seed=run.seed_log)
         run.set_tags({"artifact": distilled.digest})
         run.log_metrics(distilled.report)
 

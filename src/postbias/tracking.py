@@ -17,7 +17,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,28 @@ class StageRun:
 
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         mlflow.log_metrics(finite, step=step)
+
+    @contextmanager
+    def seed_log(self, seed: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+        """Open the log of one seed's training: a nested run, if there are several seeds.
+
+        Args:
+            seed: The seed.
+
+        Yields:
+            What logs the metrics of an epoch.
+        """
+        import mlflow
+
+        def log(epoch: int, metrics: Mapping[str, float]) -> None:
+            self.log_metrics(metrics, step=epoch)
+
+        if self.params.train.seeds == 1:
+            yield log
+            return
+        tags = {"modality": self.modality or "", "seed": str(seed)}
+        with mlflow.start_run(run_name=f"{self.name} seed {seed}", nested=True, tags=tags):
+            yield log
 
     def log_figure(self, figure: Figure, name: str) -> None:
         """Keep a figure with the run.

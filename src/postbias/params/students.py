@@ -63,7 +63,7 @@ class FreezeParams(Group):
     """Layers of pretrained encoders that keep their weights, counted from the input."""
 
     text: Frozen = Field(
-        description="transformer layers; the embeddings below them are frozen with the first; or all"
+        description="transformer layers, their embeddings frozen with the first; or all"
     )
     image: Frozen = Field(
         description="blocks of the torchvision network (ResNet: two for the stem, four stages); or"

@@ -180,6 +180,9 @@ class PostDataset(Dataset[dict[str, Any]]):
     checkpoint: a resumed run then draws what an uninterrupted one draws.
     """
 
+    #: Makes a batch of posts.
+    collate = staticmethod(lambda posts: collate(posts))
+
     def __init__(
         self,
         examples: Examples,
@@ -222,6 +225,11 @@ class PostDataset(Dataset[dict[str, Any]]):
         return len(self.rows)
 
     @property
+    def labels(self) -> NDArray[np.float32]:
+        """Labels (N, A)."""
+        return self.examples.labels[self.rows]
+
+    @property
     def lengths(self) -> list[int]:
         """Caption lengths in tokens, to batch captions of similar length."""
         return [len(self.examples.token_ids[row]) for row in self.rows]
@@ -231,16 +239,11 @@ class PostDataset(Dataset[dict[str, Any]]):
         row = self.rows[item]
         tokens = self.examples.token_ids[row]
         span = self.examples.images[row]
-        if (
-            tokens
-            and len(span)
-            and self.modality_dropout
-            and torch.rand(()) < self.modality_dropout
-        ):
-            if torch.rand(()) < 0.5:
-                tokens = ()
-            else:
-                span = range(0)
+        hidden = hide_one_modality(self.modality_dropout) if tokens and len(span) else None
+        if hidden == "text":
+            tokens = ()
+        elif hidden == "image":
+            span = range(0)
         if self.token_dropout and tokens:
             kept = (torch.rand(len(tokens)) >= self.token_dropout).tolist()
             kept[0] = True  # a caption stays a caption
@@ -250,6 +253,20 @@ class PostDataset(Dataset[dict[str, Any]]):
             first = pixels.permute(0, 3, 1, 2)  # (m, 3, S, S)
             pixels = torch.stack([self.augmentation(p) for p in first]).permute(0, 2, 3, 1)
         return {"token_ids": tokens, "pixels": pixels, "labels": self.examples.labels[row]}
+
+
+def hide_one_modality(share: float) -> str | None:
+    """Choose at random whether a post with both modalities loses one, and which.
+
+    Args:
+        share: Of posts that lose one.
+
+    Returns:
+        `text`, `image`, or None for most.
+    """
+    if not share or torch.rand(()) >= share:
+        return None
+    return "text" if torch.rand(()) < 0.5 else "image"
 
 
 def collate(posts: Iterable[dict[str, Any]]) -> dict[str, Tensor]:

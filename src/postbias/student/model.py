@@ -45,10 +45,10 @@ class Head(nn.Module):
 
     def forward(
         self,
-        text: Tensor | None,
-        has_text: Tensor | None,
-        image: Tensor | None,
-        has_image: Tensor | None,
+        text: Tensor | None = None,
+        has_text: Tensor | None = None,
+        image: Tensor | None = None,
+        has_image: Tensor | None = None,
     ) -> Tensor:
         """Score posts.
 
@@ -97,6 +97,28 @@ class Student(nn.Module):
         self.image = image
         dims = [encoder.dim for encoder in (text, image) if encoder is not None]
         self.head = Head(dims, hidden, n_axes, dropout)
+        self._frozen: list[nn.Module] = []
+
+    def keep_in_eval_mode(self, module: nn.Module) -> None:
+        """Let a part never train: no dropout in it, its batch statistics stay.
+
+        Args:
+            module: A module of an encoder.
+        """
+        self._frozen.append(module)
+
+    def train(self, mode: bool = True) -> Student:
+        """Set training mode everywhere but in frozen parts."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    @property
+    def encoders_are_frozen(self) -> bool:
+        """Whether only the head can learn."""
+        encoders = [encoder for encoder in (self.text, self.image) if encoder is not None]
+        return not any(p.requires_grad for encoder in encoders for p in encoder.parameters())
 
     @property
     def text_dim(self) -> int:

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import transformers
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from postbias.scoring.manifest import Axis
-from postbias.student.dataset import PostDataset, collate
-from postbias.student.model import Student
+from postbias.student.dataset import PostDataset
+from postbias.student.embedding import EmbeddedDataset
+from postbias.student.model import Head, Student
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 #: Called after each epoch with its number and its metrics.
 OnEpoch = Callable[[int, dict[str, float]], None]
+
+#: What a student or a head learns from.
+Fold = PostDataset | EmbeddedDataset
 
 _DONE = "whole"  # written into a checkpoint folder last: one without it was cut short
 _SHOWN = ("train_loss", "valid_loss", "valid_mae", "valid_rmse", "valid_r2")
@@ -52,23 +57,33 @@ class Fit:
     curve: tuple[dict[str, float], ...]
     best_epoch: int
 
+    @property
+    def best(self) -> dict[str, float]:
+        """The row of the curve whose weights the student now has."""
+        return next(row for row in self.curve if row["epoch"] == self.best_epoch)
+
 
 def fit(
-    student: Student,
-    folds: tuple[PostDataset, PostDataset],
+    model: Student | Head,
+    folds: tuple[Fold, Fold],
     axes: Sequence[Axis],
     params: Params,
     *,
+    seed: int,
     checkpoints: Path,
     on_epoch: OnEpoch,
 ) -> Fit:
-    """Train a student in place.
+    """Train a student, or only its head on embeddings, in place.
+
+    A batch that does not fit into memory is split: training begins again with half as many posts
+    per pass and twice as many passes per update.
 
     Args:
-        student: The student; its head's centre and scale are set from the training labels.
-        folds: The train and the valid fold.
+        model: What to train; its head's centre and scale are set from the training labels.
+        folds: The train and the valid fold: posts for a student, embeddings for a head.
         axes: The axes in label order, the main one first.
-        params: The `train` group, `seed` and `threads`.
+        params: The `train` group and `threads`.
+        seed: Of the order of posts, augmentation and dropout.
         checkpoints: Folder of this run's checkpoints, keyed by the caller so that only the same
             work finds them; removed when training is done.
         on_epoch: Called after each epoch, also for epochs that an earlier, killed run did.
@@ -76,33 +91,64 @@ def fit(
     Returns:
         The curve and the epoch that was best on the valid fold.
     """
-    train, valid = folds
-    labels = train.examples.labels[train.rows]
-    student.head.center.copy_(torch.from_numpy(labels.mean(0)))
-    student.head.scale.copy_(torch.from_numpy(labels.std(0).clip(min=1e-3)))
-    trainer = _StudentTrainer(
-        model=student,
-        args=_arguments(params, checkpoints),
-        train_dataset=train,
-        eval_dataset=valid,
-        data_collator=collate,
-        compute_metrics=_judge(axes),
-        optimizers=(_optimizer(student, params.train), None),
-        callbacks=[
-            transformers.EarlyStoppingCallback(params.train.patience),
-            _Progress(on_epoch),
-        ],
-        loss=params.train.loss,
-    )
-    trainer.remove_callback(transformers.PrinterCallback)
-    last = _last_whole_checkpoint(checkpoints)
-    if last:
-        logger.info("going on from %s", last.name)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    head = _head_of(model)
+    labels = folds[0].labels
+    head.center.copy_(torch.from_numpy(labels.mean(0)))
+    head.scale.copy_(torch.from_numpy(labels.std(0).clip(min=1e-3)))
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    per_pass = params.train.micro_batch_size or params.train.batch_size
+    while True:
+        arguments = _arguments(params.train, seed, checkpoints, per_pass)
+        trainer = _trainer(model, folds, axes, params.train, arguments, on_epoch)
+        last = _last_whole_checkpoint(checkpoints)
+        if last:
+            logger.info("going on from %s", last.name)
+        try:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+            # The trainer wraps `forward` in autocast, in place; what is exported must not be.
+            trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+            break
+        except RuntimeError as error:
+            if per_pass == 1 or not should_reduce_batch_size(error):
+                raise
+        per_pass //= 2
+        logger.warning("a pass does not fit into memory: trying %d posts per pass", per_pass)
+        shutil.rmtree(checkpoints, ignore_errors=True)  # steps of another size
+        model.load_state_dict(start)
     curve = _curve(trainer.state.log_history)
     best = trainer.state.best_global_step
     shutil.rmtree(checkpoints, ignore_errors=True)
     return Fit(curve, next(int(row["epoch"]) for row in curve if row["step"] == best))
+
+
+def _trainer(
+    model: Student | Head,
+    folds: tuple[Fold, Fold],
+    axes: Sequence[Axis],
+    params: TrainParams,
+    arguments: transformers.TrainingArguments,
+    on_epoch: OnEpoch,
+) -> transformers.Trainer:
+    train, valid = folds
+    trainer = _StudentTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=valid,
+        data_collator=train.collate,
+        compute_metrics=_judge(axes),
+        optimizers=(_optimizer(model, params), None),
+        callbacks=[transformers.EarlyStoppingCallback(params.patience), _Progress(on_epoch)],
+        loss=params.loss,
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    return trainer
+
+
+def _head_of(model: Any) -> Head:  # noqa: ANN401 - the Trainer's type is wide
+    head = model if isinstance(model, Head) else model.head
+    assert isinstance(head, Head)
+    return head
 
 
 class _StudentTrainer(transformers.Trainer):
@@ -122,7 +168,7 @@ class _StudentTrainer(transformers.Trainer):
         inputs = dict(inputs)
         labels = inputs.pop("labels")
         scores = model(**inputs).float()  # (B, A)
-        scale = self.model.head.scale  # type: ignore[union-attr]
+        scale = _head_of(self.model).scale
         error = (scores - labels) / scale
         if self._loss == "huber":
             loss = nn.functional.huber_loss(error, torch.zeros_like(error), delta=_HUBER_DELTA)
@@ -131,7 +177,7 @@ class _StudentTrainer(transformers.Trainer):
         return (loss, {"loss": loss, "scores": scores}) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ANN401
-        assert isinstance(self.train_dataset, PostDataset)
+        assert isinstance(self.train_dataset, Fold)
         lengths = self.train_dataset.lengths
         if len(set(lengths)) <= 1:
             return super()._get_train_sampler(train_dataset)
@@ -148,7 +194,7 @@ class _Progress(transformers.TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
         for row in _curve(state.log_history)[self._told :]:
             self._told += 1
-            metrics = {name: row[name] for name in row if name not in ("epoch", "step")}
+            metrics = metrics_of(row)
             shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in _SHOWN if name in metrics)
             logger.info("epoch %d  %s", row["epoch"], shown)
             self._on_epoch(int(row["epoch"]), metrics)
@@ -157,18 +203,20 @@ class _Progress(transformers.TrainerCallback):
         (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _DONE).touch()
 
 
-def _arguments(params: Params, checkpoints: Path) -> transformers.TrainingArguments:
-    train = params.train
+def _arguments(
+    train: TrainParams, seed: int, checkpoints: Path, per_pass: int
+) -> transformers.TrainingArguments:
     smaller_is_better = train.select_by != "spearman"
     return transformers.TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=train.epochs,
-        per_device_train_batch_size=train.batch_size,
-        per_device_eval_batch_size=4 * train.batch_size,
+        per_device_train_batch_size=per_pass,
+        gradient_accumulation_steps=-(-train.batch_size // per_pass),
+        per_device_eval_batch_size=4 * per_pass,
         lr_scheduler_type="cosine",
         warmup_steps=train.warmup,
         bf16=train.precision == "bf16",
-        use_cpu=_device(train.device) == "cpu",
+        use_cpu=choose_device(train.device) == "cpu",
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",
@@ -176,8 +224,8 @@ def _arguments(params: Params, checkpoints: Path) -> transformers.TrainingArgume
         load_best_model_at_end=True,
         metric_for_best_model=f"eval_{train.select_by}",
         greater_is_better=not smaller_is_better,
-        seed=params.seed,
-        data_seed=params.seed,
+        seed=seed,
+        data_seed=seed,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         disable_tqdm=not sys.stderr.isatty(),
@@ -186,7 +234,27 @@ def _arguments(params: Params, checkpoints: Path) -> transformers.TrainingArgume
     )
 
 
-def _device(wanted: str) -> str:
+def metrics_of(row: dict[str, float]) -> dict[str, float]:
+    """Return the metrics of a row of the curve.
+
+    Args:
+        row: With `epoch` and `step`.
+
+    Returns:
+        Without them.
+    """
+    return {name: value for name, value in row.items() if name not in ("epoch", "step")}
+
+
+def choose_device(wanted: str) -> str:
+    """Resolve `auto`.
+
+    Args:
+        wanted: `auto`, `cpu`, `cuda` or `mps`.
+
+    Returns:
+        `auto` as CUDA, else MPS, else CPU; anything else as it is.
+    """
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
@@ -194,14 +262,13 @@ def _device(wanted: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _optimizer(student: Student, params: TrainParams) -> torch.optim.Optimizer:
+def _optimizer(model: Student | Head, params: TrainParams) -> torch.optim.Optimizer:
     """AdamW with one learning rate per part; vectors (norms, biases) do not decay."""
     groups = []
     rates = {"text": params.lr_text, "image": params.lr_image, "head": params.lr_head}
-    for name, rate in rates.items():
-        part = getattr(student, name)
-        if part is None:
-            continue
+    parts = {"head": model} if isinstance(model, Head) else dict(model.named_children())
+    for name, part in parts.items():
+        rate = rates[name]
         weights = [p for p in part.parameters() if p.requires_grad]
         for decays, decay in ((True, params.weight_decay), (False, 0.0)):
             chosen = [p for p in weights if (p.ndim > 1) is decays]
