@@ -1,0 +1,166 @@
+"""Training: interrupted, split up, repeated or borrowed from, the same student comes out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from postbias.params import Params
+from postbias.paths import Paths
+from postbias.scoring.manifest import Axis
+from postbias.student.distil import Distilled, distil_into
+from postbias.student.embedding import EmbeddedDataset
+from postbias.student.model import Head
+from postbias.student.training import Fit, fit
+
+Behaved = tuple[Paths, Params]
+Train = Callable[..., Distilled]
+
+
+class Killed(Exception):  # noqa: N818 - not an error
+    """Stands for whatever ends a run."""
+
+
+def quiet(_: int) -> Any:
+    return nullcontext(lambda *_: None)
+
+
+@pytest.fixture
+def train(behaved: Behaved, tmp_path: Path) -> Train:
+    """Give a function that trains a student for three epochs, with a store of its own."""
+    paths, params = behaved
+    root = tmp_path / "repo"
+    shutil.copytree(paths.root, root, ignore=shutil.ignore_patterns("store", "students"))
+    base = params.model_dump(mode="json")
+
+    def run(modality: str, on_seed: Any = quiet, **settings: Any) -> Distilled:
+        group = base["train"] | {"epochs": 3} | settings
+        changed = Params.model_validate_json(json.dumps(base | {"train": group}))
+        ours = Paths(root, root)
+        return distil_into(tmp_path / "artifact", ours, changed, modality, on_seed)
+
+    run.store = root / "store"  # type: ignore[attr-defined]
+    return run
+
+
+def test_a_text_student_is_the_same_whether_fusion_was_trained_before_or_not(train: Train) -> None:
+    alone = train("text", ablation="heads")
+    again = train("text", ablation="heads")
+    shutil.rmtree(train.store)  # type: ignore[attr-defined]
+    train("fusion", ablation="heads")
+    after = train("text", ablation="heads")
+    assert alone.digest == again.digest == after.digest
+    assert alone.report["trained_parameters"] < 0.2 * alone.report["parameters"]
+
+
+def test_a_fusion_student_out_of_the_store_is_the_one_that_was_trained(train: Train) -> None:
+    epochs: list[list[int]] = []
+
+    @contextmanager
+    def told(_: int) -> Iterator[Any]:
+        epochs.append([])
+        yield lambda epoch, _: epochs[-1].append(epoch)
+
+    first = train("fusion", told, ablation="heads")
+    again = train("fusion", told, ablation="heads")
+    assert first == again
+    assert epochs == [[1, 2, 3], [1, 2, 3]]
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_a_run_that_is_cut_short_goes_on_and_ends_with_the_same_bytes(
+    train: Train, last: int
+) -> None:
+    def cut(epoch: int, _: dict[str, float]) -> None:
+        if epoch == last:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train("text", lambda _: nullcontext(cut), ablation="whole")
+    resumed = train("text", ablation="whole")
+    shutil.rmtree(train.store)  # type: ignore[attr-defined]
+    assert resumed == train("text", ablation="whole")
+
+
+def test_of_several_seeds_the_best_on_the_valid_fold_ships(train: Train, behaved: Behaved) -> None:
+    seeds: list[int] = []
+
+    @contextmanager
+    def told(seed: int) -> Iterator[Any]:
+        seeds.append(seed)
+        yield lambda *_: None
+
+    both = train("text", told, ablation="whole", seeds=2)
+    one = train("text", ablation="whole")
+    base = behaved[1].seed
+    assert seeds == [base, base + 1]
+    assert both.report["valid_rmse"] <= one.report["valid_rmse"]
+    assert both.report["valid_rmse_sd_over_seeds"] > 0
+    if both.report["best_seed"] == base:
+        assert both.digest == one.digest
+    else:
+        assert both.report["valid_rmse"] < one.report["valid_rmse"]
+
+
+@pytest.mark.parametrize("modality", ["text", "fusion"])
+def test_frozen_encoders_take_the_fast_path_and_ship_unchanged(train: Train, modality: str) -> None:
+    frozen = train(modality, ablation="whole", freeze={"text": "all", "image": "all"})
+    share = frozen.report["trained_parameters"] / frozen.report["parameters"]
+    assert 0 < share < 0.2
+    assert any((train.store / "embeddings").iterdir())  # type: ignore[attr-defined]
+
+
+def head_and_folds() -> tuple[Head, tuple[EmbeddedDataset, EmbeddedDataset]]:
+    torch.manual_seed(0)
+    weights = torch.randn(8, 2)
+
+    def fold(n: int) -> EmbeddedDataset:
+        text = torch.randn(n, 8)
+        parts = {"text": text, "has_text": torch.ones(n, 1)}
+        return EmbeddedDataset(parts, (5 + text @ weights).numpy().astype(np.float32))
+
+    return Head([8], hidden=16, n_axes=2, dropout=0.0), (fold(200), fold(60))
+
+
+def fit_head(params: Params, folder: Path, *, limit: int = 10**6, **settings: Any) -> Fit:
+    """Train a head on a device whose memory holds `limit` posts per training pass."""
+    head, folds = head_and_folds()
+
+    def allocate(module: Head, _: object, given: dict[str, Tensor]) -> None:
+        if module.training and len(given["text"]) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+
+    head.register_forward_pre_hook(allocate, with_kwargs=True)
+    settings = {"epochs": 3, "batch_size": 64} | settings
+    params = params.model_copy(update={"train": params.train.model_copy(update=settings)})
+    axes = (Axis("bias", 0, 10), Axis("orientation", 0, 10))
+    return fit(head, folds, axes, params, seed=1, checkpoints=folder, on_epoch=lambda *_: None)
+
+
+def test_a_batch_that_memory_does_not_hold_is_split(
+    behaved: Behaved, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = fit_head(behaved[1], tmp_path / "a")
+    split = fit_head(behaved[1], tmp_path / "b", limit=20)
+    asked = fit_head(behaved[1], tmp_path / "c", micro_batch_size=16)
+    assert "trying 32 posts per pass" in caplog.text
+    assert "trying 16 posts per pass" in caplog.text
+    assert split == asked
+    # The same updates as with whole batches, up to the order in which floats are added.
+    for row, other in zip(split.curve, whole.curve, strict=True):
+        assert row["step"] == other["step"]
+        assert row["valid_loss"] == pytest.approx(other["valid_loss"], rel=1e-3)
+
+
+def test_a_post_that_memory_does_not_hold_is_an_error(behaved: Behaved, tmp_path: Path) -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        fit_head(behaved[1], tmp_path, limit=0)
