@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from postbias.comparison import Row, Verification, compare_metrics, compare_outputs, read_lock
@@ -27,6 +27,7 @@ from postbias.paths import Paths
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "DVC_", "POSTBIAS", "OPENAI_", "GIT_DIR", "GIT_WORK", "GIT_IND")
 
 _RUNS = ("run1", "run2")
+_LAST_WORDS_S = 10.0
 _TAIL = 30
 
 #: Where a clone keeps what was committed; DVC does not look there.
@@ -159,9 +160,16 @@ def _stream(folder: Path, say: Callable[[str], None], *command: str) -> None:
         errors="replace",
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            last = [*last[1 - _TAIL :], line.rstrip()]
-            say(line.rstrip())
+        try:
+            for line in process.stdout:
+                last = [*last[1 - _TAIL :], line.rstrip()]
+                say(line.rstrip())
+        except KeyboardInterrupt:
+            # Ctrl-C reaches the command too; the clone can be removed once it writes no more.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LAST_WORDS_S)
+            process.kill()
+            raise
     if process.returncode:
         reasons = [line for line in last if line and not line.startswith(("Traceback", " "))]
         raise ReproductionError(

@@ -1,0 +1,240 @@
+"""All commands but those of the teacher.
+
+Every command imports what it needs inside its body, so that `postbias --help` answers at once.
+Results go to stdout, progress and errors to stderr; a `PostbiasError` is one line and exit code 1.
+Options say where, what and how many; whatever changes a result is a parameter in params.yaml.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from postbias import __version__
+from postbias.cli.labelling import annotate, replies
+from postbias.errors import PostbiasError
+
+
+class _Main(click.Group):
+    """A group whose commands end in one clear line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        try:
+            return super().invoke(ctx)
+        except PostbiasError as error:
+            click.echo(f"postbias: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="postbias")
+@click.option("-v", "--verbose", is_flag=True, help="Say more about what is going on.")
+def main(*, verbose: bool) -> None:
+    """Score gender bias in social-media posts, and know how far to trust the scores."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+@main.command("import")
+@click.argument("layout")
+@click.argument("src", type=click.Path(path_type=Path))
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=NAME",
+    help="Layout table: the name of a column, e.g. caption=text. May be given several times.",
+)
+@click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
+def import_command(
+    *, layout: str, src: Path, dest: Path, columns: tuple[str, ...], replace: bool
+) -> None:
+    """Import an export into DEST/posts and DEST/rejects.parquet.
+
+    LAYOUT is influencer-brand, instaloader, graphql, api-v1 or table; docs/importing.md shows what
+    each of them reads. Interrupted, it goes on where it stopped when it is run again.
+    """
+    from postbias.posts.importers import columns_of, import_posts
+
+    summary = import_posts(layout, src, dest, columns=columns_of(columns), replace=replace)
+    click.echo(summary.render())
+
+
+@main.command("score")
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--model", help="Folder of a student, or models:/NAME@ALIAS.  [default: champion]")
+@click.option("--layout", help="INPUT is an export of this layout; docs/importing.md lists them.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=NAME",
+    help="INPUT is a table: the name of a column, e.g. caption=text. May be given several times.",
+)
+@click.option("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
+@click.option("--batch-size", type=click.IntRange(1), default=64, help="Posts per batch.")
+def score_command(
+    *,
+    source: Path,
+    output: Path,
+    model: str | None,
+    layout: str | None,
+    columns: tuple[str, ...],
+    threads: int | None,
+    batch_size: int,
+) -> None:
+    """Score every post of INPUT into OUT.
+
+    INPUT is a folder of post shards, one shard, a table (CSV, TSV, JSONL, Parquet), or an export
+    with --layout. OUT is a .parquet or .csv file, or a folder. Interrupted, it goes on where it
+    stopped when it is run again. Posts without a score keep their row, and OUT's .rejects.parquet
+    says why.
+    """
+    from postbias.loading import open_scorer
+    from postbias.posts.importers import columns_of
+    from postbias.scoring.files import Job, score_files
+
+    with open_scorer(model, threads) as scorer:
+        job = Job(source, output, layout, columns_of(columns))
+        summary = score_files(job, scorer, batch_size=batch_size)
+    click.echo(f"{summary.render()}\n  -> {output}")
+
+
+@main.command("score-one")
+@click.option("--caption", default="", help="The text of the post.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An image file. May be given several times.",
+)
+@click.option("--model", help="Folder of a student, or models:/NAME@ALIAS.  [default: champion]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def score_one_command(
+    *, caption: str, images: tuple[Path, ...], model: str | None, as_json: bool
+) -> None:
+    """Score one post; exit code 1 if it cannot be scored."""
+    from postbias.loading import as_post, open_scorer, render_one
+    from postbias.scoring.scorer import OK
+
+    post = as_post({"caption": caption, "images": list(images)})
+    with open_scorer(model, threads=1) as scorer:
+        (result,) = scorer.score([post])
+        click.echo(render_one(scorer, result, as_json=as_json))
+    if result.status != OK:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--need-champion", is_flag=True, help="Fail if there is no champion afterwards.")
+def sync(*, need_champion: bool) -> None:
+    """Bring MLflow in step with DVC: make missing runs, model versions and the alias again.
+
+    Everything is found by content: what DVC restored from its cache gets its runs and its champion
+    back, in any clone. Running it twice does nothing more.
+    """
+    from postbias.paths import Paths
+    from postbias.sync import sync as bring_in_step
+
+    paths = Paths.find()
+    click.echo(bring_in_step(paths))
+    if need_champion:
+        from postbias.registry import champion_artifact
+
+        champion_artifact(paths)
+
+
+@main.command()
+def doctor() -> None:
+    """Look at what a run needs, and say what is missing and what to do.
+
+    Packages, disk, data, params.yaml, rubric, labels or endpoint, weights, MLflow, champion. Exit
+    code 1 if something is missing that a run cannot do without.
+    """
+    from postbias.doctor import examine
+    from postbias.paths import Paths
+
+    is_ready = True
+    for finding in examine(Paths.find()):
+        click.echo(finding)
+        is_ready = is_ready and finding.status != "missing"
+    sys.exit(not is_ready)
+
+
+@main.command("verify")
+def verify_command() -> None:
+    """Prove that the committed pipeline gives the same bytes again, twice, in fresh clones.
+
+    Every output of both runs must be equal, those of sample, annotate and split also to dvc.lock.
+    Training may give other bytes on another machine; then the metrics must agree. Takes two runs of
+    the pipeline. The clones are kept if something differs. Exit code 1 says that something does.
+    """
+    from postbias.paths import Paths
+    from postbias.verify import verify
+
+    result = verify(Paths.find(), lambda line: click.echo(line, err=True))
+    click.echo(result)
+    sys.exit(not result.is_ok)
+
+
+@main.command()
+def promote() -> None:
+    """Make the pipeline's student champion although the one before was better.
+
+    A new student does not become champion by itself if it is worse than the champion on the same
+    test fold, beyond chance: `sync` then says so, and `infer` stops. This takes it all the same.
+    """
+    from postbias.paths import Paths
+    from postbias.registry import promote as take_all_the_same
+
+    done = take_all_the_same(Paths.find())
+    instead = "" if done.previous is None else f" instead of version {done.previous}"
+    click.echo(f"champion is version {done.version}{instead}")
+
+
+@main.command("results")
+@click.option("--markdown", is_flag=True, help="As Markdown, for a README.")
+def results_command(*, markdown: bool) -> None:
+    """Show how the students did on the test fold, beside the baselines, and who is champion."""
+    from postbias.evidence.table import load_report, markdown_table, result_table
+    from postbias.paths import Paths
+
+    report = load_report(Paths.find().reports / "evaluate.json")
+    click.echo(markdown_table(report) if markdown else result_table(report))
+
+
+@main.command("brands")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the brands here, as CSV or Parquet by the ending.",
+)
+def brands_command(*, out: Path | None) -> None:
+    """Show bias by brand: estimates with intervals, small brands pulled to the mean.
+
+    Needs a scored corpus (`dvc repro`). Which brands there are is said by report.brands in
+    params.yaml; docs/brands.md explains the columns.
+    """
+    from postbias.evidence.brands import brand_lines, describe_brands_of, write_brands
+    from postbias.params import load_params
+    from postbias.paths import Paths
+
+    paths = Paths.find()
+    found = describe_brands_of(paths, load_params(paths.params).report)
+    if out is not None:
+        write_brands(found, out)
+    click.echo(brand_lines(found))
+
+
+main.add_command(annotate)
+main.add_command(replies)
