@@ -1,4 +1,4 @@
-"""Generated pages are current, and what the docs point to is there."""
+"""Generated pages are current, and what the docs name or point to is there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
+
+from postbias.cli import main
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 
@@ -37,6 +39,33 @@ def test_a_stale_page_is_named_and_can_be_written_again(tmp_path: Path) -> None:
 
 def test_a_wrong_argument_is_wrong_usage() -> None:
     assert _generate("--wrong").returncode == 2
+
+
+def _blocks(page: Path) -> str:
+    return "\n".join(re.findall(r"```.*?```", page.read_text(encoding="utf-8"), re.DOTALL))
+
+
+def test_the_file_tree_of_the_readme_is_there() -> None:
+    (tree,) = re.findall(
+        r"```\n(dvc\.yaml .*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )
+    names = [line.split()[0] for line in tree.splitlines()]
+    assert len(names) > 10
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_docs_exist(page: Path) -> None:
+    blocks = _blocks(page)
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    made = re.findall(r"^\s*make (?:[A-Z]+=\S+ )*([a-z]+)", blocks, re.MULTILINE)
+    assert set(made) <= targets
+    commands = re.findall(r"^\s*(?:\.venv/bin/)?postbias ([a-z][a-z-]*)", blocks, re.MULTILINE)
+    assert set(commands) <= set(main.commands)
+
+
+def test_the_readme_starts_with_commands_that_exist() -> None:
+    assert "make repro" in _blocks(ROOT / "README.md")
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.is_file()], ids=lambda page: page.name)
