@@ -1,7 +1,8 @@
 """annotate: ask the teacher for the scores of the sampled posts.
 
 Reads build/sample/posts.parquet, data/posts, the rubric and either recorded labels or an endpoint;
-writes build/labels.parquet, build/label_rejects.parquet and reports/labels.json; params: annotate.
+writes build/labels.parquet, build/label_rejects.parquet, reports/labels.json and
+reports/plots/labels.csv; params: annotate.
 """
 
 from __future__ import annotations

@@ -46,6 +46,12 @@ def _write_reports(reports: Path, rng: np.random.Generator) -> None:
     _write(plots / "predictions.csv", "modality,axis,post_id,label,score,lo,hi", points)
     bins = [(m, "bias", 2 * i, 2 * i + 0.5, 8) for m in _MODALITIES for i in range(5)]
     _write(plots / "calibration.csv", "modality,axis,score,label,n", bins)
+    heaps = [
+        (axis, i / 2, i / 2 + 0.5, i + 1, (i + 1) / 210)
+        for axis in ("bias", "orientation")
+        for i in range(20)
+    ]
+    _write(plots / "labels.csv", "axis,score_from,score_to,posts,share", heaps)
     models = [
         (model, "bias", metric, *(("", "", "") if metric == "spearman" else (1.0, 0.5, 1.5)))
         for model in (*_MODALITIES, "constant")
@@ -91,7 +97,7 @@ def test_every_plot_is_drawn_and_nothing_is_loaded_or_complained_about(
 
     browser.get(page.as_uri())
     WebDriverWait(browser, 30).until(
-        lambda driver: len(driver.find_elements("css selector", "svg.marks")) == 6
+        lambda driver: len(driver.find_elements("css selector", "svg.marks")) == 7
     )
     assert browser.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
@@ -100,9 +106,10 @@ def test_every_plot_is_drawn_and_nothing_is_loaded_or_complained_about(
     drawn = browser.execute_script(
         "return [...document.querySelectorAll('svg.marks')].map("
         "svg => [svg.getBoundingClientRect().width,"
-        " svg.querySelectorAll('.mark-symbol path, .mark-line path').length])"
+        " svg.querySelectorAll('.mark-symbol path, .mark-line path, .mark-rect path').length])"
     )
     widths, marks = zip(*drawn, strict=True)
     assert min(widths) > 400
-    # Epochs of two folds; posts, bins and models with their numbers, in three students each.
-    assert all(n >= least for n, least in zip(marks, (8, 8, 8, 120, 15, 8), strict=True)), marks
+    # Bins of two axes; epochs of two folds; posts, bins and models with their numbers, in three
+    # students each.
+    assert all(n >= least for n, least in zip(marks, (40, 8, 8, 8, 120, 15, 8), strict=True)), marks

@@ -1,12 +1,13 @@
 """Label the sampled posts: ask the teacher, write what it said, report on it.
 
 Reads the sample and the rubric; writes `build/labels.parquet` (one row per sampled post, sorted),
-`build/label_rejects.parquet` and `reports/labels.json`. Who the teacher is decides
-`annotate.teacher`; replies that were paid for live in `store/replies.sqlite`, not here.
+`build/label_rejects.parquet`, `reports/labels.json` and `reports/plots/labels.csv`. Who the teacher
+is decides `annotate.teacher`; replies that were paid for live in `store/replies.sqlite`, not here.
 """
 
 from __future__ import annotations
 
+import csv
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from postbias.posts.schema import REJECTS, SAMPLE, labels_schema
 from postbias.posts.shards import read_posts, read_table, write_table
 from postbias.teacher.labels import OK, Answers, count_reasons, labels_table, rejects_table
 from postbias.teacher.recorded import read_recorded
-from postbias.teacher.report import describe_axes, warnings_of
+from postbias.teacher.report import describe_axes, histogram_rows, warnings_of
 from postbias.teacher.rubric import Rubric, load_rubric
 from postbias.tracking import write_report
 
@@ -107,9 +108,20 @@ def annotate(paths: Paths, params: Params) -> AnnotateSummary:
     write_table(table, paths.labels, labels_schema(rubric.axis_names))
     write_table(rejects_table(answers.rejects), paths.label_rejects, REJECTS)
     write_report(paths.reports / "labels.json", summary.report)
+    _write_histogram(paths, summary)
     for warning in summary.report["warnings"]:
         logger.warning("labels: %s", warning)
     return summary
+
+
+def _write_histogram(paths: Paths, summary: AnnotateSummary) -> None:
+    path = paths.reports / "plots" / "labels.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = histogram_rows(summary.report["axes"])
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def plan_labels(paths: Paths, params: Params) -> str:

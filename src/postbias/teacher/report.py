@@ -38,6 +38,26 @@ def describe_axes(labels: pa.Table, rubric: Rubric) -> dict[str, Any]:
     return {axis.name: _describe_axis(good[axis.name].to_numpy(), axis) for axis in rubric.axes}
 
 
+def histogram_rows(axes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Lay the histograms out for DVC's plots.
+
+    Args:
+        axes: What `describe_axes` returned.
+
+    Returns:
+        One row per axis and bin: `axis`, `score_from`, `score_to`, `posts` and `share` of the
+        axis' labels.
+    """
+    rows = []
+    for name, found in axes.items():
+        if found["n"]:
+            counts, edges = found["histogram"]["counts"], found["histogram"]["edges"]
+            for start, end, count in zip(edges, edges[1:], counts, strict=False):
+                where = {"axis": name, "score_from": start, "score_to": end}
+                rows.append({**where, "posts": count, "share": round(count / found["n"], 6)})
+    return rows
+
+
 def warnings_of(axes: dict[str, Any]) -> list[str]:
     """Collect the warnings of all axes.
 
