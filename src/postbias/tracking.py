@@ -185,6 +185,28 @@ def configure_logging(level: int = logging.INFO) -> None:
     logging.getLogger("postbias").setLevel(level)
 
 
+def rounded(obj: object) -> Any:  # noqa: ANN401 - any JSON value
+    """Return what `write_report` writes: 6 significant digits, so that no bit of noise shows.
+
+    Args:
+        obj: Mappings, sequences, numbers (also numpy's), text, booleans and None.
+
+    Returns:
+        Dicts, lists, numbers, text, booleans and None.
+    """
+    if isinstance(obj, Mapping):
+        return {str(key): rounded(value) for key, value in obj.items()}
+    if isinstance(obj, str) or obj is None or isinstance(obj, bool):
+        return obj
+    if isinstance(obj, Iterable):
+        return [rounded(value) for value in obj]
+    if hasattr(obj, "item"):
+        return rounded(obj.item())
+    if isinstance(obj, float):
+        return float(f"{obj:.6g}") if math.isfinite(obj) else None
+    return obj
+
+
 def write_report(path: Path, obj: object) -> None:
     """Write JSON that is the same for the same content: sorted keys, 6 significant digits.
 
@@ -194,7 +216,7 @@ def write_report(path: Path, obj: object) -> None:
         path: The file; its folder is made.
         obj: Mappings, sequences, numbers (also numpy's), text, booleans and None.
     """
-    text = json.dumps(_rounded(obj), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(rounded(obj), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
@@ -267,17 +289,3 @@ def _stop(stage: str, why: object, *, code: int) -> NoReturn:
 
 def _on_sigterm(_signum: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt(signal.SIGTERM)
-
-
-def _rounded(obj: object) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(obj, Mapping):
-        return {str(key): _rounded(value) for key, value in obj.items()}
-    if isinstance(obj, str) or obj is None or isinstance(obj, bool):
-        return obj
-    if isinstance(obj, Iterable):
-        return [_rounded(value) for value in obj]
-    if hasattr(obj, "item"):
-        return _rounded(obj.item())
-    if isinstance(obj, float):
-        return float(f"{obj:.6g}") if math.isfinite(obj) else None
-    return obj

@@ -27,6 +27,7 @@ from postbias.evidence.population import Outcome, difference_of, figures_of, out
 from postbias.params import ReportParams
 from postbias.paths import Paths
 from postbias.posts.shards import replacing
+from postbias.tracking import rounded
 
 Json = dict[str, Any]
 
@@ -85,7 +86,7 @@ def write_brands(report: Json, path: Path) -> None:
         InputError: If the file has another ending.
         StorageError: If it cannot be written.
     """
-    table = brand_table(report)
+    table = brand_table(rounded(report))
     writers = {".csv": pyarrow.csv.write_csv, ".parquet": pyarrow.parquet.write_table}
     if path.suffix not in writers:
         raise InputError("brands are written as .csv or .parquet", seen=path.name)

@@ -21,10 +21,11 @@ from safetensors.torch import load_file, save_file
 
 from postbias.scoring.manifest import Axis
 from postbias.student.cell import Lesson
+from postbias.student.curve import metrics_of
 from postbias.student.embedding import EmbeddedDataset, Embedder
 from postbias.student.freezing import freeze
 from postbias.student.model import Student
-from postbias.student.training import Fit, OnEpoch, choose_device, fit, metrics_of
+from postbias.student.training import Fit, OnEpoch, choose_device, fit
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import transformers
 from accelerate.utils.memory import should_reduce_batch_size
@@ -23,13 +22,12 @@ from torch import Tensor, nn
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from postbias.scoring.manifest import Axis
+from postbias.student.curve import curve_of, judge, metrics_of
 from postbias.student.dataset import PostDataset
 from postbias.student.embedding import EmbeddedDataset
 from postbias.student.model import Head, Student
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from postbias.params import Params, TrainParams
 
 logger = logging.getLogger(__name__)
@@ -115,7 +113,7 @@ def fit(
         logger.warning("a pass does not fit into memory: trying %d posts per pass", per_pass)
         shutil.rmtree(checkpoints, ignore_errors=True)  # steps of another size
         model.load_state_dict(start)
-    curve = _curve(trainer.state.log_history)
+    curve = curve_of(trainer.state.log_history)
     best = trainer.state.best_global_step
     shutil.rmtree(checkpoints, ignore_errors=True)
     return Fit(curve, next(int(row["epoch"]) for row in curve if row["step"] == best))
@@ -136,7 +134,7 @@ def _trainer(
         train_dataset=train,
         eval_dataset=valid,
         data_collator=train.collate,
-        compute_metrics=_judge(axes),
+        compute_metrics=judge(axes),
         optimizers=(_optimizer(model, params), None),
         callbacks=[transformers.EarlyStoppingCallback(params.patience), _Progress(on_epoch)],
         loss=params.loss,
@@ -192,7 +190,7 @@ class _Progress(transformers.TrainerCallback):
         self._told = 0
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        for row in _curve(state.log_history)[self._told :]:
+        for row in curve_of(state.log_history)[self._told :]:
             self._told += 1
             metrics = metrics_of(row)
             shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in _SHOWN if name in metrics)
@@ -234,18 +232,6 @@ def _arguments(
     )
 
 
-def metrics_of(row: dict[str, float]) -> dict[str, float]:
-    """Return the metrics of a row of the curve.
-
-    Args:
-        row: With `epoch` and `step`.
-
-    Returns:
-        Without them.
-    """
-    return {name: value for name, value in row.items() if name not in ("epoch", "step")}
-
-
 def choose_device(wanted: str) -> str:
     """Resolve `auto`.
 
@@ -274,50 +260,6 @@ def _optimizer(model: Student | Head, params: TrainParams) -> torch.optim.Optimi
             chosen = [p for p in weights if (p.ndim > 1) is decays]
             groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
     return torch.optim.AdamW(groups, fused=True)
-
-
-def _judge(axes: Sequence[Axis]) -> Callable[[transformers.EvalPrediction], dict[str, float]]:
-    """Metrics of the main axis without a suffix, of the others with one; scores clipped."""
-
-    def judge(outcome: transformers.EvalPrediction) -> dict[str, float]:
-        scores, labels = np.asarray(outcome.predictions), np.asarray(outcome.label_ids)
-        metrics: dict[str, float] = {}
-        for column, axis in enumerate(axes):
-            clipped: NDArray[np.float64] = scores[:, column].clip(axis.low, axis.high)
-            suffix = f"_{axis.name}" if column else ""
-            judged = _point_metrics(labels[:, column], clipped)
-            metrics |= {f"{name}{suffix}": value for name, value in judged.items()}
-        return metrics
-
-    return judge
-
-
-def _point_metrics(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> dict[str, float]:
-    """Metrics to choose an epoch by; constant scores rank nothing, so their Spearman is 0."""
-    from scipy.stats import spearmanr
-
-    error = scores - labels
-    varies = np.ptp(scores) > 0 and np.ptp(labels) > 0
-    return {
-        "mae": float(np.abs(error).mean()),
-        "rmse": float(np.sqrt(np.square(error).mean())),
-        "r2": float(1 - np.square(error).mean() / max(labels.var(), 1e-12)),
-        "spearman": float(spearmanr(labels, scores).statistic) if varies else 0.0,
-    }
-
-
-def _curve(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-    """Join the Trainer's training and evaluation entries of each epoch."""
-    by_step: dict[int, dict[str, float]] = {}
-    for entry in history:
-        row = by_step.setdefault(entry["step"], {})
-        row |= {"epoch": round(entry["epoch"]), "step": entry["step"]}
-        if "loss" in entry:
-            row |= {"train_loss": entry["loss"], "learning_rate": entry["learning_rate"]}
-        for name, value in entry.items():
-            if name.startswith("eval_") and not name.endswith(("runtime", "per_second")):
-                row[f"valid_{name.removeprefix('eval_')}"] = value
-    return tuple(row for row in by_step.values() if "valid_loss" in row)
 
 
 def _last_whole_checkpoint(folder: Path) -> Path | None:
