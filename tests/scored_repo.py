@@ -42,6 +42,22 @@ _NAMES = tuple(axis.name for axis in AXES)
 Json = dict[str, Any]
 
 
+def _learning_curve() -> Json:
+    def measured(mae: float) -> Json:
+        ends = {"value": mae, "lo": mae - 0.1, "hi": mae + 0.1}
+        return {name: {"mae": ends, "r2": {"value": 0.4, "lo": 0.3, "hi": 0.5}} for name in _NAMES}
+
+    return {
+        "modality": "fusion",
+        "axis": _NAMES[0],
+        "points": [
+            {"share": share, "labels": round(180 * share), **measured(1.9 - share)}
+            for share in (0.25, 0.5, 1.0)
+        ],
+        "last_step": {"from": 90, "to": 180, **measured(-0.5)},
+    }
+
+
 def write_scored_repo(root: Path, *, n_posts: int = 480, seed: int = 0) -> Paths:
     """Write it.
 
@@ -202,5 +218,6 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
         ("infer", {"posts": 480}),
         ("split", {"folds": folds, "audit": {"leakage": 0}}),
         ("sample", {"sampled": n_labels + 1}),
+        ("learning_curve", _learning_curve()),
     ):
         write_report(paths.reports / f"{name}.json", report)

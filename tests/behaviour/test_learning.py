@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from postbias.params import Params
@@ -164,3 +165,43 @@ def test_a_batch_that_memory_does_not_hold_is_split(
 def test_a_post_that_memory_does_not_hold_is_an_error(behaved: Behaved, tmp_path: Path) -> None:
     with pytest.raises(torch.OutOfMemoryError):
         fit_head(behaved[1], tmp_path, limit=0)
+
+
+def test_cross_entropy_learns_the_probabilities_that_a_logistic_regression_finds(
+    behaved: Behaved, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(3000, 8)).astype(np.float32)
+    seen = (seen - seen.mean(1, keepdims=True)) / seen.std(1, keepdims=True)  # as the head does
+    chance = 1 / (1 + np.exp(-(seen @ rng.normal(size=8)) - 1))
+    labels = 10.0 * (rng.random(3000) < chance)  # as people give them: one end or the other
+    reference = LogisticRegression().fit(seen[:2400], labels[:2400] > 5)
+
+    def fold(rows: slice) -> EmbeddedDataset:
+        text = torch.from_numpy(seen[rows])
+        parts = {"text": text, "has_text": torch.ones(len(text), 1)}
+        return EmbeddedDataset(parts, labels[rows, None].astype(np.float32))
+
+    torch.manual_seed(0)
+    head = Head([8], hidden=16, n_axes=1, dropout=0.0, bounded=True)
+    settings = {"epochs": 20, "patience": 20, "loss": "cross_entropy", "batch_size": 64}
+    params = behaved[1]
+    params = params.model_copy(update={"train": params.train.model_copy(update=settings)})
+    folds = fold(slice(2400)), fold(slice(2400, 3000))
+    fit(
+        head,
+        folds,
+        [Axis("bias", 0, 10)],
+        params,
+        seed=1,
+        checkpoints=tmp_path,
+        on_epoch=lambda *_: None,
+    )
+
+    given = torch.from_numpy(seen[2400:])
+    scores = head.eval()(given, torch.ones(600, 1)).detach().numpy()[:, 0]
+    expected = 10 * reference.predict_proba(seen[2400:])[:, 1]
+    assert scores.min() >= 0
+    assert scores.max() <= 10
+    assert np.abs(scores - expected).mean() < 0.5
+    assert np.corrcoef(scores, expected)[0, 1] > 0.98

@@ -58,6 +58,13 @@ def _write_reports(reports: Path, rng: np.random.Generator) -> None:
         for metric in ("mae", "r2", "spearman")
     ]
     _write(plots / "comparison.csv", "model,axis,metric,value,lo,hi", models)
+    learned = [
+        (axis, labels, labels / 800, metric, 90 / labels, 80 / labels, 100 / labels)
+        for axis in ("bias", "orientation")
+        for labels in (200, 400, 800)
+        for metric in ("mae", "r2")
+    ]
+    _write(plots / "learning_curve.csv", "axis,labels,share,metric,value,lo,hi", learned)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +104,7 @@ def test_every_plot_is_drawn_and_nothing_is_loaded_or_complained_about(
 
     browser.get(page.as_uri())
     WebDriverWait(browser, 30).until(
-        lambda driver: len(driver.find_elements("css selector", "svg.marks")) == 7
+        lambda driver: len(driver.find_elements("css selector", "svg.marks")) == 8
     )
     assert browser.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
@@ -111,5 +118,6 @@ def test_every_plot_is_drawn_and_nothing_is_loaded_or_complained_about(
     widths, marks = zip(*drawn, strict=True)
     assert min(widths) > 400
     # Bins of two axes; epochs of two folds; posts, bins and models with their numbers, in three
-    # students each.
-    assert all(n >= least for n, least in zip(marks, (40, 8, 8, 8, 120, 15, 8), strict=True)), marks
+    # students each; shares of the labels of two axes.
+    least = (40, 8, 8, 8, 120, 15, 8, 6)
+    assert all(n >= at_least for n, at_least in zip(marks, least, strict=True)), marks

@@ -33,7 +33,9 @@ SIZE, TOKENS = 32, 24
 CAPTIONS = ["hello world", "a", "girls are great at maths and boys can cook", "x y z 1 2 3"]
 
 
-def small_student(modality: Modality = "fusion", *, seed: int = 0) -> Student:
+def small_student(
+    modality: Modality = "fusion", *, seed: int = 0, bounded: bool = False
+) -> Student:
     """Make a student that is small but made of the real parts."""
     from transformers import AutoModel, BertConfig
 
@@ -57,7 +59,7 @@ def small_student(modality: Modality = "fusion", *, seed: int = 0) -> Student:
             nn.Flatten(),
         ]
         image = ImageEncoder(nn.Sequential(*layers), 16)
-    student = Student(text, image, hidden=16, n_axes=2, dropout=0.5)
+    student = Student(text, image, hidden=16, n_axes=2, dropout=0.5, bounded=bounded)
     student.head.center.fill_(5.0)
     student.head.scale.fill_(2.0)
     return student
@@ -103,6 +105,24 @@ def run(path: Path, feeds: dict[str, Any]) -> Any:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Student, Artifact]:
     return export(tmp_path_factory.mktemp("export") / "fusion")
+
+
+def test_a_bounded_student_never_leaves_the_range_before_clipping(tmp_path: Path) -> None:
+    student = small_student("text", bounded=True)
+    student.head.center.fill_(0.0)
+    student.head.scale.fill_(10.0)
+    with torch.no_grad():
+        student.head.mlp[-1].weight.mul_(1000)
+    tokenizer = tiny_tokenizer()
+    ids = [tokenizer.encode(caption).ids[:TOKENS] for caption in CAPTIONS]
+    nothing = Calibration(np.zeros((0, SIZE, SIZE, 3), np.uint8), ids)
+    export_student(student, manifest_of("text"), tokenizer, nothing, tmp_path)
+    embedding = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
+    feeds = {"text": embedding, "has_text": np.ones((50, 1), np.float32)}
+    scores = run(tmp_path / "onnx" / "head.onnx", feeds)
+    assert scores.min() >= 0
+    assert scores.max() <= 10
+    assert scores.max() - scores.min() > 9
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 3), (1, TOKENS), (5, 7)])

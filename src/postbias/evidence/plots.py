@@ -19,6 +19,7 @@ from postbias.scoring.manifest import Axis
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _BAND_NAMES = ("low", "moderate", "high")
+_ENDS = ("value", "lo", "hi")
 
 
 def labels_over_scores(labels: Array, values: Array, axis: Axis, name: str) -> Figure:
@@ -136,6 +137,33 @@ def comparison(report: dict[str, Any]) -> Figure:
     panels[0].set_yticks(range(len(names)), [MODELS[name] for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle(f"{axis} on the test fold ({report['n']['test']:,} posts), 95% intervals")
+    return figure
+
+
+def learning_curve(report: dict[str, Any]) -> Figure:
+    """Draw the error on test over how many labels a student learned from.
+
+    Args:
+        report: What `learning_curve.json` says.
+
+    Returns:
+        The figure, main axis, with 95% intervals.
+    """
+    axis = report["axis"]
+    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    ax = figure.add_subplot()
+    known = [point for point in report["points"] if point[axis]["mae"]["value"] is not None]
+    labels = np.array([point["labels"] for point in known])
+    value, lo, hi = (np.array([p[axis]["mae"][end] for p in known], float) for end in _ENDS)
+    ax.errorbar(labels, value, (value - lo, hi - value), fmt="o-", color=BLUE, capsize=4)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(labels, [f"{n:,}" for n in labels])
+    ax.minorticks_off()
+    ax.set_xlabel("labels it learned from")
+    ax.set_ylabel(f"mean absolute error (points of {axis})")
+    ax.set_title(f"{MODELS.get(report['modality'], report['modality'])}, test fold, 95% intervals")
+    ax.grid(axis="y", color="#dddddd", lw=0.6)
+    ax.set_axisbelow(True)
     return figure
 
 

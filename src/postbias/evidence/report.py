@@ -128,7 +128,7 @@ def find_out(paths: Paths, params: Params) -> Findings:
     brands = describe_brands(population, outcomes, brands_of(population, paths, params.report))
     reports = {
         name: load_report(paths.reports / f"{name}.json")
-        for name in ("evaluate", "labels", "infer", "split", "sample")
+        for name in ("evaluate", "labels", "infer", "split", "sample", "learning_curve")
     }
     facts = _facts(paths, params, population, reports)
     worst, typical = choose_posts(population, paths, params.report.examples)

@@ -50,6 +50,7 @@ def lay_out(population: Population, said: Json, brands: Json, reports: Mapping[s
         "answer": answer(said, main.name, ends),
         "models": _models(reports["evaluate"], main.name),
         "calibration": _calibration(population),
+        "learning": _learning(reports["learning_curve"], main.name),
         "coverage": _coverage(reports["evaluate"], main.name),
         "slices": _slices(reports["evaluate"]),
         "distributions": _distributions(population),
@@ -93,6 +94,26 @@ def _models(evaluate: Json, axis: str) -> Json:
         for name in names
     ]
     return {"axis": axis_row(scale), "rows": rows, "floor": floor, "noise": noise}
+
+
+def _learning(curve: Json, axis: str) -> Json:
+    """Lay out the error over how many labels the student learned from."""
+    maes = [point[axis]["mae"] for point in curve["points"]]
+    scale = fit_scale([0.0, *(mae[end] for mae in maes for end in _ENDS if mae[end] is not None)])
+    rows = [
+        {
+            **{key: point[key] for key in ("labels", "share")},
+            **{key: point[axis][key] for key in ("mae", "r2")},
+            "bar": interval_bar(_plain(mae), scale, style="main"),
+        }
+        for point, mae in zip(curve["points"], maes, strict=True)
+    ]
+    return {
+        "modality": curve["modality"],
+        "axis": axis_row(scale),
+        "rows": rows,
+        "step": (step := curve["last_step"]) and step | {"mae": step[axis]["mae"]},
+    }
 
 
 def _calibration(population: Population) -> Json:

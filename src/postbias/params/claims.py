@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from postbias.params.group import Count, Group
 
@@ -58,8 +58,19 @@ class EvaluateParams(Group):
     coverage: Annotated[float, Field(gt=0, lt=1)] = Field(
         description="nominal coverage of the intervals"
     )
+    learning_curve: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        description="shares of the train fold, ascending, on which the first student is trained"
+        " again, to see what more labels would buy; [] for none"
+    )
     audit: AuditParams = Field(description="what students are asked beyond the test fold")
     gate: GateParams = Field(description="conditions of promotion")
+
+    @field_validator("learning_curve")
+    @classmethod
+    def _ascends(cls, shares: list[float]) -> list[float]:
+        if sorted(set(shares)) != shares:
+            raise ValueError(f"shares must be different and ascending, not {shares}")
+        return shares
 
 
 class InferParams(Group):

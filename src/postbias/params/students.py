@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from postbias.params.group import Count, Group, Share
 
 Modality = Literal["fusion", "text", "image"]
+Loss = Literal["mse", "huber", "cross_entropy"]
 Frozen = Annotated[int, Field(ge=0)] | Literal["all"]
 
 
@@ -122,7 +123,10 @@ class TrainParams(Group):
     lr_head: Annotated[float, Field(gt=0)] = Field(description="learning rate, head")
     weight_decay: Annotated[float, Field(ge=0)] = Field(description="AdamW weight decay")
     warmup: Share = Field(description="share of steps with a rising learning rate, then cosine")
-    loss: Literal["mse", "huber"] = Field(description="training loss")
+    loss: Loss = Field(
+        description="training loss; cross_entropy is for labels that crowd at the ends: its scores "
+        "cannot leave the range"
+    )
     augment: bool = Field(description="shift and brighten training images at random")
     precision: Literal["fp32", "bf16"] = Field(description="bf16 autocast is faster on most CPUs")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(

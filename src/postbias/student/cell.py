@@ -194,7 +194,12 @@ class Lesson:
         if self.cell.has_image:
             image = load_image_encoder(train.image_encoder, train.image_weights)
         return Student(
-            text, image, hidden=train.head_hidden, n_axes=self.n_axes, dropout=train.dropout
+            text,
+            image,
+            hidden=train.head_hidden,
+            n_axes=self.n_axes,
+            dropout=train.dropout,
+            bounded=train.loss == "cross_entropy",
         )
 
     def calibration(self) -> Calibration:
@@ -266,10 +271,16 @@ def read_lesson(cell: Cell, folds: dict[str, Labels]) -> Lesson:
         The lesson; with captions and pictures for a student that borrows its encoders.
 
     Raises:
-        CorpusError: If a labelled post is not in the corpus.
+        CorpusError: If a fold has no post, or a labelled post is not in the corpus.
         WeightsError: If a pretrained tokenizer cannot be had.
     """
     train = cell.params.train
+    for fold in ("train", "valid"):
+        if not folds[fold]:
+            raise CorpusError(
+                f"the {fold} fold holds no labelled post", seen=0, allowed=f"at least {MIN_POSTS}",
+                do="label more posts, or give this fold a larger share",
+            )  # fmt: skip
     tokenizer = None
     if cell.has_text or cell.borrows:
         ids = list(folds["train"])

@@ -23,7 +23,7 @@ from postbias.scoring.manifest import Axis, Manifest
 from postbias.student.calibration import add_intervals
 from postbias.student.cell import Cell, Lesson, read_folds, read_lesson, training_digest
 from postbias.student.export import export_student
-from postbias.student.learn import Learned, OnSeed, learn_and_remember
+from postbias.student.learn import Learned, OnSeed, learn, learn_and_remember
 from postbias.teacher.rubric import load_rubric
 from postbias.tracking import write_report
 
@@ -115,7 +115,8 @@ def distil_into(
     with tempfile.TemporaryDirectory(prefix="postbias-") as scratch:
         cell = Cell(paths, params, modality, Path(scratch))
         lesson = read_lesson(cell, folds)
-        learned = learn_and_remember(lesson, axes, on_seed)
+        # Nobody borrows from a student that learned from a part.
+        learned = (learn_and_remember if share == 1 else learn)(lesson, axes, on_seed)
         manifest = Manifest(
             axes=axes,
             rubric=rubric.ref,

@@ -168,6 +168,9 @@ def load_tokenizer(name: str, captions: Sequence[str], vocab_size: int) -> Token
             seen=name,
             do="choose an encoder that comes with a tokenizer.json",
         )
+    # A folder without tokenizer files gives a tokenizer that knows no word, and no error.
+    if tokenizer.get_vocab_size(with_added_tokens=False) <= len(loaded.all_special_tokens):
+        raise _no_text_weights(name, ValueError("its tokenizer is missing or knows no words"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

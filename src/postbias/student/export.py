@@ -237,4 +237,4 @@ def _save_weights(student: Student, path: Path) -> None:
 def _save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    tokenizer.save(str(path))
+    tokenizer.save(str(path), pretty=False)

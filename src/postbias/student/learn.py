@@ -129,6 +129,7 @@ def _borrowing(lesson: Lesson, fusion: Student) -> Student:
         hidden=train.head_hidden,
         n_axes=lesson.n_axes,
         dropout=train.dropout,
+        bounded=train.loss == "cross_entropy",
     )
     freeze(student, text="all", image="all")
     return student

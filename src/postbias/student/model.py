@@ -23,7 +23,15 @@ class Head(nn.Module):
     center: Tensor
     scale: Tensor
 
-    def __init__(self, dims: Sequence[int], hidden: int, n_axes: int, dropout: float) -> None:
+    def __init__(
+        self,
+        dims: Sequence[int],
+        hidden: int,
+        n_axes: int,
+        dropout: float,
+        *,
+        bounded: bool = False,
+    ) -> None:
         """Make a head with random weights.
 
         Args:
@@ -31,6 +39,9 @@ class Head(nn.Module):
             hidden: Width of the hidden layer.
             n_axes: How many axes it gives.
             dropout: Share of hidden units dropped in training.
+            bounded: Whether a logistic function keeps scores between `center` and `center` +
+                `scale`; else these are the labels' mean and standard deviation, and any score can
+                come out.
         """
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in dims)
@@ -40,6 +51,7 @@ class Head(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(hidden, n_axes),
         )
+        self.bounded = bounded
         self.register_buffer("center", torch.zeros(n_axes))
         self.register_buffer("scale", torch.ones(n_axes))
 
@@ -67,6 +79,8 @@ class Head(nn.Module):
             assert has is not None
             parts += [norm(embedding) * has, has]
         standardised: Tensor = self.mlp(torch.cat(parts, dim=1)).float()  # (B, A)
+        if self.bounded:
+            standardised = standardised.sigmoid()
         scores: Tensor = standardised * self.scale + self.center
         return scores
 
@@ -82,6 +96,7 @@ class Student(nn.Module):
         hidden: int,
         n_axes: int,
         dropout: float,
+        bounded: bool = False,
     ) -> None:
         """Put a student together.
 
@@ -91,12 +106,13 @@ class Student(nn.Module):
             hidden: Width of the head's hidden layer.
             n_axes: How many axes it gives.
             dropout: Dropout in the head.
+            bounded: Whether its scores cannot leave the axes' ranges.
         """
         super().__init__()
         self.text = text
         self.image = image
         dims = [encoder.dim for encoder in (text, image) if encoder is not None]
-        self.head = Head(dims, hidden, n_axes, dropout)
+        self.head = Head(dims, hidden, n_axes, dropout, bounded=bounded)
         self._frozen: list[nn.Module] = []
 
     def keep_in_eval_mode(self, module: nn.Module) -> None:

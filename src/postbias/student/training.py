@@ -28,6 +28,9 @@ from postbias.student.embedding import EmbeddedDataset
 from postbias.student.model import Head, Student
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from postbias.params import Params, TrainParams
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ Fold = PostDataset | EmbeddedDataset
 _DONE = "whole"  # written into a checkpoint folder last: one without it was cut short
 _SHOWN = ("train_loss", "valid_loss", "valid_mae", "valid_rmse", "valid_r2")
 _HUBER_DELTA = 1.0  # in standard deviations of the labels
+_SMALLEST_SHARE = 1e-6  # of a range, that cross-entropy tells from none: float32 ends there
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def fit(
     per pass and twice as many passes per update.
 
     Args:
-        model: What to train; its head's centre and scale are set from the training labels.
+        model: What to train; its head's centre and scale are set here.
         folds: The train and the valid fold: posts for a student, embeddings for a head.
         axes: The axes in label order, the main one first.
         params: The `train` group and `threads`.
@@ -90,9 +94,7 @@ def fit(
         The curve and the epoch that was best on the valid fold.
     """
     head = _head_of(model)
-    labels = folds[0].labels
-    head.center.copy_(torch.from_numpy(labels.mean(0)))
-    head.scale.copy_(torch.from_numpy(labels.std(0).clip(min=1e-3)))
+    _set_units(head, folds[0].labels, axes)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     per_pass = params.train.micro_batch_size or params.train.batch_size
     while True:
@@ -143,6 +145,16 @@ def _trainer(
     return trainer
 
 
+def _set_units(head: Head, labels: NDArray[np.float32], axes: Sequence[Axis]) -> None:
+    """Say what the head's outputs mean: shares of the range, or standard deviations."""
+    if head.bounded:
+        head.center.copy_(torch.tensor([axis.low for axis in axes]))
+        head.scale.copy_(torch.tensor([axis.high - axis.low for axis in axes]))
+    else:
+        head.center.copy_(torch.from_numpy(labels.mean(0)))
+        head.scale.copy_(torch.from_numpy(labels.std(0).clip(min=1e-3)))
+
+
 def _head_of(model: Any) -> Head:  # noqa: ANN401 - the Trainer's type is wide
     head = model if isinstance(model, Head) else model.head
     assert isinstance(head, Head)
@@ -166,9 +178,14 @@ class _StudentTrainer(transformers.Trainer):
         inputs = dict(inputs)
         labels = inputs.pop("labels")
         scores = model(**inputs).float()  # (B, A)
-        scale = _head_of(self.model).scale
+        head = _head_of(self.model)
+        scale = head.scale
         error = (scores - labels) / scale
-        if self._loss == "huber":
+        if self._loss == "cross_entropy":
+            shares, given = ((value - head.center) / scale for value in (scores, labels))
+            logits = shares.logit(_SMALLEST_SHARE)
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, given)
+        elif self._loss == "huber":
             loss = nn.functional.huber_loss(error, torch.zeros_like(error), delta=_HUBER_DELTA)
         else:
             loss = error.square().mean()

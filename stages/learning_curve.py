@@ -1,0 +1,27 @@
+"""learning_curve: say what more labels would buy.
+
+Reads data/posts, build/labels.parquet, build/split.parquet and the first modality's student; writes
+reports/learning_curve.json and reports/plots/learning_curve.csv; params: seed, threads, train,
+annotate.rubric, evaluate, infer.precision.
+"""
+
+import os
+
+from postbias.tracking import stage_run
+
+
+def main() -> None:
+    """Run the stage."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # see stages/train.py
+    with stage_run("learning_curve") as run:
+        from postbias.evidence import plots
+        from postbias.evidence.learning import curve_metrics
+        from postbias.student.shares import learn_shares
+
+        report = learn_shares(run.paths, run.params)
+        run.log_metrics(curve_metrics(report))
+        run.log_figure(plots.learning_curve(report), "learning_curve.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Ready-made params: encoders of their true architecture, random weights, the real loading code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.conftest import ROOT
+from tests.post_shards import jpeg
+
+from postbias.params import Params, load_params
+from postbias.paths import Paths
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.scorer import PostInput, Scorer
+from postbias.student.distil import distil_into
+
+TEXT_CONFIGS: dict[str, dict[str, Any]] = {
+    "distilbert-base-uncased": {"model_type": "distilbert", "vocab_size": 30522},
+    "distilbert-base-multilingual-cased": {"model_type": "distilbert", "vocab_size": 119547},
+    "google/bert_uncased_L-4_H-128_A-2": {
+        "model_type": "bert",
+        "vocab_size": 30522,
+        "hidden_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "intermediate_size": 512,
+    },
+}
+MEGABYTE = 1e6
+
+
+def write_text_checkpoint(folder: Path, name: str) -> None:
+    """Write what the hub holds under a name, but for what training put into the weights."""
+    from transformers import AutoConfig, AutoModel, BertTokenizerFast
+
+    settings = dict(TEXT_CONFIGS[name])
+    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    AutoModel.from_config(config).save_pretrained(folder)
+    characters = [chr(code) for code in range(33, 127)]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]
+    pieces += [f"##{character}" for character in characters]
+    pieces += [f"word{i}" for i in range(config.vocab_size - len(pieces))]
+    (folder / "vocab.txt").write_text("\n".join(pieces))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+
+
+def write_image_checkpoint(path: Path, name: str) -> None:
+    from safetensors.torch import save_file
+    from torchvision import models
+
+    save_file(models.get_model(name, weights=None).state_dict(), path)
+
+
+@pytest.mark.parametrize(
+    ("file", "most_mb"),
+    [("resnet18-distilbert.yaml", 80), ("nano.yaml", 10), ("multilingual.yaml", None)],
+)
+def test_ready_made_params_train_ship_and_score(
+    behaved: tuple[Paths, Params], tmp_path: Path, file: str, most_mb: float | None
+) -> None:
+    ready = load_params(ROOT / "params" / file).model_dump(mode="json")
+    text, image = tmp_path / "text", tmp_path / "image.safetensors"
+    text.mkdir()
+    write_text_checkpoint(text, ready["train"]["text_encoder"])
+    write_image_checkpoint(image, ready["train"]["image_encoder"])
+    ready["train"] |= {"text_encoder": str(text), "image_weights": str(image), "epochs": 1}
+    ready["annotate"] = behaved[1].model_dump(mode="json")["annotate"]
+    params = Params.model_validate_json(json.dumps(ready))
+    root = tmp_path / "repo"
+    shutil.copytree(behaved[0].root, root, ignore=shutil.ignore_patterns("store", "students"))
+    folder = tmp_path / "artifact"
+
+    done = distil_into(
+        folder,
+        Paths(root, root),
+        params,
+        "fusion",
+        lambda _: nullcontext(lambda *_: None),
+        share=0.05,
+    )
+
+    assert done.report["trained_parameters"] == done.report["parameters"]
+    if most_mb is not None:
+        assert Artifact.open(folder).size_bytes("int8") <= most_mb * MEGABYTE
+    picture = jpeg(np.random.default_rng(0), 300, 240)
+    with Scorer.open(folder, precision="int8") as scorer:
+        both, alone = scorer.score([PostInput("a caption", (picture,)), PostInput("a caption")])
+    assert (both.status, both.modalities) == ("ok", "image+text")
+    assert (alone.status, alone.modalities) == ("ok", "text")
+    assert both.scores["bias"].lo is not None
