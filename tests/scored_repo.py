@@ -176,7 +176,9 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
     swap |= {"change": _number(0.02, 0.01), "shift": _number(1.1), "right": _number(0.9)}
     coverage = {"n": 130, "n_calib": 60, "coverage": _number(0.91, 0.04), "width": _number(4.1)}
     evaluate = {
-        "axes": {axis.name: {"low": axis.low, "high": axis.high} for axis in AXES},
+        "axes": {
+            axis.name: {"low": axis.low, "high": axis.high, "distinct_labels": 21} for axis in AXES
+        },
         "main": {"axis": "bias", "metric": "mae"},
         "n": {"train": 180, "valid": 60, "calib": 60, "test": 130, "test_authors": 22},
         "students": {

@@ -48,7 +48,7 @@ def _build(paths: Paths, seed: int, error: float, *, test_digest: str = "one") -
 def _report(paths: Paths, digest: str, scores: np.ndarray, test_digest: str) -> None:
     mae = mean_absolute_error(LABELS, scores)
     report = {
-        "axes": {"bias": {"low": 0, "high": 10}},
+        "axes": {"bias": {"low": 0, "high": 10, "distinct_labels": 21}},
         "main": {"axis": "bias", "metric": "mae"},
         "test_digest": test_digest,
         "bootstrap": {"alpha": 0.05, "replications": 200},

@@ -77,6 +77,7 @@ def test_shares_lie_between_0_and_1_and_correlations_between_minus_1_and_1(
     resamples = draw(authors, 20, np.random.default_rng(1))
     measured = measure(labels, _predictions(values), AXIS, resamples)
     limits = {"band_accuracy": 0, "coverage": 0, "within_05": 0, "within_1": 0, "within_2": 0}
+    limits |= {"auc_high": 0}
     for metric, lowest in {**limits, "pearson": -1, "spearman": -1, "qwk": -1}.items():
         defined = measured[metric][np.isfinite(measured[metric])]
         assert ((lowest <= defined) & (defined <= 1)).all(), metric

@@ -53,6 +53,7 @@ REFERENCES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "within_2": _within(2.0),
     "band_accuracy": lambda y, x: sk.accuracy_score(_bands(y), _bands(x)),
     "qwk": lambda y, x: sk.cohen_kappa_score(_bands(y), _bands(x), weights="quadratic"),
+    "auc_high": lambda y, x: sk.roc_auc_score(_bands(y) == 2, x),
 }
 
 
@@ -109,13 +110,14 @@ def test_a_constant_has_errors_but_no_correlation() -> None:
     for metric in ("pearson", "spearman", "coverage", "width"):
         assert np.isnan(measured[metric]).all()
     assert measured["qwk"] == pytest.approx(0, abs=1e-12)
+    assert measured["auc_high"] == pytest.approx(0.5)
 
 
 def test_constant_labels_have_no_r2_and_no_correlation() -> None:
     _, predictions, authors = _posts()
     resamples = draw(authors, 50, np.random.default_rng(1))
     measured = measure(np.full(len(authors), 0.1), predictions, AXIS, resamples)
-    for metric in ("r2", "pearson", "spearman"):
+    for metric in ("r2", "pearson", "spearman", "auc_high"):
         assert np.isnan(measured[metric]).all()
     assert np.isfinite(measured["mae"]).all()
 

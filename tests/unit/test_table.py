@@ -18,15 +18,18 @@ def _metrics(mae: float, r2: float, rho: float | None) -> dict[str, Any]:
             return {"value": None, "lo": None, "hi": None}
         return {"value": value, "lo": value - 0.1, "hi": value + 0.1}
 
-    return {"mae": number(mae), "r2": number(r2), "spearman": number(rho)}
+    areas = {"auc_high": number(None if rho is None else 0.5 + rho / 2)}
+    return {"mae": number(mae), "r2": number(r2), "spearman": number(rho)} | areas
 
 
-def a_report(*, is_demo: bool = True, is_champion: bool = True) -> dict[str, Any]:
+def a_report(
+    *, is_demo: bool = True, is_champion: bool = True, distinct: int = 21
+) -> dict[str, Any]:
     def student(mae: float, n: int) -> dict[str, Any]:
         return {"n": {"test": n}, "test": {"bias": _metrics(mae, 0.8, 0.9)}}
 
     return {
-        "axes": {"bias": {"low": 0, "high": 10}},
+        "axes": {"bias": {"low": 0, "high": 10, "distinct_labels": distinct}},
         "main": {"axis": "bias", "metric": "mae"},
         "n": {"test": 1650, "test_authors": 210},
         "students": {"fusion": student(0.8, 1650), "image": student(1.2, 1600)},
@@ -68,6 +71,12 @@ def test_the_table_reads_as_it_should() -> None:
 def test_without_a_ceiling_there_is_no_column_of_it() -> None:
     table = result_table(a_report(is_demo=False))
     assert "eiling" not in table
+
+
+def test_labels_that_say_yes_or_no_have_an_area_under_the_curve() -> None:
+    header, _, fusion, *_ = result_table(a_report(distinct=2)).split("\n")
+    assert header.split()[-2:] == ["AUC", "ceiling"]
+    assert "0.950 [0.850, 1.050]" in fusion
 
 
 def test_without_a_champion_the_failed_lines_are_named() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from postbias.evidence.audit import Audit
 from postbias.evidence.bench import CONSTANT, TFIDF, Measured, StudentEvidence
 from postbias.evidence.bootstrap import LEVEL, Array, estimate, p_different, p_not_better
@@ -38,7 +40,14 @@ def as_report(found: Evaluation) -> Json:
     passed = all(line.passed for line in found.gate.values())
     digest = found.students[found.chosen].digest
     return {
-        "axes": {a.name: {"low": a.low, "high": a.high} for a in found.bench.axes},
+        "axes": {
+            axis.name: {
+                "low": axis.low,
+                "high": axis.high,
+                "distinct_labels": len(np.unique(found.bench.fold.labels[:, column])),
+            }
+            for column, axis in enumerate(found.bench.axes)
+        },
         "main": {"axis": found.bench.axes[0].name, "metric": found.params.main_metric},
         "test_digest": fold_digest(found.bench.fold),
         "n": {fold: len(posts) for fold, posts in found.folds.items()}

@@ -1,9 +1,9 @@
 """How near scores are to labels, on the data and on every resample of it at once.
 
-A resample is a set of weights: how often each post was drawn. All metrics but the rank correlation
-are functions of weighted sums, and since authors are drawn whole, of sums per author: thousands of
-replications of all of them are one matrix product. The rank correlation ranks each resample anew,
-ties and all, as if its rows had been written out. Knows nothing of students, folds or files.
+A resample is a set of weights: how often each post was drawn. All metrics but those of ranks are
+functions of weighted sums, and since authors are drawn whole, of sums per author: thousands of
+replications of all of them are one matrix product. Those of ranks rank each resample anew, ties and
+all, as if its rows had been written out. Knows nothing of students, folds or files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from postbias.evidence.bootstrap import Array, Resamples
-from postbias.evidence.ranks import spearman
+from postbias.evidence.ranks import auc, spearman
 from postbias.scoring.manifest import Axis
 
 #: Error metrics and agreement metrics, as they are named in `evaluate.json`.
@@ -29,6 +29,7 @@ POINT_METRICS = (
     "within_2",
     "band_accuracy",
     "qwk",
+    "auc_high",
 )
 #: Metrics of intervals; `evaluate.json` adds their nominal coverage: `coverage_90`, `width_90`.
 INTERVAL_METRICS = ("coverage", "width")
@@ -97,7 +98,11 @@ def measure(
     sums = _sums(_columns(labels, kept, axis), authors, resamples)
     with np.errstate(divide="ignore", invalid="ignore"):
         measured = _from_sums(sums, labels, kept.values)
-    return measured | {"spearman": spearman(labels, kept.values, authors, resamples)}
+    is_high = bands(labels, axis) == _N_BANDS - 1
+    return measured | {
+        "spearman": spearman(labels, kept.values, authors, resamples),
+        "auc_high": auc(kept.values, is_high, authors, resamples),
+    }
 
 
 def mean_absolute_error(labels: Array, predictions: Predictions, resamples: Resamples) -> Array:

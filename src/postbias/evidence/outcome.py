@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: What `dvc metrics show` compares; everything is in `evaluate.json`.
-HEADLINES = ("mae", "rmse", "r2", "spearman")
+HEADLINES = ("mae", "rmse", "r2", "spearman", "auc_high")
 
 Json = dict[str, Any]
 

@@ -1,7 +1,7 @@
-"""Spearman's rank correlation on the data and on every resample of it.
+"""Metrics of ranks, on the data and on every resample of it: Spearman's correlation and the AUC.
 
-The one metric that is no function of weighted sums: each resample is ranked anew, ties and all, as
-if its rows had been written out.
+They are no functions of weighted sums: each resample is ranked anew, ties and all, as if its rows
+had been written out.
 """
 
 from __future__ import annotations
@@ -45,6 +45,37 @@ def spearman(x: Array, y: Array, authors: npt.NDArray[np.intp], resamples: Resam
         parts.append(np.where(is_defined, rho, np.nan))
     clipped: Array = np.clip(np.concatenate(parts), -1, 1)
     return clipped
+
+
+def auc(
+    values: Array,
+    is_positive: npt.NDArray[np.bool_],
+    authors: npt.NDArray[np.intp],
+    resamples: Resamples,
+) -> Array:
+    """Compute the area under the ROC curve: how often a positive has the higher value.
+
+    Args:
+        values: What the posts are ranked by; a tie counts half. (n,)
+        is_positive: Which of them should come first. (n,)
+        authors: Index of each row's author in the draws. (n,)
+        resamples: The draws of authors.
+
+    Returns:
+        The area; NaN where a resample has no positive or nothing else. (1 + R,)
+    """
+    if not is_positive.any() or is_positive.all():
+        return np.full(len(resamples.counts), np.nan)
+    rank = _ranker(values)
+    parts = []
+    for chunk in resamples.chunks():
+        weights = chunk[:, authors]  # (c, n)
+        n_positive = weights[:, is_positive].sum(axis=1)
+        n_pairs = n_positive * (weights.sum(axis=1) - n_positive)
+        ranks = (weights * rank(weights))[:, is_positive].sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts.append((ranks - n_positive * (n_positive + 1) / 2) / n_pairs)
+    return np.concatenate(parts)
 
 
 def _ranker(values: Array) -> Callable[[Array], Array]:

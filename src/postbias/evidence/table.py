@@ -23,6 +23,8 @@ MODELS = {
 #: The teacher against itself, where it was asked twice.
 RETEST = "teacher's own error"
 METRICS = {"mae": "MAE", "r2": "R²", "spearman": "Spearman"}
+#: Shown as well where labels say yes or no: how well high posts are told from the others.
+YES_NO_METRICS = {"auc_high": "AUC"}
 _CEILING = "ceiling"
 
 Json = dict[str, Any]
@@ -98,11 +100,17 @@ def _axes(report: Json) -> list[str]:
 
 
 def _header(report: Json, first: str) -> list[str]:
-    return [first, "n", *METRICS.values(), *([_CEILING] if report["ceiling"] else [])]
+    return [first, "n", *_metrics(report).values(), *([_CEILING] if report["ceiling"] else [])]
+
+
+def _metrics(report: Json) -> dict[str, str]:
+    says_yes_or_no = any(axis["distinct_labels"] == 2 for axis in report["axes"].values())
+    return METRICS | YES_NO_METRICS if says_yes_or_no else METRICS
 
 
 def _rows(report: Json, axis: str) -> list[list[str]]:
     rows = []
+    metrics = _metrics(report)
     champion = (report["champion"] or {}).get("modality")
     for name, shown in MODELS.items():
         model = report["students"].get(name) or report["baselines"].get(name)
@@ -110,13 +118,13 @@ def _rows(report: Json, axis: str) -> list[list[str]]:
             continue
         n = model["n"]["test"] if "n" in model else report["n"]["test"]
         row = [f"{shown} *" if name == champion else shown, f"{n:,}"]
-        row += [_cell(model["test"][axis][metric]) for metric in METRICS]
+        row += [_cell(model["test"][axis][metric]) for metric in metrics]
         if report["ceiling"]:
             ceiling = report["ceiling"].get(name, {}).get(axis)
             row.append(f"{ceiling['r2']:.3f}" if ceiling else "-")
         rows.append(row)
     if retest := report["retest"].get(axis):
-        empty = len(METRICS) - 1 + bool(report["ceiling"])
+        empty = len(metrics) - 1 + bool(report["ceiling"])
         rows.append([RETEST, f"{retest['n']:,}", _cell(retest["floor"]), *["-"] * empty])
     return rows
 

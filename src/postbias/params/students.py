@@ -128,7 +128,10 @@ class TrainParams(Group):
         "cannot leave the range"
     )
     augment: bool = Field(description="shift and brighten training images at random")
-    precision: Literal["fp32", "bf16"] = Field(description="bf16 autocast is faster on most CPUs")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        description="auto: bf16 autocast where the processor or GPU has instructions for it (AMX,"
+        " AVX512-BF16, CUDA from Ampere on), else fp32, which is several times faster there"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         description="auto: CUDA, else MPS, else CPU"
     )

@@ -18,6 +18,7 @@ from postbias.errors import CorpusError
 from postbias.posts.schema import SPLIT, axes_of, labels_schema
 from postbias.posts.shards import read_table, take_posts
 from postbias.student.dataset import Examples, PostDataset, load_examples
+from postbias.student.devices import choose_device, uses_bf16
 from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
 from postbias.student.export import Calibration
 from postbias.student.model import Student
@@ -131,7 +132,14 @@ class Lesson:
         params = self.cell.params
         group = params.train.model_dump(mode="json", exclude={"modalities", "seeds", "ablation"})
         seen = [self.train.digest(), self.valid.digest()]
-        how = [self.cell.borrows, params.threads, [version(package) for package in VERSIONS]]
+        device = choose_device(params.train.device)
+        how = [
+            self.cell.borrows,
+            params.threads,
+            device,
+            uses_bf16(params.train.precision, device),
+            [version(package) for package in VERSIONS],
+        ]
         parts = [seen, group, self.cell.modality, seed, how]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

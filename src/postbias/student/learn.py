@@ -22,10 +22,11 @@ from safetensors.torch import load_file, save_file
 from postbias.scoring.manifest import Axis
 from postbias.student.cell import Lesson
 from postbias.student.curve import metrics_of
+from postbias.student.devices import choose_device, uses_bf16
 from postbias.student.embedding import EmbeddedDataset, Embedder
 from postbias.student.freezing import freeze
 from postbias.student.model import Student
-from postbias.student.training import Fit, OnEpoch, choose_device, fit
+from postbias.student.training import Fit, OnEpoch, fit
 
 logger = logging.getLogger(__name__)
 
@@ -139,11 +140,12 @@ def _embedded(lesson: Lesson, student: Student) -> tuple[EmbeddedDataset, Embedd
     """Embed the folds; the augmentation that params ask for has no place here."""
     cell = lesson.cell
     train = cell.params.train
+    device = choose_device(train.device)
     embedder = Embedder(
         student,
         cell.paths.store / "embeddings",
-        device=choose_device(train.device),
-        bf16=train.precision == "bf16",
+        device=device,
+        bf16=uses_bf16(train.precision, device),
     )
     train_rows, valid_rows = lesson.usable()
     dropout = train.modality_dropout if cell.modality == "fusion" else 0.0

@@ -24,6 +24,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from postbias.scoring.manifest import Axis
 from postbias.student.curve import curve_of, judge, metrics_of
 from postbias.student.dataset import PostDataset
+from postbias.student.devices import choose_device, uses_bf16
 from postbias.student.embedding import EmbeddedDataset
 from postbias.student.model import Head, Student
 
@@ -222,6 +223,9 @@ def _arguments(
     train: TrainParams, seed: int, checkpoints: Path, per_pass: int
 ) -> transformers.TrainingArguments:
     smaller_is_better = train.select_by != "spearman"
+    device = choose_device(train.device)
+    bf16 = uses_bf16(train.precision, device)
+    logger.info("training in %s on %s", "bf16" if bf16 else "fp32", device)
     return transformers.TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=train.epochs,
@@ -230,8 +234,8 @@ def _arguments(
         per_device_eval_batch_size=4 * per_pass,
         lr_scheduler_type="cosine",
         warmup_steps=train.warmup,
-        bf16=train.precision == "bf16",
-        use_cpu=choose_device(train.device) == "cpu",
+        bf16=bf16,
+        use_cpu=device == "cpu",
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",
@@ -247,22 +251,6 @@ def _arguments(
         report_to="none",
         label_names=["labels"],
     )
-
-
-def choose_device(wanted: str) -> str:
-    """Resolve `auto`.
-
-    Args:
-        wanted: `auto`, `cpu`, `cuda` or `mps`.
-
-    Returns:
-        `auto` as CUDA, else MPS, else CPU; anything else as it is.
-    """
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _optimizer(model: Student | Head, params: TrainParams) -> torch.optim.Optimizer:
