@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.conftest import ROOT
 
-from postbias.posts.demo.truth import BRANDS
+from postbias.posts.demo.truth import AXES, BRANDS, teacher_answers
 
 _TRUTH = ROOT / "data" / "truth.parquet"
 _REPORTS = ROOT / "reports"
@@ -31,7 +31,7 @@ def truth() -> dict[str, np.ndarray]:
 
 
 def _columns() -> tuple[list[str], list[Any]]:
-    table = pq.read_table(_TRUTH, columns=["bias", "sponsored", "brand"])
+    table = pq.read_table(_TRUTH, columns=[*AXES, "sponsored", "brand"])
     return table.column_names, table.columns
 
 
@@ -67,6 +67,22 @@ def test_the_corrected_share_of_high_posts_holds_the_truth_and_the_uncorrected_o
     truth: dict[str, np.ndarray],
 ) -> None:
     high = _read("population.json")["all"]["share_high"]
-    planted = float((truth["bias"] >= _HIGH).mean())
+    # The share that the teacher would call high, had it been asked about every post.
+    rng = np.random.default_rng(0)
+    scores = {axis: truth[axis] for axis in AXES}
+    asked = [teacher_answers(scores, rng)["bias"] >= _HIGH for _ in range(40)]
+    planted = float(np.mean(asked))
     assert _holds(high, planted)
-    assert not _holds(high, high["uncorrected"])
+    assert not _holds(high["uncorrected_error"], 0)
+    assert _holds(high["uncorrected_error"], high["uncorrected"] - planted)
+    assert abs(high["uncorrected"] - planted) > 2 * abs(high["value"] - planted)
+
+
+def test_at_face_value_the_bands_are_further_off_than_their_intervals_are_wide(
+    truth: dict[str, np.ndarray],
+) -> None:
+    said = _read("population.json")["all"]
+    assert len(truth["bias"]) == _read("population.json")["n"]["posts"]
+    for band in ("low", "moderate"):
+        share = said[f"share_{band}"]
+        assert not _holds(share, share["uncorrected"]), band

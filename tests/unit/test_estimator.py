@@ -16,7 +16,7 @@ from postbias.evidence.estimator import (
     labels_alone,
     tune,
 )
-from postbias.evidence.figures import Figure, difference
+from postbias.evidence.figures import Figure, difference, face_value_error
 from postbias.posts.demo.truth import Cues, draw_cues, planted_truth, teacher_answers
 
 _N, _LABELS, _REPLICATIONS = 4000, 600, 500
@@ -125,7 +125,7 @@ def replications() -> dict[str, Array]:
         "sponsored": stream[paid].mean(),
         "difference": stream[paid].mean() - stream[~paid].mean(),
     }
-    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in (*truths, "naive")}
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in (*truths, "naive", "error")}
     for seed in range(_REPLICATIONS):
         rng = np.random.default_rng(seed)
         cues = draw_cues(_N, rng)
@@ -162,10 +162,13 @@ def replications() -> dict[str, Array]:
                 )
         apart = difference(figures["sponsored"], figures["organic"])
         rows["difference"].append((apart.value, apart.lo, apart.hi, np.inf, np.nan))
+        off = face_value_error(study.authors, high[1], figures["high"])
+        here = high[1].mean() - np.mean(answers >= 6.5)  # for exactly these posts
+        rows["error"].append((off.value - here, off.lo - here, off.hi - here, np.inf, np.nan))
         wrong = Study(study.authors, np.where(sampled, HELD_OUT, 0).astype(np.int8), study.weights)
         naive = estimate_mean(wrong, *high, tune(wrong, *high)).share_interval()
         rows["naive"].append((naive.value, naive.lo, naive.hi, np.inf, np.nan))
-    truths["naive"] = truths["high"]
+    truths |= {"naive": truths["high"], "error": 0.0}
     return {
         name: np.column_stack([np.array(found, float), np.full(len(found), truths[name])])
         for name, found in rows.items()
@@ -199,3 +202,19 @@ def test_learned_labels_taken_for_held_out_ones_would_deceive(
 ) -> None:
     _, lo, hi, _, _, truth = replications["naive"].T
     assert np.mean((lo <= truth) & (truth <= hi)) < 0.9
+
+
+def test_how_far_the_face_value_is_off_is_known_better_than_the_share_itself(
+    replications: dict[str, Array],
+) -> None:
+    _, lo, hi, _, _, truth = replications["error"].T
+    _, share_lo, share_hi, _, _, _ = replications["high"].T
+    assert np.mean((lo <= truth) & (truth <= hi)) >= 0.93
+    assert np.mean(hi - lo) < np.mean(share_hi - share_lo)
+
+
+def test_without_an_estimate_nothing_is_said_of_the_face_value() -> None:
+    study, labels, scores = _study(np.random.default_rng(5))
+    nothing = estimate_mean(study, labels, scores, tune(study, labels, scores))
+    nothing = Figure(np.nan, np.nan, nothing.influence, 1.0, nothing.uncorrected, nothing.n)
+    assert face_value_error(study.authors, scores, nothing).value is None

@@ -18,14 +18,15 @@ from postbias.evidence.report_charts import (
     scatter_line,
     time_line,
 )
+from postbias.evidence.report_gate import gate_limit, gate_line, gate_number
 from postbias.evidence.report_scales import fit_scale
 from postbias.evidence.report_words import (
     answer,
     between,
-    gate_line,
     group_name,
     percent,
     points,
+    points_between,
     reason_words,
 )
 from postbias.params import ReportCostParams
@@ -77,13 +78,28 @@ def test_numbers_are_written_as_people_read_them() -> None:
     assert percent(None) == points(None) == "\N{EN DASH}"
     assert between({"lo": None, "hi": None}) == "\N{EN DASH}"
     assert between({"lo": 0.1, "hi": 0.25}, is_share=True) == "10% to 25%"
+    assert points_between({"value": 0.5, "lo": 0.25, "hi": 0.75}, 1) == "+0.5 (0.2 to 0.8)"
+    assert points_between({"value": None, "lo": None, "hi": None}) == "\N{EN DASH}"
 
 
-def _population(lo: float, hi: float) -> dict[str, Any]:
+def test_numbers_of_the_gate_have_their_unit_and_side() -> None:
+    assert gate_number("coverage_bias", 0.939) == "93.9%"
+    assert gate_number("int8_loss", -0.0023) == "\N{MINUS SIGN}0.2%"
+    assert gate_number("uses_image", None) == gate_limit("uses_image", None) == "\N{EN DASH}"
+    assert gate_limit("uses_image", 0.05) == "below 0.05"
+    assert gate_limit("spread", 0.3) == "at least 0.3"
+    assert gate_limit("swap_change", 0.08) == "at most 8.0%"
+
+
+def _population(
+    lo: float, hi: float, *, kind: str = "sponsored", error: tuple[float, float] = (-0.03, -0.01)
+) -> dict[str, Any]:
     apart = {"value": (lo + hi) / 2, "lo": lo, "hi": hi}
+    off = {"value": sum(error) / 2, "lo": error[0], "hi": error[1]}
+    high = {**_estimate(0.2, 0.1, 0.3), "uncorrected_error": off}
     return {
-        "all": {"bias": _estimate(4, 3, 5), "share_high": _estimate(0.2, 0.1, 0.3)},
-        "differences": [{"kind": "sponsored", "bias": apart}],
+        "all": {"bias": _estimate(4, 3, 5), "share_high": high},
+        "differences": [{"kind": kind, "bias": apart}],
     }
 
 
@@ -91,6 +107,7 @@ def test_the_answer_says_three_things_with_intervals() -> None:
     sentences = answer(_population(0.2, 0.8), "bias", (0, 10))
     assert len(sentences) == 3
     assert "3.00 to 5.00" in sentences[0]
+    assert "2.0 percentage points too low (1.0 to 3.0)" in sentences[0]
     assert "0.50 points higher" in sentences[1]
     assert "cannot be compared" in sentences[2]
 
@@ -102,6 +119,21 @@ def test_a_difference_whose_interval_holds_nought_is_called_none() -> None:
     assert "0.20 to 0.80" in lower
 
 
+def test_the_face_value_is_called_off_only_where_the_interval_shows_it() -> None:
+    unclear = answer(_population(0, 1, error=(-0.01, 0.03)), "bias", (0, 10))[0]
+    assert "too" not in unclear
+    assert "cannot tell" in unclear
+    assert "too high" in answer(_population(0, 1, error=(0.01, 0.03)), "bias", (0, 10))[0]
+
+
+@pytest.mark.parametrize(
+    ("ends", "begins"),
+    [((0.1, 0.5), "Bias is rising. "), ((-0.5, -0.1), "Bias is falling. "), ((-1, 1), "Posts of")],
+)
+def test_whether_it_is_rising_is_said_first(ends: tuple[float, float], begins: str) -> None:
+    assert answer(_population(*ends, kind="half"), "bias", (0, 10))[2].startswith(begins)
+
+
 def test_too_few_labels_give_no_answer() -> None:
     nothing = {"all": {"bias": {"value": None}, "share_high": {}}, "differences": []}
     assert answer(nothing, "bias", (0, 10)) == [
@@ -110,11 +142,12 @@ def test_too_few_labels_give_no_answer() -> None:
 
 
 def test_names_that_nobody_has_words_for_stay_readable() -> None:
-    assert gate_line("coverage_bias") == "intervals of bias hold the label (share)"
+    assert gate_line("coverage_bias") == "intervals of bias hold the label"
     assert gate_line("uses_image").startswith("looks at the image")
     assert gate_line("new_line") == "new line"
     assert reason_words("server_error") == "server error"
     assert group_name("language", "xx") == "xx"
+    assert group_name("modalities", "image+text") == "picture and caption"
 
 
 def _labels(cost: object, n: int = 1000) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from postbias.evidence.bootstrap import LEVEL, Array, Estimate
 
@@ -92,6 +93,38 @@ def difference(one: Figure, two: Figure) -> Estimate:
     variance = both - 2 * product * float(a @ b / spread) if spread > 0 else both
     freedom = both**2 / (one.variance**2 / one.freedom + two.variance**2 / two.freedom)
     return _interval(one.value - two.value, variance, freedom, (-np.inf, np.inf))
+
+
+def face_value_error(authors: npt.NDArray[np.intp], scores: Array, figure: Figure) -> Estimate:
+    """Estimate by how much the plain mean of the scores is too high.
+
+    Both means are of the same posts, so that what makes these posts unlike others cancels out: this
+    interval is narrower than the estimate's own.
+
+    Args:
+        authors: Number of each post's author. (N,)
+        scores: What the student said. (N,)
+        figure: The estimate for these posts.
+
+    Returns:
+        Plain mean minus estimate with its 95% interval; nothing where there is no estimate.
+    """
+    if not np.isfinite(figure.value):
+        return Estimate(None, None, None)
+    n = len(scores)
+    share = np.bincount(authors) / n
+    effective = float(1 / (share @ share))
+    influence = np.bincount(authors, (scores - scores.mean()) / n).astype(np.float64)
+    influence /= np.sqrt(1 - min(1 / effective, 0.5))
+    plain = Figure(
+        value=float(scores.mean()),
+        variance=float(influence @ influence),
+        influence=influence,
+        effective_authors=effective,
+        uncorrected=figure.uncorrected,
+        n=figure.n,
+    )
+    return difference(plain, figure)
 
 
 def _interval(value: float, variance: float, freedom: float, ends: tuple[float, float]) -> Estimate:

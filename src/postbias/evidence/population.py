@@ -18,7 +18,7 @@ from postbias.evidence import estimator
 from postbias.evidence.bootstrap import LEVEL, Array, Estimate
 from postbias.evidence.census import Population
 from postbias.evidence.estimator import Bools, Tuning
-from postbias.evidence.figures import Figure, difference
+from postbias.evidence.figures import Figure, difference, face_value_error
 from postbias.evidence.groups import Groups
 from postbias.evidence.metrics import bands
 
@@ -118,8 +118,8 @@ def describe(population: Population, outcomes: Iterable[Outcome], rows: Bools) -
         rows: Which posts. (N,)
 
     Returns:
-        `posts`, `labels`, `held_out`, and per outcome `value`, `lo`, `hi`, `uncorrected` and
-        `labels_alone`.
+        `posts`, `labels`, `held_out`, and per outcome `value`, `lo`, `hi`, `uncorrected`, by how
+        much that is too high (`uncorrected_error`), and `labels_alone`.
     """
     outcomes = tuple(outcomes)
     study = population.study.within(rows)
@@ -132,6 +132,9 @@ def describe(population: Population, outcomes: Iterable[Outcome], rows: Bools) -
         )
         found[outcome.name] = outcome.interval(figures[outcome.name]).as_dict() | {
             "uncorrected": figures[outcome.name].uncorrected,
+            "uncorrected_error": face_value_error(
+                study.authors, outcome.scores[rows], figures[outcome.name]
+            ).as_dict(),
             "labels_alone": outcome.interval(alone).as_dict(),
         }
     return found

@@ -22,7 +22,7 @@ from postbias.evidence.report_charts import (
     time_line,
 )
 from postbias.evidence.report_scales import Scale, fit_scale
-from postbias.evidence.report_words import answer
+from postbias.evidence.report_words import answer, as_points
 from postbias.evidence.table import MODELS
 
 Json = dict[str, Any]
@@ -270,7 +270,12 @@ def _differences(said: Json, axis: str) -> Json:
     return {
         "axis": axis_row(scale, 0.0),
         "rows": [
-            {**d, "found": d[axis], "bar": interval_bar(_plain(d[axis]), scale, zero=0.0)}
+            {
+                **d,
+                "found": d[axis],
+                "share": as_points(d["share_high"]),
+                "bar": interval_bar(_plain(d[axis]), scale, zero=0.0),
+            }
             for d in found
         ],
     }

@@ -15,19 +15,6 @@ Json = Mapping[str, Any]
 #: As typesetters write "none" and "minus".
 DASH, MINUS = "\u2013", "\u2212"
 
-#: What each line of the gate asks, in words; `{axis}` and the like come from the line's name.
-_GATE = {
-    "beats_constant": "better than the best constant (p-value)",
-    "beats_tfidf_ridge": "better than TF-IDF + ridge (p-value)",
-    "spread": "spread of scores over spread of labels",
-    "int8_loss": "share of the main metric that int8 costs",
-    "no_leakage": "authors and near-duplicates in two folds",
-    "odd_captions": "odd captions that misbehave",
-    "repeat_change": "change when a caption is written twice",
-    "swap_change": "change when gendered words are swapped",
-    "swap_direction": "orientation follows swapped words (p-value)",
-}
-
 #: Why posts were rejected, in words.
 _REASONS = {
     "broken_file": "a file that cannot be read",
@@ -67,6 +54,12 @@ _LANGUAGES = {
     "sv": "Swedish", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese",
     "zh": "Chinese",
 }  # fmt: skip
+_LOOKED_AT = {
+    "all": "all posts",
+    "image+text": "picture and caption",
+    "image": "picture only",
+    "text": "caption only",
+}
 
 
 def points(number: float | None, digits: int = 2) -> str:
@@ -134,38 +127,43 @@ def answer(population: Json, axis: str, ends: tuple[float, float]) -> list[str]:
         f"On average the posts score {points(mean['value'])} on {axis}, on a scale from "
         f"{ends[0]:g} to {ends[1]:g} (95% interval {between(mean)}), and {percent(high['value'])} "
         f"of them ({between(high, is_share=True)}) are in the high band; the student's scores "
-        f"taken at face value would have said {percent(high['uncorrected'])}."
+        f"taken at face value would have said {percent(high['uncorrected'])}, "
+        f"{_face_value(high)}."
     ]
     by_kind = {d["kind"]: d[axis] for d in population["differences"] if d["kind"] != "language"}
     sentences.append(_compare(by_kind.get("sponsored"), "Sponsored posts", "organic ones", axis))
-    sentences.append(
-        _compare(
-            by_kind.get("half"),
-            "Posts of the later half of the period",
-            "those of the earlier",
-            axis,
-        )
-    )
-    return sentences
+    later = by_kind.get("half")
+    said = _compare(later, "Posts of the later half of the period", "those of the earlier", axis)
+    return [*sentences, f"{_trend(later, axis)}{said}"]
 
 
-def gate_line(name: str) -> str:
-    """Name a line of the gate in words.
+def points_between(estimate: Json, digits: int = 2) -> str:
+    """Write a difference in points with its interval, for a sentence.
 
     Args:
-        name: As in `evaluate.json`.
+        estimate: `value`, `lo` and `hi`.
+        digits: Decimals.
 
     Returns:
-        What it asks.
+        `+0.51 (0.37 to 0.65)`; a dash where there is none.
     """
-    if name in _GATE:
-        return _GATE[name]
-    kind, _, what = name.partition("_")
-    if kind == "coverage":
-        return f"intervals of {what} hold the label (share)"
-    if kind == "uses":
-        return f"looks at the {what} (p-value)"
-    return name.replace("_", " ")
+    value, lo, hi = (estimate[key] for key in ("value", "lo", "hi"))
+    if value is None:
+        return DASH
+    sign = "+" if value > 0 else ""
+    return f"{sign}{points(value, digits)} ({points(lo, digits)} to {points(hi, digits)})"
+
+
+def as_points(share: Json) -> Json:
+    """Turn a share with its interval into percentage points.
+
+    Args:
+        share: `value`, `lo` and `hi`; None where there is none.
+
+    Returns:
+        The same times 100.
+    """
+    return {key: x if (x := share[key]) is None else 100 * x for key in ("value", "lo", "hi")}
 
 
 def reason_words(reason: str) -> str:
@@ -188,9 +186,10 @@ def group_name(kind: str, name: str) -> str:
         name: The group.
 
     Returns:
-        Languages by their English name, everything else as it is.
+        Languages by their English name, modalities in words, everything else as it is.
     """
-    return _LANGUAGES.get(name, name) if kind == "language" else name
+    words = {"language": _LANGUAGES, "modalities": _LOOKED_AT}
+    return words.get(kind, {}).get(name, name)
 
 
 def kind_title(kind: str) -> str:
@@ -227,6 +226,26 @@ def model_name(name: str) -> str:
         The name.
     """
     return MODELS.get(name, name)
+
+
+def _face_value(share: Json) -> str:
+    """Say how far off the uncorrected share is."""
+    error = as_points(share["uncorrected_error"])
+    if error["value"] is None or error["lo"] <= 0 <= error["hi"]:
+        return "which these labels cannot tell from that"
+    ends = sorted(abs(error[key]) for key in ("lo", "hi"))
+    side = "low" if error["value"] < 0 else "high"
+    return (
+        f"{points(abs(error['value']), 1)} percentage points too {side} "
+        f"({points(ends[0], 1)} to {points(ends[1], 1)})"
+    )
+
+
+def _trend(later: Json | None, axis: str) -> str:
+    """Say whether it is rising, where the interval shows it."""
+    if later is None or later["value"] is None or later["lo"] <= 0 <= later["hi"]:
+        return ""
+    return f"{axis.capitalize()} is {'rising' if later['value'] > 0 else 'falling'}. "
 
 
 def _compare(difference: Json | None, one: str, two: str, axis: str) -> str:

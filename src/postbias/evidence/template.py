@@ -7,6 +7,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from postbias.evidence import report_gate as gate
 from postbias.evidence import report_words as words
 
 
@@ -37,11 +38,15 @@ def _environment() -> Environment:
         "points": words.points,
         "percent": words.percent,
         "between": words.between,
+        "points_between": words.points_between,
         "share_between": lambda estimate: words.between(estimate, is_share=True),
         "count": lambda number: f"{number:,}",
         "usd": lambda number: f"${number:,.2f}",
         "reason": words.reason_words,
-        "gate": words.gate_line,
+        "gate": gate.gate_line,
+        "gate_limit": lambda limit, name: gate.gate_limit(name, limit),
+        "gate_number": lambda number, name: gate.gate_number(name, number),
+        "as_points": words.as_points,
         "group_of": words.group_name,
         "kind": words.kind_title,
         "slice": words.slice_title,
