@@ -124,7 +124,7 @@ def histogram(
             f"{escape(name)}</text>"
         )
         before = cut
-    return _drawing(parts)
+    return _drawing(parts, words)
 
 
 def scatter_line(
@@ -150,7 +150,7 @@ def scatter_line(
             f'<circle class="dot main" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 3 * n / most:.1f}"/>'
             for x, y, n in at
         ]
-    return _drawing(parts)
+    return _drawing(parts, words)
 
 
 def time_line(
@@ -189,7 +189,7 @@ def time_line(
         parts.append(f'<path class="reach main" d="M{x:.1f} {lo:.1f}V{hi:.1f}"/>')
         y = _y(scale.at(estimate["value"]))
         parts.append(f'<circle class="dot main" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
-    return _drawing(parts)
+    return _drawing(parts, words)
 
 
 def _frame(
@@ -220,9 +220,10 @@ def _frame(
     return parts
 
 
-def _drawing(parts: Sequence[str]) -> Markup:
+def _drawing(parts: Sequence[str], words: tuple[str, str]) -> Markup:
+    label = escape(f"{words[1]}, over {words[0]}")
     return Markup(  # noqa: S704 - made of numbers and escaped words
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
         + "".join(parts)
         + "</svg>"
     )
