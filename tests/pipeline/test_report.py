@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -84,7 +85,7 @@ def test_captions_and_reasons_are_text_only(page: str) -> None:
 
 
 def test_nothing_is_loaded_from_anywhere(page: str) -> None:
-    assert re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', page) == []
+    assert re.findall(r'<(?!a )[^>]*(?:src|href)="(?!data:|#)([^"]*)"', page) == []
     assert "url(" not in page
     assert "@import" not in page
 
@@ -96,6 +97,7 @@ def test_only_the_copy_for_mlflow_names_commit_and_runs(found: Findings, page: s
     assert run[2] in copy
     assert "c" * 40 not in page
     assert "localhost" not in page
+    assert "/runs/" not in page
 
 
 def test_every_estimate_stands_beside_the_uncorrected_number(found: Findings) -> None:
@@ -243,6 +245,12 @@ def test_two_clones_write_the_same_bytes_whatever_else_they_remember(
         r"path: build/scores\n.*\n? *md5: ([\w.]+)", (one / "dvc.lock").read_text()
     )
     assert f"<code>{scores}</code>" in page
+    filters = [
+        unquote(found) for found in re.findall(r'href="http[^"]*searchFilter=([^"]*)"', page)
+    ]
+    assert len(filters) == 6
+    assert filters[-1] == f"tags.`dvc.outs.build/scores` = '{scores}'"
+    assert filters[3].startswith("tags.`dvc.outs.build/students/")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -48,6 +49,18 @@ INPUTS = (
     "build/champion",
     "build/scores",
 )
+
+#: Which stage wrote each of them; the posts were imported before the pipeline.
+_WRITERS = {
+    "build/sample/posts.parquet": "sample",
+    "build/labels.parquet": "annotate",
+    "build/split.parquet": "split",
+    "build/champion": "evaluate",
+    "build/scores": "infer",
+}
+
+# Where `make ui` shows the runs: the Makefile's port, and the first experiment of a new database.
+_RUNS = "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter="
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +192,7 @@ def _facts(paths: Paths, params: Params, population: Population, reports: Json) 
     times = population.table["posted_at"].drop_null()
     rubric = load_rubric(paths.root / params.annotate.rubric)
     champion = Artifact.open(paths.champion)
+    digests = _digests(paths)
     ordered = np.sort(times.to_numpy()) if len(times) else None
     main = population.axes[0]
     return {
@@ -193,7 +207,8 @@ def _facts(paths: Paths, params: Params, population: Population, reports: Json) 
         "authors": len(np.unique(population.study.authors)),
         "manifest": champion.manifest,
         "champion": champion.digest,
-        "digests": _digests(paths),
+        "digests": digests,
+        "runs": _runs(digests, champion.manifest.modality),
         "rejects": _rejects(paths),
         "params": params,
     }
@@ -221,3 +236,16 @@ def _digests(paths: Paths) -> list[tuple[str, str]]:
     """Return the digests of what the page rests on, as `dvc.lock` will record them."""
     known = input_digests(paths, "report")
     return [(path, known[path]) for path in INPUTS if path in known]
+
+
+def _runs(digests: list[tuple[str, str]], modality: str) -> list[tuple[str, str, str]]:
+    """Say by digest, which is the same in every clone, how MLflow finds the runs of each stage.
+
+    Returns:
+        Stage, filter, and address of the search in the UI that `make ui` starts.
+    """
+    wanted = [(stage, path, dict(digests).get(path)) for path, stage in _WRITERS.items()]
+    # The champion is a copy of a student's folder: one digest.
+    wanted.insert(3, (f"train@{modality}", f"build/students/{modality}", wanted[3][2]))
+    filters = [(stage, f"tags.`dvc.outs.{path}` = '{md5}'") for stage, path, md5 in wanted if md5]
+    return [(stage, said, _RUNS + quote(said, safe="")) for stage, said in filters]
