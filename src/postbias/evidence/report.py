@@ -23,6 +23,7 @@ from postbias.evidence.brands import brands_of, describe_brands, write_brands
 from postbias.evidence.census import Population, load_population
 from postbias.evidence.costs import reckon
 from postbias.evidence.groups import group_posts
+from postbias.evidence.metrics import BAND_EDGES
 from postbias.evidence.population import describe_groups, outcomes_of
 from postbias.evidence.report_posts import choose_posts
 from postbias.evidence.table import load_report
@@ -198,6 +199,7 @@ def _facts(paths: Paths, params: Params, population: Population, reports: Json) 
     return {
         "axis": main.name,
         "ends": (main.low, main.high),
+        "cuts": [main.low + share * (main.high - main.low) for share in (0, *BAND_EDGES, 1)],
         "axes": population.axes,
         "rubric": rubric,
         "teacher": reports["labels"]["teacher"]["name"],
@@ -239,11 +241,7 @@ def _digests(paths: Paths) -> list[tuple[str, str]]:
 
 
 def _runs(digests: list[tuple[str, str]], modality: str) -> list[tuple[str, str, str]]:
-    """Say by digest, which is the same in every clone, how MLflow finds the runs of each stage.
-
-    Returns:
-        Stage, filter, and address of the search in the UI that `make ui` starts.
-    """
+    """Give stage, filter by digest, and address of the search in the UI that `make ui` starts."""
     wanted = [(stage, path, dict(digests).get(path)) for path, stage in _WRITERS.items()]
     # The champion is a copy of a student's folder: one digest.
     wanted.insert(3, (f"train@{modality}", f"build/students/{modality}", wanted[3][2]))
