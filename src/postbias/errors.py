@@ -18,6 +18,7 @@
     ├── TrackingError             MLflow or DVC state that cannot be read
     ├── ReproductionError         a pipeline that cannot be run again in a fresh clone
     ├── StorageError              a disk that is full or a place that cannot be written
+    ├── ClusterError              a Ray cluster that cannot be used, or keeps losing workers
     └── MissingExtraError         an optional package that is not installed
 
 A post that cannot be read is not an error but a reject: see `postbias.posts.schema.Reason`.
@@ -141,6 +142,10 @@ class ReproductionError(PostbiasError):
 
 class StorageError(PostbiasError):
     """A disk that is full or a place that cannot be written."""
+
+
+class ClusterError(PostbiasError):
+    """A Ray cluster that cannot be used, or keeps losing workers."""
 
 
 class MissingExtraError(PostbiasError):

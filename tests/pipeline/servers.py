@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+
+import pytest
 
 BIN = Path(sys.executable).parent
 _START_TIMEOUT_S = 180
@@ -52,3 +55,32 @@ def _answers(port: int, path: str) -> bool:
         connection.request("GET", path)
         return connection.getresponse().status == 200
     return False
+
+
+@contextmanager
+def s3_bucket(name: str) -> Iterator[str]:
+    """Run moto's S3 server with one bucket, and point the environment of this process at it."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",  # moto takes any
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in environment.items():
+            patch.setenv(key, value)
+        connection = HTTPConnection(host, port, timeout=30)
+        with closing(connection):
+            connection.request("PUT", f"/{name}")
+            assert connection.getresponse().status == 200
+        try:
+            yield f"s3://{name}"
+        finally:
+            server.stop()

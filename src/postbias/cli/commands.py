@@ -69,8 +69,8 @@ def import_command(
 
 
 @main.command("score")
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="INPUT")
+@click.argument("output", metavar="OUT")
 @click.option("--model", help="Folder of a student, or models:/NAME@ALIAS.  [default: champion]")
 @click.option("--layout", help="INPUT is an export of this layout; docs/importing.md lists them.")
 @click.option(
@@ -80,32 +80,56 @@ def import_command(
     metavar="FIELD=NAME",
     help="INPUT is a table: the name of a column, e.g. caption=text. May be given several times.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Cores to use; with Ray, of a worker.  [default: all]"
+)
 @click.option("--batch-size", type=click.IntRange(1), default=64, help="Posts per batch.")
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", help="Who computes."
+)
+@click.option("--address", help="Ray: auto, HOST:PORT or ray://HOST:PORT.  [default: start one]")
+@click.option("--workers", type=click.IntRange(1), help="Ray: processes.  [default: all that fit]")
 def score_command(
     *,
-    source: Path,
-    output: Path,
+    source: str,
+    output: str,
     model: str | None,
     layout: str | None,
     columns: tuple[str, ...],
     threads: int | None,
     batch_size: int,
+    engine: str,
+    address: str | None,
+    workers: int | None,
 ) -> None:
     """Score every post of INPUT into OUT.
 
     INPUT is a folder of post shards, one shard, a table (CSV, TSV, JSONL, Parquet), or an export
-    with --layout. OUT is a .parquet or .csv file, or a folder. Interrupted, it goes on where it
-    stopped when it is run again. Posts without a score keep their row, and OUT's .rejects.parquet
-    says why.
+    with --layout. OUT is a .parquet or .csv file, or a folder. Shards, tables and OUT may be
+    s3://BUCKET/PREFIX. Interrupted, it goes on where it stopped when it is run again. Posts without
+    a score keep their row, and OUT's .rejects.parquet says why. docs/scaling-out.md shows Ray and
+    object stores.
     """
-    from postbias.loading import open_scorer
+    from postbias.loading import find_student, open_scorer
     from postbias.posts.importers import columns_of
+    from postbias.posts.objects import place_of
     from postbias.scoring.files import Job, score_files
 
-    with open_scorer(model, threads) as scorer:
-        job = Job(source, output, layout, columns_of(columns))
-        summary = score_files(job, scorer, batch_size=batch_size)
+    job = Job(place_of(source), place_of(output), layout, columns_of(columns))
+    if engine == "ray":
+        from postbias.scoring.artifact import Artifact
+        from postbias.scoring.cluster import Cluster, RayEngine
+
+        student = Artifact.open(find_student(model))
+        cluster = Cluster(address, workers, threads)
+        summary = score_files(job, RayEngine(student, cluster, batch_size=batch_size))
+    elif address is not None or workers is not None:
+        raise click.UsageError("--address and --workers are for --engine ray")
+    else:
+        from postbias.scoring.bulk import LocalEngine
+
+        with open_scorer(model, threads) as scorer:
+            summary = score_files(job, LocalEngine(scorer, batch_size=batch_size))
     click.echo(f"{summary.render()}\n  -> {output}")
 
 

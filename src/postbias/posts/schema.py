@@ -6,7 +6,7 @@ where the tables lie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -169,3 +169,19 @@ def check_table(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
         if not field.nullable and table.column(field.name).null_count:
             raise SchemaError(f"{where} has nulls in column {field.name!r}, which allows none")
     return table
+
+
+def leaves(schema: pa.Schema) -> list[str]:
+    """Return the dotted leaf paths of a schema, as the Parquet writer names columns."""
+
+    def walk(field: pa.Field, prefix: str) -> Iterator[str]:
+        path = f"{prefix}{field.name}"
+        if pa.types.is_list(field.type):
+            yield from walk(field.type.value_field, f"{path}.list.")
+        elif pa.types.is_struct(field.type):
+            for child in field.type:
+                yield from walk(child, f"{path}.")
+        else:
+            yield path
+
+    return [leaf for field in schema for leaf in walk(field, "")]

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from postbias.errors import CorpusError, SchemaError, StorageError
-from postbias.posts.schema import IMAGE, POSTS, check_table
+from postbias.posts.objects import HeldFile, ObjectPath, Place, readable
+from postbias.posts.schema import IMAGE, POSTS, check_table, leaves
 
 #: A shard is closed at whichever comes first.
 SHARD_POSTS = 10_000
@@ -37,18 +38,22 @@ _IMAGE_PATHS_FIELD = pa.field(
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Place) -> Iterator[Path]:
     """Give a temporary path that takes the place of `path` when the block ends without an error.
 
     Args:
         path: The file to write; its folder is made.
 
     Yields:
-        A path beside it to write to.
+        A local path to write to.
 
     Raises:
         StorageError: If the disk is full or the place cannot be written.
     """
+    if isinstance(path, ObjectPath):
+        with path.replacing() as temporary:
+            yield temporary
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,18 +81,18 @@ def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     Returns:
         The writer; close it, best as a context manager.
     """
-    leaves = _leaves(schema)
-    images = {name for name in leaves if name.startswith(_IMAGES)}
+    names = leaves(schema)
+    images = {name for name in names if name.startswith(_IMAGES)}
     return pq.ParquetWriter(
         path,
         schema,
         version="2.6",
-        compression={name: "none" if name in images else "zstd" for name in leaves},
-        use_dictionary=[name for name in leaves if name not in images],
+        compression={name: "none" if name in images else "zstd" for name in names},
+        use_dictionary=[name for name in names if name not in images],
     )
 
 
-def write_table(table: pa.Table, path: Path, schema: pa.Schema) -> None:
+def write_table(table: pa.Table, path: Place, schema: pa.Schema) -> None:
     """Write a checked table, whole or not at all.
 
     Args:
@@ -105,7 +110,7 @@ def write_table(table: pa.Table, path: Path, schema: pa.Schema) -> None:
 
 
 def read_table(
-    path: Path, schema: pa.Schema | None = None, columns: Sequence[str] | None = None
+    path: Place, schema: pa.Schema | None = None, columns: Sequence[str] | None = None
 ) -> pa.Table:
     """Read a table and check it.
 
@@ -121,7 +126,7 @@ def read_table(
         SchemaError: If the file is missing, damaged or has other columns.
     """
     try:
-        table = pq.ParquetFile(path).read(columns=list(columns) if columns else None)
+        table = pq.ParquetFile(readable(path)).read(columns=list(columns) if columns else None)
     except (OSError, pa.ArrowException) as error:
         raise SchemaError(
             f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:200]}",
@@ -156,9 +161,9 @@ def list_shards(folder: Path) -> list[Path]:
     return shards
 
 
-def count_rows(shards: Sequence[Path]) -> int:
+def count_rows(shards: Sequence[Place]) -> int:
     """Count the rows of Parquet files from their footers alone."""
-    return sum(pq.read_metadata(shard).num_rows for shard in shards)
+    return sum(pq.read_metadata(readable(shard)).num_rows for shard in shards)
 
 
 def read_posts(folder: Path, columns: Sequence[str]) -> pa.Table:
@@ -180,7 +185,7 @@ def read_posts(folder: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def iter_posts(
-    shards: Sequence[Path], columns: Sequence[str], batch_size: int
+    shards: Sequence[Place | HeldFile], columns: Sequence[str], batch_size: int
 ) -> Iterator[pa.RecordBatch]:
     """Go through posts in batches, in constant memory.
 
@@ -264,10 +269,10 @@ def take_posts(folder: Path, post_ids: Sequence[str], columns: Sequence[str]) ->
 
 
 @contextmanager
-def _opened(shard: Path) -> Iterator[pq.ParquetFile]:
+def _opened(shard: Place | HeldFile) -> Iterator[pq.ParquetFile]:
     """Open a shard of posts; whatever is damaged in it becomes a `SchemaError`."""
     try:
-        file = pq.ParquetFile(shard)
+        file = pq.ParquetFile(readable(shard))
         check_table(file.schema_arrow.empty_table(), POSTS, str(shard))
         yield file
     except (OSError, pa.ArrowException) as error:
@@ -275,22 +280,6 @@ def _opened(shard: Path) -> Iterator[pq.ParquetFile]:
             f"{shard} is damaged: {' '.join(str(error).split())[:200]}",
             do="run `dvc pull --force` or import again",
         ) from error
-
-
-def _leaves(schema: pa.Schema) -> list[str]:
-    """Return the dotted leaf paths of a schema, as the Parquet writer names columns."""
-
-    def walk(field: pa.Field, prefix: str) -> Iterator[str]:
-        path = f"{prefix}{field.name}"
-        if pa.types.is_list(field.type):
-            yield from walk(field.type.value_field, f"{path}.list.")
-        elif pa.types.is_struct(field.type):
-            for child in field.type:
-                yield from walk(child, f"{path}.")
-        else:
-            yield path
-
-    return [leaf for field in schema for leaf in walk(field, "")]
 
 
 def rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:

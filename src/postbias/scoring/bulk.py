@@ -2,9 +2,9 @@
 
 A finished shard goes into the store at once, under a name that says what it depends on; a run that
 was killed finds it there and goes on. The outputs are made from the store at the end and are the
-same bytes, whether the run was interrupted or not. Decoding and the student's arithmetic share the
-scorer's threads; reading runs ahead by a few batches, so that memory does not grow with the number
-of posts. Knows nothing of MLflow, params and formats other than shards.
+same bytes, whether the run was interrupted or not, and whoever computed them: an engine is handed
+the shards that are missing and gives back the scores of each, in any order. Knows nothing of
+MLflow, params and formats other than shards.
 """
 
 from __future__ import annotations
@@ -13,27 +13,30 @@ import dataclasses
 import logging
 import shutil
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
 from postbias.errors import CountsError, StorageError
-from postbias.posts.schema import REJECTS, scores_schema
-from postbias.posts.shards import count_rows, iter_posts, replacing, write_table
-from postbias.scoring.score_store import StoredShard
-from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
+from postbias.posts.objects import Place, copy_file
+from postbias.posts.schema import REJECTS
+from postbias.posts.shards import count_rows, replacing, write_table
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.manifest import Precision
+from postbias.scoring.score_store import StoredShard, Student
+from postbias.scoring.scorer import OK, Scorer
+from postbias.scoring.shard_scores import ShardScores, score_shard
 
 logger = logging.getLogger(__name__)
 
-_COLUMNS = ("post_id", "author", "caption", "sponsored", "posted_at", "source")
-_IN_FLIGHT = 3
+#: Called with the number of posts done since it was called last; negative where work was lost.
+Tell = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +133,77 @@ class Destination:
 
     scores: Path
     rejects: Path
-    store: Path
+    store: Place
+
+
+class Engine(Student, Protocol):
+    """A student, and the means to score many shards with it."""
+
+    def run(self, shards: Sequence[Place], tell: Tell) -> Iterator[tuple[Place, ShardScores]]:
+        """Score shards.
+
+        Args:
+            shards: Post shards.
+            tell: Called as posts are done.
+
+        Returns:
+            Each shard once, with its scores, in any order and as they are done.
+        """
+
+
+class LocalEngine:
+    """Scores on the cores of this machine, one shard after the other."""
+
+    def __init__(self, scorer: Scorer, *, batch_size: int) -> None:
+        """Take a loaded student.
+
+        Args:
+            scorer: The student.
+            batch_size: Posts in memory at a time, times a few; does not change a score.
+        """
+        self._scorer = scorer
+        self._batch_size = batch_size
+
+    @property
+    def artifact(self) -> Artifact:
+        """The student's files."""
+        return self._scorer.artifact
+
+    @property
+    def precision(self) -> Precision:
+        """Which of its graphs run."""
+        return self._scorer.precision
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of its axes, the main one first."""
+        return self._scorer.axes
+
+    def run(self, shards: Sequence[Place], tell: Tell) -> Iterator[tuple[Place, ShardScores]]:
+        """Score shards.
+
+        Args:
+            shards: Post shards.
+            tell: Called as posts are done.
+
+        Yields:
+            Each shard, in order, with its scores.
+
+        Raises:
+            SchemaError: If a shard is damaged or has other columns.
+        """
+        champion = self.artifact.digest
+        for shard in shards:
+            yield (
+                shard,
+                score_shard(shard, self._scorer, champion, batch_size=self._batch_size, tell=tell),
+            )
 
 
 def score_shards(
-    shards: Sequence[Path], scorer: Scorer, to: Destination, *, batch_size: int
+    shards: Sequence[Place], scorer: Scorer, to: Destination, *, batch_size: int
 ) -> BulkSummary:
-    """Score every post of some shards.
+    """Score every post of some shards on this machine; see `run_engine`.
 
     Args:
         shards: Post shards, their names distinct.
@@ -152,104 +219,52 @@ def score_shards(
         SchemaError: If a shard is damaged or has other columns.
         StorageError: If something cannot be written.
     """
+    return run_engine(shards, LocalEngine(scorer, batch_size=batch_size), to)
+
+
+def run_engine(shards: Sequence[Place], engine: Engine, to: Destination) -> BulkSummary:
+    """Score every post of some shards; what is in the store is not computed again.
+
+    Args:
+        shards: Post shards, their names distinct.
+        engine: Who computes.
+        to: Where to write.
+
+    Returns:
+        What it came to.
+
+    Raises:
+        CountsError: If rows in are not rows out.
+        SchemaError: If a shard is damaged or has other columns.
+        StorageError: If something cannot be written.
+    """
     started = time.monotonic()
-    entries = {shard: StoredShard.of(shard, scorer, to.store) for shard in shards}
-    missing = [shard for shard in shards if not entries[shard].is_done()]
-    n_missing, n_posts = count_rows(missing), count_rows(shards)
+    entries = {shard: StoredShard.of(shard, engine, to.store) for shard in shards}
+    # By place in the store: two shards may hold the same bytes.
+    missing = {entry.scores: shard for shard, entry in entries.items() if not entry.is_done()}
+    n_missing, n_posts = count_rows(list(missing.values())), count_rows(shards)
     if n_missing < n_posts:
         logger.info("%d of %d posts are in the store already", n_posts - n_missing, n_posts)
     with tqdm(
         total=n_posts, initial=n_posts - n_missing, desc="score", unit="post", disable=None
     ) as progress:
-        for shard in missing:
-            if not entries[shard].is_done():  # two shards may hold the same bytes
-                entries[shard].write(*_score_shard(shard, scorer, batch_size, progress))
+        for shard, (scores, rejects) in engine.run(list(missing.values()), progress.update):
+            entries[shard].write(scores, rejects)
     seconds = time.monotonic() - started
     if n_missing:
         logger.info("scored %d posts, %.1f posts/s", n_missing, n_missing / seconds)
-    summary = _materialise(entries, scorer, to)
+    summary = _materialise(entries, engine, to)
     if summary.posts != n_posts:
         raise CountsError("posts in are not rows out", seen=summary.posts, allowed=n_posts)
     return dataclasses.replace(summary, computed=n_missing, seconds=seconds)
 
 
-def _score_shard(
-    shard: Path,
-    scorer: Scorer,
-    batch_size: int,
-    progress: Any,  # noqa: ANN401 - tqdm is untyped
-) -> tuple[pa.Table, pa.Table]:
-    """Score one shard in batches; give its scores and its rejects."""
-    columns = [*_COLUMNS, "images"] if scorer.manifest.has_image else list(_COLUMNS)
-    scores, rejects = [], []
-    batches = iter_posts([shard], columns, batch_size)
-    for batch, results in _ahead(batches, scorer):
-        scores.append(_score_table(batch, results, scorer))
-        rejects.append(_reject_table(batch, results))
-        progress.update(len(results))
-    return (
-        pa.concat_tables([scores_schema(scorer.axes).empty_table(), *scores]),
-        pa.concat_tables([REJECTS.empty_table(), *rejects]),
-    )
-
-
-def _ahead(
-    batches: Iterator[pa.RecordBatch], scorer: Scorer
-) -> Iterator[tuple[pa.RecordBatch, list[PostScore]]]:
-    """Score batches in order, a few at the same time: no thread waits for the last of a batch."""
-    waiting: deque[tuple[pa.RecordBatch, Future[list[PostScore]]]] = deque()
-    pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="batch")
-    try:
-        for batch in batches:
-            posts = _inputs(batch)
-            waiting.append((batch.select(list(_COLUMNS)), pool.submit(scorer.score, posts)))
-            if len(waiting) == _IN_FLIGHT:
-                done, results = waiting.popleft()
-                yield done, results.result()
-        for done, results in waiting:
-            yield done, results.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _inputs(batch: pa.RecordBatch) -> list[PostInput]:
-    captions = batch["caption"].to_pylist()
-    if "images" not in batch.schema.names:
-        return [PostInput(caption) for caption in captions]
-    files = (tuple(image["bytes"] or b"" for image in images) for images in
-             batch["images"].to_pylist())  # fmt: skip
-    return [PostInput(caption, images) for caption, images in zip(captions, files, strict=True)]
-
-
-def _score_table(batch: pa.RecordBatch, results: list[PostScore], scorer: Scorer) -> pa.Table:
-    columns: dict[str, Any] = {name: batch[name] for name in ("post_id", "author", "sponsored")}
-    columns["posted_at"] = batch["posted_at"]
-    for axis in scorer.axes:
-        for at, end in enumerate(("", "_lo", "_hi")):
-            columns[axis + end] = [r.scores[axis][at] if r.scores else None for r in results]
-    for name in ("band", "modalities", "n_images", "status"):
-        columns[name] = [getattr(result, name) for result in results]
-    columns["champion"] = [scorer.artifact.digest] * len(results)
-    return pa.table(columns, scores_schema(scorer.axes))
-
-
-def _reject_table(batch: pa.RecordBatch, results: list[PostScore]) -> pa.Table:
-    names = zip(batch["source"].to_pylist(), batch["post_id"].to_pylist(), strict=True)
-    rejects = [
-        {"source": source, "post_id": post_id, "stage": "score",
-         "reason": result.status, "detail": result.detail}
-        for (source, post_id), result in zip(names, results, strict=True)
-        if result.status != OK
-    ]  # fmt: skip
-    return pa.Table.from_pylist(rejects, REJECTS)
-
-
 def _materialise(
-    entries: Mapping[Path, StoredShard], scorer: Scorer, to: Destination
+    entries: Mapping[Place, StoredShard], student: Student, to: Destination
 ) -> BulkSummary:
     """Make the outputs from the store; the folder of scores appears as a whole."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("status", "modalities", "band")}
-    sums = dict.fromkeys(sorted(scorer.axes), 0.0)
+    sums = dict.fromkeys(sorted(student.axes), 0.0)
     rejects = [REJECTS.empty_table()]
     staging = to.scores.with_name(f".{to.scores.name}.new")
     try:
@@ -260,10 +275,10 @@ def _materialise(
             rejects.append(rejected)
             for name, counter in counts.items():
                 counter.update(value for value in scores[name].to_pylist() if value is not None)
-            for axis in scorer.axes:
+            for axis in student.axes:
                 sums[axis] += pc.sum(scores[axis].cast(pa.float64())).as_py() or 0.0
             with replacing(staging / shard.name) as temporary:
-                shutil.copyfile(entry.scores, temporary)
+                copy_file(entry.scores, temporary)
         if to.scores.exists():
             shutil.rmtree(to.scores)
         staging.replace(to.scores)
@@ -272,8 +287,8 @@ def _materialise(
     write_table(pa.concat_tables(rejects), to.rejects, REJECTS)
     scored = counts["status"][OK]
     return BulkSummary(
-        champion=scorer.artifact.digest,
-        precision=scorer.precision,
+        champion=student.artifact.digest,
+        precision=student.precision,
         posts=counts["status"].total(),
         by_status=dict(sorted(counts["status"].items())),
         by_modalities=dict(sorted(counts["modalities"].items())),

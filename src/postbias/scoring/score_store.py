@@ -10,32 +10,59 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from postbias.errors import CountsError
+from postbias.posts.objects import Place, content_digest
 from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import read_table, write_table
-from postbias.scoring.scorer import OK, Scorer
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.manifest import Precision
+from postbias.scoring.scorer import OK
 
 # What decides over a score besides post and student: decoders and kernels change with versions.
 _DECIDING = ("numpy", "onnxruntime", "pillow", "tokenizers")
 _FORMAT = 1
 
 
-def store_key(scorer: Scorer) -> str:
+class Student(Protocol):
+    """A student as it is run: what names its scores, whoever computes them."""
+
+    @property
+    def artifact(self) -> Artifact:
+        """Its files."""
+
+    @property
+    def precision(self) -> Precision:
+        """Which of its graphs run."""
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of its axes, the main one first."""
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of the packages that decide over a score.
+
+    Returns:
+        Version by package.
+    """
+    return {package: version(package) for package in _DECIDING}
+
+
+def store_key(student: Student) -> str:
     """Name all that decides over the scores of given posts.
 
     Args:
-        scorer: The student.
+        student: The student.
 
     Returns:
         32 hexadecimal digits: of the artifact, the precision and the versions of what computes.
     """
-    versions = {package: version(package) for package in _DECIDING}
-    parts = [_FORMAT, scorer.artifact.digest, scorer.precision, versions]
+    parts = [_FORMAT, student.artifact.digest, student.precision, versions()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -50,28 +77,27 @@ class StoredShard:
         axes: The student's axes.
     """
 
-    shard: Path
-    scores: Path
-    rejects: Path
+    shard: Place
+    scores: Place
+    rejects: Place
     axes: tuple[str, ...]
 
     @classmethod
-    def of(cls, shard: Path, scorer: Scorer, store: Path) -> StoredShard:
+    def of(cls, shard: Place, student: Student, store: Place) -> StoredShard:
         """Find the place by content: of the shard, and of all that decides over its scores.
 
         Args:
             shard: The post shard.
-            scorer: The student.
+            student: The student.
             store: The folder of finished shards.
 
         Returns:
             The place.
         """
-        with shard.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        folder = store / store_key(scorer)
+        digest = content_digest(shard)
+        folder = store / store_key(student)
         rejects = folder / f"{digest}.rejects.parquet"
-        return cls(shard, folder / f"{digest}.scores.parquet", rejects, scorer.axes)
+        return cls(shard, folder / f"{digest}.scores.parquet", rejects, student.axes)
 
     def is_done(self) -> bool:
         """Say whether the results are there.

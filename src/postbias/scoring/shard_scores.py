@@ -1,0 +1,121 @@
+"""Scores the posts of one shard: batches in, two tables out.
+
+Decoding and the student's arithmetic share the scorer's threads; reading runs ahead by a few
+batches, so that memory does not grow with the number of posts. Knows nothing of other shards and of
+where results are kept: whoever has many shards calls it, here or on another machine.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from postbias.posts.objects import HeldFile, Place
+from postbias.posts.schema import REJECTS, scores_schema
+from postbias.posts.shards import iter_posts
+from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
+
+_COLUMNS = ("post_id", "author", "caption", "sponsored", "posted_at", "source")
+_IN_FLIGHT = 3
+
+
+class ShardScores(NamedTuple):
+    """What one shard came to."""
+
+    scores: pa.Table
+    """One row per post, in order."""
+    rejects: pa.Table
+    """One row per post without a score."""
+
+
+def score_shard(
+    shard: Place | HeldFile,
+    scorer: Scorer,
+    champion: str,
+    *,
+    batch_size: int,
+    tell: Callable[[int], object],
+) -> ShardScores:
+    """Score the posts of one shard.
+
+    Args:
+        shard: The posts.
+        scorer: The student.
+        champion: Its digest, which every row names.
+        batch_size: Posts in memory at a time, times a few; does not change a score.
+        tell: Called with the number of posts that were done since it was called last.
+
+    Returns:
+        Scores and rejects.
+
+    Raises:
+        SchemaError: If the shard is damaged or has other columns.
+    """
+    columns = [*_COLUMNS, "images"] if scorer.manifest.has_image else list(_COLUMNS)
+    scores, rejects = [], []
+    batches = iter_posts([shard], columns, batch_size)
+    for batch, results in _ahead(batches, scorer):
+        scores.append(_score_table(batch, results, scorer.axes, champion))
+        rejects.append(_reject_table(batch, results))
+        tell(len(results))
+    return ShardScores(
+        pa.concat_tables([scores_schema(scorer.axes).empty_table(), *scores]),
+        pa.concat_tables([REJECTS.empty_table(), *rejects]),
+    )
+
+
+def _ahead(
+    batches: Iterator[pa.RecordBatch], scorer: Scorer
+) -> Iterator[tuple[pa.RecordBatch, list[PostScore]]]:
+    """Score batches in order, a few at the same time: no thread waits for the last of a batch."""
+    waiting: deque[tuple[pa.RecordBatch, Future[list[PostScore]]]] = deque()
+    pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="batch")
+    try:
+        for batch in batches:
+            posts = _inputs(batch)
+            waiting.append((batch.select(list(_COLUMNS)), pool.submit(scorer.score, posts)))
+            if len(waiting) == _IN_FLIGHT:
+                done, results = waiting.popleft()
+                yield done, results.result()
+        for done, results in waiting:
+            yield done, results.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _inputs(batch: pa.RecordBatch) -> list[PostInput]:
+    captions = batch["caption"].to_pylist()
+    if "images" not in batch.schema.names:
+        return [PostInput(caption) for caption in captions]
+    files = (tuple(image["bytes"] or b"" for image in images) for images in
+             batch["images"].to_pylist())  # fmt: skip
+    return [PostInput(caption, images) for caption, images in zip(captions, files, strict=True)]
+
+
+def _score_table(
+    batch: pa.RecordBatch, results: list[PostScore], axes: tuple[str, ...], champion: str
+) -> pa.Table:
+    columns: dict[str, Any] = {name: batch[name] for name in ("post_id", "author", "sponsored")}
+    columns["posted_at"] = batch["posted_at"]
+    for axis in axes:
+        for at, end in enumerate(("", "_lo", "_hi")):
+            columns[axis + end] = [r.scores[axis][at] if r.scores else None for r in results]
+    for name in ("band", "modalities", "n_images", "status"):
+        columns[name] = [getattr(result, name) for result in results]
+    columns["champion"] = [champion] * len(results)
+    return pa.table(columns, scores_schema(axes))
+
+
+def _reject_table(batch: pa.RecordBatch, results: list[PostScore]) -> pa.Table:
+    names = zip(batch["source"].to_pylist(), batch["post_id"].to_pylist(), strict=True)
+    rejects = [
+        {"source": source, "post_id": post_id, "stage": "score",
+         "reason": result.status, "detail": result.detail}
+        for (source, post_id), result in zip(names, results, strict=True)
+        if result.status != OK
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rejects, REJECTS)

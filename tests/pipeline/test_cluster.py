@@ -1,0 +1,253 @@
+"""Scoring on Ray: two nodes on this machine, of which workers, one node and the driver are killed.
+
+What comes out must be the bytes of the local engine, whatever was lost on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from tests.conftest import clean_environment
+from tests.pipeline.servers import s3_bucket
+from tests.post_shards import random_posts, write_shard
+from tests.tiny_artifact import write_tiny_artifact
+
+from postbias.errors import ClusterError, SchemaError
+from postbias.posts.objects import place_of
+from postbias.posts.shards import list_shards
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.bulk import BulkSummary, Destination, run_engine, score_shards
+from postbias.scoring.cluster import Cluster, RayEngine
+from postbias.scoring.files import Job, score_files
+from postbias.scoring.scorer import Scorer
+
+N_POSTS = 12 * 120
+
+_DRIVER = """
+import sys
+from pathlib import Path
+from postbias.posts.shards import list_shards
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.bulk import Destination, run_engine
+from postbias.scoring.cluster import Cluster, RayEngine
+posts, student, root = map(Path, sys.argv[1:4])
+to = Destination(root / "scores", root / "rejects.parquet", root / "store")
+engine = RayEngine(Artifact.open(student), Cluster(sys.argv[4]), batch_size=16)
+run_engine(list_shards(posts), engine, to)
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        posts = [(caption, images * 4) for caption, images in random_posts(rng, 120)]
+        write_shard(folder / "posts" / f"{number:05d}.parquet", posts)
+    write_tiny_artifact(folder / "student")
+    with Scorer.open(folder / "student") as scorer:
+        score_shards(list_shards(folder / "posts"), scorer, to(folder / "whole"), batch_size=16)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_bucket("cluster") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def nodes(bucket: str) -> Iterator[Any]:  # noqa: ARG001 - workers inherit its environment
+    """Run a head that scores nothing and two nodes of one core, and connect to them."""
+    with pytest.MonkeyPatch.context() as patch:
+        clean_environment(patch)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # else other programs of this machine go first
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+        from ray.cluster_utils import Cluster as RayCluster
+
+        memory = {"object_store_memory": 80 * 2**20}
+        head = memory | {"num_cpus": 0, "include_dashboard": False}
+        cluster = RayCluster(initialize_head=True, head_node_args=head)
+        for _ in range(2):
+            cluster.add_node(num_cpus=1, **memory)
+        ray.init(cluster.address, log_to_driver=False, logging_level="error")
+        try:
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def to(root: Path) -> Destination:
+    return Destination(root / "scores", root / "rejects.parquet", root / "store")
+
+
+def run_on_ray(corpus: Path, root: Path, **cluster: Any) -> BulkSummary:
+    engine = RayEngine(Artifact.open(corpus / "student"), Cluster(**cluster), batch_size=16)
+    return run_engine(list_shards(corpus / "posts"), engine, to(root))
+
+
+def outputs(root: Path) -> dict[str, str]:
+    files = [*sorted((root / "scores").iterdir()), root / "rejects.parquet"]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def workers(at: str = "") -> list[psutil.Process]:
+    """Find the processes that score on Ray; it names them after the call they are at."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cmdline()[:1] == [f"ray::ShardWorker{at}"] or (
+                not at and process.cmdline()[0].startswith("ray::ShardWorker")
+            ):
+                found.append(process)
+    return found
+
+
+@pytest.mark.usefixtures("nodes")
+def test_two_nodes_give_the_bytes_of_one_process(corpus: Path, tmp_path: Path) -> None:
+    summary = run_on_ray(corpus, tmp_path)
+    assert (summary.posts, summary.computed) == (N_POSTS, N_POSTS)
+    assert outputs(tmp_path) == outputs(corpus / "whole")
+    assert run_on_ray(corpus, tmp_path).computed == 0
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_bucket_is_read_by_the_workers_and_gets_the_same_bytes(
+    bucket: str, corpus: Path, tmp_path: Path
+) -> None:
+    for shard in list_shards(corpus / "posts")[:3]:
+        place_of(f"{bucket}/posts/{shard.name}").upload(shard)  # type: ignore[union-attr]
+    engine = RayEngine(Artifact.open(corpus / "student"), Cluster(), batch_size=16)
+    out = place_of(f"{bucket}/out")
+    score_files(Job(place_of(f"{bucket}/posts"), out), engine)
+    whole = outputs(corpus / "whole")
+    for number in range(3):
+        file = out / f"{number:05d}.parquet"
+        file.download(tmp_path / file.name)  # type: ignore[union-attr]
+        seen = hashlib.sha256((tmp_path / file.name).read_bytes()).hexdigest()
+        assert seen == whole[file.name]
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_fault_of_a_shard_is_told_and_not_tried_again(corpus: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.parquet"
+    data = bytearray(list_shards(corpus / "posts")[0].read_bytes())
+    data[4000:9000] = bytes(5000)
+    broken.write_bytes(data)
+    engine = RayEngine(Artifact.open(corpus / "student"), Cluster(), batch_size=16)
+    with pytest.raises(SchemaError, match=r"broken\.parquet is damaged"):
+        run_engine([broken], engine, to(tmp_path))
+    assert not list((tmp_path / "store").rglob("*.parquet"))
+
+
+@pytest.mark.usefixtures("nodes")
+def test_more_cores_than_a_node_has_is_an_error_and_no_hang(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="that many cores; saw 3; allowed: 1"):
+        run_on_ray(corpus, tmp_path, threads=3)
+
+
+def test_a_killed_driver_goes_on_with_what_it_had(nodes: Any, corpus: Path, tmp_path: Path) -> None:
+    arguments = [corpus / "posts", corpus / "student", tmp_path, nodes.address]
+    command = [sys.executable, "-c", _DRIVER, *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while len(list((tmp_path / "store").rglob("*.scores.parquet"))) < 2:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    kept = len(list((tmp_path / "store").rglob("*.scores.parquet")))
+    assert run_on_ray(corpus, tmp_path).computed == N_POSTS - 120 * kept < N_POSTS
+    assert outputs(tmp_path) == outputs(corpus / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nodes")
+def test_workers_killed_at_20_random_moments_lose_and_double_nothing(
+    corpus: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(int(os.environ.get("POSTBIAS_TEST_SEED", "0")))
+    killed: list[int] = []
+    is_over = Event()
+
+    def kill() -> None:
+        while not is_over.wait(rng.uniform(0, 3)):
+            if found := workers():
+                victim = found[rng.integers(len(found))]
+                with suppress(psutil.Error):
+                    victim.kill()
+                    killed.append(victim.pid)
+
+    killer = Thread(target=kill)
+    killer.start()
+    runs = 0
+    try:
+        while len(killed) < 20:
+            root = tmp_path / str(runs)
+            assert run_on_ray(corpus, root).computed == N_POSTS
+            assert outputs(root) == outputs(corpus / "whole")
+            runs += 1
+    finally:
+        is_over.set()
+        killer.join()
+
+
+# The last one: it leaves one node.
+def test_a_node_killed_while_it_scores_is_done_without(
+    nodes: Any, corpus: Path, tmp_path: Path
+) -> None:
+    lost: list[Any] = []
+
+    def kill_node() -> None:
+        while not workers(".score"):
+            time.sleep(0.01)
+        lost.append(nodes.worker_nodes.copy().pop())
+        nodes.remove_node(lost[0], allow_graceful=False)
+
+    killer = Thread(target=kill_node)
+    killer.start()
+    summary = run_on_ray(corpus, tmp_path)
+    killer.join()
+    assert len(lost) == 1
+    assert summary.computed == N_POSTS
+    assert outputs(tmp_path) == outputs(corpus / "whole")
+
+
+def test_without_ray_the_engine_says_what_to_install(corpus: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['ray'] = None; from postbias.cli import main; main()"
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "score", corpus / "posts", out, "--engine", "ray",
+         "--model", corpus / "student"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "postbias: the Ray engine needs the package ray, which is not installed; "
+        "pip install 'postbias[cluster]'"
+    )
+    assert not out.exists()
+
+
+def test_options_of_ray_without_ray_are_wrong_usage(corpus: Path, tmp_path: Path) -> None:
+    code = "from postbias.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "score", corpus / "posts", tmp_path / "x", "--workers", "2"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--address and --workers are for --engine ray" in done.stderr
