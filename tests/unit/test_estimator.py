@@ -209,7 +209,8 @@ def test_how_far_the_face_value_is_off_is_known_better_than_the_share_itself(
 ) -> None:
     _, lo, hi, _, _, truth = replications["error"].T
     _, share_lo, share_hi, _, _, _ = replications["high"].T
-    assert np.mean((lo <= truth) & (truth <= hi)) >= 0.93
+    # 500 replications tell coverage to within two points.
+    assert np.mean((lo <= truth) & (truth <= hi)) >= 0.92
     assert np.mean(hi - lo) < np.mean(share_hi - share_lo)
 
 
