@@ -3,7 +3,7 @@
 Reads data/posts, build/labels.parquet, build/split.parquet, reports/split.json, build/students and
 the word pairs of evaluate.audit; writes reports/evaluate.json, reports/metrics.json, reports/plots
 and build/champion, and registers the champion with MLflow, which may keep a better one; params:
-seed, threads, train.modalities, evaluate, infer.precision.
+seed, threads, train.modalities, evaluate, infer.precision, infer.device.
 """
 
 from __future__ import annotations

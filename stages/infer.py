@@ -14,8 +14,8 @@ from postbias.tracking import stage_run
 def main() -> None:
     """Run the stage."""
     with stage_run("infer") as run:
-        summary = infer(run.paths, run.params, champion_artifact(run.paths))
-        run.log_metrics(summary.metrics())
+        found = infer(run.paths, run.params, champion_artifact(run.paths))
+        run.log_metrics(found.metrics())
 
 
 if __name__ == "__main__":

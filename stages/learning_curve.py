@@ -2,7 +2,7 @@
 
 Reads data/posts, build/labels.parquet, build/split.parquet and the first modality's student; writes
 reports/learning_curve.json and reports/plots/learning_curve.csv; params: seed, threads, train,
-annotate.rubric, evaluate, infer.precision.
+annotate.rubric, evaluate, infer.precision, infer.device.
 """
 
 import os

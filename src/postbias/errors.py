@@ -13,6 +13,7 @@
     ├── UnreadableImageError      an image that cannot be decoded; callers make it a reject
     ├── WeightsError              pretrained weights that cannot be had
     ├── ArtifactError             a student folder that is incomplete or damaged
+    ├── DeviceError               a device that scoring was told to use and that is not there
     ├── GateError                 no student may become champion, and why
     ├── ChampionError             no champion, or another one than the pipeline built
     ├── TrackingError             MLflow or DVC state that cannot be read
@@ -122,6 +123,10 @@ class WeightsError(PostbiasError):
 
 class ArtifactError(PostbiasError):
     """A student folder that is incomplete or damaged."""
+
+
+class DeviceError(PostbiasError):
+    """A device that scoring was told to use and that is not there."""
 
 
 class GateError(PostbiasError):

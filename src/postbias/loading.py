@@ -6,7 +6,6 @@ Needs no torch; needs MLflow only for a `models:/` name. Bulk work that must sur
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from postbias.errors import ChampionError, InputError
 from postbias.scoring.request import answer_row
-from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
+from postbias.scoring.scorer import PostInput, PostScore, Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from postbias.scoring.devices import Device
     from postbias.scoring.manifest import Manifest, Precision
 
 _BATCH = 64
@@ -136,6 +136,7 @@ def load(
     *,
     precision: Precision = "int8",
     threads: int | None = None,
+    device: Device = "auto",
 ) -> Model:
     """Load a student.
 
@@ -144,6 +145,8 @@ def load(
             (`models:/postbias@champion`, `models:/postbias/3`).
         precision: `int8` or `fp32`.
         threads: Cores to use, all if not given; does not change a score.
+        device: `auto` takes CUDA or CoreML where onnxruntime offers them, else the CPU; or `cpu`,
+            `cuda`, `coreml`. Another device changes a score in its last digits.
 
     Returns:
         The model: `postbias.load("build/champion").score("A caption").scores["bias"].value`.
@@ -151,12 +154,17 @@ def load(
     Raises:
         ArtifactError: If the folder is incomplete or damaged.
         ChampionError: If there is no such registered model.
+        DeviceError: If the device is not there.
     """
-    return Model(open_scorer(str(student), threads, precision=precision))
+    return Model(open_scorer(str(student), threads, precision=precision, device=device))
 
 
 def open_scorer(
-    student: str | None, threads: int | None, *, precision: Precision = "int8"
+    student: str | None,
+    threads: int | None,
+    *,
+    precision: Precision = "int8",
+    device: Device = "auto",
 ) -> Scorer:
     """Open the scorer of a student.
 
@@ -164,6 +172,7 @@ def open_scorer(
         student: A folder, a `models:/` name, or None for the repository's champion.
         threads: Cores to use, all if not given.
         precision: `int8` or `fp32`.
+        device: Where the graphs run.
 
     Returns:
         The scorer.
@@ -171,9 +180,11 @@ def open_scorer(
     Raises:
         ArtifactError: If the folder is incomplete or damaged.
         ChampionError: If there is no such student.
+        DeviceError: If the device is not there.
     """
     folder = find_student(student)
-    return Scorer.open(folder, precision=precision, threads=threads or os.cpu_count() or 1)
+    threads = threads or os.cpu_count() or 1
+    return Scorer.open(folder, precision=precision, threads=threads, device=device)
 
 
 def find_student(student: str | None) -> Path:
@@ -233,30 +244,6 @@ def as_post(post: Post) -> PostInput:
     many = [] if images is None else list(images)
     files = ([] if image is None else [image]) + many
     return PostInput(caption or "", tuple(_read(file) for file in files if file is not None))
-
-
-def render_one(scorer: Scorer, result: PostScore, *, as_json: bool) -> str:
-    """Say what a student makes of one post, for people or as JSON.
-
-    Args:
-        scorer: The student.
-        result: The result of the post.
-        as_json: As one JSON object.
-
-    Returns:
-        The text, without a newline at the end.
-    """
-    if as_json:
-        return json.dumps(answer_row(scorer.axes, result), indent=2, ensure_ascii=False)
-    if result.status != OK:
-        return f"not scored: {result.status} ({result.detail})"
-    lines = [f"{'axis':<16}{'score':>7}{'interval':>16}"]
-    for axis, (value, lo, hi) in result.scores.items():
-        interval = "none" if lo is None or hi is None else f"{lo:.2f} to {hi:.2f}"
-        lines.append(f"{axis:<16}{value:>7.2f}{interval:>16}")
-    used = f"{result.modalities}, {result.n_images} image(s) read"
-    lines.append(f"{scorer.axes[0]} is {result.band}; scored from {used}")
-    return "\n".join([*lines, *([f"not read: {result.detail}"] if result.detail else [])])
 
 
 def _given(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds

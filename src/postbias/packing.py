@@ -43,8 +43,10 @@ MODULES = (
     "posts/reasons.py",
     "scoring/__init__.py",
     "scoring/artifact.py",
+    "scoring/devices.py",
     "scoring/graphs.py",
     "scoring/manifest.py",
+    "scoring/post.py",
     "scoring/request.py",
     "scoring/scorer.py",
     "scoring/serving.py",
@@ -100,7 +102,7 @@ def pack(artifact: Artifact, dest: Path, *, precision: Precision) -> None:
                 artifacts={"student": str(student)},
                 code_paths=[str(code)],
                 pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-                model_config={"precision": precision, "threads": None},
+                model_config={"precision": precision, "threads": None, "device": "cpu"},
                 metadata={"artifact_digest": artifact.digest},
             )
 

@@ -37,8 +37,9 @@ def test_every_post_of_the_corpus_is_scored_and_the_report_adds_up(tmp_path: Pat
     assert sum(report["band_share"].values()) == pytest.approx(1, abs=1e-4)
     assert not {"seconds", "posts_per_s"} & set(report)
     assert summary.metrics()["posts_per_s"] > 0
+    assert report["drift"] == {"posts": 0, "reference": None, "differs": [], "features": {}}
     first = (paths.reports / "infer.json").read_bytes()
-    assert infer(paths, PARAMS, artifact.folder).computed == 0
+    assert infer(paths, PARAMS, artifact.folder).summary.computed == 0
     assert (paths.reports / "infer.json").read_bytes() == first
     assert len(list((paths.store / "scores").rglob("*.scores.parquet"))) == 1
 

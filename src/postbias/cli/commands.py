@@ -148,7 +148,8 @@ def score_one_command(
     *, caption: str, images: tuple[Path, ...], model: str | None, as_json: bool
 ) -> None:
     """Score one post; exit code 1 if it cannot be scored."""
-    from postbias.loading import as_post, open_scorer, render_one
+    from postbias.loading import as_post, open_scorer
+    from postbias.scoring.request import render_one
     from postbias.scoring.scorer import OK
 
     post = as_post({"caption": caption, "images": list(images)})

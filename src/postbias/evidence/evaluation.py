@@ -177,7 +177,8 @@ def _measure_students(
 
         def opened(modality: str, precision: Precision) -> Scorer:
             folder = paths.students / modality
-            scorer = Scorer.open(folder, precision=precision, threads=params.threads)
+            device = params.infer.device
+            scorer = Scorer.open(folder, precision=precision, threads=params.threads, device=device)
             return stack.enter_context(scorer)
 
         ships = {modality: opened(modality, params.infer.precision) for modality in modalities}

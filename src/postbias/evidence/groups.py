@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from postbias.evidence.estimator import Bools
-from postbias.evidence.slices import UNKNOWN, identify_languages
+from postbias.posts.languages import UNKNOWN, identify_languages
 
 #: Beyond so many columns a chart of time is unreadable: then quarters, then years.
 MAX_PERIODS = 36

@@ -33,7 +33,7 @@ def describe_shares(paths: Paths, params: Params, artifacts: Mapping[float, Path
 
     Args:
         paths: The repository; reads posts, labels and the split.
-        params: How students are judged; `seed`, `threads`, `evaluate`, `infer.precision`.
+        params: How students are judged; `seed`, `threads`, `evaluate`, `infer`.
         artifacts: By share of the train fold the folder of the student that learned from it, in
             ascending order.
 
@@ -45,7 +45,12 @@ def describe_shares(paths: Paths, params: Params, artifacts: Mapping[float, Path
     with ExitStack() as stack:
         scorers = [
             stack.enter_context(
-                Scorer.open(folder, precision=params.infer.precision, threads=params.threads)
+                Scorer.open(
+                    folder,
+                    precision=params.infer.precision,
+                    threads=params.threads,
+                    device=params.infer.device,
+                )
             )
             for folder in artifacts.values()
         ]

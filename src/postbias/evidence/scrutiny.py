@@ -19,10 +19,11 @@ from postbias.evidence.checks import BRANCHES, Shuffled, check_branches, deal, r
 from postbias.evidence.coverage import Coverage, measure_coverage
 from postbias.evidence.folds import Fold, read_inputs
 from postbias.evidence.retest import Retest, teacher_retest
-from postbias.evidence.slices import Slice, describe_posts, identify_languages, measure_slices
+from postbias.evidence.slices import Slice, describe_posts, measure_slices
 from postbias.evidence.swap import load_word_pairs
 from postbias.params import Params
 from postbias.paths import Paths
+from postbias.posts.languages import identify_languages
 from postbias.scoring.scorer import PostInput, Scorer
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,10 @@ def scrutinise(
     coverage, branches, audits = {}, {}, {}
     for name, student in students.items():
         with Scorer.open(
-            paths.students / name, precision=params.infer.precision, threads=params.threads
+            paths.students / name,
+            precision=params.infer.precision,
+            threads=params.threads,
+            device=params.infer.device,
         ) as scorer:
             coverage[name] = measure_coverage(test, student.test, scorer.manifest.intervals)
             if scorer.manifest.has_text:

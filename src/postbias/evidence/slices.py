@@ -11,8 +11,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from postbias.evidence.folds import Fold, Scored
 from postbias.evidence.metrics import mean_absolute_error, mean_of
 from postbias.evidence.ranks import spearman
 from postbias.paths import Paths
+from postbias.posts.languages import UNKNOWN
 from postbias.posts.shards import IMAGE_PATHS, ROW_GROUP_POSTS, iter_posts, list_shards
 
 #: A slice with fewer posts or authors is marked as tiny.
@@ -29,14 +28,12 @@ MIN_POSTS, MIN_AUTHORS = 30, 10
 
 #: Languages with fewer posts of the test fold are one slice, `other`.
 MIN_LANGUAGE_POSTS = 10
-UNKNOWN, OTHER = "unknown", "other"
+OTHER = "other"
 
 _LENGTHS = (0, 50, 150, 500)
 _LENGTH_NAMES = ("none", "1-50 characters", "51-150", "151-500", "over 500")
 _IMAGES = (0, 1, 4)
 _IMAGES_NAMES = ("none", "1", "2-4", "over 4")
-# Below this the identifier guesses: a short caption may be of any language.
-_MIN_PROBABILITY = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +61,6 @@ class Slice:
     def is_tiny(self) -> bool:
         """Whether it is too small to say much."""
         return self.n < MIN_POSTS or self.n_authors < MIN_AUTHORS
-
-
-def identify_languages(captions: Sequence[str]) -> list[str]:
-    """Identify the language of each caption; the same caption always gets the same answer.
-
-    Args:
-        captions: Any captions.
-
-    Returns:
-        Codes of ISO 639-1; `unknown` for what is empty, too short or mixed.
-    """
-    identifier = _identifier()
-    found = [identifier.classify(caption) for caption in captions]
-    return [
-        str(language) if caption.strip() and probability >= _MIN_PROBABILITY else UNKNOWN
-        for caption, (language, probability) in zip(captions, found, strict=True)
-    ]
-
-
-@cache
-def _identifier() -> Any:  # noqa: ANN401 - py3langid has no types
-    """Load the identifier once: it takes a second."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def describe_posts(paths: Paths, fold: Fold, languages: Sequence[str]) -> dict[str, list[str]]:

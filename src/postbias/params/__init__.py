@@ -12,6 +12,7 @@ environment. Field descriptions are the source of `docs/params.md`.
 
 from postbias.params.claims import (
     AuditParams,
+    DriftParams,
     EvaluateParams,
     GateParams,
     InferParams,
@@ -42,6 +43,7 @@ __all__ = [
     "AuditParams",
     "BatchParams",
     "CostParams",
+    "DriftParams",
     "EndpointParams",
     "EvaluateParams",
     "FoldShares",

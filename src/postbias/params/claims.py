@@ -73,11 +73,32 @@ class EvaluateParams(Group):
         return shares
 
 
+class DriftParams(Group):
+    """When the posts that are scored are said to differ from those that the student knows."""
+
+    sample: Annotated[int, Field(ge=100)] = Field(
+        description="posts of the corpus that are compared, chosen by chance"
+    )
+    max_distance: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="share of posts that may lie in other bins of caption length, language, images"
+        " per post or score (total variation), beyond what chance brings"
+    )
+    max_shift: Annotated[float, Field(gt=0)] = Field(
+        description="how far the mean embedding may move, in sd of the reference (root mean square"
+        " over dimensions), beyond what chance brings"
+    )
+
+
 class InferParams(Group):
     """How the champion scores every post."""
 
     precision: Literal["int8", "fp32"] = Field(description="which graphs of the artifact run")
     batch_size: Count = Field(description="posts per batch; does not change the scores")
+    device: Literal["auto", "cpu", "cuda", "coreml"] = Field(
+        description="where the graphs run; auto takes CUDA or CoreML where onnxruntime offers them,"
+        " else the CPU. Only CPUs run int8; another device changes scores in their last digits"
+    )
+    drift: DriftParams = Field(description="comparison of the corpus with what was learned from")
 
 
 class ReportCostParams(Group):

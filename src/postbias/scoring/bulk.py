@@ -175,6 +175,11 @@ class LocalEngine:
         return self._scorer.precision
 
     @property
+    def device(self) -> str:
+        """What they run on."""
+        return self._scorer.device
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """Names of its axes, the main one first."""
         return self._scorer.axes

@@ -71,6 +71,11 @@ class RayEngine:
         self._batch_size = batch_size
 
     @property
+    def device(self) -> str:
+        """What the workers' graphs run on."""
+        return "cpu"
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """Names of the student's axes, the main one first."""
         return tuple(axis.name for axis in self.artifact.manifest.axes)

@@ -7,6 +7,7 @@ inside the registered model: needs numpy, onnxruntime and tokenizers, no torch.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,9 +15,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from postbias.errors import ArtifactError
+from postbias.errors import ArtifactError, DeviceError
+from postbias.scoring import devices
 from postbias.scoring.artifact import Artifact
+from postbias.scoring.devices import Device
 from postbias.scoring.manifest import REMAKE, TOKENIZER, Precision
+
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 
@@ -40,21 +45,22 @@ _PADDING_TOKENS = ("[PAD]", "<pad>", "<|endoftext|>")
 class Graphs:
     """The three graphs of one student, loaded; safe to call from several threads at once."""
 
-    def __init__(self, artifact: Artifact, precision: Precision) -> None:
+    def __init__(self, artifact: Artifact, precision: Precision, device: Device = "cpu") -> None:
         """Load the graphs and the tokenizer, checking their contents.
 
         Args:
             artifact: Where they lie.
-            precision: Which ones to run; a graph that ships as fp32 only runs as that.
+            precision: Which ones to run; a graph that ships as fp32 only runs as that. The int8
+                graphs are made for CPUs: another device runs fp32, whatever is said here.
+            device: Where to run them.
 
         Raises:
             ArtifactError: If a file is damaged or no graph of the agreed signature.
+            DeviceError: If the device is not there.
         """
         manifest = artifact.manifest
-        self._sessions = {
-            graph: _load(artifact, graph, manifest.graph_file(graph, precision))
-            for graph in manifest.graphs
-        }
+        self.device, self.precision, self._sessions = _open(artifact, precision, device)
+        devices.say(device, self.device, self.precision)
         self.dims = {
             graph: int(self._sessions[graph].get_outputs()[0].shape[-1])
             for graph in manifest.graphs
@@ -143,7 +149,28 @@ class Graphs:
         return output
 
 
-def _load(artifact: Artifact, graph: str, name: str) -> ort.InferenceSession:
+def _open(
+    artifact: Artifact, precision: Precision, device: Device
+) -> tuple[str, Precision, dict[str, ort.InferenceSession]]:
+    """Open all graphs on the first device that really starts; also give it and the precision."""
+    manifest, tried = artifact.manifest, devices.candidates(device)
+    for chosen in tried:
+        runs: Precision = precision if chosen == "cpu" else "fp32"
+        try:
+            sessions = {
+                graph: _load(artifact, graph, manifest.graph_file(graph, runs), chosen)
+                for graph in manifest.graphs
+            }
+        except DeviceError as error:
+            if chosen == tried[-1]:
+                raise
+            logger.warning("%s; trying the next", error)
+            continue
+        return chosen, runs, sessions
+    raise devices.missing(device, "onnxruntime offers no device at all")
+
+
+def _load(artifact: Artifact, graph: str, name: str, device: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -154,14 +181,25 @@ def _load(artifact: Artifact, graph: str, name: str) -> ort.InferenceSession:
     data = artifact.read(name)
     try:
         session = ort.InferenceSession(
-            data, options, providers=["CPUExecutionProvider"], disabled_optimizers=slow
+            data, options, providers=devices.providers(device), disabled_optimizers=slow
         )
     except Exception as error:  # onnxruntime's own types, which share no base class
+        if device != "cpu":
+            raise devices.missing(device, " ".join(str(error).split())[:200]) from error
         raise ArtifactError(
             f"onnxruntime {ort.__version__} cannot load {artifact.folder / name}: "
             f"{' '.join(str(error).split())[:200]}",
             do=REMAKE,
         ) from error
+    if session.get_providers()[0] != devices.PROVIDERS[device]:  # it fell back by itself
+        raise devices.missing(device, "it is offered but does not start; is there a driver?")
+    _check_signature(session, artifact, graph, name)
+    return session
+
+
+def _check_signature(
+    session: ort.InferenceSession, artifact: Artifact, graph: str, name: str
+) -> None:
     encoders = artifact.manifest.graphs[:-1]
     wanted = {
         text for text in _INPUTS[graph] if graph != "head" or text.removeprefix("has_") in encoders
@@ -175,7 +213,6 @@ def _load(artifact: Artifact, graph: str, name: str) -> ort.InferenceSession:
             allowed=f"{sorted(wanted)} -> [{_OUTPUT[graph]!r}]",
             do=REMAKE,
         )
-    return session
 
 
 def _load_tokenizer(artifact: Artifact, max_tokens: int) -> Tokenizer:

@@ -1,15 +1,17 @@
-"""The stage `infer`: the champion scores the corpus.
+"""The stage `infer`: the champion scores the corpus, and says whether it knows such posts.
 
-Wires params and places to `postbias.scoring.bulk`, and writes the report.
+Wires params and places to `postbias.scoring.bulk` and `drift`, and writes the report.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from postbias.posts.shards import list_shards
 from postbias.scoring.bulk import BulkSummary, Destination, score_shards
+from postbias.scoring.drift import Drift, measure_drift
 from postbias.scoring.scorer import Scorer
 from postbias.tracking import write_report
 
@@ -18,7 +20,38 @@ if TYPE_CHECKING:
     from postbias.paths import Paths
 
 
-def infer(paths: Paths, params: Params, champion: Path) -> BulkSummary:
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What scoring the corpus came to.
+
+    Attributes:
+        summary: Counts, shares and means.
+        drift: How the corpus compares with what the student learned from.
+        device: What ran the graphs.
+    """
+
+    summary: BulkSummary
+    drift: Drift
+    device: str
+
+    def report(self) -> dict[str, Any]:
+        """Give the content of `reports/infer.json`.
+
+        Returns:
+            What the summary says, `device` and `drift`.
+        """
+        return self.summary.report() | {"device": self.device, "drift": self.drift.report}
+
+    def metrics(self) -> dict[str, float]:
+        """Give the numbers to log.
+
+        Returns:
+            Number by name.
+        """
+        return self.summary.metrics() | self.drift.metrics()
+
+
+def infer(paths: Paths, params: Params, champion: Path) -> Inference:
     """Score every post of the corpus.
 
     Args:
@@ -33,13 +66,18 @@ def infer(paths: Paths, params: Params, champion: Path) -> BulkSummary:
 
     Raises:
         ArtifactError: If the artifact is incomplete or damaged.
+        DeviceError: If `infer.device` is not there.
         CorpusError: If there are no posts.
         CountsError: If rows in are not rows out.
         StorageError: If something cannot be written.
     """
     shards = list_shards(paths.posts)
     to = Destination(paths.scores, paths.score_rejects, paths.store / "scores")
-    with Scorer.open(champion, precision=params.infer.precision, threads=params.threads) as scorer:
-        summary = score_shards(shards, scorer, to, batch_size=params.infer.batch_size)
-    write_report(paths.reports / "infer.json", summary.report())
-    return summary
+    how = params.infer
+    with Scorer.open(
+        champion, precision=how.precision, threads=params.threads, device=how.device
+    ) as scorer:
+        summary = score_shards(shards, scorer, to, batch_size=how.batch_size)
+        found = Inference(summary, measure_drift(paths.posts, scorer, how.drift), scorer.device)
+    write_report(paths.reports / "infer.json", found.report())
+    return found

@@ -110,6 +110,8 @@ class Manifest:
         image_size: Side of the square the image is resized to; none for a text student.
         coverage: Nominal coverage of the intervals; none before calibration.
         intervals: By axis, then by group of modalities present (`image+text`, `text`, `image`).
+        reference: Profile of the posts that the student knows, to notice when others come
+            (`postbias.scoring.drift`); empty before calibration.
         precision: By graph; filled in by the export.
         versions: Of the packages that made it.
         files: Every other file by relative path; filled in by `write_artifact`.
@@ -127,6 +129,7 @@ class Manifest:
     image_size: int | None = None
     coverage: float | None = None
     intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
     precision: Mapping[str, GraphPrecision] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, FileRecord] = field(default_factory=dict)

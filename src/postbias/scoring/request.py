@@ -20,7 +20,7 @@ import pandas as pd
 from postbias.errors import InputError
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.reasons import Reason
-from postbias.scoring.scorer import OK, PostInput, PostScore
+from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
 
 COLUMNS = ("caption", "image", "images")
 MAX_ROWS = 256
@@ -134,6 +134,30 @@ def answer_row(axes: Sequence[str], result: PostScore | RowFaultError) -> dict[s
         "status": result.status,
         "detail": result.detail,
     }
+
+
+def render_one(scorer: Scorer, result: PostScore, *, as_json: bool) -> str:
+    """Say what a student makes of one post, for people or as JSON.
+
+    Args:
+        scorer: The student.
+        result: The result of the post.
+        as_json: As one JSON object.
+
+    Returns:
+        The text, without a newline at the end.
+    """
+    if as_json:
+        return json.dumps(answer_row(scorer.axes, result), indent=2, ensure_ascii=False)
+    if result.status != OK:
+        return f"not scored: {result.status} ({result.detail})"
+    lines = [f"{'axis':<16}{'score':>7}{'interval':>16}"]
+    for axis, (value, lo, hi) in result.scores.items():
+        interval = "none" if lo is None or hi is None else f"{lo:.2f} to {hi:.2f}"
+        lines.append(f"{axis:<16}{value:>7.2f}{interval:>16}")
+    used = f"{result.modalities}, {result.n_images} image(s) read"
+    lines.append(f"{scorer.axes[0]} is {result.band}; scored from {used}")
+    return "\n".join([*lines, *([f"not read: {result.detail}"] if result.detail else [])])
 
 
 def _check_columns(columns: list[object], n_rows: int) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol
 
+import onnxruntime
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,8 +25,8 @@ from postbias.scoring.manifest import Precision
 from postbias.scoring.scorer import OK
 
 # What decides over a score besides post and student: decoders and kernels change with versions.
-_DECIDING = ("numpy", "onnxruntime", "pillow", "tokenizers")
-_FORMAT = 1
+_DECIDING = ("numpy", "pillow", "tokenizers")
+_FORMAT = 2
 
 
 class Student(Protocol):
@@ -40,6 +41,10 @@ class Student(Protocol):
         """Which of its graphs run."""
 
     @property
+    def device(self) -> str:
+        """What they run on: `cpu`, `cuda` or `coreml`."""
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """Names of its axes, the main one first."""
 
@@ -50,7 +55,8 @@ def versions() -> dict[str, str]:
     Returns:
         Version by package.
     """
-    return {package: version(package) for package in _DECIDING}
+    found = {package: version(package) for package in _DECIDING}
+    return found | {"onnxruntime": onnxruntime.__version__}  # the package's name differs with CUDA
 
 
 def store_key(student: Student) -> str:
@@ -60,9 +66,10 @@ def store_key(student: Student) -> str:
         student: The student.
 
     Returns:
-        32 hexadecimal digits: of the artifact, the precision and the versions of what computes.
+        32 hexadecimal digits: of the artifact, the precision, the device that ran, and the versions
+        of what computes.
     """
-    parts = [_FORMAT, student.artifact.digest, student.precision, versions()]
+    parts = [_FORMAT, student.artifact.digest, student.precision, student.device, versions()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

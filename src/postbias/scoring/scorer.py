@@ -21,62 +21,18 @@ from postbias.errors import UnreadableImageError
 from postbias.posts.images import decode
 from postbias.posts.reasons import Reason
 from postbias.scoring.artifact import Artifact
+from postbias.scoring.devices import Device
 from postbias.scoring.graphs import Floats, Graphs
 from postbias.scoring.manifest import Axis, Manifest, Precision
+from postbias.scoring.post import OK, AxisScore, PostInput, PostScore
 
-#: Status of a post that was scored.
-OK = "ok"
+__all__ = ["OK", "AxisScore", "PostInput", "PostScore", "Scorer"]
 
 _T = TypeVar("_T")
 
 # Enough for full-speed kernels, few enough that two threads end together.
 _IMAGES_PER_RUN = 8
 _TOKENS_PER_RUN = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class PostInput:
-    """What a student can see of a post.
-
-    Attributes:
-        caption: Its text; empty or blank if there is none.
-        images: Its image files, in order; those beyond the student's `max_images` are not read.
-    """
-
-    caption: str
-    images: tuple[bytes, ...] = ()
-
-
-class AxisScore(NamedTuple):
-    """A score with its interval, all within the axis' range.
-
-    The ends are None where the student has no interval for the post's group of modalities.
-    """
-
-    value: float
-    lo: float | None
-    hi: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PostScore:
-    """What a student makes of a post.
-
-    Attributes:
-        status: `ok`, or the `Reason` why there is no score.
-        scores: By axis; empty unless `ok`.
-        band: `low`, `moderate` or `high` on the main axis; None unless `ok`.
-        modalities: What was used: `image+text`, `text` or `image`; None unless `ok`.
-        n_images: How many images were read.
-        detail: Why there is no score, or which images could not be read; else empty.
-    """
-
-    status: str
-    scores: Mapping[str, AxisScore]
-    band: str | None
-    modalities: str | None
-    n_images: int
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,40 +50,58 @@ class Scorer:
     """One student, loaded and ready; `score` may be called from several threads at once."""
 
     def __init__(
-        self, artifact: Artifact, *, precision: Precision = "int8", threads: int = 1
+        self,
+        artifact: Artifact,
+        *,
+        precision: Precision = "int8",
+        threads: int = 1,
+        device: Device = "cpu",
     ) -> None:
         """Load the student; see `open` for a folder.
 
         Args:
             artifact: The student.
-            precision: `int8` or `fp32`.
+            precision: `int8` or `fp32`; another device than a CPU runs fp32.
             threads: Cores to use.
+            device: Where the graphs run.
 
         Raises:
             ArtifactError: If a file that it needs is damaged.
+            DeviceError: If the device is not there.
         """
         self.artifact = artifact
-        self.precision = precision
         self.threads = threads
-        self._graphs = Graphs(artifact, precision)
+        self._graphs = Graphs(artifact, precision, device)
+        self.precision, self.device = self._graphs.precision, self._graphs.device
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scorer")
 
     @classmethod
-    def open(cls, folder: Path, *, precision: Precision = "int8", threads: int = 1) -> Self:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        precision: Precision = "int8",
+        threads: int = 1,
+        device: Device = "cpu",
+    ) -> Self:
         """Load the student in a folder.
 
         Args:
             folder: An artifact.
             precision: `int8` or `fp32`; a graph that ships as fp32 only runs as that.
             threads: Cores to use; does not change a score.
+            device: Where the graphs run: `cpu`, `cuda`, `coreml`, or `auto` for the best there is.
+                Another device changes a score in its last digits.
 
         Returns:
             The scorer.
 
         Raises:
             ArtifactError: If the folder is incomplete or damaged.
+            DeviceError: If the device is not there.
         """
-        return cls(Artifact.open(Path(folder)), precision=precision, threads=threads)
+        artifact = Artifact.open(Path(folder))
+        return cls(artifact, precision=precision, threads=threads, device=device)
 
     def __enter__(self) -> Self:
         """Return itself: a scorer is a context manager."""
@@ -160,8 +134,22 @@ class Scorer:
         Returns:
             One result per post, in the same order.
         """
+        return self.score_and_embed(posts)[0]
+
+    def score_and_embed(
+        self, posts: Sequence[PostInput]
+    ) -> tuple[list[PostScore], dict[str, Floats]]:
+        """Score posts, and also give their embeddings.
+
+        Args:
+            posts: Any number of them.
+
+        Returns:
+            The results; and by encoder, `text` (M, Dt) and `image` (M, Di, the mean of a carousel),
+            those of the posts that have such a thing, in order.
+        """
         if not posts:
-            return []
+            return [], {}
         seen = self._see(posts)
         inputs: dict[str, Floats] = {}
         if self.manifest.has_text:
@@ -170,7 +158,9 @@ class Scorer:
             has_image = (seen.n_images > 0).astype(np.float32)
             inputs |= {"image": seen.image, "has_image": has_image}
         scores = self._graphs.score(inputs)  # (N, A)
-        return [self._result(post, row, seen, scores) for row, post in enumerate(posts)]
+        results = [self._result(post, row, seen, scores) for row, post in enumerate(posts)]
+        parts = {"text": (seen.text, seen.has_text), "image": (seen.image, seen.n_images)}
+        return results, {name: x[n[:, 0] > 0] for name, (x, n) in parts.items() if x.shape[1]}
 
     def _see(self, posts: Sequence[PostInput]) -> _Seen:
         """Embed all that the student can see of the posts, on all threads."""

@@ -83,6 +83,7 @@ class PostbiasModel(PythonModel):
             Path(context.artifacts[STUDENT]),
             precision=config.get("precision", "int8"),
             threads=int(config.get("threads") or os.cpu_count() or 1),
+            device=config.get("device") or "cpu",
         )
         harden_server()
 

@@ -20,7 +20,7 @@ import transformers
 from postbias.errors import ParamsError
 from postbias.params import Modality
 from postbias.scoring.manifest import Axis, Manifest
-from postbias.student.calibration import add_intervals
+from postbias.student.calibration import add_intervals, add_reference
 from postbias.student.cell import Cell, Lesson, read_folds, read_lesson, training_digest
 from postbias.student.export import export_student
 from postbias.student.learn import Learned, OnSeed, learn, learn_and_remember
@@ -128,8 +128,9 @@ def distil_into(
         export_student(learned.student, manifest, tokenizer, lesson.calibration(), folder)
         report = _report(learned, lesson)
     coverage = params.evaluate.coverage
-    artifact = add_intervals(
-        folder, paths.posts, folds["calib"], coverage=coverage, threads=params.threads
+    add_intervals(folder, paths.posts, folds["calib"], coverage=coverage, threads=params.threads)
+    artifact = add_reference(
+        folder, paths.posts, folds["train"], folds["calib"], threads=params.threads
     )
     return Distilled(artifact.digest, report, learned.fits[learned.best])
 
