@@ -68,9 +68,8 @@ serve: setup ## serve the champion over HTTP (PORT=5000)
 verify: setup ## run the pipeline twice in a fresh clone and compare every output
 	@$(RUN) postbias verify
 
-bench: setup ## speed and memory, as ratios against something run side by side
-	@for name in sample_scale import_cost bulk_scoring annotate_engine; do \
-	  echo "== $$name"; $(RUN) python benchmarks/$$name.py; done
+bench: setup ## speed, memory and size of scoring: one table, and reports/bench.json
+	@$(RUN) python benchmarks/run.py
 
 plots: setup ## DVC's plots as one page without network
 	@$(RUN) python docs/plots.py

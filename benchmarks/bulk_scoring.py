@@ -146,9 +146,9 @@ def pure_model(
 
 
 def make_student(
-    folder: Path, captions: list[str], files: list[bytes]
+    folder: Path, captions: list[str], files: list[bytes], student: Student | None = None
 ) -> tuple[Student, Tokenizer, Artifact]:
-    """Make a student of the full size with random weights, and its artifact."""
+    """Make a student with random weights, of the full size if none is given, and its artifact."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a token of text
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -160,10 +160,11 @@ def make_student(
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    encoder = TextEncoder(DistilBertModel(DistilBertConfig()), 768)
-    student = Student(
-        encoder, load_image_encoder("resnet18", "none"), hidden=128, n_axes=2, dropout=0.1
-    ).eval()
+    if student is None:
+        encoder = TextEncoder(DistilBertModel(DistilBertConfig()), 768)
+        student = Student(
+            encoder, load_image_encoder("resnet18", "none"), hidden=128, n_axes=2, dropout=0.1
+        ).eval()
     manifest = Manifest(
         modality="fusion",
         axes=(Axis("bias", 0.0, 10.0), Axis("orientation", 0.0, 10.0)),

@@ -1,31 +1,54 @@
-"""What training runs on and in which arithmetic."""
+"""Where graphs run: what is asked for, what there is, and what is said of it."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+import onnxruntime
 import pytest
-import torch
+from tests.tiny_artifact import write_tiny_artifact
 
-from postbias.student.devices import choose_device, uses_bf16
+from postbias.errors import DeviceError
+from postbias.scoring import devices
+from postbias.scoring.score_store import store_key
+from postbias.scoring.scorer import Scorer
 
-
-@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
-def test_what_params_say_is_taken_at_its_word(device: str) -> None:
-    assert choose_device(device) == device
-    assert uses_bf16("bf16", device)
-    assert not uses_bf16("fp32", device)
-
-
-def test_auto_takes_what_this_machine_has() -> None:
-    device = choose_device("auto")
-    torch.ones(1, device=device)  # raises where there is no such device
-    assert (device == "cuda") is torch.cuda.is_available()
+OFFERED = onnxruntime.get_available_providers()
+needs_no_cuda = pytest.mark.skipif("CUDAExecutionProvider" in OFFERED, reason="CUDA is offered")
 
 
-def test_auto_takes_bf16_on_a_processor_only_where_the_system_lists_instructions_for_it() -> None:
-    listed = Path("/proc/cpuinfo")
-    if not listed.exists():
-        pytest.skip("needs Linux's /proc/cpuinfo to compare with")
-    flags = set(listed.read_text(encoding="utf-8").split())
-    assert uses_bf16("auto", "cpu") is bool(flags & {"amx_bf16", "avx512_bf16", "bf16"})
+@needs_no_cuda
+def test_auto_takes_what_there_is_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact = write_tiny_artifact(tmp_path / "student")
+    with caplog.at_level(logging.INFO), Scorer(artifact, device="auto") as scorer:
+        assert scorer.device in {"cpu", "coreml"}
+        assert scorer.precision == ("int8" if scorer.device == "cpu" else "fp32")
+    assert f"scoring on {scorer.device} (device: auto" in caplog.text
+
+
+@needs_no_cuda
+def test_a_device_that_is_not_there_is_one_error_with_what_to_install(tmp_path: Path) -> None:
+    artifact = write_tiny_artifact(tmp_path / "student")
+    with pytest.raises(DeviceError, match=r"cuda cannot be used: .*offers.*onnxruntime-gpu"):
+        Scorer(artifact, device="cuda")
+    with pytest.raises(DeviceError, match="no such device; saw 'tpu'; allowed: auto, coreml"):
+        Scorer(artifact, device="tpu")  # type: ignore[arg-type]
+
+
+def test_another_device_is_another_place_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Scorer(write_tiny_artifact(tmp_path / "student")) as scorer:
+        before = store_key(scorer)
+        monkeypatch.setattr(scorer, "device", "cuda")
+        assert store_key(scorer) != before
+
+
+def test_every_device_ends_with_the_cpu_for_what_it_lacks() -> None:
+    for device, provider in devices.PROVIDERS.items():
+        names = [name for name, _ in devices.providers(device)]
+        assert names[0] == provider
+        assert names[-1] == "CPUExecutionProvider"

@@ -1,0 +1,43 @@
+"""What the students of `params/resnet18-distilbert.yaml` and `params/nano.yaml` weigh in int8.
+
+Random weights: size does not depend on what was learned. Megabytes are millions of bytes of what
+scoring loads: graphs, tokenizer and manifest. Prints one JSON object.
+
+    python benchmarks/artifact_size.py
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from bulk_scoring import make_student, real_captions, real_jpegs
+from transformers import BertConfig, BertModel
+
+from postbias.student.encoders import TextEncoder, load_image_encoder
+from postbias.student.model import Student
+
+
+def main() -> None:
+    """Export both students, print their sizes."""
+    captions, files = real_captions(64), real_jpegs(32)
+    # google/bert_uncased_L-4_H-128_A-2
+    shape = BertConfig(
+        hidden_size=128, num_hidden_layers=4, num_attention_heads=2, intermediate_size=512
+    )
+    nano = Student(
+        TextEncoder(BertModel(shape, add_pooling_layer=False), 128),
+        load_image_encoder("mobilenet_v3_small", "none"),
+        hidden=256, n_axes=2, dropout=0.1,
+    ).eval()  # fmt: skip
+    sizes = {}
+    with tempfile.TemporaryDirectory() as name:
+        for kind, student in (("base", None), ("nano", nano)):
+            _, _, artifact = make_student(Path(name) / kind, captions, files, student)
+            sizes[f"{kind}_mb"] = round(artifact.size_bytes("int8") / 1e6, 2)
+    print(json.dumps({"artifact": sizes}, indent=2, sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Peak memory of `postbias score` for few and for many posts, each in a process of its own.
+
+Posts are real captions and JPEG files, the student is ResNet-18 at 224 px and DistilBERT with
+random weights, as in `bulk_scoring`. Prints one JSON object.
+
+    python benchmarks/bulk_memory.py [--few 2000] [--many 20000] [--image-every 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+from bulk_scoring import SHARED, make_student, real_captions, real_jpegs
+
+from postbias.posts.schema import POSTS
+from postbias.posts.shards import write_table
+
+_SHARD_POSTS = 2000
+
+
+def main() -> None:
+    """Score few and many posts, print what memory each took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--few", type=int, default=2000)
+    parser.add_argument("--many", type=int, default=20_000)
+    parser.add_argument("--image-every", type=int, default=1, help="one post in so many has one")
+    options = parser.parse_args()
+    captions, files = real_captions(2000), real_jpegs(32)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_student(folder / "student", captions, files)
+        few, many = (
+            peak_mb(folder, write_shards(folder / str(count), count, captions, files, options))
+            for count in (options.few, options.many)
+        )
+    bulk = {"peak_rss_mb": round(max(few, many), 1), "rss_growth": round(many / few - 1, 3)}
+    print(json.dumps({"bulk": bulk, "real": SHARED.is_dir()}, indent=2, sort_keys=True))
+
+
+def write_shards(
+    folder: Path, count: int, captions: list[str], files: list[bytes], options: argparse.Namespace
+) -> Path:
+    """Write shards of posts with one picture each."""
+    for start in range(0, count, _SHARD_POSTS):
+        rows = [
+            {"post_id": f"{row:07d}", "author": str(row), "caption": captions[row % len(captions)],
+             "platform": "bench", "source": "bench",
+             "images": [{"bytes": files[row % len(files)], "path": None}]
+             if row % options.image_every == 0 else []}
+            for row in range(start, min(start + _SHARD_POSTS, count))
+        ]  # fmt: skip
+        write_table(pa.Table.from_pylist(rows, POSTS), folder / f"{start:07d}.parquet", POSTS)
+    return folder
+
+
+def peak_mb(folder: Path, posts: Path) -> float:
+    """Run `postbias score` in a process of its own; give its peak memory."""
+    command = [str(Path(sys.executable).parent / "postbias"), "score", str(posts)]
+    command += [str(folder / f"{posts.name}.parquet"), "--model", str(folder / "student")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"postbias score ended with {process.returncode}")
+    return usage.ru_maxrss / 1024 if sys.platform == "linux" else usage.ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    main()

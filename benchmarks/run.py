@@ -1,0 +1,136 @@
+"""`make bench`: runs the benchmarks, prints one table and writes `reports/bench.json`.
+
+Each benchmark is a process of its own that prints one JSON object last. What fails is said and left
+out of the report, and the exit code is 1.
+
+    python benchmarks/run.py [--only bulk_scoring rest] [--out reports/bench.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+REPORT = HERE.parent / "reports" / "bench.json"
+PLANNED_POSTS = 1_600_000
+USD_PER_HOUR = 0.10
+
+#: Script by name, with the arguments that keep the whole within a quarter of an hour.
+SCRIPTS: dict[str, tuple[str, ...]] = {
+    "artifact_size": (),
+    "bulk_scoring": (),
+    "bulk_memory": ("--few", "2000", "--many", "20000"),
+    "rest": (),
+    "ray_overhead": (),
+}
+
+#: Key, sign, target: what issue and docs promise.
+TARGETS: tuple[tuple[str, str, float | None], ...] = (
+    ("bulk.ratio_to_naive", "≥", 9),
+    ("bulk.fraction_of_compute", "≥", 0.85),
+    ("bulk.posts_per_s", "", None),
+    ("bulk.peak_rss_mb", "≤", 1500),
+    ("bulk.rss_growth", "≤", 0.10),
+    ("rest.p50_ratio", "≤", 1.5),
+    ("rest.throughput_fraction", "≥", 0.7),
+    ("artifact.base_mb", "≤", 80),
+    ("artifact.nano_mb", "≤", 10),
+    ("ray.overhead", "≤", 0.20),
+)
+
+Json = dict[str, Any]
+
+
+def main() -> None:
+    """Run them, print the table, write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
+    parser.add_argument("--out", type=Path, default=REPORT)
+    options = parser.parse_args()
+    # What is not run again keeps its number: machine says of which run it is.
+    is_part = set(options.only) != set(SCRIPTS)
+    known = options.out.is_file() and is_part
+    found: Json = json.loads(options.out.read_text(encoding="utf-8")) if known else {}
+    failed = [name for name in options.only if not run(name, found)]
+    report = keep(found) | {"machine": machine()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=2, sort_keys=True)
+    options.out.write_text(text + "\n", encoding="utf-8")
+    print(table(report))
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def run(name: str, found: Json) -> bool:
+    """Run one script and add what it prints to what was found; say whether it went well."""
+    started = time.monotonic()
+    command = [sys.executable, str(HERE / f"{name}.py"), *SCRIPTS[name]]
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    if process.returncode:
+        return False
+    printed: Json = json.loads(process.stdout[process.stdout.index("{") :])
+    for group, numbers in printed.items():
+        if isinstance(numbers, dict):
+            found[group] = found.get(group, {}) | numbers
+    return True
+
+
+def keep(found: Json) -> Json:
+    """Keep the keys that are promised; the others are for whoever runs a script by itself."""
+    report: Json = {}
+    for key, _, _ in TARGETS:
+        group, name = key.split(".")
+        if name in found.get(group, {}):
+            report.setdefault(group, {})[name] = found[group][name]
+    return report
+
+
+def machine() -> Json:
+    """Say what this was measured on."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        model = next((x.split(":", 1)[1].strip() for x in lines if "model name" in x), model)
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "load_1min": round(os.getloadavg()[0], 1),
+    }
+
+
+def table(report: Json) -> str:
+    """Lay the report out for people, with the targets beside it and a plan for a large corpus."""
+    lines = [f"{'':<28}{'measured':>12}{'target':>10}"]
+    for key, sign, target in TARGETS:
+        group, name = key.split(".")
+        value = report.get(group, {}).get(name)
+        shown = "-" if value is None else f"{value:.4g}"
+        aim = "-" if target is None else f"{sign} {target:g}"
+        is_met = (
+            value is None or target is None or (value >= target if sign == "≥" else value <= target)
+        )
+        lines.append(f"{key:<28}{shown:>12}{aim:>10}{'' if is_met else '  missed'}")
+    rate = report.get("bulk", {}).get("posts_per_s")
+    if rate:
+        hours = PLANNED_POSTS / rate / 3600
+        lines.append(
+            f"{PLANNED_POSTS:,} posts at {rate:.0f} posts/s on {report['machine']['cores']} cores:"
+            f" {hours:.1f} h, ${hours * USD_PER_HOUR:.2f} at ${USD_PER_HOUR:.2f} an hour"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Drift: the same posts are the same, other posts are noticed, chance is no alarm."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.post_shards import random_posts, write_shard
+from tests.tiny_artifact import write_tiny_artifact
+
+from postbias.params import DriftParams
+from postbias.scoring.artifact import write_artifact
+from postbias.scoring.drift import compare, measure_drift
+from postbias.scoring.profile import choose_ids, choose_posts, describe_answers, describe_content
+from postbias.scoring.scorer import Scorer
+
+LIMITS = DriftParams(sample=300, max_distance=0.15, max_shift=0.3)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Posts, and a student that knows them."""
+    root = tmp_path_factory.mktemp("drift")
+    posts = random_posts(np.random.default_rng(0), 200)
+    write_shard(root / "posts" / "0.parquet", posts)
+    write_shard(root / "long" / "0.parquet", [(f"{text} {'word ' * 90}", i) for text, i in posts])
+    artifact = write_tiny_artifact(root / "student")
+    with Scorer(artifact) as scorer:
+        ids = choose_posts(root / "posts", 200)
+        reference = {
+            "content": describe_content(root / "posts", ids),
+            "answers": describe_answers(scorer, root / "posts", ids),
+        }
+    write_artifact(artifact.folder, dataclasses.replace(artifact.manifest, reference=reference))
+    return root
+
+
+def test_the_posts_that_the_student_knows_do_not_differ(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Scorer.open(home / "student") as scorer:
+        found = measure_drift(home / "posts", scorer, LIMITS)
+    report = found.report
+    assert (report["posts"], report["reference"], report["differs"]) == (200, 200, [])
+    assert set(report["features"]) >= {
+        "caption_length", "images_per_post", "language", "score.bias", "embedding.text",
+        "embedding.image",
+    }  # fmt: skip
+    assert all(one["distance"] < 1e-3 for one in report["features"].values())
+    assert found.metrics()["drift.differs"] == 0
+    assert not caplog.records
+
+
+def test_posts_of_another_kind_are_named_and_warned_of(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Scorer.open(home / "student") as scorer, caplog.at_level(logging.WARNING):
+        found = measure_drift(home / "long", scorer, LIMITS)
+    assert "caption_length" in found.report["differs"]
+    assert "embedding.text" in found.report["differs"]
+    assert "images_per_post" not in found.report["differs"]
+    assert any("THE POSTS DIFFER" in record.message for record in caplog.records)
+
+
+def test_the_same_posts_give_the_same_report_in_any_shards(home: Path, tmp_path: Path) -> None:
+    ids = [f"p{n}" for n in range(1000)]
+    assert choose_ids(ids, 50) == choose_ids(reversed(ids), 50)
+    assert len(choose_ids(ids, 50)) == 50
+    with Scorer.open(home / "student", threads=1) as one, Scorer.open(
+        home / "student", threads=3
+    ) as three:
+        reports = [measure_drift(home / "posts", scorer, LIMITS).report for scorer in (one, three)]
+    assert reports[0] == reports[1]
+
+
+def test_total_variation_is_that_of_the_definition_and_chance_that_of_simulation() -> None:
+    rng = np.random.default_rng(0)
+    p = np.array([0.5, 0.3, 0.15, 0.05])
+    n, m = 400, 900
+
+    def part(shares: np.ndarray, count: int) -> dict[str, object]:
+        named = {str(i): float(x) for i, x in enumerate(shares)}
+        return {"content": {"n": count, "features": {"f": named}},
+                "answers": {"n": 0, "features": {}, "embeddings": {}}}  # fmt: skip
+
+    found = compare(part(p, n), part(p[::-1], m), LIMITS)["features"]["f"]
+    assert found["distance"] == pytest.approx(np.abs(p - p[::-1]).sum() / 2)
+    draws = [
+        np.abs(rng.multinomial(n, p) / n - rng.multinomial(m, p) / m).sum() / 2
+        for _ in range(4000)
+    ]
+    chance = compare(part(p, n), part(p, m), LIMITS)["features"]["f"]["chance"]
+    assert chance == pytest.approx(np.mean(draws), rel=0.05)
