@@ -69,9 +69,10 @@ def test_the_same_posts_give_the_same_report_in_any_shards(home: Path, tmp_path:
     ids = [f"p{n}" for n in range(1000)]
     assert choose_ids(ids, 50) == choose_ids(reversed(ids), 50)
     assert len(choose_ids(ids, 50)) == 50
-    with Scorer.open(home / "student", threads=1) as one, Scorer.open(
-        home / "student", threads=3
-    ) as three:
+    with (
+        Scorer.open(home / "student", threads=1) as one,
+        Scorer.open(home / "student", threads=3) as three,
+    ):
         reports = [measure_drift(home / "posts", scorer, LIMITS).report for scorer in (one, three)]
     assert reports[0] == reports[1]
 
@@ -89,8 +90,7 @@ def test_total_variation_is_that_of_the_definition_and_chance_that_of_simulation
     found = compare(part(p, n), part(p[::-1], m), LIMITS)["features"]["f"]
     assert found["distance"] == pytest.approx(np.abs(p - p[::-1]).sum() / 2)
     draws = [
-        np.abs(rng.multinomial(n, p) / n - rng.multinomial(m, p) / m).sum() / 2
-        for _ in range(4000)
+        np.abs(rng.multinomial(n, p) / n - rng.multinomial(m, p) / m).sum() / 2 for _ in range(4000)
     ]
     chance = compare(part(p, n), part(p, m), LIMITS)["features"]["f"]["chance"]
     assert chance == pytest.approx(np.mean(draws), rel=0.05)
