@@ -10,6 +10,7 @@ import torch
 from tests.unit.test_export import SIZE, small_student
 from torch.utils.data import DataLoader
 
+from postbias.student import embedding
 from postbias.student.dataset import Examples, PostDataset
 from postbias.student.embedding import EmbeddedDataset, Embedder, EmbeddingStore
 from postbias.student.model import Student
@@ -71,6 +72,31 @@ def test_what_the_store_has_is_not_computed_again(tmp_path: Path) -> None:
     assert all(torch.equal(half[name], first[name]) for name in first)
     again.embed(examples, rows)
     assert passes
+
+
+def test_what_a_killed_run_embedded_is_not_embedded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "_PART_ROWS", 16)  # one pass
+    student, examples = small_student(), make_examples()
+    rows = examples.usable("image")
+    whole = embedder(student, tmp_path / "whole").embed(examples, rows)
+    passes = 0
+
+    def count(*_: object) -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 2:
+            raise KeyboardInterrupt
+
+    student.image.register_forward_hook(count)
+    with pytest.raises(KeyboardInterrupt):
+        embedder(student, tmp_path / "cut").embed(examples, rows)
+    passes = 2
+    resumed = embedder(student, tmp_path / "cut").embed(examples, rows)
+    n_pictures = sum(len(examples.images[row]) for row in rows)
+    assert passes - 2 == -(-n_pictures // 16) - 1
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 
 def test_other_weights_have_another_store(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 # then run the same kernels for a row whatever stands beside it: what is in the store does not
 # depend on what else was embedded with it, to the last bit.
 _ROWS = 16
+_PART_ROWS = 2048  # embeddings after which a part is written
 
 Forward = Callable[[Sequence[int]], Tensor]
 
@@ -84,7 +86,7 @@ class EmbeddingStore:
             }
         )
         name = hashlib.sha256(b"".join(keys)).hexdigest()[:16]
-        temporary = self._folder / f".{name}.tmp"
+        temporary = self._folder / f".{name}.{os.getpid()}.tmp"
         pq.write_table(table, temporary)
         temporary.replace(self._folder / f"{name}.parquet")
 
@@ -246,8 +248,12 @@ class Embedder:
                     embedded = forward(full)[: len(batch)].float().cpu().numpy()
                     new |= {keys[i]: row for i, row in zip(batch, embedded, strict=True)}
                     progress.update(len(batch))
+                    if len(new) >= _PART_ROWS:  # what a killed run has done is not done again
+                        store.write(new)
+                        found |= new
+                        new = {}
         store.write(new)
-        logger.info("%s: %d embedded, %d found", name, len(new), len(keys) - total)
+        logger.info("%s: %d embedded, %d found", name, total, len(keys) - total)
         return found | new
 
     def _encoder_key(self, encoder: nn.Module) -> str:
