@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -46,13 +46,19 @@ class StageRun:
         name: The stage, `train@fusion` in a matrix.
         paths: Where things lie.
         params: The checked parameters.
-        run_id: MLflow's id of the run; never written into a DVC output.
+        run_id: MLflow's id of the run; never written into a DVC output. Empty in a process that
+            only helps the first one of `torchrun`.
     """
 
     name: str
     paths: Paths
     params: Params
     run_id: str
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes: the only one, or the first of `torchrun`."""
+        return bool(self.run_id)
 
     @property
     def modality(self) -> str | None:
@@ -90,7 +96,8 @@ class StageRun:
             yield log
             return
         tags = {"modality": self.modality or "", "seed": str(seed)}
-        with mlflow.start_run(run_name=f"{self.name} seed {seed}", nested=True, tags=tags):
+        name, where = f"{self.name} seed {seed}", mlflow.get_run(self.run_id).info.experiment_id
+        with mlflow.start_run(run_name=name, experiment_id=where, nested=True, tags=tags):
             yield log
 
     def log_figure(self, figure: Figure, name: str) -> None:
@@ -158,7 +165,9 @@ def stage_run(name: str) -> Iterator[StageRun]:
     try:
         paths = Paths.find()
         params = load_params(paths.params)
-        with _open_run(paths, stage, params) as run_id:
+        if not (is_first := os.environ.get("RANK", "0") == "0"):
+            configure_logging(logging.WARNING)
+        with _open_run(paths, stage, params) if is_first else nullcontext("") as run_id:
             yield StageRun(stage, paths, params, run_id)
     except PostbiasError as error:
         _stop(stage, error, code=1)

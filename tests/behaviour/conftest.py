@@ -41,16 +41,22 @@ _SMALL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def behaved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, Params]:
-    """Give a repository with two trained students, and its params."""
-    from postbias.student.distil import distil
-
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, Params]:
+    """Give a repository with labelled posts and no student, and its params."""
     root = tmp_path_factory.mktemp("behaviour")
     shutil.copytree(ROOT / "rubrics", root / "rubrics")
     (root / "dvc.yaml").write_text("stages: {}\n")
     paths = Paths(root, root)
     _write(paths)
-    params = _params(root)
+    return paths, _params(root)
+
+
+@pytest.fixture(scope="session")
+def behaved(untrained: tuple[Paths, Params]) -> tuple[Paths, Params]:
+    """Give a repository with two trained students, and its params."""
+    from postbias.student.distil import distil
+
+    paths, params = untrained
     for modality in params.train.modalities:
         distil(paths, params, modality, lambda _: nullcontext(lambda *_: None))
     return paths, params

@@ -77,19 +77,23 @@ def test_a_fusion_student_out_of_the_store_is_the_one_that_was_trained(train: Tr
     assert epochs == [[1, 2, 3], [1, 2, 3]]
 
 
-@pytest.mark.parametrize("last", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("last", "frozen"), [(1, 0), (2, 0), (3, 0), (2, "all")], ids=["1", "2", "3", "fast path"]
+)
 def test_a_run_that_is_cut_short_goes_on_and_ends_with_the_same_bytes(
-    train: Train, last: int
+    train: Train, last: int, frozen: int | str
 ) -> None:
+    freeze = {"text": frozen, "image": frozen}
+
     def cut(epoch: int, _: dict[str, float]) -> None:
         if epoch == last:
             raise Killed
 
     with pytest.raises(Killed):
-        train("text", lambda _: nullcontext(cut), ablation="whole")
-    resumed = train("text", ablation="whole")
+        train("text", lambda _: nullcontext(cut), ablation="whole", freeze=freeze)
+    resumed = train("text", ablation="whole", freeze=freeze)
     shutil.rmtree(train.store)  # type: ignore[attr-defined]
-    assert resumed == train("text", ablation="whole")
+    assert resumed == train("text", ablation="whole", freeze=freeze)
 
 
 def test_of_several_seeds_the_best_on_the_valid_fold_ships(train: Train, behaved: Behaved) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,47 @@ def test_figures_texts_and_tables_stay_with_the_run(workspace: Paths) -> None:
         run.log_text("# words", "words.md")
         run.log_table([{"a": 1}, {"a": 2}], "table.json")
     assert _names(workspace, _only_run(workspace)) == {"figure.png", "words.md", "table.json"}
+
+
+def test_each_of_several_seeds_has_a_run_under_that_of_the_stage(workspace: Paths) -> None:
+    text = workspace.params.read_text(encoding="utf-8").replace("  seeds: 1\n", "  seeds: 2\n")
+    workspace.params.write_text(text, encoding="utf-8")
+    with stage_run("train@text") as run:
+        for seed in (7, 8):
+            with run.seed_log(seed) as log:
+                log(1, {"valid_mae": float(seed)})
+    experiment_id = connect(workspace)
+    from mlflow import MlflowClient
+
+    runs = {one.info.run_name: one.data for one in MlflowClient().search_runs([experiment_id])}
+    assert set(runs) == {"train@text", "train@text seed 7", "train@text seed 8"}
+    for seed in (7, 8):
+        one = runs[f"train@text seed {seed}"]
+        assert one.tags["mlflow.parentRunId"] == run.run_id
+        assert (one.tags["seed"], one.tags["modality"]) == (str(seed), "text")
+        assert one.metrics == {"valid_mae": seed}
+
+
+def test_a_run_watches_the_machine(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    with stage_run("split"):
+        time.sleep(0.5)
+    metrics = _only_run(workspace).data.metrics
+    assert metrics["system/system_memory_usage_megabytes"] > 0
+    assert "system/cpu_utilization_percentage" in metrics
+
+
+def test_a_process_that_only_helps_has_no_run(
+    workspace: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with stage_run("train@text") as run:
+        assert not run.is_first
+        assert run.params.train.seeds == 1
+    monkeypatch.setenv("RANK", "0")
+    with stage_run("train@text") as run:
+        assert run.is_first
+    assert _only_run(workspace).info.run_id == run.run_id
 
 
 def test_an_error_is_one_line_and_a_failed_run(

@@ -82,6 +82,10 @@ class TrainParams(Group):
         description="how the text and image students are made beside a fusion student: heads: they"
         " keep its trained encoders and learn a head, in seconds; whole: each trains its own"
     )
+    launch: Annotated[str, Field(pattern=r"^(python|torchrun( [\w.:=-]+)*)$")] = Field(
+        description="what runs stages/train.py: python; or, to train on several GPUs, torchrun"
+        " --nproc-per-node and their number"
+    )
     seeds: Count = Field(
         description="times each student is trained, from seed on; the best on the valid fold ships"
     )

@@ -17,6 +17,7 @@ import numpy as np
 from postbias.errors import CorpusError
 from postbias.posts.schema import SPLIT, axes_of, labels_schema
 from postbias.posts.shards import read_table, take_posts
+from postbias.student import processes
 from postbias.student.dataset import Examples, PostDataset, load_examples
 from postbias.student.devices import choose_device, uses_bf16
 from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
@@ -130,7 +131,8 @@ class Lesson:
             SHA-256 as hex.
         """
         params = self.cell.params
-        group = params.train.model_dump(mode="json", exclude={"modalities", "seeds", "ablation"})
+        left_out = {"modalities", "seeds", "ablation", "launch"}
+        group = params.train.model_dump(mode="json", exclude=left_out)
         seen = [self.train.digest(), self.valid.digest()]
         device = choose_device(params.train.device)
         how = [
@@ -139,6 +141,7 @@ class Lesson:
             device,
             uses_bf16(params.train.precision, device),
             [version(package) for package in VERSIONS],
+            processes.count(),
         ]
         parts = [seen, group, self.cell.modality, seed, how]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -250,22 +253,6 @@ def read_folds(paths: Paths, *, share: float = 1.0) -> dict[str, Labels]:
         kept = set(ranked[: round(share * len(ranked))])
         folds["train"] = {p: values for p, values in folds["train"].items() if p in kept}
     return folds
-
-
-def training_digest(folds: dict[str, Labels]) -> str:
-    """Return the SHA-256 of which posts, with which labels, a student learned from.
-
-    Args:
-        folds: What `read_folds` gave.
-
-    Returns:
-        As hex.
-    """
-    hasher = hashlib.sha256()
-    for fold in ("train", "valid"):
-        for post_id, values in sorted(folds[fold].items()):
-            hasher.update(f"{fold}\0{post_id}\0".encode() + values.tobytes())
-    return hasher.hexdigest()
 
 
 def read_lesson(cell: Cell, folds: dict[str, Labels]) -> Lesson:

@@ -7,9 +7,12 @@ Knows nothing of the other students; which of them is best is for `postbias.evid
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import statistics
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -20,11 +23,13 @@ import transformers
 from postbias.errors import ParamsError
 from postbias.params import Modality
 from postbias.scoring.manifest import Axis, Manifest
+from postbias.student import processes
 from postbias.student.calibration import add_intervals, add_reference
-from postbias.student.cell import Cell, Lesson, read_folds, read_lesson, training_digest
+from postbias.student.cell import Cell, Labels, Lesson, read_folds, read_lesson
+from postbias.student.devices import choose_device
 from postbias.student.export import export_student
 from postbias.student.learn import Learned, OnSeed, learn, learn_and_remember
-from postbias.teacher.rubric import load_rubric
+from postbias.teacher.rubric import Rubric, load_rubric
 from postbias.tracking import write_report
 
 if TYPE_CHECKING:
@@ -104,27 +109,18 @@ def distil_into(
         ParamsError: If there is no such modality.
         WeightsError: If pretrained weights cannot be had.
     """
-    if modality not in (allowed := get_args(Modality)):
-        raise ParamsError("no such modality", seen=modality, allowed=", ".join(allowed))
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    torch.set_num_threads(params.threads)
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
     folds = read_folds(paths, share=share)
-    rubric = load_rubric(paths.root / params.annotate.rubric)
-    axes = tuple(Axis(axis.name, axis.low, axis.high) for axis in rubric.axes)
-    with tempfile.TemporaryDirectory(prefix="postbias-") as scratch:
-        cell = Cell(paths, params, modality, Path(scratch))
-        lesson = read_lesson(cell, folds)
+    with _lesson(paths, params, modality, folds) as (lesson, rubric):
         # Nobody borrows from a student that learned from a part.
-        learned = (learn_and_remember if share == 1 else learn)(lesson, axes, on_seed)
+        learned = _together(learn_and_remember if share == 1 else learn, lesson, rubric, on_seed)
         manifest = Manifest(
-            axes=axes,
+            axes=_axes(rubric),
             rubric=rubric.ref,
-            training_digest=training_digest(folds),
+            training_digest=_training_digest(folds),
             n_train=len(lesson.usable()[0]),
-            **cell.sizes(),
+            **lesson.cell.sizes(),
         )
-        tokenizer = lesson.tokenizer if cell.has_text else None
+        tokenizer = lesson.tokenizer if lesson.cell.has_text else None
         export_student(learned.student, manifest, tokenizer, lesson.calibration(), folder)
         report = _report(learned, lesson)
     coverage = params.evaluate.coverage
@@ -133,6 +129,60 @@ def distil_into(
         folder, paths.posts, folds["train"], folds["calib"], threads=params.threads
     )
     return Distilled(artifact.digest, report, learned.fits[learned.best])
+
+
+def assist(paths: Paths, params: Params, modality: str) -> None:
+    """Train a student beside the first process that `torchrun` started; write nothing.
+
+    Args:
+        paths: The repository; reads posts, labels and folds.
+        params: All parameters.
+        modality: `fusion`, `text` or `image`.
+
+    Raises:
+        CorpusError: If a fold has too few posts that this modality can use.
+        ParamsError: If there is no such modality.
+        WeightsError: If pretrained weights cannot be had.
+    """
+    with _lesson(paths, params, modality, read_folds(paths)) as (lesson, rubric):
+        _together(learn_and_remember, lesson, rubric, lambda _: nullcontext(lambda *_: None))
+
+
+@contextmanager
+def _lesson(
+    paths: Paths, params: Params, modality: str, folds: dict[str, Labels]
+) -> Iterator[tuple[Lesson, Rubric]]:
+    if modality not in (allowed := get_args(Modality)):
+        raise ParamsError("no such modality", seen=modality, allowed=", ".join(allowed))
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    torch.set_num_threads(params.threads)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    rubric = load_rubric(paths.root / params.annotate.rubric)
+    with tempfile.TemporaryDirectory(prefix="postbias-") as scratch:
+        yield read_lesson(Cell(paths, params, modality, Path(scratch)), folds), rubric
+
+
+def _together(
+    how: Callable[[Lesson, tuple[Axis, ...], OnSeed], Learned],
+    lesson: Lesson,
+    rubric: Rubric,
+    on_seed: OnSeed,
+) -> Learned:
+    with processes.together(choose_device(lesson.cell.params.train.device)):
+        return how(lesson, _axes(rubric), on_seed)
+
+
+def _axes(rubric: Rubric) -> tuple[Axis, ...]:
+    return tuple(Axis(axis.name, axis.low, axis.high) for axis in rubric.axes)
+
+
+def _training_digest(folds: dict[str, Labels]) -> str:
+    """Return the SHA-256 of which posts, with which labels, a student learned from."""
+    hasher = hashlib.sha256()
+    for fold in ("train", "valid"):
+        for post_id, values in sorted(folds[fold].items()):
+            hasher.update(f"{fold}\0{post_id}\0".encode() + values.tobytes())
+    return hasher.hexdigest()
 
 
 def _report(learned: Learned, lesson: Lesson) -> Report:

@@ -20,6 +20,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from postbias.scoring.manifest import Axis
+from postbias.student import processes
 from postbias.student.cell import Lesson
 from postbias.student.curve import metrics_of
 from postbias.student.devices import choose_device, uses_bf16
@@ -148,6 +149,10 @@ def _embedded(lesson: Lesson, student: Student) -> tuple[EmbeddedDataset, Embedd
         bf16=uses_bf16(train.precision, device),
     )
     train_rows, valid_rows = lesson.usable()
+    if (together := processes.count()) > 1:  # each embeds its share, all read the store
+        for examples, rows in ((lesson.train, train_rows), (lesson.valid, valid_rows)):
+            embedder.embed(examples, rows[processes.number() :: together])
+        processes.wait()
     dropout = train.modality_dropout if cell.modality == "fusion" else 0.0
     return (
         EmbeddedDataset(
@@ -189,7 +194,7 @@ def learn_and_remember(lesson: Lesson, axes: tuple[Axis, ...], on_seed: OnSeed) 
                     on_epoch(int(row["epoch"]), metrics_of(row))
         return learned
     learned = learn(lesson, axes, on_seed)
-    if lends and len(train.modalities) > 1:
+    if lends and len(train.modalities) > 1 and processes.is_first():
         _remember(lesson, learned)
     return learned
 
@@ -204,7 +209,7 @@ def remembered(lesson: Lesson) -> Learned | None:
         The student, or None if the store does not have it whole.
     """
     folder = _place(lesson)
-    if not (folder / _FIT).exists():
+    if not processes.agree((folder / _FIT).exists()):
         return None
     logger.info("taking the fusion student from %s", folder)
     student = lesson.new_student()

@@ -8,7 +8,6 @@ and ends with the same weights as one left alone. Knows nothing of files other t
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,10 @@ from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from postbias.errors import ParamsError
 from postbias.scoring.manifest import Axis
+from postbias.student import checkpoints as saved
+from postbias.student import processes
 from postbias.student.curve import curve_of, judge, metrics_of
 from postbias.student.dataset import PostDataset
 from postbias.student.devices import choose_device, uses_bf16
@@ -42,7 +44,6 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 #: What a student or a head learns from.
 Fold = PostDataset | EmbeddedDataset
 
-_DONE = "whole"  # written into a checkpoint folder last: one without it was cut short
 _SHOWN = ("train_loss", "valid_loss", "valid_mae", "valid_rmse", "valid_r2")
 _HUBER_DELTA = 1.0  # in standard deviations of the labels
 _SMALLEST_SHARE = 1e-6  # of a range, that cross-entropy tells from none: float32 ends there
@@ -93,15 +94,18 @@ def fit(
 
     Returns:
         The curve and the epoch that was best on the valid fold.
+
+    Raises:
+        ParamsError: If a batch does not fit into memory and several processes train together.
     """
     head = _head_of(model)
     _set_units(head, folds[0].labels, axes)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    per_pass = params.train.micro_batch_size or params.train.batch_size
+    per_pass = params.train.micro_batch_size or -(-params.train.batch_size // processes.count())
     while True:
         arguments = _arguments(params.train, seed, checkpoints, per_pass)
         trainer = _trainer(model, folds, axes, params.train, arguments, on_epoch)
-        last = _last_whole_checkpoint(checkpoints)
+        last = saved.last_whole(checkpoints)
         if last:
             logger.info("going on from %s", last.name)
         try:
@@ -112,13 +116,15 @@ def fit(
         except RuntimeError as error:
             if per_pass == 1 or not should_reduce_batch_size(error):
                 raise
+            if processes.count() > 1:  # the others do not know, and wait for this one
+                raise _too_large(per_pass) from error
         per_pass //= 2
         logger.warning("a pass does not fit into memory: trying %d posts per pass", per_pass)
-        shutil.rmtree(checkpoints, ignore_errors=True)  # steps of another size
+        saved.remove(checkpoints)  # steps of another size
         model.load_state_dict(start)
     curve = curve_of(trainer.state.log_history)
     best = trainer.state.best_global_step
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    saved.remove(checkpoints)
     return Fit(curve, next(int(row["epoch"]) for row in curve if row["step"] == best))
 
 
@@ -143,6 +149,8 @@ def _trainer(
         loss=params.loss,
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    if not processes.is_first():  # other posts, other dropout; after the Trainer has set its seed
+        torch.manual_seed(arguments.seed + processes.number())
     return trainer
 
 
@@ -197,7 +205,15 @@ class _StudentTrainer(transformers.Trainer):
         lengths = self.train_dataset.lengths
         if len(set(lengths)) <= 1:
             return super()._get_train_sampler(train_dataset)
-        return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths)
+        size = self.args.train_batch_size
+        if (together := processes.count()) > 1:
+            return processes.SharedOrder(size * together, lengths, self.args.seed)
+        return LengthGroupedSampler(size, lengths=lengths)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ANN401 - the Trainer's own
+        assert self.model is not None
+        processes.share_buffers(self.model)
+        return dict(super().evaluate(*args, **kwargs))
 
 
 class _Progress(transformers.TrainerCallback):
@@ -216,7 +232,7 @@ class _Progress(transformers.TrainerCallback):
             self._on_epoch(int(row["epoch"]), metrics)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _DONE).touch()
+        saved.mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 def _arguments(
@@ -226,11 +242,11 @@ def _arguments(
     device = choose_device(train.device)
     bf16 = uses_bf16(train.precision, device)
     logger.info("training in %s on %s", "bf16" if bf16 else "fp32", device)
-    return transformers.TrainingArguments(
+    arguments = transformers.TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=train.epochs,
         per_device_train_batch_size=per_pass,
-        gradient_accumulation_steps=-(-train.batch_size // per_pass),
+        gradient_accumulation_steps=-(-train.batch_size // (per_pass * processes.count())),
         per_device_eval_batch_size=4 * per_pass,
         lr_scheduler_type="cosine",
         warmup_steps=train.warmup,
@@ -251,6 +267,18 @@ def _arguments(
         report_to="none",
         label_names=["labels"],
     )
+    # One process, one GPU: the Trainer would deal a batch out to all that it sees, row by row, and
+    # pictures are not rows. Several take `torchrun`.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _too_large(per_pass: int) -> ParamsError:
+    return ParamsError(
+        "a pass does not fit into memory, and several processes cannot split it by themselves",
+        seen=f"{per_pass} posts per pass",
+        do=f"set train.micro_batch_size to {max(1, per_pass // 2)}",
+    )
 
 
 def _optimizer(model: Student | Head, params: TrainParams) -> torch.optim.Optimizer:
@@ -265,11 +293,3 @@ def _optimizer(model: Student | Head, params: TrainParams) -> torch.optim.Optimi
             chosen = [p for p in weights if (p.ndim > 1) is decays]
             groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
     return torch.optim.AdamW(groups, fused=True)
-
-
-def _last_whole_checkpoint(folder: Path) -> Path | None:
-    found = [path for path in folder.glob("checkpoint-*") if (path / _DONE).exists()]
-    for path in folder.glob("checkpoint-*"):
-        if path not in found:
-            shutil.rmtree(path)
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
