@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from postbias.paths import Paths
 from postbias.posts.schema import labels_schema
 from postbias.posts.shards import read_table, write_table
 from postbias.scoring.scorer import PostInput, Scorer
+from postbias.student.distil import distil
 
 Behaved = tuple[Paths, Params]
 
@@ -40,6 +42,21 @@ def test_shuffling_either_branch_costs_the_fusion_student_much(found: Evaluation
         assert loss["lo"] > 0
         assert loss["p"] < 0.01
         assert checks[check]["shuffled"]["value"] > 1.5 * checks[check]["intact"]["value"]
+
+
+def test_without_pictures_the_fusion_student_stands_beside_the_text_student(
+    found: Evaluation,
+) -> None:
+    """No image student was trained here: nothing to compare posts without caption with."""
+    report = as_report(found)
+    assert set(report["missing"]) == {"image"}
+    missing = report["missing"]["image"]
+    difference = missing["fusion"]["value"] - missing["text"]["value"]
+    assert missing["loss"]["value"] == pytest.approx(difference)
+    assert missing["n"] == report["checks"]["shuffled_image"]["n"]
+    # Beside what a picture is worth, next to nothing.
+    assert missing["loss"]["value"] < 0.2 * missing["fusion"]["value"]
+    assert missing["fusion"]["value"] > report["students"]["fusion"]["test"]["bias"]["mae"]["value"]
 
 
 def test_more_feminine_words_raise_the_orientation_and_leave_the_bias(found: Evaluation) -> None:
@@ -99,27 +116,35 @@ def test_a_caption_scores_the_same_with_other_posts_around_it_and_other_spaces(
     assert [one.scores for one in alone] == [one.scores for one in together]
 
 
+def _meaningless(old: np.ndarray, kind: str) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return {
+        "random": rng.uniform(0, 10, old.shape),
+        "constant": np.full(old.shape, 7.5),
+        "shuffled": rng.permutation(old),
+    }[kind]
+
+
 @pytest.mark.parametrize("kind", ["random", "constant", "shuffled"])
-def test_labels_that_mean_nothing_fail_the_gate(
+def test_students_of_labels_that_mean_nothing_fail_the_gate(
     behaved: Behaved, tmp_path: Path, kind: str
 ) -> None:
-    """The students have learned nothing of these labels, so they cannot know them."""
+    """Trained on them and judged on them, as the pipeline would."""
     paths, params = behaved
-    shutil.copytree(paths.root, tmp_path / "copy")
+    ignored = shutil.ignore_patterns("store", "students")
+    shutil.copytree(paths.root, tmp_path / "copy", ignore=ignored)
     copied = Paths(tmp_path / "copy", tmp_path / "copy")
     schema = labels_schema(("bias", "orientation"))
     table = read_table(copied.labels, schema)
-    rng = np.random.default_rng(3)
     for axis in ("bias", "orientation"):
-        old = table[axis].to_numpy()
-        new = {
-            "random": rng.uniform(0, 10, len(old)),
-            "constant": np.full(len(old), 7.5),
-            "shuffled": rng.permutation(old),
-        }[kind]
+        new = _meaningless(table[axis].to_numpy(), kind)
         table = table.set_column(table.schema.get_field_index(axis), axis, [new])
     write_table(table, copied.labels, schema)
+    train = params.train.model_copy(update={"modalities": ("text",), "epochs": 3})
+    params = params.model_copy(update={"train": train})
+    distil(copied, params, "text", lambda _: nullcontext(lambda *_: None))
     evaluation = evaluate(copied, params)
     write_outcome(evaluation, copied)
     with pytest.raises(GateError, match="beats_constant"):
         promote(evaluation, copied)
+    assert not copied.champion.exists()

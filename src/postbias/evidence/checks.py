@@ -1,13 +1,14 @@
-"""Whether a fusion student looks at both caption and pictures.
+"""Whether a fusion student looks at both caption and pictures, and what it makes of one alone.
 
 Among test posts that have both, the pictures (or the captions) are dealt out anew, each post
 getting another one's. A student that uses them must then be worse, beyond chance; one that does not
-would be a text or an image student in disguise. Writes nothing.
+would be a text or an image student in disguise. The same posts without their pictures (or captions)
+show how it does beside the student that was trained for such posts. Writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,9 @@ from postbias.scoring.scorer import PostInput, Scorer
 
 #: What is dealt out anew.
 BRANCHES = ("image", "caption")
+
+#: The student that was trained for posts without it.
+ALONE = {"image": "text", "caption": "image"}
 
 _BOTH = "image+text"
 _CHUNK = 256
@@ -41,6 +45,23 @@ class Shuffled:
     n: int
     intact: Array
     shuffled: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a fusion student makes of posts without one branch, by the main metric on the main axis.
+
+    Replicates are the metric on the data, then one value per draw of authors.
+
+    Attributes:
+        n: Posts with caption and picture from which the branch was taken.
+        fusion: The metric of the fusion student. (1 + R,)
+        alone: The metric of the student that was trained for what is left. (1 + R,)
+    """
+
+    n: int
+    fusion: Array
+    alone: Array
 
 
 def rows_with_both(scored: Scored, most: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
@@ -80,18 +101,47 @@ def check_branches(
     main = bench.axes[0].name
     found = {}
     for branch, posts in dealt.items():
-        rows, inputs = np.array(list(posts), np.intp), list(posts.values())
-        results = [
-            result
-            for start in range(0, len(inputs), _CHUNK)
-            for result in scorer.score(inputs[start : start + _CHUNK])
-        ]
-        said = _spread(predictions_of(results, main), rows, len(bench.fold))
+        said = _say(bench, scorer, posts)
         intact = scored.by_axis[main].only(said.is_scored)
         found[branch] = Shuffled(
             n=int(said.is_scored.sum()),
             intact=bench.measure_axis(0, intact)[metric],
             shuffled=bench.measure_axis(0, said)[metric],
+        )
+    return found
+
+
+def check_missing(
+    bench: Bench,
+    scorer: Scorer,
+    alone: Mapping[str, Scored],
+    posts: Mapping[int, PostInput],
+    metric: str,
+) -> dict[str, Missing]:
+    """See what a student makes of posts without one branch, beside the student trained for that.
+
+    Args:
+        bench: The test fold and its draws.
+        scorer: The fusion student, as it ships.
+        alone: What the students of one modality said of the fold, by modality.
+        posts: Posts with both, by position in the fold.
+        metric: The main metric.
+
+    Returns:
+        By the branch that was taken away; without those for which there is no other student.
+    """
+    main = bench.axes[0].name
+    found = {}
+    for branch in BRANCHES:
+        if ALONE[branch] not in alone:
+            continue
+        taken = {row: _without(post, branch) for row, post in posts.items()}
+        said, other = _say(bench, scorer, taken), alone[ALONE[branch]].by_axis[main]
+        said = said.only(other.is_scored)
+        found[branch] = Missing(
+            n=int(said.is_scored.sum()),
+            fusion=bench.measure_axis(0, said)[metric],
+            alone=bench.measure_axis(0, other.only(said.is_scored))[metric],
         )
     return found
 
@@ -118,8 +168,19 @@ def deal(
     return {row: replace(posts[row], caption=donors[row].caption) for row in sorted(posts)}
 
 
-def _spread(said: Predictions, rows: npt.NDArray[np.intp], n: int) -> Predictions:
-    """Lay predictions of some posts out over the whole fold."""
-    spread = np.full((3, n), np.nan)
-    spread[:, rows] = said.values, said.lo, said.hi
+def _without(post: PostInput, branch: str) -> PostInput:
+    return replace(post, images=()) if branch == "image" else replace(post, caption="")
+
+
+def _say(bench: Bench, scorer: Scorer, posts: Mapping[int, PostInput]) -> Predictions:
+    """Score posts, by position in the fold, and lay the main axis out over the whole fold."""
+    inputs: Sequence[PostInput] = list(posts.values())
+    results = [
+        result
+        for start in range(0, len(inputs), _CHUNK)
+        for result in scorer.score(inputs[start : start + _CHUNK])
+    ]
+    said = predictions_of(results, bench.axes[0].name)
+    spread = np.full((3, len(bench.fold)), np.nan)
+    spread[:, np.array(list(posts), np.intp)] = said.values, said.lo, said.hi
     return Predictions(*spread)

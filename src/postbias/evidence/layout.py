@@ -14,7 +14,7 @@ import numpy as np
 from postbias.evidence.audit import Audit
 from postbias.evidence.bench import CONSTANT, TFIDF, Measured, StudentEvidence
 from postbias.evidence.bootstrap import LEVEL, Array, estimate, p_different, p_not_better
-from postbias.evidence.checks import Shuffled
+from postbias.evidence.checks import ALONE, Missing, Shuffled
 from postbias.evidence.coverage import Coverage
 from postbias.evidence.evaluation import Evaluation
 from postbias.evidence.folds import fold_digest
@@ -151,7 +151,7 @@ def headline_metrics(report: Json) -> dict[str, float]:
         report: What `as_report` returned.
 
     Returns:
-        Defined numbers by dotted name: `retest.*`, `checks.*` and `audit.*`.
+        Defined numbers by dotted name: `retest.*`, `checks.*`, `missing.*` and `audit.*`.
     """
     named = {
         f"retest.{axis}.floor": found["floor"]["value"]
@@ -160,6 +160,8 @@ def headline_metrics(report: Json) -> dict[str, float]:
     }
     for check, found in report["checks"].items():
         named[f"checks.{check}.loss"] = found["loss"]["value"]
+    for branch, found in report["missing"].items():
+        named[f"missing.{branch}.loss"] = found["loss"]["value"]
     for student, found in report["audit"].items():
         named[f"audit.{student}.swap_change"] = found["swap"]["change"]["value"]
         named[f"audit.{student}.swap_shift"] = (found["swap"]["shift"] or {}).get("value")
@@ -207,6 +209,9 @@ def _scrutiny(found: Scrutiny, metric: str) -> Json:
         "checks": {
             f"shuffled_{branch}": _shuffled(one, metric) for branch, one in found.branches.items()
         },
+        "missing": {
+            branch: _missing(one, metric, ALONE[branch]) for branch, one in found.missing.items()
+        },
         "audit": {name: _audit(one) for name, one in found.audits.items()},
     }
 
@@ -244,6 +249,17 @@ def _shuffled(found: Shuffled, metric: str) -> Json:
         "intact": _number(found.intact),
         "shuffled": _number(found.shuffled),
         "loss": _number(loss) | {"p": p_not_better(loss)},
+    }
+
+
+def _missing(found: Missing, metric: str, student: str) -> Json:
+    loss = better_by(metric, found.alone, found.fusion)
+    return {
+        "n": found.n,
+        "metric": metric,
+        "fusion": _number(found.fusion),
+        student: _number(found.alone),
+        "loss": _number(loss) | {"p": p_different(loss)},
     }
 
 

@@ -15,7 +15,15 @@ import numpy as np
 
 from postbias.evidence.audit import Audit, Wording, audit_student
 from postbias.evidence.bench import Bench, StudentEvidence
-from postbias.evidence.checks import BRANCHES, Shuffled, check_branches, deal, rows_with_both
+from postbias.evidence.checks import (
+    BRANCHES,
+    Missing,
+    Shuffled,
+    check_branches,
+    check_missing,
+    deal,
+    rows_with_both,
+)
 from postbias.evidence.coverage import Coverage, measure_coverage
 from postbias.evidence.folds import Fold, read_inputs
 from postbias.evidence.retest import Retest, teacher_retest
@@ -41,6 +49,7 @@ class Scrutiny:
         slices: By student.
         coverage: By student, axis and group of modalities.
         branches: What the fusion student does with a branch shuffled; empty if there is none.
+        missing: What it does on posts that lack a branch; empty if there is none.
         audits: By student that reads captions.
     """
 
@@ -48,6 +57,7 @@ class Scrutiny:
     slices: Mapping[str, Sequence[Slice]]
     coverage: Mapping[str, Mapping[str, Mapping[str, Coverage]]]
     branches: Mapping[str, Shuffled]
+    missing: Mapping[str, Missing]
     audits: Mapping[str, Audit]
 
 
@@ -81,7 +91,8 @@ def scrutinise(
         pairs=load_word_pairs(paths.root / judged.audit.word_pairs),
         orientation=judged.audit.orientation,
     )
-    coverage, branches, audits = {}, {}, {}
+    coverage, branches, missing, audits = {}, {}, {}, {}
+    said = {name: student.test for name, student in students.items()}
     for name, student in students.items():
         with Scorer.open(
             paths.students / name,
@@ -97,6 +108,7 @@ def scrutinise(
                 posts = _read(paths, test.fold, rows)
                 dealt = {branch: deal(posts, branch, rng_deal) for branch in BRANCHES}
                 branches = check_branches(test, scorer, student.test, dealt, judged.main_metric)
+                missing = check_missing(test, scorer, said, posts, judged.main_metric)
     return Scrutiny(
         retest=teacher_retest(paths, folds, test.axes, judged.bootstrap, rng_retest),
         slices={
@@ -105,6 +117,7 @@ def scrutinise(
         },
         coverage=coverage,
         branches=branches,
+        missing=missing,
         audits=audits,
     )
 
