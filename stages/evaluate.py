@@ -16,11 +16,12 @@ def main() -> None:
     with stage_run("evaluate") as run:
         from postbias.evidence.evaluation import evaluate
         from postbias.evidence.outcome import log_outcome, promote, write_outcome
+        from postbias.recording import log_tests
         from postbias.registry import register_champion
 
         evaluation = evaluate(run.paths, run.params)
         report = write_outcome(evaluation, run.paths)
-        log_outcome(run, evaluation, report)
+        log_tests(run.paths, log_outcome(run, evaluation, report))
         promote(evaluation, run.paths)
         register_champion(run.paths, run.run_id, precision=run.params.infer.precision)
 

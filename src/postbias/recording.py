@@ -1,11 +1,14 @@
 """Writes into an MLflow run which work it did: tags, parameters, recorded metrics and curves.
 
+Runs that trained a student also get what the evaluation found out about it.
+
 Shared by runs that are being executed and runs that `sync` restores, so that both look the same.
 Neither opens nor ends a run.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -13,8 +16,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from postbias.lineage import StageRecord, recorded_curves, recorded_metrics
+from postbias.memory import EXPERIMENT
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+
     from postbias.paths import Paths
 
 # What one call to the tracking store may hold, by MLflow's own limits.
@@ -86,6 +93,47 @@ def log_recorded(paths: Paths, run_id: str, record: StageRecord) -> None:
     ]
     for start in range(0, len(entries), _METRICS_PER_CALL):
         client.log_batch(run_id, metrics=entries[start : start + _METRICS_PER_CALL])
+
+
+def log_tests(paths: Paths, figures: Mapping[str, Mapping[str, Figure]] | None = None) -> None:
+    """Log what the evaluation found on the test fold onto the runs that trained the students.
+
+    They are found by content: a student's run has the digest of its artifact as the tag `artifact`.
+    Side by side in the UI, runs of the students then show what the decision rests on.
+
+    Args:
+        paths: The repository; reads `reports/evaluate.json`.
+        figures: Figures by modality and name, without an ending, to keep with the runs.
+    """
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    file = paths.reports / "evaluate.json"
+    if not file.is_file():
+        return
+    client, now = MlflowClient(), int(time.time() * 1000)
+    report = json.loads(file.read_text(encoding="utf-8"))
+    for modality, student in report.get("students", {}).items():
+        found = [
+            Metric(f"test.{axis}.{name}", number["value"], now, 0)
+            for axis, metrics in student["test"].items()
+            for name, number in metrics.items()
+            if number["value"] is not None
+        ]
+        for run_id in _runs_of(client, student["digest"]):
+            known = client.get_run(run_id).data.metrics
+            if new := [metric for metric in found if metric.key not in known]:
+                client.log_batch(run_id, metrics=new)
+            for name, figure in (figures or {}).get(modality, {}).items():
+                client.log_figure(run_id, figure, f"{name}.png")
+
+
+def _runs_of(client: MlflowClient, digest: str) -> list[str]:
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    wanted = f"tags.artifact = '{digest}' and tags.stage = 'train'"
+    found = client.search_runs([experiment.experiment_id], wanted)
+    return [str(run.info.run_id) for run in found]
 
 
 def matrix_value(stage: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from postbias.lineage import StageRecord, git_state, locked_records
 from postbias.memory import connect, database, uses_own_database
-from postbias.recording import log_params, log_recorded, stage_tags
+from postbias.recording import log_params, log_recorded, log_tests, stage_tags
 from postbias.registry import Registration, register_champion
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ def sync(paths: Paths) -> SyncSummary:
     restored = [record for record in records if runs[record.name] is None]
     for record in restored:
         runs[record.name] = _restore_run(paths, experiment_id, record)
+    for record in records:
+        _tag_artifact(paths, record, runs[record.name])
+    log_tests(paths)
     registration = _register(paths, records, runs)
     if registration is not None:
         from postbias.publishing import attach_cards
@@ -127,6 +130,21 @@ def _restore_run(paths: Paths, experiment_id: str, record: StageRecord) -> str:
     log_recorded(paths, run_id, record)
     client.set_terminated(run_id, "FINISHED")
     return run_id
+
+
+def _tag_artifact(paths: Paths, record: StageRecord, run_id: str | None) -> None:
+    """Tag a run with the student that it trained, as executed ones are, once that is there."""
+    from mlflow import MlflowClient
+
+    from postbias.scoring.artifact import Artifact
+
+    client = MlflowClient()
+    for out in sorted(record.intact):
+        folder = paths.root / out
+        if run_id is None or folder.parent != paths.students:
+            continue
+        if "artifact" not in client.get_run(run_id).data.tags:
+            client.set_tag(run_id, "artifact", Artifact.open(folder).digest)
 
 
 def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, object]:

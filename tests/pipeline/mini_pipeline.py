@@ -15,7 +15,8 @@ from tests.tiny_artifact import write_tiny_artifact
 
 with stage_run("train") as run:
     folder = run.paths.students / run.modality
-    write_tiny_artifact(folder, run.modality, seed=run.params.seed)
+    artifact = write_tiny_artifact(folder, run.modality, seed=run.params.seed)
+    run.set_tags({"artifact": artifact.digest})
     write_report(run.paths.reports / f"{run.modality}.json", {"valid": {"mae": {"value": 1.5}}})
     curve = run.paths.reports / "curves" / f"{run.modality}.csv"
     curve.parent.mkdir(parents=True, exist_ok=True)
@@ -26,12 +27,20 @@ with stage_run("train") as run:
 
 _EVALUATE = """
 import shutil
+from postbias.recording import log_tests
 from postbias.registry import register_champion
+from postbias.scoring.artifact import Artifact
 from postbias.tracking import stage_run, write_report
 
 with stage_run("evaluate") as run:
     shutil.copytree(run.paths.students / "text", run.paths.champion)
-    write_report(run.paths.reports / "evaluate.json", {"paired": {"text_vs_constant": 1}})
+    digest = Artifact.open(run.paths.champion).digest
+    students = {"text": {"digest": digest, "test": {"bias": {"mae": {"value": 0.75}}}}}
+    write_report(
+        run.paths.reports / "evaluate.json",
+        {"paired": {"text_vs_constant": 1}, "students": students},
+    )
+    log_tests(run.paths)
     register_champion(run.paths, run.run_id)
 """
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from subprocess import CompletedProcess
 
 import numpy as np
+import pytest
 from tests.conftest import ROOT
 from tests.unit import evidence_corpus as corpus
 
@@ -27,6 +28,7 @@ def test_a_student_that_passes_is_copied_registered_and_logged(
     workspace: Paths, run_in: Run
 ) -> None:
     corpus.write_corpus(workspace.root)
+    trained = _train_runs(workspace)
     done = _stage(run_in, workspace)
     assert done.returncode == 0, done.stderr
     report = json.loads((workspace.reports / "evaluate.json").read_text())
@@ -44,6 +46,27 @@ def test_a_student_that_passes_is_copied_registered_and_logged(
     assert abs(run.data.metrics["test.fusion.bias.mae"] - mae) < 1e-5
     kept = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"comparison.png", "result.md", "scores_fusion.png", "residuals_text.png"} <= kept
+    for modality, run_id in trained.items():
+        metrics = client.get_run(run_id).data.metrics
+        expected = report["students"][modality]["test"]["orientation"]["r2"]["value"]
+        assert metrics["test.orientation.r2"] == pytest.approx(expected, rel=1e-5)
+        kept = {file.path for file in client.list_artifacts(run_id)}
+        assert kept == {"scores.png", "residuals.png", "slices.png"}
+
+
+def _train_runs(paths: Paths) -> dict[str, str]:
+    """Write the runs that trained the students, as the train stage leaves them."""
+    experiment_id = connect(paths)
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    runs = {}
+    for modality in ("fusion", "text", "image"):
+        digest = Artifact.open(paths.students / modality).digest
+        tags = {"stage": "train", "modality": modality, "artifact": digest}
+        runs[modality] = str(client.create_run(experiment_id, tags=tags).info.run_id)
+        client.set_terminated(runs[modality])
+    return runs
 
 
 def test_students_that_fail_leave_a_report_one_line_and_no_champion(

@@ -83,6 +83,7 @@ def test_a_run_carries_the_digests_that_dvc_lock_records(copied: Paths) -> None:
     train = runs["train@text"].data
     assert train.tags["modality"] == "text"
     assert (train.metrics["valid.mae"], train.metrics["loss"]) == (1.5, 1.0)
+    assert train.metrics["test.bias.mae"] == 0.75  # what evaluate found, beside what it learned
     assert train.params["train.modalities"] == "text"
 
 

@@ -27,6 +27,8 @@ from postbias.tracking import StageRun, write_report
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
 #: What `dvc metrics show` compares; everything is in `evaluate.json`.
 HEADLINES = ("mae", "rmse", "r2", "spearman", "auc_high")
 
@@ -85,13 +87,16 @@ def promote(found: Evaluation, paths: Paths) -> Artifact:
     return Artifact.open(paths.champion)
 
 
-def log_outcome(run: StageRun, found: Evaluation, report: Json) -> None:
+def log_outcome(run: StageRun, found: Evaluation, report: Json) -> dict[str, dict[str, Figure]]:
     """Keep metrics, the result table and figures with the MLflow run.
 
     Args:
         run: The run of the stage.
         found: The evaluation.
         report: The same as laid out in `evaluate.json`.
+
+    Returns:
+        The figures of each student, for the run that trained it.
     """
     from postbias.evidence import plots
 
@@ -118,19 +123,23 @@ def log_outcome(run: StageRun, found: Evaluation, report: Json) -> None:
     run.log_text(markdown_table(report), "result.md")
     axis = found.bench.axes[0]
     labels = found.bench.fold.labels[:, 0]
+    figures: dict[str, dict[str, Figure]] = {}
     for name, student in found.students.items():
         said = student.test.by_axis[axis.name]
         rows = said.is_scored
-        figure = plots.labels_over_scores(labels[rows], said.values[rows], axis, name)
-        run.log_figure(figure, f"scores_{name}.png")
-        figure = plots.residuals_by_band(labels[rows], said.values[rows], axis, name)
-        run.log_figure(figure, f"residuals_{name}.png")
-        run.log_figure(plots.slices(report, name), f"slices_{name}.png")
+        figures[name] = {
+            "scores": plots.labels_over_scores(labels[rows], said.values[rows], axis, name),
+            "residuals": plots.residuals_by_band(labels[rows], said.values[rows], axis, name),
+            "slices": plots.slices(report, name),
+        }
+        for kind, figure in figures[name].items():
+            run.log_figure(figure, f"{kind}_{name}.png")
     run.log_figure(plots.comparison(report), "comparison.png")
     run.log_figure(plots.coverage(report, found.params.coverage), "coverage.png")
     run.log_table(list(slice_rows(report)), "slices.json")
     run.log_table(list(coverage_rows(report)), "coverage.json")
     run.log_table([{"line": name, **line} for name, line in report["gate"].items()], "gate.json")
+    return figures
 
 
 PREDICTIONS = ("modality", "axis", "post_id", "author", "label", "score", "lo", "hi")
