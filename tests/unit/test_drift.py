@@ -65,7 +65,7 @@ def test_posts_of_another_kind_are_named_and_warned_of(
     assert any("THE POSTS DIFFER" in record.message for record in caplog.records)
 
 
-def test_the_same_posts_give_the_same_report_in_any_shards(home: Path) -> None:
+def test_the_same_posts_give_the_same_report_in_any_order_and_on_any_threads(home: Path) -> None:
     ids = [f"p{n}" for n in range(1000)]
     assert choose_ids(ids, 50) == choose_ids(reversed(ids), 50)
     assert len(choose_ids(ids, 50)) == 50
