@@ -44,7 +44,9 @@ def _is_true(path: Path, says: dict[str, str], status: str, detail: str) -> bool
     return status == "unreadable" and {
         "unknown_format": says["format"] not in {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"},
         "too_small": 0 < min(width, height) < MIN_SIDE_PX,
-        "too_large": width * height > MAX_PIXELS or path.stat().st_size > MAX_BYTES,
+        "too_large": says["pillow_result"].startswith("Decompression")
+        or width * height > MAX_PIXELS
+        or path.stat().st_size > MAX_BYTES,
         "truncated": says["pillow_result"] != "ok",
         # Whole pixels, a broken animation: Pillow says so on the first load only.
         "damaged": says["pillow_result"] != "ok" or path.name == "pillow_apng_chunk_no_fctl.png",
