@@ -15,6 +15,7 @@ from postbias.posts.shards import read_table
 from postbias.scoring.bulk import Destination, score_shards
 from postbias.scoring.scorer import Scorer
 
+REASONS = {"unknown_format", "too_small", "too_large", "truncated", "damaged"}
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "images"
 
 
@@ -41,6 +42,8 @@ def _is_true(path: Path, says: dict[str, str], status: str, detail: str) -> bool
     width, height = (int(says[name] or 0) for name in ("width", "height"))
     if status == "ok":
         return says["format"] in {"JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
+    if status == "unreadable" and says["pillow_result"] not in {"ok", ""}:
+        return detail.partition(":")[0] in REASONS  # Pillow refuses it as well
     return status == "unreadable" and {
         "unknown_format": says["format"] not in {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"},
         "too_small": 0 < min(width, height) < MIN_SIDE_PX,
