@@ -172,7 +172,7 @@ def _rgb_on_white(file: Image.Image) -> Image.Image:
         white = Image.new("RGB", layer.size, "white")
         white.paste(layer, mask=layer.getchannel("A"))
         return white
-    return file.convert("RGB")
+    return file if file.mode == "RGB" else file.convert("RGB")  # the resizing copies anyway
 
 
 def _from_16_bit(file: Image.Image) -> Image.Image:
