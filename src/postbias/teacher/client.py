@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -30,8 +29,6 @@ from postbias.teacher.faults import Fault, Next, RequestError, fault_of, fault_o
 MAX_REPLY_BYTES = 4 * 2**20
 
 _LOCAL_KEY = "none"
-#: A pool looks at all its connections for each request: 64 in one cost more than the request.
-_PER_POOL = 8
 #: Below the 5 s after which common servers hang up, perhaps just as the next request leaves.
 _IDLE_S = 4.0
 _URL = re.compile(r"\bhttps?://[^\s,;]+")
@@ -68,14 +65,16 @@ class Client:
     """A connection pool to the endpoint named by the environment."""
 
     def __init__(self, clients: Sequence[openai.AsyncOpenAI], timeout_s: float) -> None:
-        """Wrap clients of the `openai` package that take turns.
+        """Wrap clients of the `openai` package.
 
         Args:
-            clients: With retries off.
+            clients: With retries off, one per request in flight: a pool looks at all its
+                connections for each request, and many in one cost more than the request.
             timeout_s: For one whole request.
         """
         self.openai = clients[0]
-        self._clients, self._turns = clients, itertools.cycle(clients)
+        # The one used last is taken first, so that few connections are open and none goes stale.
+        self._clients, self._free = clients, list(clients)
         self._timeout_s = timeout_s
 
     @classmethod
@@ -110,8 +109,9 @@ class Client:
             timeout=timeout_s,
             http_client=_pool(timeout_s, certificates),
         )
-        n_more = (concurrency - 1) // _PER_POOL
-        more = [first.copy(http_client=_pool(timeout_s, certificates)) for _ in range(n_more)]
+        more = [
+            first.copy(http_client=_pool(timeout_s, certificates)) for _ in range(concurrency - 1)
+        ]
         return cls([first, *more], timeout_s)
 
     @property
@@ -137,19 +137,22 @@ class Client:
             RequestError: If there is none; says what to do next.
         """
         started = time.perf_counter()
+        client = self._free.pop() if self._free else self.openai  # more than expected share one
         try:
             async with asyncio.timeout(self._timeout_s):
-                raw = await self._receive(body)
+                raw = await self._receive(client, body)
         except (openai.APIError, httpx2.HTTPError, httpx2.StreamError, TimeoutError) as error:
             raise RequestError(fault_of(error, time.time())) from None
+        finally:
+            self._free.append(client)
         return RawReply(_decode(raw), raw, time.perf_counter() - started)
 
-    async def _receive(self, body: dict[str, Any]) -> bytes:
+    async def _receive(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> bytes:
         received = bytearray()
         # All of the body goes around the client's typed arguments, which it would walk through,
         # pictures and all: two of the five milliseconds that a request costs.
         # Streamed only so that a reply of any size cannot fill the memory.
-        async with next(self._turns).chat.completions.with_streaming_response.create(
+        async with client.chat.completions.with_streaming_response.create(
             model=body["model"], messages=[], extra_body=body
         ) as response:
             async for chunk in response.iter_bytes():

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from postbias.posts.reasons import Reason
@@ -42,6 +43,7 @@ from postbias.teacher.writer import Statements
 logger = logging.getLogger(__name__)
 
 _ENCODERS = 2
+_READ_AT_ONCE = 16
 #: A model that refused or said nothing is not shown its reply again.
 _UNSHOWN = frozenset({Reason.REFUSED, Reason.FILTERED, Reason.EMPTY_REPLY, Reason.WRONG_MODEL})
 
@@ -109,22 +111,31 @@ class Interview:
         pool: ThreadPoolExecutor,
     ) -> None:
         loop = asyncio.get_running_loop()
+        params = self._setting.params.images
         while not self._caller.stopped:
-            question = await asyncio.to_thread(next, questions, None)
-            if question is None:
+            # Some at a time: a thread's turn and a durable write for each would bound the rate.
+            some = await asyncio.to_thread(lambda: list(islice(questions, _READ_AT_ONCE)))
+            if not some:
                 break
-            if await self._is_new(question, repeat):
-                images, params = question.images, self._setting.params.images
-                await line.put((question, loop.run_in_executor(pool, data_urls, images, params)))
+            await self._note(some)
+            for question in some:
+                if not self._caller.stopped and self._is_new(question, repeat):
+                    urls = loop.run_in_executor(pool, data_urls, question.images, params)
+                    await line.put((question, urls))
         for _ in range(self._setting.params.limits.concurrency):
             await line.put(None)
 
-    async def _is_new(self, question: Question, repeat: int) -> bool:
-        """Note who asks what, and tell whether it is to be asked (now, by this post)."""
-        asked = (question.post_id, question.key)
-        if not self._store.rows("SELECT 1 FROM asked WHERE post_id = ? AND key = ?", asked):
-            note = ("INSERT OR IGNORE INTO asked VALUES (?, ?)", asked)
-            await self._caller.writer.write(lambda: [note])
+    async def _note(self, questions: Sequence[Question]) -> None:
+        """Note who asks what, before it is asked."""
+        known = "SELECT 1 FROM asked WHERE post_id = ? AND key = ?"
+        asked = [(question.post_id, question.key) for question in questions]
+        new = [pair for pair in asked if not self._store.rows(known, pair)]
+        if new:
+            sql = "INSERT OR IGNORE INTO asked VALUES (?, ?)"
+            await self._caller.writer.write(lambda: [(sql, pair) for pair in new])
+
+    def _is_new(self, question: Question, repeat: int) -> bool:
+        """Tell whether a question is to be asked (now, by this post)."""
         if question.key in self._busy:
             return False
         self._busy.add(question.key)
