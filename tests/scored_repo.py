@@ -42,6 +42,17 @@ _NAMES = tuple(axis.name for axis in AXES)
 Json = dict[str, Any]
 
 
+_DRIFT = {
+    "posts": 480,
+    "reference": 300,
+    "differs": ["language"],
+    "features": {
+        "caption_length": {"distance": 0.05, "chance": 0.03, "limit": 0.15},
+        "language": {"distance": 0.4, "chance": 0.02, "limit": 0.15},
+    },
+}
+
+
 def _learning_curve() -> Json:
     def measured(mae: float) -> Json:
         ends = {"value": mae, "lo": mae - 0.1, "hi": mae + 0.1}
@@ -217,7 +228,7 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
     for name, report in (
         ("evaluate", evaluate),
         ("labels", labels),
-        ("infer", {"posts": 480}),
+        ("infer", {"posts": 480, "drift": _DRIFT}),
         ("split", {"folds": folds, "audit": {"leakage": 0}}),
         ("sample", {"sampled": n_labels + 1}),
         ("learning_curve", _learning_curve()),

@@ -29,7 +29,8 @@ from postbias.paths import Paths
 
 _CHROMIUM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 _SECTIONS = (
-    "scored", "answer", "trust", "distributions", "groups", "posts", "rejects", "cost", "reproduce",
+    "scored", "answer", "trust", "drift", "distributions", "groups", "posts", "rejects", "cost",
+    "reproduce",
 )  # fmt: skip
 _WIDTHS = {"telephone": 390, "desk": 1280}
 _FLAGS = (
@@ -67,6 +68,16 @@ def page(paths: Paths, found: Findings) -> str:
 
 def test_sections_stand_in_the_agreed_order(page: str) -> None:
     assert tuple(re.findall(r'<section id="(\w+)"', page)) == _SECTIONS
+
+
+def test_posts_unlike_those_learned_from_are_named_with_how_far_they_are(page: str) -> None:
+    section = page.partition('<section id="drift">')[2].partition("</section>")[0]
+    assert "They differ</strong> in 1 of 2 respects" in section
+    rows = re.findall(r"<tr><td.*?</tr>", section)
+    assert [("language" in row, "0.400" in row, ">yes<" in row) for row in rows] == [
+        (False, False, False),
+        (True, True, True),
+    ]
 
 
 def test_the_same_inputs_give_the_same_bytes(paths: Paths, params: Params) -> None:

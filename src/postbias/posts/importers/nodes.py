@@ -14,7 +14,7 @@ from postbias.posts.reasons import Reason
 
 PLATFORM = "instagram"
 
-_TYPES: dict[object, str] = {1: "image", 2: "video", 8: "carousel"}
+_TYPES: dict[int, str] = {1: "image", 2: "video", 8: "carousel"}
 _TYPENAMES = {"Image": "image", "Video": "video", "Sidecar": "carousel"}
 
 # A post's time beyond these is a damaged field: 2005 to 2100.
@@ -117,6 +117,7 @@ def _graphql_type(node: dict[str, Any]) -> str | None:
 
 def _read_api_v1(node: dict[str, Any]) -> Media:
     paid = [node[key] for key in ("is_paid_partnership", "is_ad") if key in node]
+    kind = node.get("media_type")
     is_ad = bool(node.get("ad_id") or node.get("dr_ad_type"))
     identity = node.get("pk", node.get("id"))
     return Media(
@@ -128,7 +129,7 @@ def _read_api_v1(node: dict[str, Any]) -> Media:
         posted_at_us=_time(node.get("taken_at")),
         likes=_count(node.get("like_count")),
         comments=_count(node.get("comment_count")),
-        media_type=_TYPES.get(node.get("media_type")),
+        media_type=_TYPES.get(kind) if isinstance(kind, int) else None,
         shortcode=_text(node.get("code")),
     )
 
