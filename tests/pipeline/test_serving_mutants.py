@@ -111,7 +111,7 @@ def _wrong(status: int, text: str) -> str | None:
         return None if all((row["status"] == "ok") == (row["bias"] is not None) for row in rows) \
             else "score"  # fmt: skip
     if status == 415:  # MLflow's own, in plain words
-        return None if "content type" in text else "silent"
+        return None if "content type" in text or "only supports UTF-8" in text else "silent"
     return None if json.loads(text)["message"] else "silent"
 
 
