@@ -10,7 +10,8 @@ PYTHON ?= python3
 PORT ?= 5000
 BIN := .venv/bin
 UV := $(or $(shell command -v uv),.uv/bin/uv)
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# The tests make environments with uv: it may be the one that came with `make setup`.
+RUN := PATH="$(CURDIR)/$(BIN):$(CURDIR)/.uv/bin:$$PATH"
 
 # MLflow's client, its UI and its model server read different variables: set all of them, in one place.
 export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlruns/mlflow.db
