@@ -13,6 +13,9 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 # The tests make environments with uv: it may be the one that came with `make setup`.
 RUN := PATH="$(CURDIR)/$(BIN):$(CURDIR)/.uv/bin:$$PATH"
 
+# Every stage is a process: without compiled modules each of them would compile its imports again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # MLflow's client, its UI and its model server read different variables: set all of them, in one place.
 export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlruns/mlflow.db
 export MLFLOW_BACKEND_STORE_URI ?= $(MLFLOW_TRACKING_URI)

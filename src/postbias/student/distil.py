@@ -157,6 +157,8 @@ def _lesson(
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    # Filling memory that is about to be written takes 5% of a step and changes nothing.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     rubric = load_rubric(paths.root / params.annotate.rubric)
     with tempfile.TemporaryDirectory(prefix="postbias-") as scratch:
         yield read_lesson(Cell(paths, params, modality, Path(scratch)), folds), rubric

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from postbias.errors import ParamsError, WeightsError
+from postbias.student.convolution import trim_convolutions
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -201,6 +202,7 @@ def load_image_encoder(name: str, weights: str) -> ImageEncoder:
         backbone = models.get_model(name, weights=None)
         if weights != NO_WEIGHTS:
             _load_state(backbone, Path(weights))
+    trim_convolutions(backbone)
     return ImageEncoder(backbone, _take_off_last_linear(backbone, name))
 
 
