@@ -49,6 +49,21 @@ engine = RayEngine(Artifact.open(student), Cluster(sys.argv[4]), batch_size=16)
 run_engine(list_shards(posts), engine, to)
 """
 
+_GPU_DRIVER = """
+import sys
+from pathlib import Path
+import ray
+from postbias.posts.shards import list_shards
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.bulk import Destination, run_engine
+from postbias.scoring.cluster import Cluster, RayEngine
+posts, student, root = map(Path, sys.argv[1:4])
+ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
+to = Destination(root / "scores", root / "rejects.parquet", root / "store")
+engine = RayEngine(Artifact.open(student), Cluster(device="cuda"), batch_size=16)
+run_engine(list_shards(posts), engine, to)
+"""
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -159,6 +174,26 @@ def test_a_fault_of_a_shard_is_told_and_not_tried_again(corpus: Path, tmp_path: 
 def test_more_cores_than_a_node_has_is_an_error_and_no_hang(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="that many cores; saw 3; allowed: 1"):
         run_on_ray(corpus, tmp_path, threads=3)
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_cluster_without_gpus_says_so(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="no node of the Ray cluster has a GPU to give"):
+        run_on_ray(corpus, tmp_path, device="cuda")
+
+
+def test_a_worker_whose_gpu_cannot_be_used_ends_the_run_with_what_to_install(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """Ray hands out GPUs that it is told of; this onnxruntime cannot use one."""
+    arguments = [corpus / "posts", corpus / "student", tmp_path]
+    done = subprocess.run(
+        [sys.executable, "-c", _GPU_DRIVER, *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "DeviceError: device cuda cannot be used" in done.stderr, done.stderr
+    assert "onnxruntime-gpu" in done.stderr
+    assert not list((tmp_path / "store").rglob("*.parquet"))
 
 
 def test_a_killed_driver_goes_on_with_what_it_had(nodes: Any, corpus: Path, tmp_path: Path) -> None:

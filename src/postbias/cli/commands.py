@@ -10,13 +10,16 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from postbias import __version__
 from postbias.cli.labelling import annotate, replies
 from postbias.errors import PostbiasError
+
+if TYPE_CHECKING:
+    from postbias.scoring.devices import Device
 
 
 class _Main(click.Group):
@@ -89,6 +92,12 @@ def import_command(
 )
 @click.option("--address", help="Ray: auto, HOST:PORT or ray://HOST:PORT.  [default: start one]")
 @click.option("--workers", type=click.IntRange(1), help="Ray: processes.  [default: all that fit]")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "coreml"]),
+    default="auto",
+    help="Where the graphs run. auto is the best there is; with Ray, the CPU.",
+)
 def score_command(
     *,
     source: str,
@@ -101,6 +110,7 @@ def score_command(
     engine: str,
     address: str | None,
     workers: int | None,
+    device: Device,
 ) -> None:
     """Score every post of INPUT into OUT.
 
@@ -121,14 +131,16 @@ def score_command(
         from postbias.scoring.cluster import Cluster, RayEngine
 
         student = Artifact.open(find_student(model))
-        cluster = Cluster(address, workers, threads)
+        if device == "coreml":
+            raise click.UsageError("with --engine ray, --device is cpu or cuda")
+        cluster = Cluster(address, workers, threads, "cuda" if device == "cuda" else "cpu")
         summary = score_files(job, RayEngine(student, cluster, batch_size=batch_size))
     elif address is not None or workers is not None:
         raise click.UsageError("--address and --workers are for --engine ray")
     else:
         from postbias.scoring.bulk import LocalEngine
 
-        with open_scorer(model, threads) as scorer:
+        with open_scorer(model, threads, device=device) as scorer:
             summary = score_files(job, LocalEngine(scorer, batch_size=batch_size))
     click.echo(f"{summary.render()}\n  -> {output}")
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from postbias.errors import ClusterError, MissingExtraError
 from postbias.posts.objects import ObjectPath, Place
@@ -39,11 +39,14 @@ class Cluster:
             one's own on this machine, which ends with the run.
         workers: Processes that score; None for as many as the cluster has room for.
         threads: Cores of each of them; None for all of a node, at most 8.
+        device: `cpu`, or `cuda` for workers with a GPU each, which run fp32. All workers are alike,
+            so that a score does not depend on which of them computed it.
     """
 
     address: str | None = None
     workers: int | None = None
     threads: int | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class RayEngine:
@@ -63,17 +66,17 @@ class RayEngine:
             artifact: The student.
             cluster: Where it runs.
             batch_size: Posts in a worker's memory at a time, times a few.
-            precision: `int8` or `fp32`.
+            precision: `int8` or `fp32`; another device than a CPU runs fp32.
         """
         self.artifact = artifact
-        self.precision = precision
+        self.precision: Precision = precision if cluster.device == "cpu" else "fp32"
         self._cluster = cluster
         self._batch_size = batch_size
 
     @property
     def device(self) -> str:
         """What the workers' graphs run on."""
-        return "cpu"
+        return self._cluster.device
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -93,6 +96,7 @@ class RayEngine:
         Raises:
             ArtifactError: If the student is damaged.
             ClusterError: If the cluster cannot be reached, has no room, or loses worker by worker.
+            DeviceError: If a worker's GPU cannot be used.
             MissingExtraError: If ray is not installed.
             SchemaError: If a shard is damaged or has other columns.
             StorageError: If an object store cannot be read.
@@ -103,8 +107,8 @@ class RayEngine:
         largest = max(_size(shard) for shard in shards)
         with _connected(self._cluster, student.size_bytes, largest) as ray:
             workers, threads = _plan(ray, self._cluster, len(shards))
-            logger.info("%d workers of %d cores each", workers, threads)
-            crew = Crew(ray, student, threads, self._batch_size)
+            logger.info("%d workers of %d cores each, on %s", workers, threads, self.device)
+            crew = Crew(ray, student, threads, self._batch_size, self._cluster.device)
             try:
                 yield from crew.work(shards, workers, tell)
             finally:
@@ -113,13 +117,23 @@ class RayEngine:
 
 def _plan(ray: Any, cluster: Cluster, n_shards: int) -> tuple[int, int]:  # noqa: ANN401 - ray is an extra
     """Decide how many workers there are and how many cores each has."""
-    cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    cores = [n for n in cores if n]
-    if not cores:
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive]
+    nodes = [(cores, gpus) for cores, gpus in nodes if cores]
+    if not nodes:
         raise ClusterError("no node of the Ray cluster has a core to give")
-    share = max(1, sum(cores) // (cluster.workers or 1))
+    if cluster.device == "cuda" and not (nodes := [node for node in nodes if node[1]]):
+        raise ClusterError(
+            "no node of the Ray cluster has a GPU to give",
+            do="start nodes with `ray start --num-gpus N`, or leave --device out",
+        )
+    # Workers that a node may have: GPUs are not shared.
+    most = [gpus if cluster.device == "cuda" else cores for cores, gpus in nodes]
+    cores = [n for n, _ in nodes]
+    wanted = cluster.workers or (sum(most) if cluster.device == "cuda" else 1)
+    share = max(1, sum(cores) // wanted)
     threads = cluster.threads or min(_MAX_THREADS, share, *cores)
-    room = sum(n // threads for n in cores)
+    room = sum(min(n // threads, limit) for n, limit in zip(cores, most, strict=True))
     if not room:
         raise ClusterError(
             "no node of the Ray cluster has that many cores", seen=threads, allowed=max(cores)

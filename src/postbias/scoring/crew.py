@@ -21,6 +21,7 @@ import pyarrow as pa
 from postbias.errors import ClusterError, PostbiasError
 from postbias.posts.objects import HeldFile, ObjectPath, Place
 from postbias.scoring.bulk import Tell
+from postbias.scoring.devices import Device
 from postbias.scoring.score_store import versions
 from postbias.scoring.shard_scores import ShardScores
 from postbias.scoring.worker import PackedStudent, ShardWorker
@@ -38,7 +39,14 @@ _PATIENCE_S = 60.0
 class Crew:
     """The workers, what each is at, and what is still to do."""
 
-    def __init__(self, ray: Any, student: PackedStudent, threads: int, batch_size: int) -> None:  # noqa: ANN401 - ray is an extra
+    def __init__(
+        self,
+        ray: Any,  # noqa: ANN401 - an extra
+        student: PackedStudent,
+        threads: int,
+        batch_size: int,
+        device: Device,
+    ) -> None:
         """Hand the student to the cluster; workers come with the work.
 
         Args:
@@ -46,11 +54,13 @@ class Crew:
             student: What the workers hold.
             threads: Cores of each.
             batch_size: Posts in a worker's memory at a time, times a few.
+            device: Where the graphs run; `cuda` gives each worker a GPU of its own.
         """
         self._ray = ray
         self._student = ray.put(student)
         self._threads = threads
         self._batch_size = batch_size
+        self._device = device
         self._todo: deque[Place] = deque()
         self._idle: deque[Any] = deque()
         # By the call that is waited for: the worker, and its shard (None while it starts).
@@ -113,8 +123,10 @@ class Crew:
     def _hire(self) -> None:
         # Two at a time: one scores, one tells how far that is.
         options = {"num_cpus": self._threads, "max_concurrency": 2, "max_restarts": 0}
+        options["num_gpus"] = int(self._device == "cuda")
         worker = self._ray.remote(ShardWorker).options(**options).remote()
-        self._calls[worker.start.remote(self._student, self._threads)] = (worker, None)
+        call = worker.start.remote(self._student, self._threads, self._device)
+        self._calls[call] = (worker, None)
 
     def _assign(self) -> None:
         while self._idle and self._todo:

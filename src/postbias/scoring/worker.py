@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from postbias.posts.objects import HeldFile, ObjectPath
 from postbias.scoring.artifact import Artifact
+from postbias.scoring.devices import Device
 from postbias.scoring.manifest import MANIFEST, Manifest, Precision
 from postbias.scoring.score_store import versions
 from postbias.scoring.scorer import Scorer
@@ -59,17 +60,19 @@ class PackedStudent:
         """Bytes of all files."""
         return sum(map(len, self.files.values()))
 
-    def open(self, threads: int) -> Scorer:
+    def open(self, threads: int, device: Device) -> Scorer:
         """Load the student; whatever was damaged on the way is found out.
 
         Args:
             threads: Cores to use.
+            device: Where its graphs run.
 
         Returns:
             The scorer; it holds all it needs in memory.
 
         Raises:
             ArtifactError: If a file is not what the manifest records.
+            DeviceError: If the device is not there.
         """
         manifest = self.files[MANIFEST]
         with TemporaryDirectory(prefix="postbias-") as name:
@@ -82,7 +85,7 @@ class PackedStudent:
                 Manifest.from_json(manifest.decode("utf-8")),
                 hashlib.sha256(manifest).hexdigest(),
             )
-            return Scorer(artifact, precision=self.precision, threads=threads)
+            return Scorer(artifact, precision=self.precision, threads=threads, device=device)
 
 
 class ShardWorker:
@@ -94,20 +97,22 @@ class ShardWorker:
         self._champion = ""
         self._done = 0
 
-    def start(self, student: PackedStudent, threads: int) -> dict[str, str]:
+    def start(self, student: PackedStudent, threads: int, device: Device) -> dict[str, str]:
         """Load the student.
 
         Args:
             student: The package.
             threads: Cores to use.
+            device: Where its graphs run.
 
         Returns:
             Versions of the packages that decide over a score: they must be those of the others.
 
         Raises:
             ArtifactError: If the package is damaged.
+            DeviceError: If the device is not there.
         """
-        self._scorer = student.open(threads)
+        self._scorer = student.open(threads, device)
         self._champion = student.digest
         return versions()
 
