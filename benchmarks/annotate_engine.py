@@ -7,8 +7,9 @@ A server in a process of its own answers each request after a second; 64 request
 64 posts a second. Prints one JSON object: posts per second from the first request to the last
 answer, its share of that rate, the engine's own CPU time per post (pictures, requests, replies and
 store; no start-up, no server), which tells what a busy machine does to the rate from what the
-engine does, the peak memory and, for more than one number of posts, how much larger the last peak
-is than the first (0.02: two per cent). Posts have one 640x640 picture each, sent at 512.
+engine does, the peak memory until the last answer and over all (the table of labels is made once,
+in memory) and, for more than one number of posts, how much larger these are at the last than at the
+first (0.02: two per cent). Posts have one 640x640 picture each, sent at 512.
 """
 
 from __future__ import annotations
@@ -41,13 +42,15 @@ async def timed(self, questions, repeat):
     start_s = time.process_time()
     await run(self, questions, repeat)
     timed.cpu_s = time.process_time() - start_s
+    timed.asking = resource.getrusage(resource.RUSAGE_SELF)
 
 Interview.run = timed
 folder = Path(sys.argv[1])
 paths = Paths(folder, folder)
 print(fill_store(paths, load_params(folder / "params.yaml")), file=sys.stderr)
 peak = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({"peak_mb": peak.ru_maxrss / 1024, "cpu_s": timed.cpu_s}))
+found = {"asking_mb": timed.asking.ru_maxrss / 1024, "peak_mb": peak.ru_maxrss / 1024}
+print(json.dumps({**found, "cpu_s": timed.cpu_s}))
 """
 
 
@@ -73,13 +76,15 @@ def _summary(results: list[dict[str, Any]], options: argparse.Namespace) -> dict
         "posts_per_s": round(last["posts_per_s"], 1),
         "fraction_of_ideal": round(last["posts_per_s"] * options.latency / options.concurrency, 3),
         "cpu_ms_per_post": round(1000 * last["cpu_s"] / last["n"], 2),
+        "asking_mb": round(last["asking_mb"]),
         "peak_mb": round(last["peak_mb"]),
     }
     if options.memory:
         # Answers come faster than a CPU can ask: no rate to compare with.
         del found["fraction_of_ideal"]
     if len(results) > 1:
-        found["rss_growth"] = round(last["peak_mb"] / results[0]["peak_mb"] - 1, 3)
+        for name in ("asking", "peak"):
+            found[f"{name}_growth"] = round(last[f"{name}_mb"] / results[0][f"{name}_mb"] - 1, 3)
     return found
 
 
