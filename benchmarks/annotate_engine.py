@@ -29,8 +29,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 _RUN = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
+from memory import peak_rss_mb
 from postbias.params import load_params
 from postbias.paths import Paths
 from postbias.teacher.annotate import fill_store
@@ -42,15 +43,14 @@ async def timed(self, questions, repeat):
     start_s = time.process_time()
     await run(self, questions, repeat)
     timed.cpu_s = time.process_time() - start_s
-    timed.asking = resource.getrusage(resource.RUSAGE_SELF)
+    timed.asking_mb = peak_rss_mb()
 
 Interview.run = timed
 folder = Path(sys.argv[1])
 paths = Paths(folder, folder)
 print(fill_store(paths, load_params(folder / "params.yaml")), file=sys.stderr)
-peak = resource.getrusage(resource.RUSAGE_SELF)
-found = {"asking_mb": timed.asking.ru_maxrss / 1024, "peak_mb": peak.ru_maxrss / 1024}
-print(json.dumps({**found, "cpu_s": timed.cpu_s}))
+found = {"asking_mb": timed.asking_mb, "peak_mb": peak_rss_mb(), "cpu_s": timed.cpu_s}
+print(json.dumps(found))
 """
 
 
@@ -118,6 +118,7 @@ def measure(n: int, options: argparse.Namespace) -> dict[str, Any]:
             environment = {**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-bench"}
             ran = subprocess.run(  # noqa: S603 - our own code
                 [sys.executable, "-c", _RUN, str(folder)],
+                cwd=Path(__file__).parent,
                 env=environment,
                 check=True,
                 stdout=subprocess.PIPE,

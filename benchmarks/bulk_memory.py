@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,17 @@ from bulk_scoring import SHARED, make_student, real_captions, real_jpegs
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import write_table
 
+HERE = Path(__file__).resolve().parent
 _SHARD_POSTS = 2000
+
+_RUN = """
+import sys
+from memory import peak_rss_mb
+from postbias.cli import main
+
+main(["score", *sys.argv[1:]], standalone_mode=False)
+print(peak_rss_mb())
+"""
 
 
 def main() -> None:
@@ -62,14 +71,18 @@ def write_shards(
 
 def peak_mb(folder: Path, posts: Path) -> float:
     """Run `postbias score` in a process of its own; give its peak memory."""
-    command = [str(Path(sys.executable).parent / "postbias"), "score", str(posts)]
-    command += [str(folder / f"{posts.name}.parquet"), "--model", str(folder / "student")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    arguments = [
+        str(posts),
+        str(folder / f"{posts.name}.parquet"),
+        "--model",
+        str(folder / "student"),
+    ]
+    process = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", _RUN, *arguments], cwd=HERE, stdout=subprocess.PIPE, check=False
+    )
     if process.returncode:
         sys.exit(f"postbias score ended with {process.returncode}")
-    return usage.ru_maxrss / 1024 if sys.platform == "linux" else usage.ru_maxrss / 2**20
+    return float(process.stdout.split()[-1])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ process, so that its peak memory is its own. Limits: 60 s and 2 GiB on 2 cores.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from memory import peak_rss_mb
 
 from postbias.params import SampleParams
 from postbias.posts.sampling import sample_posts
@@ -72,7 +72,7 @@ def measure(folder: Path) -> dict[str, float]:
         "posts": summary.posts,
         "sampled": summary.sampled,
         "seconds": round(time.perf_counter() - started, 1),
-        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_rss_mib": round(peak_rss_mb()),
     }
 
 
