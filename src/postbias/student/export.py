@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import MANIFEST, TOKENIZER, WEIGHTS, GraphPrecision, Manifest
-from postbias.student.encoders import TextEncoder
+from postbias.student.encoders import ImageEncoder, TextEncoder
 from postbias.student.model import Student
 from postbias.student.onnx_graphs import Export, export_graph, make_canonical, open_session
 from postbias.student.quantize import quantize_image, quantize_text
@@ -166,7 +166,31 @@ def _image_export(student: Student, manifest: Manifest) -> Export:
     rng = np.random.default_rng(0)
     noise = torch.from_numpy(rng.integers(0, 256, (5, size, size, 3), np.uint8))
     example, check = {"pixels": noise[:2]}, {"pixels": noise[2:]}
-    return Export(student.image, example, check, {0: "batch"}, "embedding", student.image)
+    shipped = _ShippedImage(student.image, size)
+    return Export(shipped, example, check, {0: "batch"}, "embedding", student.image)
+
+
+class _ShippedImage(nn.Module):
+    """A picture encoder whose normalisation is spelt out along a row of the picture.
+
+    onnxruntime puts the channels last before it normalises, and goes through a picture three values
+    at a time if that is all that the constants have: a tenth of the encoder's time.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, encoder: ImageEncoder, size: int) -> None:
+        super().__init__()
+        self.backbone = encoder.backbone
+        for name in ("mean", "sd"):
+            along_row = getattr(encoder, name).expand(1, 3, 1, size).clone()
+            self.register_buffer(name, along_row, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        channels_first = pixels.permute(0, 3, 1, 2).float()  # (B, 3, S, S)
+        embedding: Tensor = self.backbone((channels_first - self.mean) / self.sd)
+        return embedding.float()
 
 
 def _text_export(student: Student, manifest: Manifest, vocabulary: int) -> Export:
