@@ -30,7 +30,7 @@ from postbias.scoring.cluster import Cluster, RayEngine
 from postbias.scoring.scorer import Scorer
 
 SHARD_POSTS = 2000
-_BATCH = 64
+_BATCH = 256
 
 
 def main() -> None:

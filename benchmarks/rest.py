@@ -77,7 +77,7 @@ def measure(
             to = Destination(shard.with_name("out"), shard.with_name("rejects"),
                              shard.with_name(f"store{turn}"))  # fmt: skip
             bulk = len(posts) / seconds(lambda to=to: score_shards([shard], scorer, to,
-                                                                    batch_size=64))  # fmt: skip
+                                                                    batch_size=256))  # fmt: skip
             rate = len(bodies) / seconds(lambda: ask_all(port, bodies, options.clients))
             found["ratio"].append(statistics.median(asked) / statistics.median(own))
             found["p50"].append(statistics.median(asked) * 1000)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from postbias.scoring.devices import Device
     from postbias.scoring.manifest import Manifest, Precision
 
-_BATCH = 64
+_BATCH = 256
 _IN_FLIGHT = 3
 
 #: What a post may be: a `PostInput`, a mapping with `caption`, `image` and `images`, or a caption.

@@ -7,7 +7,14 @@ import logging
 import numpy as np
 import pytest
 
-from postbias.evidence.intervals import GROUPS, MIN_GROUP, fit_intervals, min_posts
+from postbias.evidence.bootstrap import draw
+from postbias.evidence.intervals import (
+    GROUPS,
+    MIN_GROUP,
+    fit_intervals,
+    min_posts,
+    resample_intervals,
+)
 
 
 @pytest.mark.parametrize("n", [19, 60, 300])
@@ -72,3 +79,28 @@ def test_the_fewest_posts_are_those_that_make_both_quantiles_finite(
 def test_no_offset_is_wider_than_the_axis() -> None:
     offsets = fit_intervals(np.linspace(-99, 99, 500), ["text"] * 500, 0.9, span=10)["text"]
     assert (offsets["lo"], offsets["hi"]) == (-10, 10)
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_resampled_offsets_are_those_of_the_posts_that_were_drawn(coverage: float) -> None:
+    rng = np.random.default_rng(0)
+    groups = ["image+text"] * 300 + ["text"] * 200 + ["image"] * 9
+    residuals = np.round(rng.gumbel(0, 1, len(groups)), 1)  # with ties
+    draws = draw([f"a{i % 150}" for i in range(len(groups))], 30, rng)
+    found = resample_intervals(residuals, groups, coverage, span=10, resamples=draws)
+    assert tuple(found) == GROUPS
+    for row, counts in enumerate(draws.counts):
+        drawn = np.repeat(np.arange(len(groups)), counts[draws.authors])
+        wanted = fit_intervals(residuals[drawn], [groups[i] for i in drawn], coverage, span=10)
+        for group, offsets in found.items():
+            assert offsets[row].tolist() == [wanted[group]["lo"], wanted[group]["hi"]]
+
+
+def test_resampled_offsets_are_as_wide_as_the_axis_where_too_few_posts_were_drawn() -> None:
+    authors = ["many"] * 30 + ["few"] * 3
+    draws = draw(authors, 50, np.random.default_rng(0))
+    residuals = np.linspace(-1, 1, 33)
+    found = resample_intervals(residuals, ["text"] * 33, 0.9, span=10, resamples=draws)["text"]
+    n_drawn = draws.counts @ np.array([3, 30])  # names in order: few, many
+    assert ((found == [-10, 10]).all(axis=1) == (n_drawn < min_posts(0.9))).all()
+    assert (n_drawn < min_posts(0.9)).any()

@@ -48,7 +48,9 @@ def fit_head(folder: Path, *, noise: float = 0.0, **settings: Any) -> tuple[Fit,
     return done, head.eval(), valid
 
 
-@pytest.mark.parametrize(("select_by", "sign"), [("mae", 1), ("rmse", 1), ("spearman", -1)])
+@pytest.mark.parametrize(
+    ("select_by", "sign"), [("loss", 1), ("mae", 1), ("rmse", 1), ("spearman", -1)]
+)
 def test_training_stops_when_valid_gets_no_better_and_keeps_the_best_epoch(
     tmp_path: Path, select_by: str, sign: int
 ) -> None:

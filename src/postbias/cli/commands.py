@@ -86,7 +86,7 @@ def import_command(
 @click.option(
     "--threads", type=click.IntRange(1), help="Cores to use; with Ray, of a worker.  [default: all]"
 )
-@click.option("--batch-size", type=click.IntRange(1), default=64, help="Posts per batch.")
+@click.option("--batch-size", type=click.IntRange(1), default=256, help="Posts per batch.")
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", help="Who computes."
 )

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
-from postbias.evidence.bootstrap import Array
+from postbias.evidence.bootstrap import Array, Resamples
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,62 @@ def fit_intervals(
             logger.info("%d calib posts with %s: their intervals are those of all", n, group)
         fitted[group] = pooled
     return fitted
+
+
+def resample_intervals(
+    residuals: Array, groups: Sequence[str], coverage: float, *, span: float, resamples: Resamples
+) -> dict[str, Array]:
+    """Find what `fit_intervals` would have found, had other authors been drawn.
+
+    Args:
+        residuals: Label minus score of each calib post. (n,)
+        groups: Its group of modalities. (n,)
+        coverage: Nominal coverage.
+        span: Width of the axis.
+        resamples: The draws of these posts' authors.
+
+    Returns:
+        For each of `GROUPS` the lower and the upper offset in every draw. (1 + R, 2)
+    """
+    bins = np.asarray(groups, dtype=object)
+    pooled = _resampled(residuals, coverage, span, resamples.authors, resamples)
+    offsets = {}
+    for group in GROUPS:
+        rows = bins == group
+        is_enough = np.count_nonzero(rows) >= MIN_GROUP
+        offsets[group] = (
+            _resampled(residuals[rows], coverage, span, resamples.authors[rows], resamples)
+            if is_enough
+            else pooled
+        )
+    return offsets
+
+
+def _resampled(
+    residuals: Array,
+    coverage: float,
+    span: float,
+    authors: npt.NDArray[np.intp],
+    resamples: Resamples,
+) -> Array:
+    """Return the conformal quantiles of one group in every draw, (1 + R, 2)."""
+    offsets = np.tile(np.array([-span, span], np.float64), (len(resamples.counts), 1))
+    if not len(residuals):
+        return offsets
+    order = np.argsort(residuals)
+    ascending, authors = residuals[order], authors[order]
+    tail, start = (1 - coverage) / 2, 0
+    for counts in resamples.chunks():
+        upto = np.cumsum(counts[:, authors], axis=1)  # (c, n)
+        n = upto[:, -1]
+        ranks = np.floor(tail * (n + 1) + 1e-9), np.ceil((1 - tail) * (n + 1) - 1e-9)
+        is_enough = n >= min_posts(coverage)
+        for end, rank in enumerate(ranks):
+            found = ascending[np.argmax(upto >= rank[:, None], axis=1)]
+            rows = start + np.flatnonzero(is_enough)
+            offsets[rows, end] = np.clip(found, -span, span)[is_enough]
+        start += len(counts)
+    return offsets
 
 
 def _offsets(residuals: Array, coverage: float, span: float) -> Offsets:

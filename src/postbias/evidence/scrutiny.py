@@ -15,6 +15,7 @@ import numpy as np
 
 from postbias.evidence.audit import Audit, Wording, audit_student
 from postbias.evidence.bench import Bench, StudentEvidence
+from postbias.evidence.bootstrap import draw
 from postbias.evidence.checks import (
     BRANCHES,
     Missing,
@@ -24,11 +25,12 @@ from postbias.evidence.checks import (
     deal,
     rows_with_both,
 )
-from postbias.evidence.coverage import Coverage, measure_coverage
+from postbias.evidence.coverage import Calib, Coverage, measure_coverage
 from postbias.evidence.folds import Fold, read_inputs
 from postbias.evidence.retest import Retest, teacher_retest
 from postbias.evidence.slices import Slice, describe_posts, measure_slices
 from postbias.evidence.swap import load_word_pairs
+from postbias.evidence.views import see_calib
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.languages import identify_languages
@@ -81,7 +83,7 @@ def scrutinise(
         What was found.
     """
     judged = params.evaluate
-    rng_retest, rng_rows, rng_deal = np.random.default_rng(params.seed).spawn(5)[2:]
+    rng_retest, rng_rows, rng_deal, rng_calib = np.random.default_rng(params.seed).spawn(6)[2:]
     logger.info("slices, coverage and audit")
     languages = identify_languages(test.fold.captions)
     kinds = describe_posts(paths, test.fold, languages)
@@ -100,7 +102,8 @@ def scrutinise(
             threads=params.threads,
             device=params.infer.device,
         ) as scorer:
-            coverage[name] = measure_coverage(test, student.test, scorer.manifest.intervals)
+            calib = _calib(scorer, paths, folds["calib"], (test, judged.coverage), rng_calib)
+            coverage[name] = measure_coverage(test, student.test, scorer.manifest.intervals, calib)
             if scorer.manifest.has_text:
                 audits[name] = audit_student(test, scorer, wording)
             if scorer.manifest.has_text and scorer.manifest.has_image:
@@ -120,6 +123,18 @@ def scrutinise(
         missing=missing,
         audits=audits,
     )
+
+
+def _calib(
+    scorer: Scorer, paths: Paths, fold: Fold, of: tuple[Bench, float], rng: np.random.Generator
+) -> Calib:
+    """Look at the calib fold with a student's eyes, and draw its authors as often as test's."""
+    test, nominal = of
+    views = see_calib(scorer, paths.posts, dict(zip(fold.post_ids, fold.labels, strict=True)))
+    author_of = dict(zip(fold.post_ids, fold.authors, strict=True))
+    authors = [author_of[post_id] for post_id in views.post_ids]
+    draws = draw(authors, len(test.resamples.counts) - 1, rng)
+    return Calib(views, draws, nominal)
 
 
 def _read(paths: Paths, fold: Fold, rows: Sequence[int] | np.ndarray) -> dict[int, PostInput]:

@@ -114,8 +114,9 @@ class TrainParams(Group):
     )
     epochs: Count = Field(description="epochs at most")
     patience: Count = Field(description="epochs without a better valid score before stopping")
-    select_by: Literal["mae", "rmse", "spearman"] = Field(
-        description="metric of the main axis on the valid fold that chooses the epoch to keep"
+    select_by: Literal["loss", "mae", "rmse", "spearman"] = Field(
+        description="what chooses the epoch to keep, on the valid fold: the loss over all axes, or"
+        " a metric of the main axis"
     )
     batch_size: Count = Field(description="posts per update of the weights")
     micro_batch_size: Count | None = Field(

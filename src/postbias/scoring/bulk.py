@@ -81,7 +81,6 @@ class BulkSummary:
         Returns:
             Counts, shares and means, for a report.
         """
-        scored = max(1, self.scored)
         return {
             "champion": self.champion,
             "precision": self.precision,
@@ -90,7 +89,7 @@ class BulkSummary:
             "rejected": self.posts - self.scored,
             "by_status": self.by_status,
             "by_modalities": self.by_modalities,
-            "band_share": {name: count / scored for name, count in self.by_band.items()},
+            "band_share": {name: n / max(1, self.scored) for name, n in self.by_band.items()},
             "mean": self.means,
         }
 
@@ -197,12 +196,9 @@ class LocalEngine:
         Raises:
             SchemaError: If a shard is damaged or has other columns.
         """
-        champion = self.artifact.digest
+        size, champion = self._batch_size, self.artifact.digest
         for shard in shards:
-            yield (
-                shard,
-                score_shard(shard, self._scorer, champion, batch_size=self._batch_size, tell=tell),
-            )
+            yield shard, score_shard(shard, self._scorer, champion, batch_size=size, tell=tell)
 
 
 def score_shards(

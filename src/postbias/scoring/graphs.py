@@ -35,7 +35,7 @@ _OUTPUT = {"image": "embedding", "text": "embedding", "head": "scores"}
 
 # Captions are padded to a multiple of this, which depends on their own length only: so a caption
 # meets the same arithmetic in every batch.
-_LENGTH_STEP = 4
+_LENGTH_STEP = 2
 # Some matrix kernels treat a few rows differently from many: the head always gets a multiple.
 _ROW_STEP = 8
 

@@ -37,7 +37,7 @@ MIN_POSTS = 10
 VERSIONS = ("onnxruntime", "tokenizers", "torch", "torchvision", "transformers")
 
 _N_CALIBRATION = 256
-_RECIPE = 3  # higher when the same params and posts begin to give other weights
+_RECIPE = 3  # higher when the same params and posts begin to give other weights or graphs
 
 Labels = dict[str, "NDArray[np.float32]"]
 
