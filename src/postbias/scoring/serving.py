@@ -82,7 +82,7 @@ class PostbiasModel(PythonModel):
         self.scorer = Scorer.open(
             Path(context.artifacts[STUDENT]),
             precision=config.get("precision", "int8"),
-            threads=int(config.get("threads") or os.cpu_count() or 1),
+            threads=int(config.get("threads") or _threads()),
             device=config.get("device") or "cpu",
         )
         harden_server()
@@ -125,6 +125,11 @@ class PostbiasModel(PythonModel):
             raise RefusedError("the scorer failed; see the server's log", INTERNAL_ERROR) from error
         results = scores | faults
         return [answer_row(self.scorer.axes, results[position]) for position in range(len(rows))]
+
+
+def _threads() -> int:
+    """Give one more than there are cores: it works while another waits for Python's lock."""
+    return 1 + (os.cpu_count() or 1)
 
 
 def harden_server() -> None:
