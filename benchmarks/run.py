@@ -23,7 +23,7 @@ REPORT = HERE.parent / "reports" / "bench.json"
 PLANNED_POSTS = 1_600_000
 USD_PER_HOUR = 0.10
 
-#: Script by name, with its arguments; together they took 45 minutes on two cores.
+#: Script by name, with its arguments; together they took 24 minutes on two cores.
 SCRIPTS: dict[str, tuple[str, ...]] = {
     "artifact_size": (),
     "bulk_scoring": (),
