@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ _FOREIGN = ("MLFLOW_", "_MLFLOW_", "DVC_", "POSTBIAS", "OPENAI_", "GIT_DIR", "GI
 
 _RUNS = ("run1", "run2")
 _LAST_WORDS_S = 10.0
+_PATIENCE_S = 10.0
 _TAIL = 30
 
 #: Where a clone keeps what was committed; DVC does not look there.
@@ -58,7 +60,7 @@ def verify(paths: Paths, say: Callable[[str], None]) -> Verification:
         say(f"kept for you to look at: {folder}")
         raise
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         raise
     result = Verification(rows)
     if result.is_ok:
@@ -66,6 +68,15 @@ def verify(paths: Paths, say: Callable[[str], None]) -> Verification:
     else:
         say(f"kept for you to look at: {folder}")
     return result
+
+
+def _remove(folder: Path) -> None:
+    """Remove the clones although a stage that was interrupted may write there for a moment yet."""
+    patient_until = time.monotonic() + _PATIENCE_S
+    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists() and time.monotonic() < patient_until:
+        time.sleep(0.1)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_committed(paths: Paths, say: Callable[[str], None]) -> None:
