@@ -50,7 +50,8 @@ repro: setup ## run the pipeline (demo corpus unless you changed params.yaml) an
 
 test: setup ## everything that CI runs: checks, then all tests
 	@$(MAKE) --no-print-directory check
-	@$(RUN) python -m pytest -n logical --dist loadfile --cov --cov-report=term:skip-covered -q
+	@$(RUN) python -m pytest -n logical --dist loadfile --no-loadscope-reorder \
+	  --cov --cov-report=term:skip-covered -q
 
 check: setup ## lint, types, layers, docstrings, generated docs
 	@$(RUN) ruff format --check .
