@@ -40,7 +40,8 @@ from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Destination, score_shards
 from postbias.scoring.graphs import Graphs
 from postbias.scoring.manifest import Axis, Manifest
-from postbias.scoring.scorer import Scorer
+from postbias.scoring.post import BATCH_SIZE
+from postbias.scoring.scorer import IMAGES_PER_RUN, TOKENS_PER_RUN, Scorer
 from postbias.student.encoders import TextEncoder, load_image_encoder
 from postbias.student.export import Calibration, export_student
 from postbias.student.model import Student
@@ -75,7 +76,7 @@ def main() -> None:
                     "naive": (n_naive, lambda: naive(student, tokenizer, captions, files, n_naive)),
                     "bulk": (
                         len(files),
-                        lambda to=to: score_shards([shard], scorer, to, batch_size=256),
+                        lambda to=to: score_shards([shard], scorer, to, batch_size=BATCH_SIZE),
                     ),
                     "compute": (len(files), compute),
                 }
@@ -135,10 +136,11 @@ def pure_model(
         ids = tokenizer.encode(caption).ids
         by_length.setdefault(graphs.padded_length(len(ids)), []).append(ids)
     jobs: list[Callable[[], object]] = [
-        lambda at=at: graphs.embed_images(pixels[at : at + 8]) for at in range(0, len(files), 8)
+        lambda at=at: graphs.embed_images(pixels[at : at + IMAGES_PER_RUN])
+        for at in range(0, len(files), IMAGES_PER_RUN)
     ]
     for length, group in sorted(by_length.items(), reverse=True):
-        step = max(1, 512 // length)
+        step = max(1, TOKENS_PER_RUN // length)
         jobs += [
             lambda part=group[at : at + step]: graphs.embed_captions(part)
             for at in range(0, len(group), step)

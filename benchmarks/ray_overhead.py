@@ -27,10 +27,10 @@ from bulk_scoring import make_student, real_captions, real_jpegs, write_posts
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Destination, LocalEngine, run_engine
 from postbias.scoring.cluster import Cluster, RayEngine
+from postbias.scoring.post import BATCH_SIZE
 from postbias.scoring.scorer import Scorer
 
 SHARD_POSTS = 2000
-_BATCH = 256
 
 
 def main() -> None:
@@ -95,12 +95,12 @@ def measure(posts: int, rounds: int, threads: int) -> dict[str, Any]:
 
 def _local(shards: list[Path], artifact: Artifact, threads: int, to: Destination) -> None:
     with Scorer.open(artifact.folder, threads=threads) as scorer:
-        run_engine(shards, LocalEngine(scorer, batch_size=_BATCH), to)
+        run_engine(shards, LocalEngine(scorer, batch_size=BATCH_SIZE), to)
 
 
 def _ray(shards: list[Path], artifact: Artifact, threads: int, to: Destination) -> None:
     student = Artifact.open(artifact.folder)
-    run_engine(shards, RayEngine(student, Cluster(threads=threads), batch_size=_BATCH), to)
+    run_engine(shards, RayEngine(student, Cluster(threads=threads), batch_size=BATCH_SIZE), to)
 
 
 def _digest(folder: Path) -> str:

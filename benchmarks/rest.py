@@ -31,6 +31,7 @@ from bulk_scoring import make_student, real_captions, real_jpegs, write_posts
 from postbias.packing import pack
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Destination, score_shards
+from postbias.scoring.post import BATCH_SIZE
 from postbias.scoring.scorer import PostInput, Scorer
 
 _START_TIMEOUT_S = 180
@@ -74,10 +75,11 @@ def measure(
                 for post, body in zip(posts[: options.posts], bodies, strict=False):
                     own.append(seconds(lambda post=post: scorer.score([post])))
                     asked.append(seconds(lambda body=body: ask(connection, body)))
-            to = Destination(shard.with_name("out"), shard.with_name("rejects"),
-                             shard.with_name(f"store{turn}"))  # fmt: skip
-            bulk = len(posts) / seconds(lambda to=to: score_shards([shard], scorer, to,
-                                                                    batch_size=256))  # fmt: skip
+            store = shard.with_name(f"store{turn}")
+            to = Destination(shard.with_name("out"), shard.with_name("rejects"), store)
+            bulk = len(posts) / seconds(
+                lambda to=to: score_shards([shard], scorer, to, batch_size=BATCH_SIZE)
+            )
             rate = len(bodies) / seconds(lambda: ask_all(port, bodies, options.clients))
             found["ratio"].append(statistics.median(asked) / statistics.median(own))
             found["p50"].append(statistics.median(asked) * 1000)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from postbias.errors import ChampionError, InputError
+from postbias.scoring.post import BATCH_SIZE
 from postbias.scoring.request import answer_row
 from postbias.scoring.scorer import PostInput, PostScore, Scorer
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from postbias.scoring.devices import Device
     from postbias.scoring.manifest import Manifest, Precision
 
-_BATCH = 256
 _IN_FLIGHT = 3
 
 #: What a post may be: a `PostInput`, a mapping with `caption`, `image` and `images`, or a caption.
@@ -121,7 +121,7 @@ class Model:
         stream = iter(posts)
         pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="batch")
         try:
-            while batch := [as_post(post) for post in islice(stream, _BATCH)]:
+            while batch := [as_post(post) for post in islice(stream, BATCH_SIZE)]:
                 waiting.append(pool.submit(self._scorer.score, batch))
                 if len(waiting) == _IN_FLIGHT:
                     yield from waiting.popleft().result()

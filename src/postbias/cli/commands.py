@@ -17,6 +17,7 @@ import click
 from postbias import __version__
 from postbias.cli.labelling import annotate, replies
 from postbias.errors import PostbiasError
+from postbias.scoring.post import BATCH_SIZE
 
 if TYPE_CHECKING:
     from postbias.scoring.devices import Device
@@ -86,7 +87,7 @@ def import_command(
 @click.option(
     "--threads", type=click.IntRange(1), help="Cores to use; with Ray, of a worker.  [default: all]"
 )
-@click.option("--batch-size", type=click.IntRange(1), default=256, help="Posts per batch.")
+@click.option("--batch-size", type=click.IntRange(1), default=BATCH_SIZE, help="Posts per batch.")
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", help="Who computes."
 )

@@ -18,6 +18,7 @@ from postbias.evidence.bench import Bench
 from postbias.evidence.bootstrap import Array
 from postbias.evidence.folds import Scored, predictions_of
 from postbias.evidence.metrics import Predictions
+from postbias.scoring.post import BATCH_SIZE
 from postbias.scoring.scorer import PostInput, Scorer
 
 #: What is dealt out anew.
@@ -27,7 +28,6 @@ BRANCHES = ("image", "caption")
 ALONE = {"image": "text", "caption": "image"}
 
 _BOTH = "image+text"
-_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,8 @@ def _say(bench: Bench, scorer: Scorer, posts: Mapping[int, PostInput]) -> Predic
     inputs: Sequence[PostInput] = list(posts.values())
     results = [
         result
-        for start in range(0, len(inputs), _CHUNK)
-        for result in scorer.score(inputs[start : start + _CHUNK])
+        for start in range(0, len(inputs), BATCH_SIZE)
+        for result in scorer.score(inputs[start : start + BATCH_SIZE])
     ]
     said = predictions_of(results, bench.axes[0].name)
     spread = np.full((3, len(bench.fold)), np.nan)

@@ -23,10 +23,8 @@ from postbias.paths import Paths
 from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_of
 from postbias.posts.shards import ROW_GROUP_POSTS, iter_posts, list_shards, read_table, take_posts
 from postbias.scoring.manifest import Axis
+from postbias.scoring.post import BATCH_SIZE
 from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
-
-# Enough posts for a scorer to sort captions by length, few enough to hold their images.
-_BUFFER_POSTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ def read_inputs(
         for row in batch.filter(pc.is_in(batch["post_id"], value_set=ids)).to_pylist():
             images = tuple(image["bytes"] or b"" for image in row.get("images", ()))
             buffer[row["post_id"]] = PostInput(row["caption"], images)
-            if len(buffer) == _BUFFER_POSTS:
+            if len(buffer) == BATCH_SIZE:
                 yield buffer
                 buffer = {}
     if buffer:

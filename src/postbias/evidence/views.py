@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from postbias.evidence.bootstrap import Array
 from postbias.posts.shards import take_posts
+from postbias.scoring.post import BATCH_SIZE
 from postbias.scoring.scorer import OK, PostInput, Scorer
-
-_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,8 @@ def see_calib(
     is_fusion = scorer.manifest.modality == "fusion"
     ids = list(labels)
     seen, groups, residuals = [], [], []
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
+    for start in range(0, len(ids), BATCH_SIZE):
+        chunk = ids[start : start + BATCH_SIZE]
         rows = take_posts(posts, chunk, columns).to_pylist()
         views = list(_views(rows, with_parts=is_fusion))
         for (row, _), result in zip(views, scorer.score([v for _, v in views]), strict=True):

@@ -12,6 +12,10 @@ from typing import NamedTuple
 #: Status of a post that was scored.
 OK = "ok"
 
+#: Posts to score at a time where nobody says otherwise: enough to fill runs of captions of one
+#: length, few enough to hold their images. Changes no score.
+BATCH_SIZE = 256
+
 
 @dataclass(frozen=True, slots=True)
 class PostInput:

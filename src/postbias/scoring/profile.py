@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from postbias.posts.languages import identify_languages
 from postbias.posts.shards import iter_posts, list_shards, take_posts
-from postbias.scoring.post import OK, PostInput
+from postbias.scoring.post import BATCH_SIZE, OK, PostInput
 from postbias.scoring.scorer import Scorer
 
 #: Posts that a reference is made of, at most.
@@ -29,7 +29,6 @@ REFERENCE_POSTS = 2000
 _LENGTHS = (1, 20, 40, 80, 120, 200, 300, 500, 1000)
 _IMAGES = (1, 2, 3, 4, 6, 10)
 _SCORE_BINS = 10
-_CHUNK = 256
 
 Json = dict[str, Any]
 
@@ -148,8 +147,8 @@ class _Moments:
 
 
 def _read(posts: Path, ids: Sequence[str], columns: list[str]) -> Iterator[list[PostInput]]:
-    for start in range(0, len(ids), _CHUNK):
-        rows = take_posts(posts, ids[start : start + _CHUNK], columns).to_pylist()
+    for start in range(0, len(ids), BATCH_SIZE):
+        rows = take_posts(posts, ids[start : start + BATCH_SIZE], columns).to_pylist()
         yield [
             PostInput(row["caption"], tuple(i["bytes"] or b"" for i in row.get("images", ())))
             for row in rows

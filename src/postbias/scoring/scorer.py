@@ -30,10 +30,10 @@ __all__ = ["OK", "AxisScore", "PostInput", "PostScore", "Scorer"]
 
 _T = TypeVar("_T")
 
-# Enough for full-speed kernels, few enough that what lies between two products stays in the cache
-# and that two threads end together.
-_IMAGES_PER_RUN = 8
-_TOKENS_PER_RUN = 512
+#: Enough for full-speed kernels, few enough that what lies between two products stays in the cache
+#: and that two threads end together.
+IMAGES_PER_RUN = 8
+TOKENS_PER_RUN = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class Scorer:
             by_length[self._graphs.padded_length(len(ids))].append(row)
         runs = []
         for length, rows in sorted(by_length.items(), reverse=True):
-            for chunk in _chunks(rows, max(1, _TOKENS_PER_RUN // length)):
+            for chunk in _chunks(rows, max(1, TOKENS_PER_RUN // length)):
                 captions = [tokens[row] for row in chunk]
                 runs.append((chunk, self._pool.submit(self._graphs.embed_captions, captions)))
         return runs
@@ -208,7 +208,7 @@ class Scorer:
         images = [(row, data) for row, post in enumerate(posts) for data in post.images[:limit]]
         return [
             ([row for row, _ in chunk], self._pool.submit(self._look, [data for _, data in chunk]))
-            for chunk in _chunks(images, _IMAGES_PER_RUN)
+            for chunk in _chunks(images, IMAGES_PER_RUN)
         ]
 
     def _look(self, images: Sequence[bytes]) -> _Looks:
