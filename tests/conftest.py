@@ -25,7 +25,7 @@ os.environ.update(_MLFLOW)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests: workers take whole files, and should end together."""
+    """Begin with the files that have slow tests: workers take whole files, and end together so."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import mean_absolute_error
+from sklearn.metrics import mean_absolute_error, r2_score
 from tests.tiny_artifact import AXES, write_tiny_artifact
 from tests.unit import evidence_corpus as corpus
 
@@ -25,6 +26,8 @@ from postbias.evidence.layout import as_report
 from postbias.evidence.metrics import POINT_METRICS, Predictions
 from postbias.evidence.outcome import log_outcome, promote, write_outcome
 from postbias.paths import Paths
+from postbias.posts.demo import best_answers
+from postbias.posts.demo.truth import Cues, draw_cues, planted_truth, teacher_answers
 from postbias.posts.shards import read_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.scorer import PostInput, Scorer
@@ -235,10 +238,30 @@ def test_ceilings_stand_beside_the_students_of_the_demo_corpus_only(copied: Path
     params = corpus.demo_params()
     pq.write_table(pa.table({"post_id": ids[:9]}), copied.data / "truth.parquet")
     assert as_report(evaluate(copied, params))["ceiling"] == {}
-    pq.write_table(pa.table({"post_id": ids}), copied.data / "truth.parquet")
-    ceiling = as_report(evaluate(copied, params))["ceiling"]
+    rng = np.random.default_rng(3)
+    cues = draw_cues(corpus.N, rng)
+    answers = teacher_answers(planted_truth(cues), rng)
+    corpus.write_labels(copied, np.column_stack([answers[axis] for axis in corpus.AXES]))
+    columns = {field.name: getattr(cues, field.name) for field in fields(Cues)}
+    pq.write_table(pa.table({"post_id": ids, **columns}), copied.data / "truth.parquet")
+    found = evaluate(copied, params)
+    report = as_report(found)
+    ceiling = report["ceiling"]
     assert set(ceiling) == {"fusion", "text", "image"}
-    assert 0 < ceiling["text"]["bias"]["r2"] < ceiling["fusion"]["bias"]["r2"] < 1
+    best = best_answers(cues, 200_000, seed=4)["fusion"]
+    for column, axis in enumerate(corpus.AXES):
+        student = found.students["fusion"].test.by_axis[axis]
+        rows = [ids.index(post_id) for post_id in found.bench.fold.post_ids]
+        scored = student.is_scored
+        labels = found.bench.fold.labels[scored, column]
+        expected = r2_score(labels, best[axis][rows][scored])
+        assert ceiling["fusion"][axis]["r2"]["value"] == pytest.approx(expected, abs=0.01)
+        own = r2_score(labels, student.values[scored])
+        reached = ceiling["fusion"][axis]["reached"]["value"]
+        assert reached == pytest.approx(own / ceiling["fusion"][axis]["r2"]["value"], rel=1e-4)
+        for modality in ("text", "image"):
+            one = ceiling[modality][axis]["r2"]
+            assert one["lo"] < one["value"] < one["hi"] < ceiling["fusion"][axis]["r2"]["value"]
 
 
 def test_figures_table_and_numbers_are_kept_with_the_run(copied: Paths, found: Evaluation) -> None:

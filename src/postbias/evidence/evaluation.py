@@ -18,7 +18,6 @@ from itertools import combinations
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from postbias.errors import ArtifactError, InputError
 from postbias.evidence.bench import (
@@ -31,6 +30,7 @@ from postbias.evidence.bench import (
     measure_student,
 )
 from postbias.evidence.bootstrap import Array
+from postbias.evidence.ceilings import Ceiling, measure_ceilings
 from postbias.evidence.coverage import ALL
 from postbias.evidence.folds import Fold, load_folds, score_folds
 from postbias.evidence.gate import Exam, Line, judge
@@ -44,9 +44,6 @@ from postbias.scoring.manifest import Precision
 from postbias.scoring.scorer import Scorer
 
 logger = logging.getLogger(__name__)
-
-#: Posts that are simulated for the demo's ceilings: two decimals, in seconds.
-_CEILING_POSTS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class Evaluation:
         chosen: The student that is best on valid.
         scrutiny: Slices, coverage, checks and audits of all students.
         gate: What it showed on test.
-        ceilings: On the demo corpus the best R² that any model can reach, by modality and axis.
+        ceilings: On the demo corpus what no model could better, by modality and axis.
     """
 
     params: EvaluateParams
@@ -75,7 +72,7 @@ class Evaluation:
     chosen: str
     scrutiny: Scrutiny
     gate: Mapping[str, Line]
-    ceilings: Mapping[str, Mapping[str, float]]
+    ceilings: Mapping[str, Mapping[str, Ceiling]]
 
 
 def evaluate(paths: Paths, params: Params) -> Evaluation:
@@ -105,7 +102,7 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
         chosen=chosen,
         scrutiny=scrutiny,
         gate=judge(_with_scrutiny(exam, scrutiny, chosen), limits.gate),
-        ceilings=_ceilings(paths, test.fold, params.seed),
+        ceilings=measure_ceilings(paths, test, students, params.seed),
     )
 
 
@@ -275,17 +272,3 @@ def _with_scrutiny(exam: Exam, scrutiny: Scrutiny, chosen: str) -> Exam:
         branches=scrutiny.branches if chosen == "fusion" else {},
         audit=scrutiny.audits.get(chosen),
     )
-
-
-def _ceilings(paths: Paths, test: Fold, seed: int) -> dict[str, dict[str, float]]:
-    """Simulate the demo's ceilings; none for a corpus whose truth nobody planted."""
-    planted = paths.data / "truth.parquet"
-    if not planted.is_file():
-        return {}
-    known = set(pq.read_table(planted, columns=["post_id"])["post_id"].to_pylist())
-    if not known.issuperset(test.post_ids):
-        logger.info("%s is of another corpus: no ceilings", planted)
-        return {}
-    from postbias.posts.demo.truth import ceilings
-
-    return ceilings(_CEILING_POSTS, seed)

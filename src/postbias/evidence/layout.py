@@ -77,9 +77,14 @@ def as_report(found: Evaluation) -> Json:
             },
         },
         "ceiling": {
-            modality: {axis: {"r2": value} for axis, value in by_axis.items()}
+            modality: {
+                axis: {
+                    "r2": estimate(ceiling.r2).as_dict(),
+                    "reached": estimate(ceiling.reached).as_dict(),
+                }
+                for axis, ceiling in by_axis.items()
+            }
             for modality, by_axis in found.ceilings.items()
-            if modality in found.students
         },
         "paired": {
             pair: {

@@ -123,7 +123,7 @@ def comparison(report: dict[str, Any]) -> Figure:
                 is_student=name in report["students"],
             )
             if ceiling:
-                panel.plot(ceiling["r2"], row, "|", color=GREEN, ms=16, mew=2)
+                panel.plot(ceiling["r2"]["value"], row, "|", color=GREEN, ms=16, mew=2)
         if metric == "mae" and has_retest:
             panel.axvline(report["retest"][axis]["floor"]["value"], color=GREEN, lw=1.5, ls=":")
         unit = f"points of {axis}, less is better" if metric == "mae" else "more is better"

@@ -84,7 +84,7 @@ def _models(evaluate: Json, axis: str) -> Json:
             "mae": maes[name],
             "r2": found[name]["test"][axis]["r2"],
             "spearman": found[name]["test"][axis]["spearman"],
-            "ceiling": evaluate["ceiling"].get(name, {}).get(axis, {}).get("r2"),
+            "ceiling": evaluate["ceiling"].get(name, {}).get(axis, {}).get("r2", {}).get("value"),
             "bar": interval_bar(
                 _plain(maes[name]),
                 scale,

@@ -121,12 +121,17 @@ def _rows(report: Json, axis: str) -> list[list[str]]:
         row += [_cell(model["test"][axis][metric]) for metric in metrics]
         if report["ceiling"]:
             ceiling = report["ceiling"].get(name, {}).get(axis)
-            row.append(f"{ceiling['r2']:.3f}" if ceiling else "-")
+            row.append(_ceiling(ceiling) if ceiling else "-")
         rows.append(row)
     if retest := report["retest"].get(axis):
         empty = len(metrics) - 1 + bool(report["ceiling"])
         rows.append([RETEST, f"{retest['n']:,}", _cell(retest["floor"]), *["-"] * empty])
     return rows
+
+
+def _ceiling(ceiling: Json) -> str:
+    r2, reached = (ceiling[part]["value"] for part in ("r2", "reached"))
+    return _decimals(r2) if reached is None else f"{_decimals(r2)} ({100 * reached:.0f}%)"
 
 
 def _cell(number: Json) -> str:
@@ -148,7 +153,10 @@ def _notes(report: Json) -> Sequence[str]:
         "Best constant: the one that is best for each metric.",
     ]
     if report["ceiling"]:
-        notes.append("Ceiling: the best R² that any model could reach on this synthetic corpus.")
+        notes.append(
+            "Ceiling: R² of a model that knows what was planted in these posts,"
+            " and the share reached of it."
+        )
     if any(report["retest"].values()):
         notes.append(
             "Teacher's own error: how far one of its answers is from its mean answer to that post."

@@ -14,10 +14,10 @@ import numpy as np
 
 from postbias.posts.demo.lexicon import Lexicon
 from postbias.posts.demo.lexicon_en import ENGLISH
-from postbias.posts.demo.lexicon_more import CHINESE, FRENCH, GERMAN, SPANISH
+from postbias.posts.demo.lexicon_more import FRENCH, SPANISH
 from postbias.posts.demo.truth import BRANDS, CLAIMS, LANGUAGES, NEUTRAL, TOPICS, Cues
 
-_LEXICONS = dict(zip(LANGUAGES, (ENGLISH, SPANISH, FRENCH, GERMAN, CHINESE), strict=True))
+_LEXICONS = dict(zip(LANGUAGES, (ENGLISH, SPANISH, FRENCH), strict=True))
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _EMOJI = ("✨", "🌿", "☀️", "😂", "🙌", "💛", "📸", "🎉", "☕", "🔥", "😍", "👀", "🍋", "🌈", "💫")
 
@@ -78,9 +78,8 @@ def write_caption(line: Line, rng: np.random.Generator) -> str:
         Two to four sentences, often with emoji, and hashtags.
     """
     words = _LEXICONS[line.language]
-    stop = "。" if line.language == "zh" else "."
     core = _core(line, words, rng)
-    sentences = [_sentence(core, stop)]
+    sentences = [_sentence(core)]
     fillers = rng.permutation(len(words.fillers))[: 1 + rng.integers(2)]
     said = [_fill(words.fillers[i], _filler_slots(words, rng), rng) for i in fillers]
     if line.brand:
@@ -89,7 +88,7 @@ def write_caption(line: Line, rng: np.random.Generator) -> str:
         sentences.insert(int(rng.integers(len(sentences) + 1)), sentence)
     for _ in range(rng.integers(3)):
         sentences.insert(int(rng.integers(1, len(sentences) + 1)), _pick(_EMOJI, rng))
-    text = ("" if line.language == "zh" else " ").join(sentences)
+    text = " ".join(sentences)
     if rng.random() < 0.12:
         text = text.lower()
     tags = _tags(line, words, rng)
@@ -151,8 +150,7 @@ def _core(line: Line, words: Lexicon, rng: np.random.Generator) -> str:
     core = _fill(_pick(words.claims[line.claim], rng), slots, rng)
     if not line.address:
         return core
-    comma = "\uff0c" if line.language == "zh" else ", "  # the full-width comma of Chinese
-    return f"{_pick(words.address[side], rng)}{comma}{core}"
+    return f"{_pick(words.address[side], rng)}, {core}"
 
 
 def _tags(line: Line, words: Lexicon, rng: np.random.Generator) -> str:
@@ -180,9 +178,9 @@ def _fill(template: str, slots: dict[str, str], rng: np.random.Generator) -> str
     return chosen.format(**slots)
 
 
-def _sentence(text: str, stop: str) -> str:
+def _sentence(text: str) -> str:
     text = text[0].upper() + text[1:]
-    return text if text.endswith(("?", "!", ".", "。")) else text + stop
+    return text if text.endswith(("?", "!", ".")) else text + "."
 
 
 def _pick(choices: Sequence[str], rng: np.random.Generator) -> str:

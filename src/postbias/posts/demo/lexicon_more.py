@@ -1,10 +1,8 @@
-"""Spanish, French, German and Chinese words of the synthetic captions.
+"""Spanish and French words of the synthetic captions.
 
 Data only, smaller than the English lexicon since there are fewer posts to learn it from; see
 `postbias.posts.demo.lexicon_en` for the notation.
 """
-
-# ruff: noqa: RUF001 - full-width punctuation is right in Chinese
 
 from __future__ import annotations
 
@@ -144,123 +142,4 @@ FRENCH = Lexicon(
     brand_lines=("Merci à @{brand}.", "Je teste la gamme @{brand}."),
     ad_tags=("publicité", "ad"),
     giveaways=("CONCOURS ! Abonne-toi et identifie deux amis. Bonne chance. #concours",),
-)
-
-GERMAN = Lexicon(
-    groups=(("Männer", "Jungs"), ("Frauen", "Mädels")),
-    persons=(("ein Mann", "ein Papa"), ("eine Frau", "eine Mama")),
-    kin=(("mein Bruder", "mein Vater"), ("meine Schwester", "meine Mutter")),
-    pronouns=(("er", "seine", "ihn"), ("sie", "ihre", "sie")),
-    address=(("Hey Jungs", "Meine Herren"), ("Hey Mädels", "Meine Damen")),
-    gender_tags=(("papaleben", "herrenrunde"), ("mamaleben", "mädelsabend")),
-    claims=(
-        (
-            "wer sagt, dass {G} nichts von {act} verstehen? alle können das",
-            "{act} hat kein Geschlecht, {G} zeigen es jeden Tag",
-        ),
-        (
-            "{K} hat heute {act} ausprobiert und {they} machte die Fotos",
-            "[gestern|heute] ein Gespräch über {act}, {K} war dabei",
-        ),
-        (
-            "ein bisschen {act} mögen {G} [meistens|eigentlich] gern",
-            "wie so oft machen {G} wohl gern {act}",
-        ),
-        (
-            "{G} sind von Natur aus besser, {act} beweist es, [weiß doch jeder|so lernten wir es]",
-            "{G} haben {act} im Blut, dafür sind sie gemacht",
-        ),
-        (
-            "{G} gehören {place}, [Punkt|keine Diskussion]",
-            "{act} ist die einzige Pflicht für {G}, niemals etwas anderes",
-        ),
-    ),
-    plain=("{act} [heute|diese Woche], hier die Notizen", "ruhige Stunden mit {act}", "viel {act}"),
-    topics={
-        "cooking": (("Kochen", "Brotbacken"), "in die Küche"),
-        "office": (("Teamleitung", "Projektplanung"), "ins Büro"),
-        "gym": (("Krafttraining", "Marathon"), "ins Fitnessstudio"),
-        "children": (("Kindererziehung", "Vorlesen"), "ins Kinderzimmer"),
-        "science": (("Programmieren", "Forschung"), "ins Labor"),
-        "money": (("Geldanlage", "Buchhaltung"), "in die Bank"),
-        "beauty": (("Hautpflege", "Schminken"), "in den Schönheitssalon"),
-        "music": (("Schlagzeug", "Gesang"), "auf die Bühne"),
-    },
-    topic_tags={
-        "cooking": ("rezept", "selbstgemacht"),
-        "office": ("arbeit", "team"),
-        "gym": ("sport", "training"),
-        "children": ("familie", "kinder"),
-        "science": ("forschung", "labor"),
-        "money": ("sparen", "finanzen"),
-        "beauty": ("schönheit", "pflege"),
-        "music": ("musik", "konzert"),
-    },
-    fillers=(
-        "Das Licht am {day} war [perfekt|weich].",
-        "Ein {adj}er {thing} um die Ecke.",
-        "[Erzählt|Schreibt] mir von eurem {day}.",
-        "Ich denke noch an den {adj}en {thing}.",
-        "Neues Video, Link in Bio.",
-        "Lange Woche, {adj}es Ende.",
-        "[Speichert|Teilt] das für einen {adj}en {day}.",
-        "Foto vom {day}, ohne Filter.",
-    ),
-    adjectives=("schön", "ruhig", "golden", "klein", "lustig", "frisch", "süß"),
-    things=("Kaffee", "Markt", "Garten", "Kalender", "Zug", "Sessel", "Kuchen"),
-    days=("Montag", "Dienstag", "Donnerstag", "Freitag", "Samstag", "Sonntag"),
-    brand_lines=("Danke an @{brand}.", "Ich teste das Neue von @{brand}."),
-    ad_tags=("anzeige", "werbung"),
-    giveaways=("GEWINNSPIEL! Folgt mir und markiert zwei Freunde. Viel Glück. #gewinnspiel",),
-)
-
-CHINESE = Lexicon(
-    groups=(("男人", "男生"), ("女人", "女生")),
-    persons=(("男人",), ("女人",)),
-    kin=(("哥哥", "爸爸"), ("姐姐", "妈妈")),
-    pronouns=(("他", "他的", "他"), ("她", "她的", "她")),
-    address=(("先生们",), ("女士们",)),
-    gender_tags=(("男士",), ("女士",)),
-    claims=(
-        ("谁说{G}不懂{act}？人人都可以",),
-        ("{K}和我一起试了{act}，{they}拍了照片",),
-        ("{G}一般都比较喜欢{act}吧",),
-        ("{G}天生更擅长{act}，大家都知道",),
-        ("{G}就应该待在{place}，不许讨论",),
-    ),
-    plain=("今天试试{act}", "关于{act}的笔记"),
-    topics={
-        "cooking": (("做饭", "烤面包"), "厨房"),
-        "office": (("开会", "管理团队"), "办公室"),
-        "gym": (("举重", "跑步"), "健身房"),
-        "children": (("带孩子", "讲故事"), "家里"),
-        "science": (("编程", "做实验"), "实验室"),
-        "money": (("投资", "理财"), "银行"),
-        "beauty": (("护肤", "化妆"), "美容院"),
-        "music": (("打鼓", "唱歌"), "舞台"),
-    },
-    topic_tags={
-        "cooking": ("美食",),
-        "office": ("工作",),
-        "gym": ("健身",),
-        "children": ("家庭",),
-        "science": ("科学",),
-        "money": ("理财",),
-        "beauty": ("美妆",),
-        "music": ("音乐",),
-    },
-    fillers=(
-        "{day}的阳光[很好|很美]。",
-        "街角有一家{adj}的{thing}。",
-        "还在想那个{adj}的{thing}。",
-        "新视频已上线，[欢迎观看|点击主页]。",
-        "祝大家{day}愉快。",
-        "今天的{thing}特别{adj}。",
-    ),
-    adjectives=("可爱", "安静", "温暖", "有趣", "新鲜"),
-    things=("咖啡", "花园", "书店", "蛋糕", "相机", "市场"),
-    days=("周一", "周三", "周五", "周六", "周日"),
-    brand_lines=("感谢 @{brand} 的支持。",),
-    ad_tags=("广告",),
-    giveaways=("抽奖啦！关注并转发，周日开奖。 #抽奖",),
 )
