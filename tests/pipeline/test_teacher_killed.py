@@ -41,7 +41,7 @@ def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(
         "repeat_share": 0.1,
     }
     config = {
-        "latency_s": 0.4,
+        "latency_s": 0.25,
         "has_logprobs": True,
         "fault_rate": 0.15,
         "is_deterministic": True,
@@ -68,7 +68,7 @@ def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(
             is_asking = rng.random() < 0.9  # else it is killed while it starts
             while is_asking and server.stats.requests == before:
                 time.sleep(0.01)
-            time.sleep(float(rng.uniform(0, 1.2)))
+            time.sleep(float(rng.uniform(0, 0.7)))
             assert process.is_alive(), "the run ended too early to be killed so often"
             process.kill()
             process.join()

@@ -28,6 +28,8 @@ def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    # huggingface_hub asks six times, and waits for half a minute in all.
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
 
 
 def _three_ways(error: WeightsError, key: str, named: str) -> None:
