@@ -4,10 +4,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui serve verify bench docs deps plots demo-data lock clean
+.PHONY: help setup repro test coverage check ui serve verify bench docs deps plots demo-data lock clean
 
 PYTHON ?= python3
 PORT ?= 5000
+# Whole files to each worker, those with slow tests first: see tests/conftest.py.
+IN_PARALLEL := -q -n logical --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 # The tests make environments with uv: it may be the one that came with `make setup`.
@@ -50,8 +52,10 @@ repro: setup ## run the pipeline (demo corpus unless you changed params.yaml) an
 
 test: setup ## everything that CI runs: checks, then all tests
 	@$(MAKE) --no-print-directory check
-	@$(RUN) python -m pytest -n logical --dist loadfile --no-loadscope-reorder \
-	  --cov --cov-report=term:skip-covered -q
+	@$(RUN) python -m pytest $(IN_PARALLEL)
+
+coverage: setup ## all tests, and how much of the code they ran
+	@$(RUN) python -m pytest $(IN_PARALLEL) --cov --cov-report=term:skip-covered
 
 check: setup ## lint, types, layers, docstrings, generated docs
 	@$(RUN) ruff format --check .

@@ -8,7 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -30,20 +33,31 @@ LAUNCH = {
 }
 
 
-@pytest.fixture(params=LAUNCH)
-def launch(request: pytest.FixtureRequest) -> list[str]:
-    return LAUNCH[request.param]
+@pytest.fixture(scope="module")
+def make_repo(
+    untrained: tuple[Paths, Params], mlruns_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Paths]:
+    def make() -> Paths:
+        root = tmp_path_factory.mktemp("killed") / "repo"
+        ignored = shutil.ignore_patterns("store", "students", "train")
+        shutil.copytree(untrained[0].root, root, ignore=ignored)
+        shutil.copytree(mlruns_template, root / "mlruns")
+        set_params(root, {"train.epochs": 4, "train.batch_size": 16, "train.modalities": ["text"]})
+        return Paths(root, root)
+
+    return make
 
 
-@pytest.fixture
-def repo(untrained: tuple[Paths, Params], mlruns_template: Path, tmp_path: Path) -> Paths:
-    root = tmp_path / "repo"
-    shutil.copytree(
-        untrained[0].root, root, ignore=shutil.ignore_patterns("store", "students", "train")
-    )
-    shutil.copytree(mlruns_template, root / "mlruns")
-    set_params(root, {"train.epochs": 4, "train.batch_size": 16, "train.modalities": ["text"]})
-    return Paths(root, root)
+@pytest.fixture(scope="module")
+def left_alone(make_repo: Callable[[], Paths]) -> Callable[[str], tuple[Paths, str]]:
+    """Give a function that runs the stage to its end, once per way of launching it."""
+
+    @cache
+    def run(how: str) -> tuple[Paths, str]:
+        repo = make_repo()
+        return repo, _finish(LAUNCH[how], repo)
+
+    return run
 
 
 def _start(launch: list[str], repo: Paths) -> subprocess.Popen[str]:
@@ -76,40 +90,41 @@ def _kill_after_an_epoch(launch: list[str], repo: Paths) -> None:
     assert not (repo.students / "text" / "student.json").exists()
 
 
+@pytest.mark.parametrize("how", LAUNCH)
 def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
-    launch: list[str], repo: Paths
+    how: str, make_repo: Callable[[], Paths], left_alone: Callable[[str], tuple[Paths, str]]
 ) -> None:
-    said = _finish(launch, repo)
-    alone = Artifact.open(repo.students / "text").digest
-    report = json.loads((repo.reports / "train" / "text.json").read_text())
-    shutil.rmtree(repo.students)
-    shutil.rmtree(repo.store)
-    _kill_after_an_epoch(launch, repo)
-    resumed = _finish(launch, repo)
+    alone, said = left_alone(how)
+    repo = make_repo()
+    _kill_after_an_epoch(LAUNCH[how], repo)
+    resumed = _finish(LAUNCH[how], repo)
     assert "going on from checkpoint" in resumed
     assert "going on from checkpoint" not in said
-    assert Artifact.open(repo.students / "text").digest == alone
-    assert json.loads((repo.reports / "train" / "text.json").read_text()) == report
+    digest = Artifact.open(alone.students / "text").digest
+    assert Artifact.open(repo.students / "text").digest == digest
+    assert _report(repo) == _report(alone)
     # One process speaks, writes and logs, however many there are.
     assert said.count("INFO postbias.student.training: epoch 1 ") == 1
     experiment_id = connect(repo)
     from mlflow import MlflowClient
 
     wanted = "attributes.status = 'FINISHED'"
-    runs = MlflowClient().search_runs([experiment_id], wanted)
-    assert [run.info.run_name for run in runs] == ["train@text"] * 2
-    assert {run.data.tags["artifact"] for run in runs} == {alone}
+    (run,) = MlflowClient().search_runs([experiment_id], wanted)
+    assert run.info.run_name == "train@text"
+    assert run.data.tags["artifact"] == digest
     # Of a curve MLflow shows the last point, whichever epoch the student was taken from.
     curve = pd.read_csv(repo.reports / "curves" / "text.csv")
-    for run in runs:
-        assert run.data.metrics["valid_mae"] == pytest.approx(curve["valid_mae"].iloc[-1], rel=1e-5)
+    assert run.data.metrics["valid_mae"] == pytest.approx(curve["valid_mae"].iloc[-1], rel=1e-5)
 
 
-def test_two_processes_learn_what_one_learns(repo: Paths) -> None:
-    errors = []
-    for how in LAUNCH.values():
-        _finish(how, repo)
-        report = json.loads((repo.reports / "train" / "text.json").read_text())
-        errors.append(report["valid_mae"])
-        assert report["n_train"] > 0
-    assert errors[1] == pytest.approx(errors[0], rel=0.25)
+def test_two_processes_learn_what_one_learns(
+    left_alone: Callable[[str], tuple[Paths, str]],
+) -> None:
+    one, two = (_report(left_alone(how)[0]) for how in LAUNCH)
+    assert one["n_train"] == two["n_train"] > 0
+    assert two["valid_mae"] == pytest.approx(one["valid_mae"], rel=0.25)
+
+
+def _report(repo: Paths) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((repo.reports / "train" / "text.json").read_text())
+    return found

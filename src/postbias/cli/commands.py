@@ -16,7 +16,7 @@ import click
 
 from postbias import __version__
 from postbias.cli.labelling import annotate, replies
-from postbias.errors import PostbiasError
+from postbias.errors import InputError, PostbiasError
 from postbias.scoring.post import BATCH_SIZE
 
 if TYPE_CHECKING:
@@ -247,8 +247,17 @@ def results_command(*, markdown: bool) -> None:
     from postbias.evidence.table import load_report, markdown_table, result_table
     from postbias.paths import Paths
 
-    report = load_report(Paths.find().reports / "evaluate.json")
-    click.echo(markdown_table(report) if markdown else result_table(report))
+    path = Paths.find().reports / "evaluate.json"
+    report = load_report(path)
+    try:
+        table = markdown_table(report) if markdown else result_table(report)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            "this result is not of this version of postbias",
+            seen=str(path),
+            do="run `dvc repro` (or `make repro`)",
+        ) from error
+    click.echo(table)
 
 
 @main.command("brands")
