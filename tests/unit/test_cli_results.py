@@ -34,13 +34,14 @@ def test_without_a_result_it_is_one_line_and_exit_code_1() -> None:
     assert outcome.output.count("\n") == 1
 
 
-@pytest.mark.parametrize("older", [[], {}, {"ceiling": {"fusion": {"bias": {"r2": 0.9}}}}])
+@pytest.mark.parametrize(
+    "older", [[], {}, a_report() | {"ceiling": {"fusion": {"bias": {"r2": 0.9}}}}]
+)
 def test_a_result_of_another_version_is_one_line_and_exit_code_1(
     repository: Path, older: list[object] | dict[str, object]
 ) -> None:
-    found = a_report() | older if isinstance(older, dict) and older else older
     (repository / "reports").mkdir()
-    (repository / "reports" / "evaluate.json").write_text(json.dumps(found), encoding="utf-8")
+    (repository / "reports" / "evaluate.json").write_text(json.dumps(older), encoding="utf-8")
     outcome = CliRunner().invoke(main, ["results"])
     assert outcome.exit_code == 1
     assert outcome.output.startswith("postbias: this result is not of this version of postbias")

@@ -262,6 +262,7 @@ def test_ceilings_stand_beside_the_students_of_the_demo_corpus_only(copied: Path
         for modality in ("text", "image"):
             one = ceiling[modality][axis]["r2"]
             assert one["lo"] < one["value"] < one["hi"] < ceiling["fusion"][axis]["r2"]["value"]
+            assert 0 < one["value"] < ceiling["fusion"][axis]["r2"]["value"] < 1
 
 
 def test_figures_table_and_numbers_are_kept_with_the_run(copied: Paths, found: Evaluation) -> None:

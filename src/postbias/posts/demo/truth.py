@@ -10,14 +10,16 @@ the truth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from postbias.posts.shards import read_table
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -66,6 +68,7 @@ _SEEN: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "text": (("claim", "gender", "address"), ("topic", "brand", "sponsored"), "has_caption"),
     "image": (("figure", "prop", "sticker"), ("topic",), "has_picture"),
 }
+#: How many posts of a cell the mean of the wider cell counts as: rare cells have noisy means.
 _PRIOR = 100.0
 
 
@@ -213,18 +216,26 @@ def teacher_answers(truth: dict[str, Floats], rng: np.random.Generator) -> dict[
     return answers
 
 
-def read_cues(path: Path) -> Cues:
-    """Read what the posts of a demo corpus show.
+def read_cues(path: Path, post_ids: Sequence[str]) -> Cues | None:
+    """Read what some posts of a demo corpus show.
 
     Args:
         path: Its `truth.parquet`.
+        post_ids: The posts, (m,).
 
     Returns:
-        The cues, in the order of the file.
+        The cues of these m posts, in that order; None if one of them is of another corpus.
+
+    Raises:
+        SchemaError: If the file cannot be read.
     """
     names = [field.name for field in fields(Cues)]
-    table = pq.read_table(path, columns=names)
-    return Cues(*(table[name].to_numpy() for name in names))
+    table = read_table(path, columns=["post_id", *names])
+    ids = table["post_id"].combine_chunks()
+    rows = pc.index_in(pa.array(post_ids, pa.string()), value_set=ids)
+    if rows.null_count:
+        return None
+    return Cues(*(table[name].to_numpy() for name in names)).take(rows.to_numpy())
 
 
 def best_answers(cues: Cues, n: int, seed: int) -> dict[str, dict[str, Floats]]:
@@ -248,30 +259,29 @@ def best_answers(cues: Cues, n: int, seed: int) -> dict[str, dict[str, Floats]]:
     answers = teacher_answers(truth, rng)
     found: dict[str, dict[str, Floats]] = {"fusion": {}, "text": {}, "image": {}}
     for axis in AXES:
-        y = answers[axis]
         # Both together show the truth, and the answer depends on nothing else.
-        both = np.round(np.concatenate([truth[axis], planted[axis]]), 6)
-        found["fusion"][axis] = _means(y, [both], [both])
-        for modality, (core, more, has) in _SEEN.items():
-            columns = {
-                name: np.concatenate([getattr(simulated, name), getattr(cues, name)])
-                for name in (*core, *more, has)
-            }
-            coarse = [columns[name] for name in (*core, has)]
-            means = _means(y, coarse, [*coarse, *(columns[name] for name in more)])
+        both = _cells(np.round(np.concatenate([truth[axis], planted[axis]]), 6))
+        found["fusion"][axis] = _means(answers[axis], both, both)
+    for modality, (core, more, has) in _SEEN.items():
+        core_columns, more_columns = (
+            [np.concatenate([getattr(x, name) for x in (simulated, cues)]) for name in names]
+            for names in ((*core, has), more)
+        )
+        coarse = _cells(*core_columns)
+        fine = _cells(coarse, *more_columns)
+        for axis in AXES:
+            means = _means(answers[axis], coarse, fine)
             found[modality][axis] = np.where(getattr(cues, has), means, np.nan)
     return found
 
 
-def _means(y: Floats, coarse: list[NDArray[Any]], fine: list[NDArray[Any]]) -> Floats:
+def _means(y: Floats, coarse: Ints, fine: Ints) -> Floats:
     """Return the mean of y in the cell of each row beyond the first len(y), (m,).
 
-    The mean of a fine cell is drawn towards that of the coarse cell it lies in, as if `_PRIOR` of
-    its rows were of there.
+    The mean of a fine cell is drawn towards that of the coarse cell it lies in.
     """
-    n, means = len(y), np.full(len(coarse[0]), y.mean())
-    for columns in (coarse, fine):
-        cells = _cells(*columns)
+    n, means = len(y), np.full(len(coarse), y.mean())
+    for cells in (coarse, fine):
         size = int(cells.max()) + 1
         count = np.bincount(cells[:n], minlength=size)
         total = np.bincount(cells[:n], y, minlength=size)
