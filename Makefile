@@ -91,7 +91,7 @@ deps: setup ## bring the code deps of dvc.yaml up to date with the imports
 	@$(RUN) python tests/import_closure.py
 
 demo-data: setup ## make the demo corpus again (maintainers: then `dvc add data && dvc push -r demo`)
-	@$(RUN) python -m postbias.posts.demo data
+	@$(RUN) python -m postbias.demo data
 
 lock: ## pin all packages again
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \

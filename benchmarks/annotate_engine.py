@@ -35,7 +35,7 @@ from memory import peak_rss_mb
 from postbias.params import load_params
 from postbias.paths import Paths
 from postbias.teacher.annotate import fill_store
-from postbias.teacher.interview import Interview
+from postbias.teacher.scheduler import Interview
 
 run = Interview.run
 

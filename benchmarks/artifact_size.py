@@ -16,7 +16,7 @@ from bulk_scoring import make_student, real_captions, real_jpegs
 from transformers import BertConfig, BertModel
 
 from postbias.student.encoders import TextEncoder, load_image_encoder
-from postbias.student.model import Student
+from postbias.student.network import Student
 
 
 def main() -> None:

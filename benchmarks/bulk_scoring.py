@@ -32,6 +32,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torchvision.transforms import functional as pictures
 from transformers import DistilBertConfig, DistilBertModel
 
+from postbias.axes import Axis
 from postbias.errors import UnreadableImageError
 from postbias.posts.images import decode
 from postbias.posts.schema import POSTS
@@ -39,12 +40,12 @@ from postbias.posts.shards import write_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Destination, score_shards
 from postbias.scoring.graphs import Graphs
-from postbias.scoring.manifest import Axis, Manifest
-from postbias.scoring.post import BATCH_SIZE
+from postbias.scoring.manifest import Manifest
+from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import IMAGES_PER_RUN, TOKENS_PER_RUN, Scorer
 from postbias.student.encoders import TextEncoder, load_image_encoder
 from postbias.student.export import Calibration, export_student
-from postbias.student.model import Student
+from postbias.student.network import Student
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "real"
 SIZE, NAIVE_TOKENS, MAX_TOKENS = 224, 64, 128

@@ -21,13 +21,13 @@ import torch
 import transformers
 from bulk_scoring import MAX_TOKENS, SIZE, make_student, real_captions, real_jpegs
 
+from postbias.axes import Axis
 from postbias.params import Params, load_params
 from postbias.posts.images import decode
-from postbias.scoring.manifest import Axis
 from postbias.student.dataset import Examples, PostDataset
-from postbias.student.embedding import EmbeddedDataset, Embedder
+from postbias.student.embedding_cache import EmbeddedDataset, Embedder
 from postbias.student.freezing import freeze
-from postbias.student.model import Student
+from postbias.student.network import Student
 from postbias.student.training import Fit, fit
 
 AXES = (Axis("bias", 0.0, 10.0), Axis("orientation", 0.0, 10.0))

@@ -26,8 +26,8 @@ from bulk_scoring import make_student, real_captions, real_jpegs, write_posts
 
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Destination, LocalEngine, run_engine
-from postbias.scoring.cluster import Cluster, RayEngine
-from postbias.scoring.post import BATCH_SIZE
+from postbias.scoring.post_scores import BATCH_SIZE
+from postbias.scoring.ray_engine import Cluster, RayEngine
 from postbias.scoring.scorer import Scorer
 
 SHARD_POSTS = 2000

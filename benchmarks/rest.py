@@ -28,11 +28,11 @@ from pathlib import Path
 
 from bulk_scoring import make_student, real_captions, real_jpegs, write_posts
 
-from postbias.packing import pack
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Destination, score_shards
-from postbias.scoring.post import BATCH_SIZE
+from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import PostInput, Scorer
+from postbias.tracking.packaging import pack
 
 _START_TIMEOUT_S = 180
 _HEADERS = {"Content-Type": "application/json"}

@@ -7,14 +7,14 @@ reports/plots/labels.csv; params: annotate.
 
 from __future__ import annotations
 
-from postbias.tracking import stage_run
+from postbias.tracking.runs import stage_run
 
 
 def main() -> None:
     """Run the stage."""
     with stage_run("annotate") as run:
         from postbias.teacher.annotate import annotate
-        from postbias.teacher.plots import draw_labels
+        from postbias.teacher.label_plots import draw_labels
 
         summary = annotate(run.paths, run.params)
         run.log_metrics(summary.metrics())

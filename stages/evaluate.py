@@ -8,20 +8,21 @@ seed, threads, train.modalities, evaluate, infer.precision, infer.device.
 
 from __future__ import annotations
 
-from postbias.tracking import stage_run
+from postbias.tracking.runs import stage_run
 
 
 def main() -> None:
     """Run the stage."""
     with stage_run("evaluate") as run:
-        from postbias.evidence.evaluation import evaluate
-        from postbias.evidence.outcome import log_outcome, promote, write_outcome
-        from postbias.recording import log_tests
-        from postbias.registry import register_champion
+        from postbias.evaluation.evaluate import evaluate
+        from postbias.evaluation.outputs import promote, write_outcome
+        from postbias.tracking.evaluation_logging import log_evaluation
+        from postbias.tracking.registry import register_champion
+        from postbias.tracking.run_logging import log_tests
 
         evaluation = evaluate(run.paths, run.params)
         report = write_outcome(evaluation, run.paths)
-        log_tests(run.paths, log_outcome(run, evaluation, report))
+        log_tests(run.paths, log_evaluation(run, evaluation, report))
         promote(evaluation, run.paths)
         register_champion(run.paths, run.run_id, precision=run.params.infer.precision)
 

@@ -7,16 +7,16 @@ annotate.rubric, evaluate, infer.precision, infer.device.
 
 import os
 
-from postbias.tracking import stage_run
+from postbias.tracking.runs import stage_run
 
 
 def main() -> None:
     """Run the stage."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # see stages/train.py
     with stage_run("learning_curve") as run:
-        from postbias.evidence import plots
-        from postbias.evidence.learning import curve_metrics
-        from postbias.student.shares import learn_shares
+        from postbias.evaluation import plots
+        from postbias.evaluation.learning_curve import curve_metrics
+        from postbias.student.label_shares import learn_shares
 
         report = learn_shares(run.paths, run.params)
         run.log_metrics(curve_metrics(report))

@@ -8,15 +8,16 @@ sample.method and evaluate.coverage.
 
 from __future__ import annotations
 
-from postbias.evidence.report import find_out, write_findings
-from postbias.publishing import publish
-from postbias.tracking import stage_run
+from postbias.report.findings import find_out, write_findings
+from postbias.tracking.dvc_records import input_digests
+from postbias.tracking.publish import publish
+from postbias.tracking.runs import stage_run
 
 
 def main() -> None:
     """Run the stage."""
     with stage_run("report") as run:
-        found = find_out(run.paths, run.params)
+        found = find_out(run.paths, run.params, input_digests(run.paths, run.name))
         write_findings(found, run.paths)
         run.log_metrics(found.metrics())
         publish(run, found)

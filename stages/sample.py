@@ -6,7 +6,7 @@ Reads data/posts; writes build/sample/posts.parquet and reports/sample.json; par
 from __future__ import annotations
 
 from postbias.posts.sampling import sample
-from postbias.tracking import stage_run
+from postbias.tracking.runs import stage_run
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ build/split.parquet and reports/split.json; params: seed, split.
 from __future__ import annotations
 
 from postbias.posts.split import split
-from postbias.tracking import stage_run
+from postbias.tracking.runs import stage_run
 
 
 def main() -> None:

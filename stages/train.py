@@ -9,7 +9,7 @@ of python: then the first process does all that, and the others train beside it.
 import os
 import sys
 
-from postbias.tracking import stage_run
+from postbias.tracking.runs import stage_run
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     # a third of the time under load, the same when idle. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with stage_run(f"train@{modality}") as run:
-        from postbias.student.distil import assist, distil
+        from postbias.student.distillation import assist, distil
 
         if not run.is_first:
             assist(run.paths, run.params, modality)

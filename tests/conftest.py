@@ -55,7 +55,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def mlruns_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make MLflow's database once: its migrations take seconds."""
     root = tmp_path_factory.mktemp("template")
-    code = "import sys; from pathlib import Path; from postbias.memory import connect; "
+    code = "import sys; from pathlib import Path; from postbias.tracking.database import connect; "
     code += "from postbias.paths import Paths; connect(Paths(Path(sys.argv[1]), Path(sys.argv[1])))"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
     command = [sys.executable, "-c", code, str(root)]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from postbias.json_files import write_json
 from postbias.paths import Paths
 from postbias.posts.schema import (
     POSTS,
@@ -24,7 +25,6 @@ from postbias.posts.schema import (
     scores_schema,
 )
 from postbias.posts.shards import write_table
-from postbias.tracking import write_report
 from tests.conftest import ROOT
 from tests.post_shards import jpeg
 from tests.tiny_artifact import AXES, write_tiny_artifact
@@ -233,4 +233,4 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
         ("sample", {"sampled": n_labels + 1}),
         ("learning_curve", _learning_curve()),
     ):
-        write_report(paths.reports / f"{name}.json", report)
+        write_json(paths.reports / f"{name}.json", report)

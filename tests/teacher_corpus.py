@@ -18,7 +18,8 @@ from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.posts.schema import POSTS, SAMPLE, labels_schema
 from postbias.posts.shards import read_table, write_table
-from postbias.teacher import caller, limits
+from postbias.teacher import rate_limits as limits
+from postbias.teacher import request_loop as caller
 from tests.teacher_model import MODEL
 from tests.teacher_server import TeacherServer
 

@@ -16,15 +16,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from postbias.axes import Axis
 from postbias.scoring.artifact import Artifact, write_artifact
-from postbias.scoring.manifest import (
-    ENCODERS,
-    Axis,
-    GraphPrecision,
-    Interval,
-    Manifest,
-    Modality,
-)
+from postbias.scoring.manifest import ENCODERS, GraphPrecision, Interval, Manifest, Modality
 
 AXES = (Axis("bias", 0.0, 10.0), Axis("orientation", 0.0, 10.0))
 TEXT_DIM, IMAGE_DIM = 16, 3

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from postbias.errors import ChampionError, InputError
-from postbias.scoring.post import BATCH_SIZE
+from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.request import answer_row
 from postbias.scoring.scorer import PostInput, PostScore, Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from postbias.scoring.devices import Device
+    from postbias.scoring.execution_providers import Device
     from postbias.scoring.manifest import Manifest, Precision
 
 _IN_FLIGHT = 3
@@ -215,7 +215,7 @@ def find_student(student: str | None) -> Path:
         paths = None
     if student is None and paths is not None and (paths.champion / "student.json").is_file():
         return paths.champion
-    from postbias.registry import registered_artifact
+    from postbias.tracking.registry import registered_artifact
 
     return registered_artifact(student or "models:/postbias@champion", paths)
 

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from tests.conftest import ROOT
 
+from postbias.json_files import write_json
 from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.posts.schema import POSTS, SPLIT, labels_schema
 from postbias.posts.shards import write_table
-from postbias.tracking import write_report
 
 N_AUTHORS, PER_AUTHOR = 200, 4
 N = N_AUTHORS * PER_AUTHOR
@@ -54,7 +54,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, Params]:
 @pytest.fixture(scope="session")
 def behaved(untrained: tuple[Paths, Params]) -> tuple[Paths, Params]:
     """Give a repository with two trained students, and its params."""
-    from postbias.student.distil import distil
+    from postbias.student.distillation import distil
 
     paths, params = untrained
     for modality in params.train.modalities:
@@ -107,7 +107,7 @@ def _write(paths: Paths) -> None:
     ]
     write_table(pa.Table.from_pylist(rows, schema), paths.labels, schema)
     write_table(pa.Table.from_pylist(split, SPLIT), paths.split, SPLIT)
-    write_report(paths.reports / "split.json", {"audit": {"leakage": 0}})
+    write_json(paths.reports / "split.json", {"audit": {"leakage": 0}})
 
 
 def _post(i: int, author: str, caption: str, image: bytes) -> dict[str, object]:

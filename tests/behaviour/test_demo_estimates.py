@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.conftest import ROOT
 
-from postbias.posts.demo.truth import AXES, BRANDS, teacher_answers
+from postbias.demo.ground_truth import AXES, BRANDS, teacher_answers
 
 _TRUTH = ROOT / "data" / "truth.parquet"
 _REPORTS = ROOT / "reports"

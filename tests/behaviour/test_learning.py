@@ -15,12 +15,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from postbias.axes import Axis
 from postbias.params import Params
 from postbias.paths import Paths
-from postbias.scoring.manifest import Axis
-from postbias.student.distil import Distilled, distil_into
-from postbias.student.embedding import EmbeddedDataset
-from postbias.student.model import Head
+from postbias.student.distillation import Distilled, distil_into
+from postbias.student.embedding_cache import EmbeddedDataset
+from postbias.student.network import Head
 from postbias.student.training import Fit, fit
 
 Behaved = tuple[Paths, Params]

@@ -17,7 +17,7 @@ from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.student.distil import distil_into
+from postbias.student.distillation import distil_into
 
 TEXT_CONFIGS: dict[str, dict[str, Any]] = {
     "distilbert-base-uncased": {"model_type": "distilbert", "vocab_size": 30522},

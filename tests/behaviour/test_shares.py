@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from tests.behaviour.conftest import N
 
-from postbias.evidence.evaluation import evaluate
-from postbias.evidence.layout import as_report
+from postbias.evaluation.evaluate import evaluate
+from postbias.evaluation.evaluation_json import as_report
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.schema import SPLIT
 from postbias.posts.shards import read_table
-from postbias.student.cell import read_folds
-from postbias.student.shares import learn_shares
+from postbias.student.label_shares import learn_shares
+from postbias.student.training_setup import read_folds
 
 TOO_FEW, SHARE = 0.001, 0.4
 
@@ -32,7 +32,7 @@ def report(behaved: tuple[Paths, Params], logged: list[str]) -> dict[str, Any]:
     shares = params.evaluate.model_copy(update={"learning_curve": [TOO_FEW, SHARE]})
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("postbias.student.shares")
+    logger = logging.getLogger("postbias.student.label_shares")
     logger.addHandler(handler)
     try:
         return learn_shares(paths, params.model_copy(update={"evaluate": shares}))

@@ -19,10 +19,10 @@ import pytest
 from tests.conftest import ROOT
 from tests.small_repo import set_params
 
-from postbias.memory import connect
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.scoring.artifact import Artifact
+from postbias.tracking.database import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from postbias.errors import GateError
-from postbias.evidence.evaluation import Evaluation, evaluate
-from postbias.evidence.layout import as_report, slice_rows
-from postbias.evidence.outcome import promote, write_outcome
+from postbias.evaluation.evaluate import Evaluation, evaluate
+from postbias.evaluation.evaluation_json import as_report, slice_rows
+from postbias.evaluation.outputs import promote, write_outcome
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.schema import labels_schema
 from postbias.posts.shards import read_table, write_table
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.student.distil import distil
+from postbias.student.distillation import distil
 
 Behaved = tuple[Paths, Params]
 

@@ -10,14 +10,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 _TRAIN = """
-from postbias.tracking import stage_run, write_report
+from postbias.json_files import write_json
+from postbias.tracking.runs import stage_run
 from tests.tiny_artifact import write_tiny_artifact
 
 with stage_run("train") as run:
     folder = run.paths.students / run.modality
     artifact = write_tiny_artifact(folder, run.modality, seed=run.params.seed)
     run.set_tags({"artifact": artifact.digest})
-    write_report(run.paths.reports / f"{run.modality}.json", {"valid": {"mae": {"value": 1.5}}})
+    write_json(run.paths.reports / f"{run.modality}.json", {"valid": {"mae": {"value": 1.5}}})
     curve = run.paths.reports / "curves" / f"{run.modality}.csv"
     curve.parent.mkdir(parents=True, exist_ok=True)
     curve.write_text("epoch,loss\\n0,2.0\\n1,1.0\\n")
@@ -27,16 +28,17 @@ with stage_run("train") as run:
 
 _EVALUATE = """
 import shutil
-from postbias.recording import log_tests
-from postbias.registry import register_champion
+from postbias.tracking.run_logging import log_tests
+from postbias.tracking.registry import register_champion
 from postbias.scoring.artifact import Artifact
-from postbias.tracking import stage_run, write_report
+from postbias.json_files import write_json
+from postbias.tracking.runs import stage_run
 
 with stage_run("evaluate") as run:
     shutil.copytree(run.paths.students / "text", run.paths.champion)
     digest = Artifact.open(run.paths.champion).digest
     students = {"text": {"digest": digest, "test": {"bias": {"mae": {"value": 0.75}}}}}
-    write_report(
+    write_json(
         run.paths.reports / "evaluate.json",
         {"paired": {"text_vs_constant": 1}, "students": students},
     )

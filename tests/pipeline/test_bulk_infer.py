@@ -24,8 +24,8 @@ def test_every_post_of_the_corpus_is_scored_and_the_report_adds_up(tmp_path: Pat
     paths = Paths(tmp_path, tmp_path)
     rng = np.random.default_rng(0)
     write_shard(paths.posts / "00000.parquet", [*random_posts(rng, 25), ("", [])])
-    artifact = write_tiny_artifact(tmp_path / "champion")
-    summary = infer(paths, PARAMS, artifact.folder)
+    artifact = write_tiny_artifact(paths.champion)
+    summary = infer(paths, PARAMS)
     report = json.loads((paths.reports / "infer.json").read_text())
     scores = read_table(paths.scores / "00000.parquet", scores_schema(("bias", "orientation")))
     rejects = read_table(paths.score_rejects, REJECTS)
@@ -39,7 +39,7 @@ def test_every_post_of_the_corpus_is_scored_and_the_report_adds_up(tmp_path: Pat
     assert summary.metrics()["posts_per_s"] > 0
     assert report["drift"] == {"posts": 0, "reference": None, "differs": [], "features": {}}
     first = (paths.reports / "infer.json").read_bytes()
-    assert infer(paths, PARAMS, artifact.folder).summary.computed == 0
+    assert infer(paths, PARAMS).summary.computed == 0
     assert (paths.reports / "infer.json").read_bytes() == first
     assert len(list((paths.store / "scores").rglob("*.scores.parquet"))) == 1
 
@@ -47,4 +47,4 @@ def test_every_post_of_the_corpus_is_scored_and_the_report_adds_up(tmp_path: Pat
 def test_a_repository_without_posts_says_so(tmp_path: Path) -> None:
     (tmp_path / "data" / "posts").mkdir(parents=True)
     with pytest.raises(CorpusError, match="no post shards"):
-        infer(Paths(tmp_path, tmp_path), PARAMS, tmp_path / "champion")
+        infer(Paths(tmp_path, tmp_path), PARAMS)

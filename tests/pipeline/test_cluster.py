@@ -26,12 +26,12 @@ from tests.post_shards import random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.errors import ClusterError, SchemaError
-from postbias.posts.objects import place_of
+from postbias.posts.remote_files import place_of
 from postbias.posts.shards import list_shards
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import BulkSummary, Destination, run_engine, score_shards
-from postbias.scoring.cluster import Cluster, RayEngine
-from postbias.scoring.files import Job, score_files
+from postbias.scoring.file_scoring import Job, score_files
+from postbias.scoring.ray_engine import Cluster, RayEngine
 from postbias.scoring.scorer import Scorer
 
 N_POSTS = 12 * 120
@@ -42,7 +42,7 @@ from pathlib import Path
 from postbias.posts.shards import list_shards
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Destination, run_engine
-from postbias.scoring.cluster import Cluster, RayEngine
+from postbias.scoring.ray_engine import Cluster, RayEngine
 posts, student, root = map(Path, sys.argv[1:4])
 to = Destination(root / "scores", root / "rejects.parquet", root / "store")
 engine = RayEngine(Artifact.open(student), Cluster(sys.argv[4]), batch_size=16)
@@ -56,7 +56,7 @@ import ray
 from postbias.posts.shards import list_shards
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Destination, run_engine
-from postbias.scoring.cluster import Cluster, RayEngine
+from postbias.scoring.ray_engine import Cluster, RayEngine
 posts, student, root = map(Path, sys.argv[1:4])
 ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
 to = Destination(root / "scores", root / "rejects.parquet", root / "store")

@@ -10,10 +10,10 @@ import pytest
 from tests.conftest import clean_environment, run_command
 from tests.small_repo import commit, make_small_repo
 
-from postbias.memory import connect
 from postbias.paths import Paths
-from postbias.registry import champion_artifact
-from postbias.sync import sync
+from postbias.tracking.database import connect
+from postbias.tracking.registry import champion_artifact
+from postbias.tracking.sync import sync
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

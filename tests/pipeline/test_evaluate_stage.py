@@ -11,9 +11,9 @@ import pytest
 from tests.conftest import ROOT
 from tests.unit import evidence_corpus as corpus
 
-from postbias.memory import connect
 from postbias.paths import Paths
 from postbias.scoring.artifact import Artifact
+from postbias.tracking.database import connect
 
 Run = Callable[..., CompletedProcess[str]]
 

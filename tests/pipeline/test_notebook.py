@@ -11,8 +11,8 @@ from nbclient import NotebookClient
 from tests.conftest import ROOT
 from tests.scored_repo import write_scored_repo
 
-from postbias.evidence.report import find_out, write_findings
 from postbias.params import load_params
+from postbias.report.findings import find_out, write_findings
 
 _NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 

@@ -19,11 +19,11 @@ from tests.post_shards import random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.errors import InputError, StorageError
-from postbias.posts.objects import ObjectPath, Place, place_of
+from postbias.posts.remote_files import ObjectPath, Place, place_of
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import count_rows, iter_posts, read_table
 from postbias.scoring.bulk import BulkSummary, LocalEngine
-from postbias.scoring.files import COMPLETE, Job, score_files
+from postbias.scoring.file_scoring import COMPLETE, Job, score_files
 from postbias.scoring.scorer import Scorer
 
 

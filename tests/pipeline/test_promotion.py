@@ -12,13 +12,19 @@ from sklearn.metrics import mean_absolute_error
 from tests.conftest import run_command
 from tests.tiny_artifact import write_tiny_artifact
 
-from postbias import packing
 from postbias.errors import ChampionError
-from postbias.memory import connect
+from postbias.json_files import write_json
 from postbias.paths import Paths
-from postbias.registry import ALIAS, MODEL, Registration, champion_artifact, register_champion
 from postbias.scoring.artifact import Artifact
-from postbias.tracking import write_report
+from postbias.tracking import packaging as packing
+from postbias.tracking.database import connect
+from postbias.tracking.registry import (
+    ALIAS,
+    MODEL,
+    Registration,
+    champion_artifact,
+    register_champion,
+)
 
 pytestmark = pytest.mark.usefixtures("_without_proof")
 
@@ -55,7 +61,7 @@ def _report(paths: Paths, digest: str, scores: np.ndarray, test_digest: str) -> 
         "students": {"fusion": {"test": {"bias": {"mae": {"value": mae}}}}},
         "champion": {"modality": "fusion", "digest": digest},
     }
-    write_report(paths.reports / "evaluate.json", report)
+    write_json(paths.reports / "evaluate.json", report)
     file = paths.reports / "plots" / "predictions.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="") as out:

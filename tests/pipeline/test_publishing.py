@@ -8,11 +8,11 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from tests.tiny_artifact import write_tiny_artifact
 
-from postbias.evidence.cards import DATA_SHEET, MODEL_CARD
-from postbias.memory import connect
 from postbias.paths import Paths
-from postbias.publishing import attach_cards, find_origin
-from postbias.registry import MODEL
+from postbias.report.cards import DATA_SHEET, MODEL_CARD
+from postbias.tracking.database import connect
+from postbias.tracking.publish import attach_cards, find_origin
+from postbias.tracking.registry import MODEL
 
 
 def _register(paths: Paths, digest: str) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from tests.tiny_artifact import write_tiny_artifact
 
-from postbias import packing
 from postbias.errors import ArtifactError, ChampionError
-from postbias.memory import connect
-from postbias.packing import REQUIREMENTS, pack, prove
 from postbias.paths import Paths
-from postbias.registry import MODEL, champion_artifact, register_champion
 from postbias.scoring.artifact import Artifact
+from postbias.tracking import packaging as packing
+from postbias.tracking.database import connect
+from postbias.tracking.packaging import REQUIREMENTS, pack, prove
+from postbias.tracking.registry import MODEL, champion_artifact, register_champion
 
 
 def _new_run(paths: Paths) -> str:

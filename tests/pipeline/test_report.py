@@ -20,12 +20,12 @@ from tests.conftest import ROOT, run_command
 from tests.scored_repo import HOSTILE, write_scored_repo
 
 from postbias.cli import main
-from postbias.comparison import read_lock
 from postbias.errors import InputError
-from postbias.evidence.brands import describe_brands_of, write_brands
-from postbias.evidence.report import Findings, Origin, find_out, write_findings
 from postbias.params import Params, load_params
 from postbias.paths import Paths
+from postbias.population.brands import describe_brands_of, write_brands
+from postbias.report.findings import Findings, Origin, find_out, write_findings
+from postbias.reproduce.compare import read_lock
 
 _CHROMIUM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 _SECTIONS = (

@@ -21,11 +21,11 @@ from PIL import Image
 from tests.pipeline.servers import BIN, free_port, serving
 from tests.tiny_artifact import write_tiny_artifact
 
-from postbias.memory import connect, database
-from postbias.packing import MODULES
 from postbias.paths import Paths
-from postbias.registry import champion_artifact, register_champion
 from postbias.scoring.request import MAX_BODY_BYTES, MAX_ROWS
+from postbias.tracking.database import connect, database
+from postbias.tracking.packaging import MODULES
+from postbias.tracking.registry import champion_artifact, register_champion
 
 JSON = "application/json"
 SECRET = "a-secret-of-the-client"  # noqa: S105 - what must not come back

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.pipeline.servers import BIN, free_port, serving
 from tests.tiny_artifact import write_tiny_artifact
 
-from postbias.packing import pack
+from postbias.tracking.packaging import pack
 
 REQUESTS, CLIENTS = 10_000, 8
 _ANSWER_TIMEOUT_S = 60

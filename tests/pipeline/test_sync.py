@@ -14,12 +14,12 @@ from tests.pipeline.mini_pipeline import ROOT, commit, set_param, write_mini_pip
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.errors import ChampionError, TrackingError
-from postbias.lineage import locked_records
-from postbias.memory import connect, database
 from postbias.paths import Paths
-from postbias.registry import ALIAS, MODEL, champion_artifact, register_champion
 from postbias.scoring.artifact import Artifact
-from postbias.sync import sync
+from postbias.tracking.database import connect, database
+from postbias.tracking.dvc_records import locked_records
+from postbias.tracking.registry import ALIAS, MODEL, champion_artifact, register_champion
+from postbias.tracking.sync import sync
 
 Run = Callable[..., CompletedProcess[str]]
 

@@ -24,7 +24,7 @@ from tests.teacher_corpus import (
 from tests.teacher_server import TeacherServer
 
 from postbias.teacher.annotate import annotate
-from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply_store import ReplyStore
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from tests.teacher_server import TeacherServer
 
 from postbias.errors import TeacherError
 from postbias.teacher.annotate import annotate, fill_store
-from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply_store import ReplyStore
 
 
 @pytest.fixture(autouse=True)

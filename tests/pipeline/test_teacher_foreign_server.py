@@ -21,7 +21,7 @@ from tests.teacher_corpus import make_corpus, make_params, post
 from tests.tiny_vision_model import build_tiny_model
 
 from postbias.teacher.annotate import fill_store
-from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply_store import ReplyStore
 
 N = 4
 

@@ -14,7 +14,7 @@ from tests.teacher_server import TeacherServer
 
 from postbias.paths import Paths
 from postbias.teacher.annotate import annotate
-from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply_store import ReplyStore
 
 CONCURRENCY = 8
 KILLS = 20

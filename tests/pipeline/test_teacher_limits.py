@@ -23,7 +23,7 @@ from tests.teacher_server import TeacherServer
 
 from postbias.errors import TeacherError
 from postbias.teacher.annotate import annotate
-from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply_store import ReplyStore
 
 PRICES = {"usd_per_million_input": 1.0, "usd_per_million_output": 4.0}
 

@@ -22,7 +22,7 @@ from postbias.posts.schema import labels_schema
 from postbias.posts.shards import read_table
 from postbias.teacher.annotate import annotate
 from postbias.teacher.plan import plan
-from postbias.teacher.replies import ReplyStore
+from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.rubric import load_rubric
 
 PRICES = {"usd_per_million_input": 1.0, "usd_per_million_output": 4.0}

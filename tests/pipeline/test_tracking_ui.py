@@ -8,8 +8,8 @@ from http.client import HTTPConnection
 
 from tests.pipeline.servers import free_port, serving
 
-from postbias.memory import EXPERIMENT, connect, tracking_uri
 from postbias.paths import Paths
+from postbias.tracking.database import EXPERIMENT, connect, tracking_uri
 
 
 def test_the_ui_answers_with_the_runs(workspace: Paths) -> None:

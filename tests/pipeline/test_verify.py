@@ -14,10 +14,10 @@ import pytest
 from tests.conftest import clean_environment, run_command
 from tests.small_repo import add_data, commit, make_small_repo
 
-from postbias.comparison import compare_metrics, compare_outputs, read_lock
 from postbias.errors import ReproductionError
 from postbias.paths import Paths
-from postbias.verify import verify
+from postbias.reproduce.compare import compare_metrics, compare_outputs, read_lock
+from postbias.reproduce.verify import verify
 
 # Stages that take no time, so that most of what verify promises can be tried.
 _PIPELINE = """

@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postbias.errors import CorpusError, LayoutError
-from postbias.posts.importers import import_posts, text
+from postbias.posts.importers import import_posts
+from postbias.posts.importers import text_repair as text
 from postbias.posts.importers.influencer_brand import _picture_names
-from postbias.posts.importers.pages import unwrap_api_v1, unwrap_graphql
+from postbias.posts.importers.instagram_pages import unwrap_api_v1, unwrap_graphql
 from postbias.posts.importers.records import FaultError
 from postbias.posts.reasons import Reason
 from postbias.posts.schema import POSTS, REJECTS
@@ -151,7 +152,7 @@ def _digests(folder: Path) -> dict[str, str]:
 _SLOW_IMPORT = """
 import sys, time
 from pathlib import Path
-from postbias.posts.importers import import_posts, writing
+from postbias.posts.importers import import_posts, part_writer as writing
 writing.SHARD_POSTS, writing.ROW_GROUP_POSTS = 40, 10
 true = writing._table
 def slow(posts):
@@ -167,7 +168,7 @@ import_posts("table", Path(sys.argv[1]), Path(sys.argv[2]))
 def test_an_import_killed_again_and_again_ends_in_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from postbias.posts.importers import writing
+    from postbias.posts.importers import part_writer as writing
 
     monkeypatch.setattr(writing, "SHARD_POSTS", 40)
     monkeypatch.setattr(writing, "ROW_GROUP_POSTS", 10)

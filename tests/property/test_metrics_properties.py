@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from postbias.evidence.bootstrap import draw
-from postbias.evidence.metrics import Predictions, measure
-from postbias.scoring.manifest import Axis
+from postbias.axes import Axis
+from postbias.stats.bootstrap import draw
+from postbias.stats.metrics import Predictions, measure
 
 AXIS = Axis("bias", 0, 10)
 GRID = st.integers(0, 20).map(lambda half: half / 2)

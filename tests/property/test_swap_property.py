@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import ROOT
 
-from postbias.evidence.swap import load_word_pairs
+from postbias.evaluation.word_swaps import load_word_pairs
 
 PAIRS = load_word_pairs(ROOT / "rubrics" / "gender_words.csv")
 WORDS = [word for pairs in PAIRS.values() for word in pairs.partner]

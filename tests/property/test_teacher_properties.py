@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tests.teacher_corpus import ROOT, make_params
 
 from postbias.teacher.budget import Budget
-from postbias.teacher.expectation import expected_score
-from postbias.teacher.questions import mask_mentions
-from postbias.teacher.recorded import read_recorded
+from postbias.teacher.prompts import mask_mentions
+from postbias.teacher.recorded_labels import read_recorded
+from postbias.teacher.reply_validation import judge
 from postbias.teacher.rubric import load_rubric
-from postbias.teacher.verdicts import judge
+from postbias.teacher.token_probabilities import expected_score
 
 RUBRIC = load_rubric(ROOT / "rubrics" / "gender_bias.yaml")
 ONE_AXIS = load_rubric(ROOT / "rubrics" / "one_axis.yaml")

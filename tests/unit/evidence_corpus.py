@@ -15,12 +15,12 @@ from PIL import Image
 from tests.conftest import ROOT
 from tests.tiny_artifact import write_tiny_artifact
 
+from postbias.json_files import write_json
 from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.posts.schema import POSTS, SPLIT, labels_schema
 from postbias.posts.shards import write_table
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.tracking import write_report
 
 N_AUTHORS, PER_AUTHOR = 120, 3
 N = N_AUTHORS * PER_AUTHOR
@@ -43,7 +43,7 @@ def write_corpus(root: Path, seed: int = 0, *, noise: float = 0.05) -> Paths:
     said = np.array([[result.scores[axis].value for axis in AXES] for result in results])
     write_labels(paths, np.clip(said + rng.normal(0, noise, said.shape), 0, 10))
     write_split(paths)
-    write_report(paths.reports / "split.json", {"audit": {"leakage": 0}})
+    write_json(paths.reports / "split.json", {"audit": {"leakage": 0}})
     return paths
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from tests.tiny_artifact import write_tiny_artifact
 
+from postbias.axes import Axis
 from postbias.errors import ArtifactError
 from postbias.scoring.artifact import Artifact, write_artifact
-from postbias.scoring.manifest import Axis, GraphPrecision, Interval, Manifest
+from postbias.scoring.manifest import GraphPrecision, Interval, Manifest
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from postbias.evidence.baselines import ALPHAS, TOKEN, best_constants, tfidf_ridge
-from postbias.evidence.bootstrap import draw
-from postbias.evidence.metrics import LESS_IS_BETTER, Predictions, measure
-from postbias.scoring.manifest import Axis
+from postbias.axes import Axis
+from postbias.evaluation.baselines import ALPHAS, TOKEN, best_constants, tfidf_ridge
+from postbias.stats.bootstrap import draw
+from postbias.stats.metrics import LESS_IS_BETTER, Predictions, measure
 
 AXIS = Axis("bias", 0, 10)
 

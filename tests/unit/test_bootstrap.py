@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from postbias.evidence.bootstrap import draw, estimate, p_different, p_not_better
+from postbias.stats.bootstrap import draw, estimate, p_different, p_not_better
 
 
 def test_each_replication_draws_as_many_authors_as_there_are() -> None:

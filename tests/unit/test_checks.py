@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postbias.evidence.checks import BRANCHES, deal, rows_with_both
-from postbias.evidence.folds import Scored
+from postbias.evaluation.ablation import BRANCHES, deal, rows_with_both
+from postbias.evaluation.labelled_folds import Scored
 from postbias.scoring.scorer import PostInput
 
 

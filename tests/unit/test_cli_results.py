@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tests.unit.test_table import TEXT, a_report
 
 from postbias.cli import main
-from postbias.tracking import write_report
+from postbias.json_files import write_json
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_prints_the_table_or_markdown(repository: Path) -> None:
-    write_report(repository / "reports" / "evaluate.json", a_report())
+    write_json(repository / "reports" / "evaluate.json", a_report())
     assert CliRunner().invoke(main, ["results"]).output == TEXT + "\n"
     assert CliRunner().invoke(main, ["results", "--markdown"]).output.startswith("| `bias`")
 

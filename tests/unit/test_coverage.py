@@ -8,16 +8,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from postbias.evidence.bench import Bench
-from postbias.evidence.bootstrap import Estimate, draw, estimate
-from postbias.evidence.coverage import ALL, Calib, Coverage, least_coverage, measure_coverage
-from postbias.evidence.folds import Fold, Scored
-from postbias.evidence.gate import Exam, judge
-from postbias.evidence.intervals import fit_intervals
-from postbias.evidence.metrics import Predictions
-from postbias.evidence.views import Views
+from postbias.axes import Axis
+from postbias.evaluation.calibration_scores import Views
+from postbias.evaluation.coverage import ALL, Calib, Coverage, least_coverage, measure_coverage
+from postbias.evaluation.gate import Exam, judge
+from postbias.evaluation.labelled_folds import Fold, Scored
+from postbias.evaluation.measure import Bench
 from postbias.params import GateParams
-from postbias.scoring.manifest import Axis, Interval
+from postbias.scoring.manifest import Interval
+from postbias.stats.bootstrap import Estimate, draw, estimate
+from postbias.stats.conformal import fit_intervals
+from postbias.stats.metrics import Predictions
 
 AXIS = Axis("bias", -100, 100)
 LIMITS = GateParams(

@@ -11,9 +11,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from postbias.errors import InputError, UnreadableImageError
-from postbias.posts.demo import best_answers, build_demo_data, write_demo
-from postbias.posts.demo.truth import (
+from postbias.demo import best_answers, build_demo_data, write_demo
+from postbias.demo.ground_truth import (
     AXES,
     LANGUAGES,
     Cues,
@@ -21,6 +20,7 @@ from postbias.posts.demo.truth import (
     planted_truth,
     teacher_answers,
 )
+from postbias.errors import InputError, UnreadableImageError
 from postbias.posts.images import decode
 
 N_POSTS = 400

@@ -10,7 +10,7 @@ import pytest
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.errors import DeviceError
-from postbias.scoring import devices
+from postbias.scoring import execution_providers as devices
 from postbias.scoring.score_store import store_key
 from postbias.scoring.scorer import Scorer
 

@@ -13,8 +13,8 @@ from tests.small_corpus import write_small_corpus
 from tests.small_repo import set_params
 
 from postbias.cli import main
-from postbias.doctor import Finding, examine
 from postbias.paths import Paths
+from postbias.reproduce.doctor import Finding, examine
 
 SHOWN_NEVER = "sk-shown-never"
 

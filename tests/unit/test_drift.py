@@ -14,7 +14,12 @@ from tests.tiny_artifact import write_tiny_artifact
 from postbias.params import DriftParams
 from postbias.scoring.artifact import write_artifact
 from postbias.scoring.drift import compare, measure_drift
-from postbias.scoring.profile import choose_ids, choose_posts, describe_answers, describe_content
+from postbias.scoring.reference_profile import (
+    choose_ids,
+    choose_posts,
+    describe_answers,
+    describe_content,
+)
 from postbias.scoring.scorer import Scorer
 
 LIMITS = DriftParams(sample=300, max_distance=0.15, max_shift=0.3)

@@ -10,10 +10,10 @@ import torch
 from tests.unit.test_export import SIZE, small_student
 from torch.utils.data import DataLoader
 
-from postbias.student import embedding
+from postbias.student import embedding_cache as embedding
 from postbias.student.dataset import Examples, PostDataset
-from postbias.student.embedding import EmbeddedDataset, Embedder, EmbeddingStore
-from postbias.student.model import Student
+from postbias.student.embedding_cache import EmbeddedDataset, Embedder, EmbeddingStore
+from postbias.student.network import Student
 
 N = 37
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from postbias.evidence.bootstrap import Array
-from postbias.evidence.estimator import (
+from postbias.demo.ground_truth import Cues, draw_cues, planted_truth, teacher_answers
+from postbias.stats.bootstrap import Array
+from postbias.stats.estimates import Figure, difference, face_value_error
+from postbias.stats.ppi import (
     HELD_OUT,
     LEARNED,
     UNLABELLED,
@@ -16,8 +18,6 @@ from postbias.evidence.estimator import (
     labels_alone,
     tune,
 )
-from postbias.evidence.figures import Figure, difference, face_value_error
-from postbias.posts.demo.truth import Cues, draw_cues, planted_truth, teacher_answers
 
 _N, _LABELS, _REPLICATIONS = 4000, 600, 500
 

@@ -18,19 +18,20 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from tests.tiny_artifact import AXES, write_tiny_artifact
 from tests.unit import evidence_corpus as corpus
 
+from postbias.demo import best_answers
+from postbias.demo.ground_truth import Cues, draw_cues, planted_truth, teacher_answers
 from postbias.errors import ArtifactError, GateError
-from postbias.evidence.bench import Bench, StudentEvidence
-from postbias.evidence.evaluation import Evaluation, choose, evaluate
-from postbias.evidence.folds import Scored, load_folds
-from postbias.evidence.layout import as_report
-from postbias.evidence.metrics import POINT_METRICS, Predictions
-from postbias.evidence.outcome import log_outcome, promote, write_outcome
+from postbias.evaluation.evaluate import Evaluation, choose, evaluate
+from postbias.evaluation.evaluation_json import as_report
+from postbias.evaluation.labelled_folds import Scored, load_folds
+from postbias.evaluation.measure import Bench, StudentEvidence
+from postbias.evaluation.outputs import promote, write_outcome
 from postbias.paths import Paths
-from postbias.posts.demo import best_answers
-from postbias.posts.demo.truth import Cues, draw_cues, planted_truth, teacher_answers
 from postbias.posts.shards import read_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.scorer import PostInput, Scorer
+from postbias.stats.metrics import POINT_METRICS, Predictions
+from postbias.tracking.evaluation_logging import log_evaluation
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +277,7 @@ def test_figures_table_and_numbers_are_kept_with_the_run(copied: Paths, found: E
         set_tags = staticmethod(kept.update)
 
     report = write_outcome(found, copied)
-    log_outcome(Run(), found, report)  # type: ignore[arg-type]
+    log_evaluation(Run(), found, report)  # type: ignore[arg-type]
     mae = report["students"]["fusion"]["test"]["bias"]["mae"]
     assert kept["test.fusion.bias.mae"] == mae["value"]
     assert "test.constant.bias.spearman" not in kept

@@ -10,14 +10,14 @@ import pytest
 from tests.unit import evidence_corpus as corpus
 
 from postbias.errors import ArtifactError, CorpusError, GateError, InputError, LabelsError
-from postbias.evidence.evaluation import count_leaks, evaluate
-from postbias.evidence.layout import as_report
-from postbias.evidence.outcome import promote
+from postbias.evaluation.evaluate import count_leaks, evaluate
+from postbias.evaluation.evaluation_json import as_report
+from postbias.evaluation.outputs import promote
+from postbias.json_files import write_json
 from postbias.paths import Paths
 from postbias.posts.schema import SPLIT
 from postbias.posts.shards import read_table, write_table
 from postbias.scoring.artifact import Artifact, write_artifact
-from postbias.tracking import write_report
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_an_author_in_two_folds_is_a_leak_that_the_gate_names(repository: Paths)
 
 
 def test_what_the_audit_of_the_split_found_counts_as_a_leak(repository: Paths) -> None:
-    write_report(repository.reports / "split.json", {"audit": {"leakage": 4}})
+    write_json(repository.reports / "split.json", {"audit": {"leakage": 4}})
     assert count_leaks(repository) == 4
     (repository.reports / "split.json").unlink()
     with pytest.raises(InputError, match="no audit"):

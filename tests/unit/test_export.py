@@ -20,14 +20,15 @@ from tests.post_shards import jpeg
 from tests.tiny_artifact import tiny_tokenizer
 from torch import Tensor, nn
 
+from postbias.axes import Axis
 from postbias.errors import ArtifactError
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.manifest import Axis, Manifest, Modality
+from postbias.scoring.manifest import Manifest, Modality
 from postbias.scoring.scorer import PostInput, Scorer
 from postbias.student.encoders import ImageEncoder, TextEncoder
 from postbias.student.export import Calibration, export_student
-from postbias.student.model import Student
-from postbias.student.onnx_graphs import Export, export_graph, make_canonical
+from postbias.student.network import Student
+from postbias.student.onnx_export import Export, export_graph, make_canonical
 
 SIZE, TOKENS = 32, 24
 CAPTIONS = ["hello world", "a", "girls are great at maths and boys can cook", "x y z 1 2 3"]

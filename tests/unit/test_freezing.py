@@ -11,7 +11,7 @@ from transformers import AutoModel, BertConfig, DistilBertConfig, XLMRobertaConf
 from postbias.errors import ParamsError
 from postbias.student.encoders import ImageEncoder, TextEncoder
 from postbias.student.freezing import Frozen, freeze, image_layers, text_layers
-from postbias.student.model import Student
+from postbias.student.network import Student
 
 _WIDE = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
 TEXT_CONFIGS = {

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from postbias.axes import Axis
 from postbias.errors import GateError
-from postbias.evidence.audit import Audit, Swaps
-from postbias.evidence.bootstrap import draw
-from postbias.evidence.checks import Shuffled
-from postbias.evidence.gate import Exam, judge, require
-from postbias.evidence.metrics import Predictions, measure
+from postbias.evaluation.ablation import Shuffled
+from postbias.evaluation.counterfactuals import Audit, Swaps
+from postbias.evaluation.gate import Exam, judge, require
 from postbias.params import GateParams
-from postbias.scoring.manifest import Axis
+from postbias.stats.bootstrap import draw
+from postbias.stats.metrics import Predictions, measure
 
 AXIS = Axis("bias", 0, 10)
 LIMITS = GateParams(

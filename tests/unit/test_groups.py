@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from postbias.evidence.groups import by_sponsoring, by_time, group_posts, halves
+from postbias.population.groups import by_sponsoring, by_time, group_posts, halves
 
 _TIME = pa.timestamp("us", tz="UTC")
 

@@ -13,7 +13,10 @@ from click.testing import CliRunner
 
 from postbias.cli import main
 from postbias.errors import CorpusError, CountsError, InputError, LayoutError, StorageError
-from postbias.posts.importers import LAYOUTS, import_posts, run, table, writing
+from postbias.posts.importers import LAYOUTS, import_posts
+from postbias.posts.importers import import_run as run
+from postbias.posts.importers import part_writer as writing
+from postbias.posts.importers import tables as table
 from postbias.posts.importers.records import Source, Unit
 from postbias.posts.reasons import Reason
 from postbias.posts.schema import POSTS, REJECTS

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from postbias.evidence.bootstrap import draw
-from postbias.evidence.intervals import (
+from postbias.stats.bootstrap import draw
+from postbias.stats.conformal import (
     GROUPS,
     MIN_GROUP,
     fit_intervals,

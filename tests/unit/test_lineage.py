@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from postbias.errors import TrackingError
-from postbias.lineage import (
+from postbias.paths import Paths
+from postbias.tracking.dvc_records import (
     StageRecord,
     current_record,
     locked_records,
     recorded_curves,
     recorded_metrics,
 )
-from postbias.paths import Paths
 
 RECORD = StageRecord(
     name="train@text",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import ROOT
 
+from postbias.demo.ground_truth import BRANDS
 from postbias.errors import InputError
-from postbias.evidence.mentions import find_brands, frequent_accounts, normal, read_brands
-from postbias.posts.demo.truth import BRANDS
+from postbias.population.brand_mentions import find_brands, frequent_accounts, normal, read_brands
 
 _ALIASES = {"casalume": "Casa Lume", "mirabelle": "Mirabelle", "mirabelleco": "Mirabelle"}
 

@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from postbias.evidence.bootstrap import Resamples, draw
-from postbias.evidence.metrics import (
+from postbias.axes import Axis
+from postbias.stats.bootstrap import Resamples, draw
+from postbias.stats.metrics import (
     INTERVAL_METRICS,
     POINT_METRICS,
     Predictions,
@@ -20,7 +21,6 @@ from postbias.evidence.metrics import (
     mean_absolute_error,
     measure,
 )
-from postbias.scoring.manifest import Axis
 
 AXIS = Axis("bias", 0, 10)
 

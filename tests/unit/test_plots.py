@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from tests.unit.test_table import a_report
 
-from postbias.evidence import plots
-from postbias.scoring.manifest import Axis
+from postbias.axes import Axis
+from postbias.evaluation import plots
 
 AXIS = Axis("bias", 0, 10)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from postbias.evidence.pooling import pool
+from postbias.stats.pooling import pool
 
 
 def _many(spread: float) -> tuple[np.ndarray, ...]:

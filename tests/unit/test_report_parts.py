@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postbias.evidence.costs import reckon
-from postbias.evidence.report_charts import (
+from postbias.params import ReportCostParams
+from postbias.report.chart_scales import fit_scale
+from postbias.report.charts import (
     axis_row,
     histogram,
     interval_bar,
     scatter_line,
     time_line,
 )
-from postbias.evidence.report_gate import gate_limit, gate_line, gate_number
-from postbias.evidence.report_scales import fit_scale
-from postbias.evidence.report_words import (
+from postbias.report.costs import reckon
+from postbias.report.gate_wording import gate_limit, gate_line, gate_number
+from postbias.report.wording import (
     answer,
     between,
     group_name,
@@ -29,7 +30,6 @@ from postbias.evidence.report_words import (
     points_between,
     reason_words,
 )
-from postbias.params import ReportCostParams
 
 _NUMBER = st.floats(-1e6, 1e6, allow_nan=False)
 

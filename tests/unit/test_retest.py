@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from postbias.evidence.folds import Fold
-from postbias.evidence.retest import MIN_RETESTED, Retest, teacher_retest
+from postbias.axes import Axis
+from postbias.evaluation.labelled_folds import Fold
+from postbias.evaluation.teacher_noise import MIN_RETESTED, Retest, teacher_retest
 from postbias.paths import Paths
 from postbias.posts.schema import labels_schema
 from postbias.posts.shards import write_table
-from postbias.scoring.manifest import Axis
 
 AXES = (Axis("bias", 0, 10),)
 

@@ -19,10 +19,10 @@ import pytest
 from postbias.errors import CorpusError, InputError, PostbiasError
 from postbias.params import FoldShares, Params, load_params
 from postbias.paths import Paths
-from postbias.posts.audit import audit
 from postbias.posts.captions import shingles
 from postbias.posts.duplicates import Content
-from postbias.posts.folds import draw_folds, keep_folds, read_folds
+from postbias.posts.fold_assignment import draw_folds, keep_folds, read_folds
+from postbias.posts.leakage import audit
 from postbias.posts.schema import FOLDS, POSTS, SPLIT, labels_schema
 from postbias.posts.shards import read_table, rows, write_table
 from postbias.posts.split import split, split_posts

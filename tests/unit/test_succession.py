@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tests.unit import evidence_corpus as corpus
 
-from postbias.evidence.evaluation import evaluate
-from postbias.evidence.outcome import write_outcome
-from postbias.evidence.succession import FoldScores, compare, read_test_scores
+from postbias.evaluation.champion_challenger import FoldScores, compare, read_test_scores
+from postbias.evaluation.evaluate import evaluate
+from postbias.evaluation.outputs import write_outcome
 from postbias.paths import Paths
 
 

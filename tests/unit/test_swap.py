@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 from postbias.errors import InputError
-from postbias.evidence.swap import load_word_pairs
+from postbias.evaluation.word_swaps import load_word_pairs
 
 PAIRS = load_word_pairs(ROOT / "rubrics" / "gender_words.csv")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from postbias.errors import InputError
-from postbias.evidence.table import load_report, markdown_table, result_table
-from postbias.tracking import write_report
+from postbias.evaluation.results_table import load_report, markdown_table, result_table
+from postbias.json_files import write_json
 
 
 def _metrics(mae: float, r2: float, rho: float | None) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_markdown_has_a_ruler_and_as_many_cells_in_every_row() -> None:
 
 def test_the_table_of_a_written_report_is_that_of_the_report(tmp_path: Path) -> None:
     path = tmp_path / "evaluate.json"
-    write_report(path, a_report())
+    write_json(path, a_report())
     assert result_table(load_report(path)) == TEXT
 
 

@@ -134,7 +134,7 @@ def test_the_real_edos_labels_work_with_the_one_axis_rubric() -> None:
     edos = ROOT.parent / "shared" / "real" / "edos.csv"
     if not edos.exists():
         pytest.skip("the real EDOS file is not beside this repository")
-    from postbias.teacher.recorded import read_recorded
+    from postbias.teacher.recorded_labels import read_recorded
     from postbias.teacher.rubric import load_rubric
 
     rubric = load_rubric(ROOT / "rubrics" / "one_axis.yaml")

@@ -14,11 +14,11 @@ from tests.teacher_corpus import make_params
 from postbias.errors import StorageError
 from postbias.params import LimitsParams
 from postbias.teacher.budget import Budget
-from postbias.teacher.limits import Pace, Throttle
-from postbias.teacher.meter import Meter, Shape
-from postbias.teacher.replies import ReplyStore
+from postbias.teacher.rate_limits import Pace, Throttle
 from postbias.teacher.reply import Reply, add_total, keep_reply
-from postbias.teacher.writer import Writer
+from postbias.teacher.reply_store import ReplyStore
+from postbias.teacher.store_writer import Writer
+from postbias.teacher.token_estimates import Meter, Shape
 
 
 def limits(**changes: Any) -> LimitsParams:

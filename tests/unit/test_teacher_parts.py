@@ -15,10 +15,10 @@ from PIL import Image
 from tests.teacher_corpus import make_params, picture, post
 
 from postbias.params import ImagesSentParams
+from postbias.teacher.api_errors import Next, fault_of, fault_of_body
 from postbias.teacher.client import Client
-from postbias.teacher.faults import Next, fault_of, fault_of_body
-from postbias.teacher.pictures import data_url, data_urls, sample_picture
-from postbias.teacher.questions import make_question, mask_mentions
+from postbias.teacher.image_payloads import data_url, data_urls, sample_picture
+from postbias.teacher.prompts import make_question, mask_mentions
 from postbias.teacher.rubric import Rubric, load_rubric
 
 ROOT = Path(__file__).resolve().parents[2]

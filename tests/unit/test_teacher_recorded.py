@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from postbias.errors import LabelsError
-from postbias.teacher.recorded import Recorded, read_recorded
+from postbias.teacher.recorded_labels import Recorded, read_recorded
 from postbias.teacher.rubric import Rubric, load_rubric
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from postbias.teacher.expectation import expected_score
+from postbias.teacher.reply_validation import Verdict, is_same_model, judge
 from postbias.teacher.rubric import Rubric, load_rubric
-from postbias.teacher.verdicts import Verdict, is_same_model, judge
+from postbias.teacher.token_probabilities import expected_score
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {"reason": "The caption is plain and names nobody.", "bias": 3, "orientation": 5}

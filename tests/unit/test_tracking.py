@@ -18,10 +18,11 @@ import pytest
 from tests.conftest import run_command
 
 from postbias.errors import CorpusError, TrackingError
-from postbias.memory import connect, database, tracking_uri
+from postbias.json_files import write_json
 from postbias.params import flatten
 from postbias.paths import Paths
-from postbias.tracking import stage_run, write_report
+from postbias.tracking.database import connect, database, tracking_uri
+from postbias.tracking.runs import stage_run
 
 
 def _only_run(paths: Paths) -> Any:
@@ -167,7 +168,7 @@ def test_outside_git_and_dvc_a_run_has_no_such_tags(workspace: Paths) -> None:
 
 
 def test_what_the_pipeline_writes_does_not_make_a_checkout_dirty(workspace: Paths) -> None:
-    from postbias.lineage import git_state
+    from postbias.tracking.dvc_records import git_state
 
     root = workspace.root
     (root / "reports").mkdir()
@@ -218,7 +219,7 @@ def test_a_database_that_goes_away_is_one_line(
 
 def test_processes_that_start_together_make_the_database_once(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from postbias.memory import connect;"
+        "import sys; from pathlib import Path; from postbias.tracking.database import connect;"
         "from postbias.paths import Paths; print(connect(Paths(*[Path(sys.argv[1])] * 2)))"
     )
     command = (sys.executable, "-W", "ignore", "-c", code, str(tmp_path))
@@ -230,19 +231,19 @@ def test_processes_that_start_together_make_the_database_once(tmp_path: Path) ->
 def test_a_report_is_sorted_rounded_and_ends_in_a_newline(tmp_path: Path) -> None:
     file = tmp_path / "reports" / "x.json"
     content = {"b": np.float64(1.23456789), "a": [np.int64(3), math.nan, None, True, "ä"]}
-    write_report(file, content)
+    write_json(file, content)
     text = file.read_text(encoding="utf-8")
     assert list(json.loads(text)) == ["a", "b"]
     assert json.loads(text) == {"a": [3, None, None, True, "ä"], "b": 1.23457}
     assert text.endswith("}\n")
-    write_report(file, {"b": np.array([1.0, 2.0]), 1: (0.1 + 0.2,)})
+    write_json(file, {"b": np.array([1.0, 2.0]), 1: (0.1 + 0.2,)})
     assert json.loads(file.read_text(encoding="utf-8")) == {"1": [0.3], "b": [1.0, 2.0]}
     assert [entry.name for entry in file.parent.iterdir()] == ["x.json"]
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
-    write_report(file, {"a": 1})
+    write_json(file, {"a": 1})
     with pytest.raises(TypeError):
-        write_report(file, {"a": object()})
+        write_json(file, {"a": object()})
     assert json.loads(file.read_text(encoding="utf-8")) == {"a": 1}

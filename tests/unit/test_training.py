@@ -13,12 +13,12 @@ from tests.conftest import ROOT
 from tests.unit.test_embedding import make_examples
 from tests.unit.test_export import small_student
 
+from postbias.axes import Axis
 from postbias.params import Params, load_params
-from postbias.scoring.manifest import Axis
 from postbias.student.dataset import PostDataset
-from postbias.student.embedding import EmbeddedDataset
-from postbias.student.model import Head
-from postbias.student.processes import SharedOrder
+from postbias.student.distributed import SharedOrder
+from postbias.student.embedding_cache import EmbeddedDataset
+from postbias.student.network import Head
 from postbias.student.training import Fit, fit
 
 AXES = (Axis("bias", 0, 10), Axis("orientation", 0, 10))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from postbias.student.devices import choose_device, uses_bf16
+from postbias.student.compute_device import choose_device, uses_bf16
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])

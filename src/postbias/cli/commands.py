@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postbias import __version__
-from postbias.cli.labelling import annotate, replies
+from postbias.cli.teacher_commands import annotate, replies
 from postbias.errors import InputError, PostbiasError
-from postbias.scoring.post import BATCH_SIZE
+from postbias.scoring.post_scores import BATCH_SIZE
 
 if TYPE_CHECKING:
-    from postbias.scoring.devices import Device
+    from postbias.scoring.execution_providers import Device
 
 
 class _Main(click.Group):
@@ -123,13 +123,13 @@ def score_command(
     """
     from postbias.loading import find_student, open_scorer
     from postbias.posts.importers import columns_of
-    from postbias.posts.objects import place_of
-    from postbias.scoring.files import Job, score_files
+    from postbias.posts.remote_files import place_of
+    from postbias.scoring.file_scoring import Job, score_files
 
     job = Job(place_of(source), place_of(output), layout, columns_of(columns))
     if engine == "ray":
         from postbias.scoring.artifact import Artifact
-        from postbias.scoring.cluster import Cluster, RayEngine
+        from postbias.scoring.ray_engine import Cluster, RayEngine
 
         student = Artifact.open(find_student(model))
         if device == "coreml":
@@ -182,12 +182,12 @@ def sync(*, need_champion: bool) -> None:
     back, in any clone. Running it twice does nothing more.
     """
     from postbias.paths import Paths
-    from postbias.sync import sync as bring_in_step
+    from postbias.tracking.sync import sync as bring_in_step
 
     paths = Paths.find()
     click.echo(bring_in_step(paths))
     if need_champion:
-        from postbias.registry import champion_artifact
+        from postbias.tracking.registry import champion_artifact
 
         champion_artifact(paths)
 
@@ -199,8 +199,8 @@ def doctor() -> None:
     Packages, disk, data, params.yaml, rubric, labels or endpoint, weights, MLflow, champion. Exit
     code 1 if something is missing that a run cannot do without.
     """
-    from postbias.doctor import examine
     from postbias.paths import Paths
+    from postbias.reproduce.doctor import examine
 
     is_ready = True
     for finding in examine(Paths.find()):
@@ -218,7 +218,7 @@ def verify_command() -> None:
     the pipeline. The clones are kept if something differs. Exit code 1 says that something does.
     """
     from postbias.paths import Paths
-    from postbias.verify import verify
+    from postbias.reproduce.verify import verify
 
     result = verify(Paths.find(), lambda line: click.echo(line, err=True))
     click.echo(result)
@@ -233,7 +233,7 @@ def promote() -> None:
     test fold, beyond chance: `sync` then says so, and `infer` stops. This takes it all the same.
     """
     from postbias.paths import Paths
-    from postbias.registry import promote as take_all_the_same
+    from postbias.tracking.registry import promote as take_all_the_same
 
     done = take_all_the_same(Paths.find())
     instead = "" if done.previous is None else f" instead of version {done.previous}"
@@ -244,7 +244,7 @@ def promote() -> None:
 @click.option("--markdown", is_flag=True, help="As Markdown, for a README.")
 def results_command(*, markdown: bool) -> None:
     """Show how the students did on the test fold, beside the baselines, and who is champion."""
-    from postbias.evidence.table import load_report, markdown_table, result_table
+    from postbias.evaluation.results_table import load_report, markdown_table, result_table
     from postbias.paths import Paths
 
     path = Paths.find().reports / "evaluate.json"
@@ -272,9 +272,9 @@ def brands_command(*, out: Path | None) -> None:
     Needs a scored corpus (`dvc repro`). Which brands there are is said by report.brands in
     params.yaml; docs/brands.md explains the columns.
     """
-    from postbias.evidence.brands import brand_lines, describe_brands_of, write_brands
     from postbias.params import load_params
     from postbias.paths import Paths
+    from postbias.population.brands import brand_lines, describe_brands_of, write_brands
 
     paths = Paths.find()
     found = describe_brands_of(paths, load_params(paths.params).report)

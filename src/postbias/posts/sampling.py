@@ -29,12 +29,12 @@ import numpy as np
 import pyarrow as pa
 
 from postbias.errors import CountsError, ParamsError
+from postbias.json_files import write_json
 from postbias.params import Params, SampleParams
 from postbias.paths import Paths
-from postbias.posts.frame import Frame, read_frame
+from postbias.posts.sampling_frame import Frame, read_frame
 from postbias.posts.schema import SAMPLE
 from postbias.posts.shards import read_table, write_table
-from postbias.tracking import write_report
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def sample(paths: Paths, params: Params) -> SampleSummary:
             f"sample: {summary.posts} posts in, {written} written and {gone} left out",
             do="report this: it is a fault of postbias",
         )
-    write_report(paths.reports / "sample.json", summary.report())
+    write_json(paths.reports / "sample.json", summary.report())
     logger.info("%d of %d posts sampled", summary.sampled, summary.posts)
     return summary
 

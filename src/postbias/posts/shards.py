@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from postbias.errors import CorpusError, SchemaError, StorageError
-from postbias.posts.objects import HeldFile, ObjectPath, Place, readable
+from postbias.posts.remote_files import HeldFile, ObjectPath, Place, readable
 from postbias.posts.schema import IMAGE, POSTS, check_table, leaves
 
 #: A shard is closed at whichever comes first.

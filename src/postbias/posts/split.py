@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postbias.errors import CorpusError, CountsError
+from postbias.json_files import write_json
 from postbias.params import Params, SplitParams
 from postbias.paths import Paths
-from postbias.posts.audit import Audit, audit
 from postbias.posts.duplicates import Content, components, near_pairs, read_content
-from postbias.posts.folds import draw_folds, keep_folds, read_folds
+from postbias.posts.fold_assignment import draw_folds, keep_folds, read_folds
+from postbias.posts.leakage import Audit, audit
 from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_of, check_table, labels_schema
 from postbias.posts.shards import read_table, write_table
-from postbias.tracking import write_report
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def split(paths: Paths, params: Params) -> SplitSummary:
                 fold,
                 seen["score"]["gap_sd"],
             )
-    write_report(paths.reports / "split.json", report)
+    write_json(paths.reports / "split.json", report)
     return SplitSummary(report)
 
 

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from postbias.errors import CountsError, StorageError
-from postbias.posts.objects import Place, copy_file
+from postbias.posts.remote_files import Place, copy_file
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import count_rows, replacing, write_table
 from postbias.scoring.artifact import Artifact

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from postbias.scoring.profile import Json, choose_posts, describe_answers, describe_content
+from postbias.scoring.reference_profile import (
+    Json,
+    choose_posts,
+    describe_answers,
+    describe_content,
+)
 from postbias.scoring.scorer import Scorer
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from postbias.errors import ArtifactError, DeviceError
-from postbias.scoring import devices
+from postbias.scoring import execution_providers as devices
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.devices import Device
+from postbias.scoring.execution_providers import Device
 from postbias.scoring.manifest import REMAKE, TOKENIZER, Precision
 
 logger = logging.getLogger(__name__)

@@ -6,14 +6,13 @@ Wires params and places to `postbias.scoring.bulk` and `drift`, and writes the r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from postbias.json_files import write_json
 from postbias.posts.shards import list_shards
 from postbias.scoring.bulk import BulkSummary, Destination, score_shards
 from postbias.scoring.drift import Drift, measure_drift
 from postbias.scoring.scorer import Scorer
-from postbias.tracking import write_report
 
 if TYPE_CHECKING:
     from postbias.params import Params
@@ -51,15 +50,14 @@ class Inference:
         return self.summary.metrics() | self.drift.metrics()
 
 
-def infer(paths: Paths, params: Params, champion: Path) -> Inference:
+def infer(paths: Paths, params: Params) -> Inference:
     """Score every post of the corpus.
 
     Args:
-        paths: The repository; reads `data/posts`, writes `build/scores/`,
+        paths: The repository; reads `data/posts` and `build/champion`, writes `build/scores/`,
             `build/score_rejects.parquet` and `reports/infer.json`, and keeps finished shards in
             `store/scores/`.
         params: All parameters.
-        champion: The champion's artifact.
 
     Returns:
         What it came to.
@@ -75,9 +73,9 @@ def infer(paths: Paths, params: Params, champion: Path) -> Inference:
     to = Destination(paths.scores, paths.score_rejects, paths.store / "scores")
     how = params.infer
     with Scorer.open(
-        champion, precision=how.precision, threads=params.threads, device=how.device
+        paths.champion, precision=how.precision, threads=params.threads, device=how.device
     ) as scorer:
         summary = score_shards(shards, scorer, to, batch_size=how.batch_size)
         found = Inference(summary, measure_drift(paths.posts, scorer, how.drift), scorer.device)
-    write_report(paths.reports / "infer.json", found.report())
+    write_json(paths.reports / "infer.json", found.report())
     return found

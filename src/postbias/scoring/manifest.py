@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from postbias.axes import Axis
 from postbias.errors import ArtifactError
 
 Precision = Literal["int8", "fp32"]
@@ -33,27 +34,6 @@ ENCODERS: Mapping[str, tuple[str, ...]] = {
 
 #: What to do about a damaged artifact.
 REMAKE = "run `dvc repro` or `dvc pull` to make it again"
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """One scored dimension and its range."""
-
-    name: str
-    low: float
-    high: float
-
-    def band(self, value: float) -> str:
-        """Name the band of a score: the outer thirds begin at 35% and 65% of the range.
-
-        Args:
-            value: A score within the range.
-
-        Returns:
-            `low`, `moderate` or `high`.
-        """
-        share = (value - self.low) / (self.high - self.low)
-        return "low" if share < 0.35 else "moderate" if share < 0.65 else "high"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postbias.errors import CountsError
-from postbias.posts.objects import Place, content_digest
+from postbias.posts.remote_files import Place, content_digest
 from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import read_table, write_table
 from postbias.scoring.artifact import Artifact

@@ -17,14 +17,15 @@ from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 
+from postbias.axes import Axis
 from postbias.errors import UnreadableImageError
 from postbias.posts.images import decode
 from postbias.posts.reasons import Reason
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.devices import Device
+from postbias.scoring.execution_providers import Device
 from postbias.scoring.graphs import Floats, Graphs
-from postbias.scoring.manifest import Axis, Manifest, Precision
-from postbias.scoring.post import OK, AxisScore, PostInput, PostScore
+from postbias.scoring.manifest import Manifest, Precision
+from postbias.scoring.post_scores import OK, AxisScore, PostInput, PostScore
 
 __all__ = ["OK", "AxisScore", "PostInput", "PostScore", "Scorer"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from postbias.student import processes
+from postbias.student import distributed as processes
 
 _DONE = "whole"  # written into a checkpoint folder last: one without it was cut short
 

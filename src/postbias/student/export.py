@@ -1,6 +1,6 @@
 """A trained student becomes an artifact: graphs that run without torch.
 
-Each graph is exported in fp32 and checked against PyTorch (`postbias.student.onnx_graphs`), then
+Each graph is exported in fp32 and checked against PyTorch (`postbias.student.onnx_export`), then
 quantized (`postbias.student.quantize`); a quantized graph that moves the scores too far does not
 ship, and the manifest says so. Writes into the folder it is given and nowhere else.
 """
@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import MANIFEST, TOKENIZER, WEIGHTS, GraphPrecision, Manifest
 from postbias.student.encoders import ImageEncoder, TextEncoder
-from postbias.student.model import Student
-from postbias.student.onnx_graphs import Export, export_graph, make_canonical, open_session
+from postbias.student.network import Student
+from postbias.student.onnx_export import Export, export_graph, make_canonical, open_session
 from postbias.student.quantize import quantize_image, quantize_text
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from torch import nn
 from postbias.errors import ParamsError
 
 if TYPE_CHECKING:
-    from postbias.student.model import Student
+    from postbias.student.network import Student
 
 #: How many layers from the input keep their weights, or the whole encoder.
 Frozen = int | Literal["all"]

@@ -20,15 +20,15 @@ from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from postbias.axes import Axis
 from postbias.errors import ParamsError
-from postbias.scoring.manifest import Axis
 from postbias.student import checkpoints as saved
-from postbias.student import processes
-from postbias.student.curve import curve_of, judge, metrics_of
+from postbias.student import distributed as processes
+from postbias.student.compute_device import choose_device, uses_bf16
 from postbias.student.dataset import PostDataset
-from postbias.student.devices import choose_device, uses_bf16
-from postbias.student.embedding import EmbeddedDataset
-from postbias.student.model import Head, Student
+from postbias.student.embedding_cache import EmbeddedDataset
+from postbias.student.epoch_metrics import curve_of, judge, metrics_of
+from postbias.student.network import Head, Student
 
 if TYPE_CHECKING:
     import numpy as np

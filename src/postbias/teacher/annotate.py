@@ -17,15 +17,15 @@ from typing import Any
 import pyarrow as pa
 
 from postbias.errors import CountsError, LabelsError, ParamsError
+from postbias.json_files import write_json
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.schema import REJECTS, SAMPLE, labels_schema
 from postbias.posts.shards import read_posts, read_table, write_table
+from postbias.teacher.label_report import describe_axes, histogram_rows, warnings_of
 from postbias.teacher.labels import OK, Answers, count_reasons, labels_table, rejects_table
-from postbias.teacher.recorded import read_recorded
-from postbias.teacher.report import describe_axes, histogram_rows, warnings_of
+from postbias.teacher.recorded_labels import read_recorded
 from postbias.teacher.rubric import Rubric, load_rubric
-from postbias.tracking import write_report
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def annotate(paths: Paths, params: Params) -> AnnotateSummary:
         )
     write_table(table, paths.labels, labels_schema(rubric.axis_names))
     write_table(rejects_table(answers.rejects), paths.label_rejects, REJECTS)
-    write_report(paths.reports / "labels.json", summary.report)
+    write_json(paths.reports / "labels.json", summary.report)
     _write_histogram(paths, summary)
     for warning in summary.report["warnings"]:
         logger.warning("labels: %s", warning)

@@ -22,17 +22,24 @@ from typing import Any
 from openai.types import Batch as RemoteBatch
 
 from postbias.errors import TeacherError
-from postbias.teacher.answers import Answer, Cost, Setting, is_final, kept_with_totals, read_reply
-from postbias.teacher.caller import Caller
+from postbias.teacher.api_errors import StoppedError
+from postbias.teacher.batch_client import Courier
 from postbias.teacher.client import RawReply
-from postbias.teacher.courier import Courier
-from postbias.teacher.faults import StoppedError
-from postbias.teacher.meter import Meter, Shape
-from postbias.teacher.pictures import data_urls
-from postbias.teacher.questions import Question, request_body
-from postbias.teacher.replies import ReplyStore
+from postbias.teacher.image_payloads import data_urls
+from postbias.teacher.prompts import Question, request_body
 from postbias.teacher.reply import Reply, add_total
-from postbias.teacher.writer import Statements
+from postbias.teacher.reply_store import ReplyStore
+from postbias.teacher.request_loop import Caller
+from postbias.teacher.store_writer import Statements
+from postbias.teacher.stored_answers import (
+    Answer,
+    Cost,
+    Setting,
+    is_final,
+    kept_with_totals,
+    read_reply,
+)
+from postbias.teacher.token_estimates import Meter, Shape
 
 logger = logging.getLogger(__name__)
 

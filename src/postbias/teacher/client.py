@@ -1,7 +1,7 @@
 """The line to an OpenAI-compatible endpoint: one request, one reply or one fault.
 
 URL and key come from `OPENAI_BASE_URL` and `OPENAI_API_KEY` only and are shown nowhere. Does not
-try again, wait or count: see `postbias.teacher.caller`.
+try again, wait or count: see `postbias.teacher.request_loop`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import openai
 
 from postbias.errors import TeacherError
 from postbias.posts.reasons import Reason
-from postbias.teacher.faults import Fault, Next, RequestError, fault_of, fault_of_body
+from postbias.teacher.api_errors import Fault, Next, RequestError, fault_of, fault_of_body
 
 #: A reply is a few kilobytes; with probabilities of its tokens some hundred.
 MAX_REPLY_BYTES = 4 * 2**20

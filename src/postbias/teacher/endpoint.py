@@ -22,24 +22,24 @@ from postbias.errors import TeacherError
 from postbias.params import EndpointParams, Params
 from postbias.paths import Paths
 from postbias.posts.reasons import Reason
-from postbias.teacher.answers import Setting, label_of, repeats_of
+from postbias.teacher.api_errors import StoppedError
 from postbias.teacher.batch import Batches
 from postbias.teacher.budget import Budget
-from postbias.teacher.caller import Caller
 from postbias.teacher.client import Client
-from postbias.teacher.faults import StoppedError
-from postbias.teacher.interview import Interview
+from postbias.teacher.endpoint_probe import probe
+from postbias.teacher.labelling_progress import Progress
 from postbias.teacher.labels import OK, Answers, Label, Reject
-from postbias.teacher.meter import Meter
-from postbias.teacher.outcome import describe_run
-from postbias.teacher.probe import probe
-from postbias.teacher.progress import Progress
-from postbias.teacher.questions import Question, instructions, iter_questions
-from postbias.teacher.replies import ReplyStore
+from postbias.teacher.prompts import Question, instructions, iter_questions
 from postbias.teacher.reply import add_total
+from postbias.teacher.reply_store import ReplyStore
+from postbias.teacher.reply_validation import prepare
+from postbias.teacher.request_loop import Caller
 from postbias.teacher.rubric import Rubric
-from postbias.teacher.verdicts import prepare
-from postbias.teacher.writer import Writer
+from postbias.teacher.run_summary import describe_run
+from postbias.teacher.scheduler import Interview
+from postbias.teacher.store_writer import Writer
+from postbias.teacher.stored_answers import Setting, label_of, repeats_of
+from postbias.teacher.token_estimates import Meter
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Labels: what a teacher's answer on one post becomes, and the table of them.
 
-Does not know where answers come from (see `postbias.teacher.recorded` and
+Does not know where answers come from (see `postbias.teacher.recorded_labels` and
 `postbias.teacher.endpoint`). One label per sampled post, valid or rejected, sorted by post id.
 """
 

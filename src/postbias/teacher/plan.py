@@ -19,11 +19,11 @@ from postbias.errors import TeacherError
 from postbias.params import EndpointParams, Params
 from postbias.paths import Paths
 from postbias.posts.shards import list_shards
-from postbias.teacher.answers import is_final, repeats_of
 from postbias.teacher.endpoint import Run, alone, open_run, questions_of
 from postbias.teacher.labels import OK
 from postbias.teacher.reply import Reply
 from postbias.teacher.rubric import Rubric
+from postbias.teacher.stored_answers import is_final, repeats_of
 
 #: Enough for the price to be within a few per cent where posts differ by a factor of two or three.
 MEASURED = 16

@@ -52,7 +52,7 @@ class Anchor(_Part):
     examples: Annotated[tuple[_Text, ...], Field(min_length=1)]
 
 
-class Axis(_Part):
+class RubricAxis(_Part):
     """One scored dimension.
 
     Attributes:
@@ -123,7 +123,7 @@ class ReplySpec(_Part):
 class _RubricFile(_Part):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
     version: Annotated[int, Field(ge=1)]
-    axes: Annotated[tuple[Axis, ...], Field(min_length=1)]
+    axes: Annotated[tuple[RubricAxis, ...], Field(min_length=1)]
     prompt: _Text
     reply: ReplySpec
 
@@ -156,7 +156,7 @@ class Rubric:
     name: str
     version: int
     digest: str
-    axes: tuple[Axis, ...]
+    axes: tuple[RubricAxis, ...]
     prompt: str
     reply: ReplySpec
 
@@ -166,7 +166,7 @@ class Rubric:
         return f"{self.name}@{self.digest}"
 
     @property
-    def main(self) -> Axis:
+    def main(self) -> RubricAxis:
         """The axis that students are chosen by."""
         return self.axes[0]
 
@@ -240,7 +240,7 @@ def load_rubric(path: Path) -> Rubric:
     return Rubric(file.name, file.version, digest, file.axes, file.prompt, file.reply)
 
 
-def _render_axis(axis: Axis) -> str:
+def _render_axis(axis: RubricAxis) -> str:
     lines = [
         f"Axis `{axis.name}`, from {axis.low:g} to {axis.high:g} in steps of {axis.step:g}.",
         axis.question,

@@ -6,8 +6,8 @@ every other part of postbias starts from. Images are taken along as they are, no
 
 from __future__ import annotations
 
-from postbias.posts.importers.run import LAYOUTS, Layout, import_posts
-from postbias.posts.importers.summary import ImportSummary
-from postbias.posts.importers.table import Columns, columns_of
+from postbias.posts.importers.import_run import LAYOUTS, Layout, import_posts
+from postbias.posts.importers.import_summary import ImportSummary
+from postbias.posts.importers.tables import Columns, columns_of
 
 __all__ = ["LAYOUTS", "Columns", "ImportSummary", "Layout", "columns_of", "import_posts"]

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from postbias.errors import LayoutError
-from postbias.posts.importers.files import (
+from postbias.posts.importers.export_files import (
     PictureIndex,
     digest_file,
     is_plain_name,
     read_json,
 )
-from postbias.posts.importers.nodes import PLATFORM, Media, is_media, read_media
+from postbias.posts.importers.instagram_nodes import PLATFORM, Media, is_media, read_media
 from postbias.posts.importers.records import (
     FaultError,
     Picture,
@@ -31,7 +31,7 @@ from postbias.posts.importers.records import (
     Unit,
     WrapperError,
 )
-from postbias.posts.importers.text import clean, encoding_of, recode
+from postbias.posts.importers.text_repair import clean, encoding_of, recode
 from postbias.posts.reasons import Reason
 
 TABLE = "post_info.txt"

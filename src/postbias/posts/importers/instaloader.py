@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from postbias.errors import InputError, LayoutError
-from postbias.posts.importers.files import (
+from postbias.posts.importers.export_files import (
     PICTURE_ENDINGS,
     digest_tree,
     read_json,
@@ -24,8 +24,8 @@ from postbias.posts.importers.files import (
     read_text,
     walk,
 )
-from postbias.posts.importers.nodes import PLATFORM, dig, is_media, read_media
-from postbias.posts.importers.pages import JSON_ENDINGS, describe_wrapper, to_post
+from postbias.posts.importers.instagram_nodes import PLATFORM, dig, is_media, read_media
+from postbias.posts.importers.instagram_pages import JSON_ENDINGS, describe_wrapper, to_post
 from postbias.posts.importers.records import (
     FaultError,
     Picture,
@@ -37,7 +37,7 @@ from postbias.posts.importers.records import (
     Unit,
     WrapperError,
 )
-from postbias.posts.importers.text import clean
+from postbias.posts.importers.text_repair import clean
 
 # The name that Instaloader gives by itself; without JSON only this tells a post from other files.
 _UTC = re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}_UTC")

@@ -1,0 +1,268 @@
+"""The demo corpus as a raw export, in the layout of the influencer-brand data set.
+
+Draws the cues, writes captions, pictures and JSON, and records what a noisy teacher answered. All
+that real exports contain is in it on purpose: carousels, reposts, giveaways that many authors post
+word for word, pictures that are missing, damaged, animated, in CMYK or lying on their side, empty
+captions and broken JSON. The same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from postbias.demo.caption_writer import edit_caption, line_of, write_caption, write_giveaway
+from postbias.demo.ground_truth import (
+    AXES,
+    LANGUAGES,
+    NEUTRAL,
+    Cues,
+    Floats,
+    Ints,
+    draw_cues,
+    planted_truth,
+    teacher_answers,
+)  # fmt: skip
+from postbias.demo.illustrations import draw_picture, view_of
+from postbias.demo.image_encoding import encode_picture, encode_unreadable, encode_unusual
+
+FOLDERS = 4
+_LABELLED = 0.92
+_REPOSTS = 0.03
+_GIVEAWAYS = 0.012
+_CAROUSELS = 0.06
+_BROKEN_JSON = 4
+_DETAIL_VIEW = 0.16
+_START, _MONTH_S = 1_735_689_600, 30.4375 * 86_400  # 2025-01-01; 24 months from there
+_MONTHS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSummary:
+    """What `write_demo` wrote.
+
+    Attributes:
+        n_posts: Posts that can be imported.
+        n_broken: Posts whose JSON is broken on purpose.
+        n_labelled: Posts that the teacher answered.
+        n_images: Image files.
+    """
+
+    n_posts: int
+    n_broken: int
+    n_labelled: int
+    n_images: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is decided before anything is drawn; arrays of shape (n,)."""
+
+    cues: Cues
+    repost_of: Ints  # the row of the original, or -1
+    giveaway: Ints  # 1 where the caption is a giveaway's
+    n_images: Ints
+    post_ids: Sequence[str]
+
+
+def write_demo(dest: Path, *, n_posts: int = 5000, seed: int) -> DemoSummary:
+    """Write the raw export, the teacher's answers and the planted truth.
+
+    Args:
+        dest: An empty or new folder; gets `post_info.txt`, `json/`, `img_resized_1/` and so on,
+            `labels.csv` and `truth.parquet`.
+        n_posts: How many posts that can be imported.
+        seed: Another seed, another corpus.
+
+    Returns:
+        What was written.
+    """
+    rng = np.random.default_rng(seed)
+    plan = _plan(n_posts, rng)
+    truth = planted_truth(plan.cues)
+    answers = teacher_answers(truth, rng)
+    for folder in ("json", *(f"img_resized_{i + 1}" for i in range(FOLDERS))):
+        (dest / folder).mkdir(parents=True, exist_ok=True)
+    n_images = _write_posts(dest, plan, rng)
+    labelled = rng.random(n_posts) < _LABELLED
+    _write_labels(dest / "labels.csv", plan, answers, labelled)
+    _write_truth(dest / "truth.parquet", plan, truth)
+    return DemoSummary(n_posts, _BROKEN_JSON, int(labelled.sum()), n_images)
+
+
+def _plan(n: int, rng: np.random.Generator) -> _Plan:
+    cues = draw_cues(n, rng)
+    giveaway = (rng.random(n) < _GIVEAWAYS) & cues.has_caption
+    repost = (rng.random(n) < _REPOSTS) & ~giveaway
+    origin = rng.integers(n, size=n)
+    can_repost = ~repost[origin] & ~giveaway[origin] & cues.has_caption[origin]
+    repost &= can_repost & cues.has_picture[origin] & cues.has_caption & cues.has_picture
+    # A repost shows what the original shows; most are by somebody else.
+    rows = np.where(repost, origin, np.arange(n))
+    keep_author = repost & (rng.random(n) < 0.7)
+    copied = cues.take(rows)
+    cues = replace(
+        copied,
+        author=np.where(keep_author | ~repost, cues.author, copied.author),
+        moment=cues.moment,
+        # A giveaway says nothing about anybody.
+        claim=np.where(giveaway, NEUTRAL, copied.claim),
+        gender=np.where(giveaway, 0, copied.gender),
+        address=copied.address & ~giveaway,
+        brand=np.where(giveaway, -1, copied.brand),
+    )
+    carousel = (rng.random(n) < _CAROUSELS) & ~repost & cues.has_picture
+    ids = 1_300_000_000_000_000_000 + rng.choice(10**15, n, replace=False) * 7
+    return _Plan(
+        cues=cues,
+        repost_of=np.where(repost, origin, -1),
+        giveaway=giveaway.astype(np.int64),
+        n_images=np.where(carousel, rng.integers(2, 5, size=n), 1),
+        post_ids=[str(i) for i in ids],
+    )
+
+
+def _write_posts(dest: Path, plan: _Plan, rng: np.random.Generator) -> int:
+    """Write captions, pictures, JSON and the table; return the number of image files."""
+    captions: dict[int, str] = {}
+    pictures: dict[int, Image.Image] = {}
+    originals = set(plan.repost_of.tolist())
+    order = np.argsort(plan.repost_of >= 0, kind="stable")  # originals before their reposts
+    lines: dict[int, str] = {}
+    n_images = 0
+    for row in tqdm(order.tolist(), desc="drawing posts", unit="post", disable=None):
+        origin = int(plan.repost_of[row])
+        caption = _caption(plan, row, captions.get(origin), rng)
+        files, picture = _images(plan, row, pictures.get(origin), rng)
+        if row in originals:
+            captions[row], pictures[row] = caption, picture
+        names = []
+        for index, data in enumerate(files):
+            name = f"{plan.post_ids[row]}{f'-{index}' if index else ''}.jpg"
+            names.append(name)
+            if data is not None:
+                (dest / f"img_resized_{row % FOLDERS + 1}" / name).write_bytes(data)
+                n_images += 1
+        node = _node(plan, row, caption, rng)
+        (dest / "json" / f"{plan.post_ids[row]}.json").write_text(
+            json.dumps(node, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
+        )
+        lines[row] = _table_line(plan, row, names)
+    _write_table(dest, [lines[row] for row in range(len(lines))])
+    return n_images
+
+
+def _caption(plan: _Plan, row: int, original: str | None, rng: np.random.Generator) -> str:
+    if not plan.cues.has_caption[row]:
+        return ""
+    if original is not None:
+        return edit_caption(original, rng)
+    if plan.giveaway[row]:
+        return write_giveaway(LANGUAGES[int(plan.cues.language[row])], rng)
+    return write_caption(line_of(plan.cues, row), rng)
+
+
+def _images(
+    plan: _Plan, row: int, original: Image.Image | None, rng: np.random.Generator
+) -> tuple[list[bytes | None], Image.Image]:
+    """Return the files of a post (None: listed but missing) and its first picture."""
+    view = view_of(plan.cues, row)
+    picture = draw_picture(view, rng)
+    if not plan.cues.has_picture[row]:
+        return encode_unreadable(picture, rng), picture
+    if original is not None:  # saved anew, a little smaller
+        side = int(rng.integers(128, 152))
+        return [encode_picture(original.resize((side, side)), quality=70)], picture
+    first = encode_unusual(picture, rng) or encode_picture(picture)
+    more = [encode_picture(draw_picture(view, rng)) for _ in range(int(plan.n_images[row]) - 1)]
+    return [first, *more], picture
+
+
+def _node(plan: _Plan, row: int, caption: str, rng: np.random.Generator) -> dict[str, Any]:
+    """Make the JSON of a post: a media node in list view or, with its owner, in detail view."""
+    author = f"user_{int(plan.cues.author[row]):04d}"
+    moment = _START + float(plan.cues.moment[row]) * _MONTHS * _MONTH_S
+    likes = int(rng.lognormal(5.0, 1.2))
+    owner: dict[str, str] = {"id": str(9_000_000 + int(plan.cues.author[row]))}
+    if rng.random() < _DETAIL_VIEW:
+        owner["username"] = author
+    carousel = plan.n_images[row] > 1
+    return {
+        "__typename": "GraphSidecar" if carousel else "GraphImage",
+        "id": plan.post_ids[row],
+        "edge_media_to_caption": {"edges": [{"node": {"text": caption}}] if caption else []},
+        "edge_media_preview_like": {"count": likes},
+        "edge_media_to_comment": {"count": int(likes * rng.uniform(0.0, 0.08))},
+        "taken_at_timestamp": int(moment),
+        "is_video": False,
+        "owner": owner,
+    }
+
+
+def _table_line(plan: _Plan, row: int, names: Sequence[str]) -> str:
+    author = f"user_{int(plan.cues.author[row]):04d}"
+    sponsored = int(plan.cues.sponsored[row])
+    return f"{author}\t{sponsored}\t{plan.post_ids[row]}.json\t{list(names)!r}"
+
+
+def _write_table(dest: Path, lines: Sequence[str]) -> None:
+    """Write `post_info.txt`, with a few posts whose JSON is cut short."""
+    broken = []
+    for number in range(_BROKEN_JSON):
+        name = f"{1_200_000_000_000_000_000 + number}.json"
+        (dest / "json" / name).write_text('{"__typename":"GraphImage","id":"12', encoding="utf-8")
+        broken.append(f"user_0000\t0\t{name}\t[]")
+    numbered = [f"{number}\t{line}\n" for number, line in enumerate([*lines, *broken])]
+    (dest / "post_info.txt").write_text("".join(numbered), encoding="utf-8")
+
+
+def _write_labels(
+    path: Path, plan: _Plan, answers: dict[str, Floats], labelled: np.ndarray[Any, Any]
+) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["post_id", *AXES, "reason"])
+        for row in np.flatnonzero(labelled).tolist():
+            scores = [f"{answers[axis][row]:g}" for axis in AXES]
+            out.writerow([plan.post_ids[row], *scores, _reason(plan.cues, row)])
+
+
+def _reason(cues: Cues, row: int) -> str:
+    """Say in words what a teacher would point at."""
+    claims = ("pushes back against a stereotype", "makes no claim about gender",
+              "hints at a gender stereotype", "states a gender stereotype",
+              "insists on a gender stereotype")  # fmt: skip
+    shown = {1: "a woman", -1: "a man", 0: "nobody or several people"}[int(cues.figure[row])]
+    props = (
+        "an everyday thing",
+        "a mildly typed symbol",
+        "a typed symbol",
+        "a strongly typed symbol",
+    )
+    caption = (
+        f"the caption {claims[int(cues.claim[row])]}" if cues.has_caption[row] else "no caption"
+    )
+    picture = f"the picture shows {shown} with {props[int(cues.prop[row])]}"
+    tag = " and a price tag" if cues.sticker[row] else ""
+    return f"{caption}; {picture}{tag}" if cues.has_picture[row] else caption
+
+
+def _write_truth(path: Path, plan: _Plan, truth: dict[str, Floats]) -> None:
+    import pyarrow as pa
+
+    from postbias.posts.shards import write_table
+
+    columns = {"post_id": pa.array(plan.post_ids, pa.string())}
+    columns |= {axis: pa.array(truth[axis], pa.float64()) for axis in AXES}
+    for field in fields(Cues):
+        columns[field.name] = pa.array(getattr(plan.cues, field.name))
+    table = pa.table(columns)
+    write_table(table, path, table.schema)

@@ -1,0 +1,122 @@
+"""All posts that the champion could score, joined with what is known of each of them.
+
+Reads captions, scores, labels, folds and inclusion probabilities; images never. Estimates nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from postbias.axes import Axis
+from postbias.errors import CorpusError, SchemaError
+from postbias.paths import Paths
+from postbias.posts.schema import SAMPLE, SPLIT
+from postbias.posts.shards import list_shards, read_posts, read_table
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.scorer import OK
+from postbias.stats import ppi as estimator
+from postbias.stats.bootstrap import Array
+from postbias.stats.ppi import Study
+
+#: Folds whose labels the student has not learned from, nor been chosen by.
+_HELD_OUT = ("calib", "test")
+_LEARNED = ("train", "valid")
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """All posts that the champion could score, in input order.
+
+    Attributes:
+        table: `post_id`, `author`, `caption`, `sponsored`, `posted_at` and all columns of scores.
+        axes: What is scored, the main axis first.
+        study: Authors, labels' use, and weights.
+        labels: By axis what the teacher said; NaN where there is no label. (N,)
+        scores: By axis what the champion said. (N,)
+        n_posts: Posts in the corpus, with those that could not be scored.
+        n_lost_labels: Labelled posts that could not be scored, or that no fold holds.
+    """
+
+    table: pa.Table
+    axes: tuple[Axis, ...]
+    study: Study
+    labels: Mapping[str, Array]
+    scores: Mapping[str, Array]
+    n_posts: int
+    n_lost_labels: int
+
+    def __len__(self) -> int:
+        """Return the number of scored posts."""
+        return int(self.table.num_rows)
+
+
+def load_population(paths: Paths) -> Population:
+    """Read what is known of every scored post.
+
+    Args:
+        paths: The repository; reads posts, scores, sample, labels, split and the champion.
+
+    Returns:
+        The population.
+
+    Raises:
+        CorpusError: If no post could be scored.
+        SchemaError: If scores and posts are not of one run.
+    """
+    axes = Artifact.open(paths.champion).manifest.axes
+    names = [axis.name for axis in axes]
+    posts = read_posts(paths.posts, ["post_id", "caption"])
+    scores = pa.concat_tables([read_table(shard) for shard in list_shards(paths.scores)])
+    if scores["post_id"].combine_chunks() != posts["post_id"].combine_chunks():
+        raise SchemaError(
+            f"{paths.scores} does not hold the posts of {paths.posts}", do="run `dvc repro`"
+        )
+    table = scores.append_column("caption", posts["caption"])
+    table = table.filter(pc.equal(table["status"], OK)).combine_chunks()
+    if not table.num_rows:
+        raise CorpusError("no post could be scored", do="see reports/infer.json for the reasons")
+    labels, lost = _labels(paths, names, table["post_id"])
+    authors = np.unique(_objects(table["author"]), return_inverse=True)[1]
+    return Population(
+        table=table,
+        axes=axes,
+        study=Study(authors, labels["side"].astype(np.int8), labels["weight"]),
+        labels={name: labels[name] for name in names},
+        scores={name: table[name].to_numpy().astype(np.float64) for name in names},
+        n_posts=scores.num_rows,
+        n_lost_labels=lost,
+    )
+
+
+def _labels(
+    paths: Paths, names: list[str], post_ids: pa.ChunkedArray
+) -> tuple[dict[str, npt.NDArray[np.float64]], int]:
+    """Return label, side and weight of each post, (N,) each, and how many labels found no post."""
+    labels = read_table(paths.labels)
+    labels = labels.filter(pc.equal(labels["status"], OK)).select(["post_id", *names])
+    split = read_table(paths.split, SPLIT, ["post_id", "fold"])
+    sample = read_table(paths.sample, SAMPLE, ["post_id", "probability"])
+    joined = labels.join(split, "post_id", join_type="inner")
+    joined = joined.join(sample, "post_id", join_type="inner")
+    at = pc.index_in(joined["post_id"], value_set=post_ids.combine_chunks())
+    is_used = pc.is_in(joined["fold"], value_set=pa.array(_LEARNED + _HELD_OUT))
+    keep = pc.and_(pc.is_valid(at), is_used)
+    kept, rows = joined.filter(keep), at.filter(keep).to_numpy()
+    columns = {name: np.full(len(post_ids), np.nan) for name in names}
+    for name in names:
+        columns[name][rows] = kept[name].to_numpy()
+    columns |= {name: np.zeros(len(post_ids)) for name in ("side", "weight")}
+    held = pc.is_in(kept["fold"], value_set=pa.array(_HELD_OUT)).to_numpy()
+    columns["side"][rows] = np.where(held, estimator.HELD_OUT, estimator.LEARNED)
+    columns["weight"][rows] = 1 / kept["probability"].to_numpy()
+    return columns, labels.num_rows - len(rows)
+
+
+def _objects(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+    return np.asarray(column.to_pylist(), dtype=object)

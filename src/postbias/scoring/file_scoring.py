@@ -1,0 +1,242 @@
+"""Scores the posts in files of any known kind, for `postbias score`.
+
+Post shards are scored as they are; anything else is imported first. What must survive a crash lies
+beside the output in a hidden folder, which goes when the output is complete; so an interrupted
+command, given again, goes on. Rejects of import and scoring end in one table beside the output.
+Input and output may lie in object stores, where no folder can appear as a whole: there an empty
+object `_SUCCESS`, written last, says that all is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from postbias.errors import InputError, StorageError
+from postbias.posts.importers import LAYOUTS, Columns, import_posts
+from postbias.posts.remote_files import ObjectPath, Place, copy_file, readable
+from postbias.posts.schema import POSTS, REJECTS, scores_schema
+from postbias.posts.shards import list_shards, read_table, replacing, write_table, writer
+from postbias.scoring.bulk import BulkSummary, Destination, Engine, run_engine
+
+logger = logging.getLogger(__name__)
+
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+#: Says that a folder in an object store is complete; readers of data sets pass over it.
+COMPLETE = "_SUCCESS"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What `postbias score` is asked to do.
+
+    Attributes:
+        source: Post shards (a folder or one file), a table, or an export.
+        output: A `.parquet` or `.csv` file, or a folder that gets one shard per shard.
+        layout: Layout of an export; None for shards and tables.
+        columns: Column names of a table.
+    """
+
+    source: Place
+    output: Place
+    layout: str | None = None
+    columns: Columns | None = None
+
+    @property
+    def rejects(self) -> Place:
+        """The table of the posts that could not be read or scored."""
+        return self.output.with_name(f"{self.output.stem}.rejects.parquet")
+
+    @property
+    def partial(self) -> Place:
+        """The folder of what must survive a crash."""
+        return self.output.with_name(f".{self.output.name}.partial")
+
+
+def score_files(job: Job, engine: Engine) -> BulkSummary:
+    """Score the posts in files.
+
+    Args:
+        job: What to read and where to write.
+        engine: The student, and who computes.
+
+    Returns:
+        What it came to.
+
+    Raises:
+        InputError: If the source is of no known kind, or the output is something else already.
+        CorpusError: If there are no posts.
+        CountsError: If rows in are not rows out.
+        StorageError: If something cannot be written.
+    """
+    write = _writer(job.output)
+    _refuse_foreign(job)
+    with _scratch(job) as scratch:
+        shards, import_rejects = _shards(job, scratch)
+        to = Destination(scratch / "scores", scratch / "rejects.parquet", job.partial / "store")
+        summary = run_engine(shards, engine, to)
+        rejects = [read_table(path, REJECTS) for path in (*import_rejects, to.rejects)]
+        write_table(pa.concat_tables(rejects), job.rejects, REJECTS)
+        write(list_shards(to.scores), job.output, scores_schema(engine.axes))
+    if isinstance(job.partial, ObjectPath):
+        job.partial.remove()
+    else:
+        shutil.rmtree(job.partial)
+    return summary
+
+
+@contextmanager
+def _scratch(job: Job) -> Iterator[Path]:
+    """Give a local folder for what can be made again: imported posts, outputs before they go."""
+    if isinstance(job.partial, Path):
+        yield job.partial
+    else:
+        with TemporaryDirectory(prefix="postbias-") as folder:
+            yield Path(folder)
+
+
+def _shards(job: Job, scratch: Path) -> tuple[list[Place], list[Path]]:
+    """Give post shards, and the tables of rejects that making them left behind."""
+    source = job.source
+    if not source.exists():
+        raise InputError("no such file or folder", seen=str(source))
+    if job.layout is None:
+        if source.is_dir():
+            return _shards_in(source), []
+        if source.suffix == ".parquet" and _is_shard(source):
+            return [source], []
+        if source.suffix not in _TABLES:
+            raise InputError(
+                f"{source} is of no known kind",
+                allowed=f"a folder of post shards, a file ({', '.join(_TABLES)}), or an export "
+                f"with --layout ({', '.join(LAYOUTS)})",
+            )
+    imported = scratch / "posts"
+    summary = import_posts(job.layout or "table", _here(job, scratch), imported,
+                           columns=job.columns, replace=True)  # fmt: skip
+    if summary.n_rejects:
+        logger.warning("%d posts could not be read: see %s", summary.n_rejects, job.rejects)
+    return [*list_shards(imported / "posts")], [imported / "rejects.parquet"]
+
+
+def _here(job: Job, scratch: Path) -> Path:
+    """Give the source of an import as a local path."""
+    if isinstance(job.source, Path):
+        return job.source
+    if job.source.is_dir():
+        raise InputError(
+            "an export in an object store cannot be imported",
+            seen=str(job.source),
+            do="import it on a disk (`postbias import`), upload its posts/, and score those",
+        )
+    scratch.mkdir(parents=True, exist_ok=True)
+    path = scratch / job.source.name
+    copy_file(job.source, path)
+    return path
+
+
+def _shards_in(folder: Place) -> list[Place]:
+    inner = folder / "posts"  # what `postbias import` leaves
+    shards: list[Place] = []
+    for place in (folder, inner):
+        if place.is_dir():
+            files: list[Place] = [f for f in place.iterdir() if f.suffix == ".parquet"]
+            shards += sorted((f for f in files if _is_shard(f)), key=lambda f: f.name)
+    if not shards:
+        raise InputError(
+            f"no post shards in {folder}",
+            do=f"name its layout with --layout ({', '.join(LAYOUTS)})",
+        )
+    return shards
+
+
+def _is_shard(path: Place) -> bool:
+    try:
+        return pq.read_schema(readable(path)).equals(POSTS)  # type: ignore[no-any-return]
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} cannot be read as Parquet") from error
+
+
+def _refuse_foreign(job: Job) -> None:
+    """Refuse to replace what this command did not write."""
+    output = job.output
+    is_folder = _writer(output) is _write_folder
+    if not output.exists():
+        return
+    if output.is_dir() != is_folder:
+        kind = "folder" if output.is_dir() else "file"
+        raise InputError("OUT is there and of another kind", seen=f"{output}, a {kind}")
+    if _is_same(output, job.source):
+        raise InputError("OUT is INPUT", seen=str(output), do="choose another OUT")
+    foreign = [f.name for f in output.iterdir() if not _is_scores(f)] if is_folder else []
+    if foreign:
+        raise InputError(
+            f"{output} holds other things than scores",
+            seen=foreign[0],
+            do="choose a folder that is empty or does not exist",
+        )
+
+
+def _is_same(one: Place, other: Place) -> bool:
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one.resolve() == other.resolve()
+    return one == other
+
+
+def _is_scores(path: Place) -> bool:
+    if isinstance(path, ObjectPath) and path.name == COMPLETE:
+        return True
+    return path.suffix == ".parquet" and "champion" in pq.read_schema(readable(path)).names
+
+
+def _writer(output: Place) -> Callable[[Sequence[Path], Place, pa.Schema], None]:
+    writers = {".parquet": _write_parquet, ".csv": _write_csv, "": _write_folder}
+    if output.suffix not in writers:
+        raise InputError(
+            "OUT is of no known kind", seen=output.name, allowed="a folder, .parquet or .csv"
+        )
+    return writers[output.suffix]
+
+
+def _write_parquet(shards: Sequence[Path], output: Place, schema: pa.Schema) -> None:
+    with replacing(output) as temporary, writer(temporary, schema) as out:
+        for shard in shards:
+            out.write_table(read_table(shard, schema))
+
+
+def _write_csv(shards: Sequence[Path], output: Place, schema: pa.Schema) -> None:
+    with replacing(output) as temporary, pa.csv.CSVWriter(temporary, schema) as out:
+        for shard in shards:
+            out.write_table(read_table(shard, schema))
+
+
+def _write_folder(shards: Sequence[Path], output: Place, _schema: pa.Schema) -> None:
+    if isinstance(output, ObjectPath):
+        _upload_folder(shards, output)
+        return
+    try:
+        if output.exists():
+            shutil.rmtree(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shards[0].parent.replace(output)
+    except OSError as error:
+        raise StorageError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def _upload_folder(shards: Sequence[Path], output: ObjectPath) -> None:
+    (output / COMPLETE).remove()
+    for stale in {old.name for old in output.iterdir()} - {shard.name for shard in shards}:
+        (output / stale).remove()
+    for shard in shards:
+        (output / shard.name).upload(shard)
+    (output / COMPLETE).write(pa.py_buffer(b""))

@@ -1,0 +1,226 @@
+"""The reply store: every answer that was ever paid for.
+
+SQLite in WAL mode under `store/`, which is no DVC output and so survives every run. A reply is kept
+raw, with usage, latency, finish reason and the model's name as returned, under the key of what was
+asked (see `postbias.teacher.prompts`). A request is noted with the most that it can cost before
+it is sent, and struck out in the same transaction that keeps its reply: after a crash, what is
+still noted counts as spent. Holds no URL and no key of an endpoint. Knows nothing of the network.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from postbias.errors import StorageError
+from postbias.teacher.reply import COLUMNS, Reply, reply_of
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS asked (
+    post_id TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (post_id, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS asked_key ON asked (key);
+CREATE TABLE IF NOT EXISTS replies (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    repeat INTEGER NOT NULL,
+    delivery TEXT NOT NULL,
+    status TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    scores TEXT NOT NULL,
+    modes TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    text TEXT NOT NULL,
+    raw BLOB NOT NULL,
+    rubric TEXT NOT NULL,
+    asked_model TEXT NOT NULL,
+    model TEXT NOT NULL,
+    finish TEXT NOT NULL,
+    source TEXT NOT NULL,
+    tokens_in INTEGER,
+    tokens_out INTEGER,
+    cost_usd REAL,
+    latency_s REAL,
+    asked_at TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS replies_key ON replies (key, repeat);
+CREATE TABLE IF NOT EXISTS sent (id INTEGER PRIMARY KEY, worst_usd REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (
+    tag TEXT PRIMARY KEY, id TEXT, setting TEXT NOT NULL, worst_usd REAL NOT NULL,
+    lines TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class ReplyStore:
+    """A connection to the store; open it with `ReplyStore.open`, close it with `with`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Wrap a connection.
+
+        Args:
+            connection: To a database that has the tables.
+        """
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: Path) -> ReplyStore:
+        """Open the store, made if there is none.
+
+        Args:
+            path: Its file.
+
+        Returns:
+            The store.
+
+        Raises:
+            StorageError: If it cannot be opened, is damaged or of a newer postbias.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            db.execute("PRAGMA journal_mode=WAL")
+            # FULL: a reply that was paid for survives a power cut too; commits are grouped.
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA foreign_keys=ON")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version > _VERSION:
+                raise StorageError(
+                    f"{path} was written by a newer postbias", seen=version, allowed=_VERSION
+                )
+            if version < _VERSION:
+                db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={_VERSION};COMMIT;")
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(
+                f"the reply store {path} cannot be opened: {error}",
+                do="check disk and rights; never delete it, it holds paid replies",
+            ) from error
+        return cls(db)
+
+    def __enter__(self) -> ReplyStore:
+        """Enter a block that closes the store at its end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def transact(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Run statements in one transaction.
+
+        Args:
+            statements: SQL and its values, one after the other.
+
+        Raises:
+            StorageError: If the disk is full or the file damaged; then none of them holds.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for sql, values in statements:
+                    self._db.execute(sql, values)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"the reply store cannot be written: {error}",
+                do="free space; all replies up to here are kept",
+            ) from error
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Read rows.
+
+        Args:
+            sql: A query.
+            values: Its values.
+
+        Returns:
+            All its rows.
+
+        Raises:
+            StorageError: If the file is damaged.
+        """
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(f"the reply store cannot be read: {error}") from error
+
+    def replies(self, key: str, repeat: int) -> list[Reply]:
+        """Read the replies to one asking of a question.
+
+        Args:
+            key: What was asked.
+            repeat: Which repetition.
+
+        Returns:
+            All replies in the order in which they came.
+        """
+        sql = f"SELECT {', '.join(COLUMNS)} FROM replies WHERE key = ? AND repeat = ? ORDER BY id"  # noqa: S608 - as above
+        return [reply_of(row) for row in self.rows(sql, (key, repeat))]
+
+    def iter_replies(self, post_id: str | None = None) -> Iterator[tuple[str, Reply]]:
+        """Go through the replies.
+
+        Args:
+            post_id: Only those about this post; all if not given.
+
+        Yields:
+            Post id and reply, by post id, then in the order in which they came.
+        """
+        columns = ", ".join(f"r.{name}" for name in COLUMNS)
+        sql = (
+            f"SELECT a.post_id, {columns} FROM replies r JOIN asked a USING (key) "  # noqa: S608 - column names of ours
+            "WHERE ?1 IS NULL OR a.post_id = ?1 ORDER BY 1, r.id"
+        )
+        for row in self._db.execute(sql, (post_id,)):
+            yield row[0], reply_of(row[1:])
+
+    def compact(self) -> None:
+        """Give the room of deleted rows back, so that nothing of them stays in the file.
+
+        Raises:
+            StorageError: If the disk is full.
+        """
+        try:
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise StorageError(f"the reply store cannot be compacted: {error}") from error
+
+    def total(self, name: str) -> float:
+        """Read a running total.
+
+        Args:
+            name: `spent_usd`, `tokens_in`, `tokens_out`, `requests`.
+
+        Returns:
+            Its value; 0 before the first.
+        """
+        rows = self.rows("SELECT value FROM totals WHERE name = ?", (name,))
+        return float(rows[0][0]) if rows else 0.0
+
+    def fact(self, key: str) -> Any | None:  # noqa: ANN401 - whatever was kept
+        """Read what was found out about an endpoint.
+
+        Args:
+            key: Of the fact.
+
+        Returns:
+            What was kept; None if nothing was.
+        """
+        rows = self.rows("SELECT value FROM facts WHERE key = ?", (key,))
+        return json.loads(rows[0][0]) if rows else None

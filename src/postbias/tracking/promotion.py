@@ -1,0 +1,158 @@
+"""Decides whether a registered version becomes champion, and writes promotions down.
+
+A version that was never champion must not be worse than the champion on the same test fold. One
+that was champion before may always be it again: going back to it was somebody's decision. Each
+version keeps its scores of the test fold beside its model, so that the next one can be compared.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from postbias.evaluation.champion_challenger import (
+    FoldScores,
+    Succession,
+    compare,
+    read_test_scores,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from postbias.paths import Paths
+
+logger = logging.getLogger(__name__)
+
+#: Beside a version's model: what it says of the test fold.
+TEST_SCORES = "test_scores.json"
+#: Tags of a version: when it last became champion, and why it may not.
+PROMOTED, REFUSED = "promoted_at", "refused"
+
+
+def keep_test_scores(paths: Paths, version: ModelVersion) -> None:
+    """Keep what a version says of the test fold beside its model, if the reports tell.
+
+    Args:
+        paths: The repository.
+        version: The version that holds the pipeline's champion.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    new = read_test_scores(paths, version.tags["digest"])
+    if new is None or new == _stored(version):
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / TEST_SCORES
+        file.write_text(json.dumps(new.as_dict()), encoding="utf-8")
+        repository = get_artifact_repository(str(version.source))
+        repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
+
+
+def succeed(version: ModelVersion, champion: ModelVersion | None) -> Succession:
+    """Decide whether a version may become champion.
+
+    Args:
+        version: The version.
+        champion: The champion of now, another version; None if there is none.
+
+    Returns:
+        The decision.
+    """
+    if champion is None:
+        return Succession(True, "there was no champion")
+    if PROMOTED in version.tags:
+        return Succession(True, "it was champion before")
+    return compare(_stored(version), _stored(champion))
+
+
+def record_promotion(
+    client: MlflowClient,
+    paths: Paths,
+    run_id: str,
+    versions: tuple[ModelVersion, ModelVersion | None],
+    succession: Succession,
+) -> None:
+    """Write down what became champion, when, in place of what, and how good it is.
+
+    MLflow itself keeps no history of its aliases.
+
+    Args:
+        client: MLflow.
+        paths: The repository.
+        run_id: The run that keeps the record.
+        versions: The champion, and the one before if there was one.
+        succession: How the two compare.
+    """
+    version, previous = versions
+    report = paths.reports / "evaluate.json"
+    evaluated = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    modality, now = version.tags["modality"], datetime.now(UTC)
+    promotion: dict[str, Any] = {
+        "version": int(version.version),
+        "digest": version.tags["digest"],
+        "modality": modality,
+        "at": now.isoformat(timespec="seconds"),
+        "instead_of": None
+        if previous is None
+        else {"version": int(previous.version), "digest": previous.tags.get("digest")},
+        "succession": asdict(succession),
+        "test": evaluated.get("students", {}).get(modality, {}).get("test"),
+        "beat": evaluated.get("paired"),
+        "gate": evaluated.get("gate"),
+    }
+    name = f"promotions/version-{version.version}-{now:%Y%m%dT%H%M%SZ}.json"
+    client.log_dict(run_id, promotion, name)
+    client.set_model_version_tag(version.name, version.version, PROMOTED, promotion["at"])
+    if previous is not None:
+        client.set_model_version_tag(
+            version.name, version.version, "instead_of", str(previous.version)
+        )
+    logger.info(
+        "version %s (%s) is champion%s: %s",
+        version.version,
+        modality,
+        "" if previous is None else f" instead of version {previous.version}",
+        succession.why,
+    )
+
+
+def record_refusal(
+    client: MlflowClient,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    succession: Succession,
+) -> None:
+    """Write down why a version did not become champion.
+
+    Args:
+        client: MLflow.
+        version: The version.
+        champion: The champion that stays.
+        succession: How the two compare.
+    """
+    client.set_model_version_tag(version.name, version.version, REFUSED, succession.why)
+    logger.warning(
+        "version %s does not become champion: version %s is better, %s; go back to what made it, "
+        "or run `postbias promote` to take the new one all the same",
+        version.version,
+        champion.version if champion is not None else None,
+        succession.why,
+    )
+
+
+def _stored(version: ModelVersion) -> FoldScores | None:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        file = Path(download_artifacts(artifact_uri=f"{version.source}/{TEST_SCORES}"))
+        return FoldScores.load(json.loads(file.read_text(encoding="utf-8")))
+    except (MlflowException, OSError, ValueError, KeyError, TypeError):
+        return None
