@@ -1,5 +1,4 @@
-# Two commands do all set-up on a machine with Python 3.11 and make: `make repro` and `make test`.
-# Every target that needs the environment makes it first, from requirements.lock.
+# Needs Python 3.11 and make. Targets that need the environment create it from requirements.lock.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,17 +7,17 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 PORT ?= 5000
-# Whole files to each worker, those with slow tests first: see tests/conftest.py.
+# Each worker takes whole files, starting with those that have slow tests: see tests/conftest.py.
 IN_PARALLEL := -q -n logical --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 UV := $(or $(shell command -v uv),.uv/bin/uv)
-# The tests make environments with uv: it may be the one that came with `make setup`.
+# The tests create environments with uv, which may be the one that `make setup` installed.
 RUN := PATH="$(CURDIR)/$(BIN):$(CURDIR)/.uv/bin:$$PATH"
 
-# Every stage is a process: without compiled modules each of them would compile its imports again.
+# Every stage is a process; without cached bytecode, each one compiles its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# MLflow's client, its UI and its model server read different variables: set all of them, in one place.
+# The MLflow client, UI and model server read different variables.
 export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlruns/mlflow.db
 export MLFLOW_BACKEND_STORE_URI ?= $(MLFLOW_TRACKING_URI)
 export MLFLOW_REGISTRY_URI ?= $(MLFLOW_TRACKING_URI)
@@ -27,12 +26,12 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export TOKENIZERS_PARALLELISM ?= false
 
-help: ## show this list
+help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(BIN)/.synced ## make .venv from requirements.lock (the other targets do it by themselves)
+setup: $(BIN)/.synced ## create .venv from requirements.lock (other targets do this automatically)
 
-# Into a folder of its own: works also where Python belongs to the operating system.
+# Installed into a separate folder, which also works with an externally managed Python.
 .uv/bin/uv:
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
 
@@ -42,22 +41,21 @@ $(BIN)/.synced: requirements.lock pyproject.toml $(if $(filter .uv/bin/uv,$(UV))
 	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --editable .
 	@touch $@
 
-repro: setup ## run the pipeline (demo corpus unless you changed params.yaml) and show the result
+repro: setup ## run the pipeline (on the demo corpus by default) and show the results
 	@if grep -q 'remote: demo' data.dvc; then $(RUN) dvc pull --quiet data.dvc; fi
-	@if [ -d build/champion ]; then $(RUN) postbias sync; fi  # infer needs it also where it was pulled
 	@$(RUN) dvc repro
 	@$(RUN) postbias sync
 	@$(RUN) postbias results
 	@echo "Report: $(CURDIR)/build/report.html"
 
-test: setup ## everything that CI runs: checks, then all tests
+test: setup ## run all checks and tests
 	@$(MAKE) --no-print-directory check
 	@$(RUN) python -m pytest $(IN_PARALLEL)
 
-coverage: setup ## all tests, and how much of the code they ran
+coverage: setup ## run all tests and report code coverage
 	@$(RUN) python -m pytest $(IN_PARALLEL) --cov --cov-report=term:skip-covered
 
-check: setup ## lint, types, layers, docstrings, generated docs
+check: setup ## lint, types, import layers, docstrings, generated docs
 	@$(RUN) ruff format --check .
 	@$(RUN) ruff check .
 	@$(RUN) mypy
@@ -65,8 +63,9 @@ check: setup ## lint, types, layers, docstrings, generated docs
 	@$(RUN) pydoclint --quiet src stages
 	@$(RUN) python docs/generate.py --check
 
-ui: setup ## MLflow UI on this repository's runs (PORT=5000)
+ui: setup ## open the runs in the MLflow UI (PORT=5000)
 	@$(RUN) postbias sync
+	@$(RUN) python -m postbias.tracking.students_view $(PORT)
 	@$(RUN) mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1
 
 serve: setup ## serve the champion over HTTP (PORT=5000)
@@ -77,25 +76,25 @@ serve: setup ## serve the champion over HTTP (PORT=5000)
 verify: setup ## run the pipeline twice in a fresh clone and compare every output
 	@$(RUN) postbias verify
 
-bench: setup ## speed, memory and size of scoring: one table, and reports/bench.json
+bench: setup ## benchmark speed, memory and size; writes reports/bench.json
 	@$(RUN) python benchmarks/run.py
 
-plots: setup ## DVC's plots as one page without network
+plots: setup ## render DVC's plots as one offline page
 	@$(RUN) python docs/plots.py
 
-docs: setup ## write docs/params.md and docs/cli.md again, build the site into build/site
+docs: setup ## regenerate docs/params.md and docs/cli.md, build the site into build/site
 	@$(RUN) python docs/generate.py
 	@$(RUN) mkdocs build --quiet --strict
 
-deps: setup ## bring the code deps of dvc.yaml up to date with the imports
+deps: setup ## update the code deps of dvc.yaml from the imports
 	@$(RUN) python tests/import_closure.py
 
-demo-data: setup ## make the demo corpus again (maintainers: then `dvc add data && dvc push -r demo`)
+demo-data: setup ## regenerate the demo corpus (maintainers: see CONTRIBUTING.md)
 	@$(RUN) python -m postbias.demo data
 
-lock: ## pin all packages again
+lock: ## upgrade and pin all packages
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	  --all-extras --python-version 3.11 --upgrade pyproject.toml --output-file requirements.lock
 
-clean: ## remove what the pipeline made (data/, store/ and mlruns/ stay)
+clean: ## delete the outputs of the pipeline (keeps data/, store/ and mlruns/)
 	@rm -rf build reports/curves reports/plots reports/train dvc_plots

@@ -1,15 +1,18 @@
-"""How close the endpoint teacher comes to what an endpoint can give, and what it holds in memory.
+"""Measure the throughput and memory of labelling with an endpoint.
 
-    python benchmarks/annotate_engine.py            # rate: 3,000 posts, a second per answer
-    python benchmarks/annotate_engine.py --memory   # 1,000 and 15,000 posts, 50 ms per answer
+    python benchmarks/annotate_engine.py            # rate: 3,000 posts, latency 1 s
+    python benchmarks/annotate_engine.py --memory   # 1,000 and 15,000 posts, latency 50 ms
 
-A server in a process of its own answers each request after a second; 64 requests at once could make
-64 posts a second. Prints one JSON object: posts per second from the first request to the last
-answer, its share of that rate, the engine's own CPU time per post (pictures, requests, replies and
-store; no start-up, no server), which tells what a busy machine does to the rate from what the
-engine does, the peak memory until the last answer and over all (the table of labels is made once,
-in memory) and, for more than one number of posts, how much larger these are at the last than at the
-first (0.02: two per cent). Posts have one 640x640 picture each, sent at 512.
+A server in its own process answers each request after a fixed latency, so that 64 concurrent
+requests at 1 s allow at most 64 posts/s. Each post has one 640x640 image, sent at 512. Prints one
+JSON object:
+
+posts_per_s, fraction_of_ideal  from the first request to the last reply
+cpu_ms_per_post                 CPU time of the labelling process without start-up: tells a slow
+                                engine from a busy machine
+asking_mb, peak_mb              peak memory until the last reply, and of the whole process (the
+                                table of labels is built in memory)
+asking_growth, peak_growth      relative growth from the first to the last number of posts
 """
 
 from __future__ import annotations
@@ -34,28 +37,28 @@ from pathlib import Path
 from memory import peak_rss_mb
 from postbias.params import load_params
 from postbias.paths import Paths
-from postbias.teacher.annotate import fill_store
-from postbias.teacher.scheduler import Interview
+from postbias.teacher.annotate import fill_reply_store
+from postbias.teacher.label_scheduler import LabelScheduler
 
-run = Interview.run
+run = LabelScheduler.run
 
-async def timed(self, questions, repeat):
+async def timed(self, requests, repeat):
     start_s = time.process_time()
-    await run(self, questions, repeat)
+    await run(self, requests, repeat)
     timed.cpu_s = time.process_time() - start_s
     timed.asking_mb = peak_rss_mb()
 
-Interview.run = timed
+LabelScheduler.run = timed
 folder = Path(sys.argv[1])
 paths = Paths(folder, folder)
-print(fill_store(paths, load_params(folder / "params.yaml")), file=sys.stderr)
-found = {"asking_mb": timed.asking_mb, "peak_mb": peak_rss_mb(), "cpu_s": timed.cpu_s}
-print(json.dumps(found))
+print(fill_reply_store(paths, load_params(folder / "params.yaml")), file=sys.stderr)
+result = {"asking_mb": timed.asking_mb, "peak_mb": peak_rss_mb(), "cpu_s": timed.cpu_s}
+print(json.dumps(result))
 """
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--memory", action="store_true", help="sizes 1000 15000, latency 0.05")
     parser.add_argument("--latency", type=float)
@@ -71,7 +74,7 @@ def main() -> None:
 
 def _summary(results: list[dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
     last = results[-1]
-    found = {
+    summary = {
         "posts": last["n"],
         "posts_per_s": round(last["posts_per_s"], 1),
         "fraction_of_ideal": round(last["posts_per_s"] * options.latency / options.concurrency, 3),
@@ -80,23 +83,23 @@ def _summary(results: list[dict[str, Any]], options: argparse.Namespace) -> dict
         "peak_mb": round(last["peak_mb"]),
     }
     if options.memory:
-        # Answers come faster than a CPU can ask: no rate to compare with.
-        del found["fraction_of_ideal"]
+        # The latency is too short to be the limit, so there is no ideal rate.
+        del summary["fraction_of_ideal"]
     if len(results) > 1:
         for name in ("asking", "peak"):
-            found[f"{name}_growth"] = round(last[f"{name}_mb"] / results[0][f"{name}_mb"] - 1, 3)
-    return found
+            summary[f"{name}_growth"] = round(last[f"{name}_mb"] / results[0][f"{name}_mb"] - 1, 3)
+    return summary
 
 
 def measure(n: int, options: argparse.Namespace) -> dict[str, Any]:
     """Label n posts against a server process.
 
     Args:
-        n: How many.
+        n: Number of posts.
         options: `latency`, `concurrency` and `side`.
 
     Returns:
-        Posts per second from the first to the last, peak memory and CPU seconds of the asking.
+        `n`, `posts_per_s`, `asking_mb`, `peak_mb` and `cpu_s`.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -116,7 +119,7 @@ def measure(n: int, options: argparse.Namespace) -> dict[str, Any]:
                 time.sleep(0.05)
             url = url_file.read_text()
             environment = {**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-bench"}
-            ran = subprocess.run(  # noqa: S603 - our own code
+            completed = subprocess.run(  # noqa: S603 - our own code
                 [sys.executable, "-c", _RUN, str(folder)],
                 cwd=Path(__file__).parent,
                 env=environment,
@@ -124,20 +127,20 @@ def measure(n: int, options: argparse.Namespace) -> dict[str, Any]:
                 stdout=subprocess.PIPE,
             )
             with urllib.request.urlopen(url.replace("/v1", "/stats")) as response:  # noqa: S310 - loopback
-                counted = json.load(response)
+                counts = json.load(response)
         finally:
             server.kill()
             server.wait()
-    assert counted["requests"] == n + 1, "every post once, and one probe"
-    # From the first post (after the probe) to the last answer.
-    took_s = counted["last_at"] - counted["second_at"]
-    return {"n": n, "posts_per_s": n / took_s, **json.loads(ran.stdout)}
+    assert counts["requests"] == n + 1, "each post is sent once, plus one probe"
+    # From the first post (after the probe) to the last reply.
+    duration_s = counts["last_at"] - counts["second_at"]
+    return {"n": n, "posts_per_s": n / duration_s, **json.loads(completed.stdout)}
 
 
 def _corpus(folder: Path, n: int) -> None:
-    """Write posts in shards, a few hundred different pictures among them."""
+    """Write shards of posts that share 100 different images."""
     import pyarrow as pa
-    from tests.teacher_corpus import picture, post, set_sample
+    from tests.teacher_corpus import noise_image, post, set_sample
 
     from postbias.paths import Paths
     from postbias.posts.schema import POSTS
@@ -145,10 +148,10 @@ def _corpus(folder: Path, n: int) -> None:
 
     (folder / "rubrics").symlink_to(ROOT / "rubrics")
     paths = Paths(folder, folder)
-    pictures = [_photo(picture(i, (40, 40))) for i in range(100)]
+    images = [_photo(noise_image(i, (40, 40))) for i in range(100)]
     for start in range(0, n, 1000):
         rows = [
-            post(i, images=[{"bytes": pictures[i % 100], "path": f"{i}.jpg"}])
+            post(i, images=[{"bytes": images[i % 100], "path": f"{i}.jpg"}])
             for i in range(start, min(start + 1000, n))
         ]
         table = pa.Table.from_pylist(rows, schema=POSTS)
@@ -157,7 +160,7 @@ def _corpus(folder: Path, n: int) -> None:
 
 
 def _photo(data: bytes) -> bytes:
-    """Blow noise up to the size and weight of a photograph."""
+    """Enlarge noise to the dimensions and file size of a photograph."""
     import io
 
     from PIL import Image

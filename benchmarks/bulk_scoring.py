@@ -34,7 +34,7 @@ from transformers import DistilBertConfig, DistilBertModel
 
 from postbias.axes import Axis
 from postbias.errors import UnreadableImageError
-from postbias.posts.images import decode
+from postbias.posts.images import decode_square
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import write_table
 from postbias.scoring.artifact import Artifact
@@ -44,7 +44,7 @@ from postbias.scoring.manifest import Manifest
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import IMAGES_PER_RUN, TOKENS_PER_RUN, Scorer
 from postbias.student.encoders import TextEncoder, load_image_encoder
-from postbias.student.export import Calibration, export_student
+from postbias.student.export import CalibrationPosts, export_student
 from postbias.student.network import Student
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "real"
@@ -129,7 +129,7 @@ def pure_model(
 ) -> Callable[[], object]:
     """Give a function that runs the int8 graphs on tensors that are ready."""
     graphs = Graphs(artifact, "int8")
-    pixels = np.stack([decode(data, SIZE) for data in files])
+    pixels = np.stack([decode_square(data, SIZE) for data in files])
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
     by_length: dict[int, list[list[int]]] = {}
@@ -182,8 +182,8 @@ def make_student(
         image_encoder="resnet18",
         image_size=SIZE,
     )
-    calibration = Calibration(
-        np.stack([decode(data, SIZE) for data in files[:32]]),
+    calibration = CalibrationPosts(
+        np.stack([decode_square(data, SIZE) for data in files[:32]]),
         [tokenizer.encode(caption).ids[:MAX_TOKENS] for caption in captions[:32]],
     )
     return student, tokenizer, export_student(student, manifest, tokenizer, calibration, folder)
@@ -219,7 +219,7 @@ def real_jpegs(count: int) -> list[bytes]:
     for path in sorted((SHARED / "images").glob("*.jp*g")) if SHARED.is_dir() else []:
         data = path.read_bytes()
         try:
-            decode(data, SIZE)
+            decode_square(data, SIZE)
         except UnreadableImageError:
             continue
         with Image.open(io.BytesIO(data)) as picture:

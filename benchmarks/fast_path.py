@@ -23,12 +23,12 @@ from bulk_scoring import MAX_TOKENS, SIZE, make_student, real_captions, real_jpe
 
 from postbias.axes import Axis
 from postbias.params import Params, load_params
-from postbias.posts.images import decode
+from postbias.posts.images import decode_square
 from postbias.student.dataset import Examples, PostDataset
 from postbias.student.embedding_cache import EmbeddedDataset, Embedder
 from postbias.student.freezing import freeze
 from postbias.student.network import Student
-from postbias.student.training import Fit, fit
+from postbias.student.trainer import FitResult, fit
 
 AXES = (Axis("bias", 0.0, 10.0), Axis("orientation", 0.0, 10.0))
 MODALITIES = ("fusion", "text", "image")
@@ -77,7 +77,7 @@ def make_posts(folder: Path, n_posts: int) -> tuple[Student, Examples]:
     """Give encoders, and posts with a real caption and a real picture, decoded, each."""
     captions, files = real_captions(n_posts), real_jpegs(n_posts)
     student, tokenizer, _ = make_student(folder / "student", captions, files)
-    distinct = {data: decode(data, SIZE) for data in set(files)}
+    distinct = {data: decode_square(data, SIZE) for data in set(files)}
     pixels = np.stack([distinct[data] for data in files])
     # The store knows equal pictures again: none may be equal.
     pixels[:, 0, 0, :2] = np.arange(n_posts, dtype="<u2").view(np.uint8).reshape(-1, 2)
@@ -87,7 +87,7 @@ def make_posts(folder: Path, n_posts: int) -> tuple[Student, Examples]:
         post_ids=tuple(map(str, range(n_posts))),
         token_ids=tuple(tuple(tokenizer.encode(text).ids[:MAX_TOKENS]) for text in captions),
         pixels=pixels,
-        images=tuple(range(row, row + 1) for row in range(n_posts)),
+        image_rows=tuple(range(row, row + 1) for row in range(n_posts)),
         labels=rng.uniform(0, 10, (n_posts, 2)).astype(np.float32),
     )
 
@@ -108,7 +108,7 @@ def params_of(epochs: int) -> Params:
     return params.model_copy(update={"train": params.train.model_copy(update=changes)})
 
 
-def train_plainly(encoders: Student, examples: Examples, modality: str, folder: Path) -> Fit:
+def train_plainly(encoders: Student, examples: Examples, modality: str, folder: Path) -> FitResult:
     """Train for one epoch with the encoders in the loop, a fifth of the posts as valid fold."""
     student = student_of(encoders, modality)
     n_valid = len(examples) // 5
@@ -122,7 +122,7 @@ def train_plainly(encoders: Student, examples: Examples, modality: str, folder: 
 
 def train_fast(
     encoders: Student, examples: Examples, modality: str, folder: Path, epochs: int
-) -> Fit:
+) -> FitResult:
     """Embed what the store lacks, and train the head for all epochs."""
     student = student_of(encoders, modality)
     params = params_of(epochs)

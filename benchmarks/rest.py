@@ -32,7 +32,7 @@ from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Destination, score_shards
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.tracking.packaging import pack
+from postbias.tracking.packaging import write_package
 
 _START_TIMEOUT_S = 180
 _HEADERS = {"Content-Type": "application/json"}
@@ -49,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _, _, artifact = make_student(folder / "student", captions, files)
-        pack(artifact, folder / "model", precision="int8")
+        write_package(artifact, folder / "model", precision="int8")
         shard = write_posts(folder / "posts.parquet", captions, files)
         with serving(folder) as port:
             print(json.dumps(measure(artifact, shard, port, options), indent=2, sort_keys=True))

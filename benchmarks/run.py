@@ -1,7 +1,7 @@
-"""`make bench`: runs the benchmarks, prints one table and writes `reports/bench.json`.
+"""`make bench`: run the benchmarks, print one table and write `reports/bench.json`.
 
-Each benchmark is a process of its own that prints one JSON object last. What fails is said and left
-out of the report, and the exit code is 1.
+Each benchmark is a separate process whose last output is a JSON object. A benchmark that fails is
+reported and left out of the report; the exit code is then 1.
 
     python benchmarks/run.py [--only bulk_scoring rest] [--out reports/bench.json]
 """
@@ -18,12 +18,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from postbias.cli.terminal_tables import format_table
+
 HERE = Path(__file__).resolve().parent
 REPORT = HERE.parent / "reports" / "bench.json"
 PLANNED_POSTS = 1_600_000
 USD_PER_HOUR = 0.10
 
-#: Script by name, with its arguments; together they took 24 minutes on two cores.
+#: Scripts and their arguments; together they take 24 minutes on two cores.
 SCRIPTS: dict[str, tuple[str, ...]] = {
     "artifact_size": (),
     "bulk_scoring": (),
@@ -33,7 +35,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "fast_path": (),
 }
 
-#: Key, sign, target: what issue and docs promise.
+#: Key, comparison, target value.
 TARGETS: tuple[tuple[str, str, float | None], ...] = (
     ("bulk.ratio_to_naive", "≥", 9),
     ("bulk.fraction_of_compute", "≥", 0.85),
@@ -52,12 +54,12 @@ Json = dict[str, Any]
 
 
 def main() -> None:
-    """Run them, print the table, write the report."""
+    """Run the benchmarks, print the table and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument("--out", type=Path, default=REPORT)
     options = parser.parse_args()
-    # What is not run again keeps its number: machine says of which run it is.
+    # Benchmarks that are not run keep their numbers; `machine` describes the latest run.
     is_part = set(options.only) != set(SCRIPTS)
     known = options.out.is_file() and is_part
     found: Json = json.loads(options.out.read_text(encoding="utf-8")) if known else {}
@@ -72,7 +74,7 @@ def main() -> None:
 
 
 def run(name: str, found: Json) -> bool:
-    """Run one script and add what it prints to what was found; say whether it went well."""
+    """Run one script and add its numbers to `found`; return whether it succeeded."""
     started = time.monotonic()
     command = [sys.executable, str(HERE / f"{name}.py"), *SCRIPTS[name]]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
@@ -87,7 +89,7 @@ def run(name: str, found: Json) -> bool:
 
 
 def keep(found: Json) -> Json:
-    """Keep the keys that are promised; the others are for whoever runs a script by itself."""
+    """Select the keys that have a row in the table."""
     report: Json = {}
     for key, _, _ in TARGETS:
         group, name = key.split(".")
@@ -97,7 +99,7 @@ def keep(found: Json) -> Json:
 
 
 def machine() -> Json:
-    """Say what this was measured on."""
+    """Describe the machine."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -113,8 +115,8 @@ def machine() -> Json:
 
 
 def table(report: Json) -> str:
-    """Lay the report out for people, with the targets beside it and a plan for a large corpus."""
-    lines = [f"{'':<28}{'measured':>12}{'target':>10}"]
+    """Format the report with its targets, and the time and cost of scoring a large corpus."""
+    rows = []
     for key, sign, target in TARGETS:
         group, name = key.split(".")
         value = report.get(group, {}).get(name)
@@ -123,7 +125,8 @@ def table(report: Json) -> str:
         is_met = (
             value is None or target is None or (value >= target if sign == "≥" else value <= target)
         )
-        lines.append(f"{key:<28}{shown:>12}{aim:>10}{'' if is_met else '  missed'}")
+        rows.append((key, shown, aim, "" if is_met else "missed"))
+    lines = [format_table(("", "measured", "target", ""), rows, left=(0, 3))]
     rate = report.get("bulk", {}).get("posts_per_s")
     if rate:
         hours = PLANNED_POSTS / rate / 3600

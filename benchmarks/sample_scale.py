@@ -1,9 +1,9 @@
-"""Sample from 1.6 million synthetic posts and say what it costs.
+"""Measure time and memory of sampling from 1.6 million synthetic posts.
 
     python benchmarks/sample_scale.py [POSTS] [FOLDER]
 
-Writes the posts once into FOLDER (a temporary one if not given), then samples them in a fresh
-process, so that its peak memory is its own. Limits: 60 s and 2 GiB on 2 cores.
+Writes the posts to FOLDER (default: a temporary folder) unless it holds some, then samples them in
+a separate process to measure its peak memory. Limits: 60 s and 2 GiB on 2 cores.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write_corpus(folder: Path, posts: int) -> None:
     """Write posts with captions of realistic length (median 120 characters, at most 2,200)."""
     rng = np.random.default_rng(0)
     words = np.array(" ".join(LANGUAGES).split(), dtype=object)
-    picture = {"bytes": bytes(200), "path": "x.jpg"}
+    image = {"bytes": bytes(200), "path": "x.jpg"}
     for start in range(0, posts, SHARD_POSTS):
         size = min(SHARD_POSTS, posts - start)
         lengths = np.minimum(rng.lognormal(np.log(18), 1, size).astype(int), 320)
@@ -50,7 +50,7 @@ def write_corpus(folder: Path, posts: int) -> None:
             "author": [f"user{i}" for i in rng.integers(0, 38_113, size)],
             "caption": captions,
             "images": [
-                [picture] * int(n) for n in rng.choice([0, 1, 2], size, p=[0.01, 0.89, 0.1])
+                [image] * int(n) for n in rng.choice([0, 1, 2], size, p=[0.01, 0.89, 0.1])
             ],
             "sponsored": (rng.random(size) < 0.1385).tolist(),
             "platform": ["instagram"] * size,
@@ -62,7 +62,7 @@ def write_corpus(folder: Path, posts: int) -> None:
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Sample 10,000 posts, stratified and capped."""
+    """Draw a stratified sample of 10,000 posts with at most three per author."""
     params = SampleParams(
         n=10_000, method="stratified", stratify_by=("sponsored", "has_image"), max_per_author=3
     )
@@ -77,7 +77,7 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run the benchmark; exit 1 if it is above its limits."""
+    """Run the benchmark; exit with code 1 above the limits."""
     if sys.argv[1:2] == ["measure"]:
         sys.stdout.write(json.dumps(measure(Path(sys.argv[2]))))
         return

@@ -18,11 +18,11 @@ def main() -> None:
         from postbias.evaluation.outputs import promote, write_outcome
         from postbias.tracking.evaluation_logging import log_evaluation
         from postbias.tracking.registry import register_champion
-        from postbias.tracking.run_logging import log_tests
+        from postbias.tracking.run_logging import log_test_metrics
 
         evaluation = evaluate(run.paths, run.params)
         report = write_outcome(evaluation, run.paths)
-        log_tests(run.paths, log_evaluation(run, evaluation, report))
+        log_test_metrics(run.paths, log_evaluation(run, evaluation, report))
         promote(evaluation, run.paths)
         register_champion(run.paths, run.run_id, precision=run.params.infer.precision)
 

@@ -16,9 +16,9 @@ def main() -> None:
     with stage_run("learning_curve") as run:
         from postbias.evaluation import plots
         from postbias.evaluation.learning_curve import curve_metrics
-        from postbias.student.label_shares import learn_shares
+        from postbias.student.subset_training import train_on_subsets
 
-        report = learn_shares(run.paths, run.params)
+        report = train_on_subsets(run.paths, run.params)
         run.log_metrics(curve_metrics(report))
         run.log_figure(plots.learning_curve(report), "learning_curve.png")
 

@@ -8,19 +8,19 @@ sample.method and evaluate.coverage.
 
 from __future__ import annotations
 
-from postbias.report.findings import find_out, write_findings
+from postbias.report.findings import gather_findings, write_findings
 from postbias.tracking.dvc_records import input_digests
-from postbias.tracking.publish import publish
+from postbias.tracking.publish import publish_report
 from postbias.tracking.runs import stage_run
 
 
 def main() -> None:
     """Run the stage."""
     with stage_run("report") as run:
-        found = find_out(run.paths, run.params, input_digests(run.paths, run.name))
+        found = gather_findings(run.paths, run.params, input_digests(run.paths, run.name))
         write_findings(found, run.paths)
         run.log_metrics(found.metrics())
-        publish(run, found)
+        publish_report(run, found)
 
 
 if __name__ == "__main__":

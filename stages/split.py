@@ -1,6 +1,6 @@
-"""split: divide the labelled posts into folds that share no author and no near-duplicate.
+"""split: assign the labelled posts to folds that share no author and no near-duplicate.
 
-Reads build/labels.parquet, data/posts and, if set, the file of given folds; writes
+Reads build/labels.parquet, data/posts and the file named by split.folds, if any; writes
 build/split.parquet and reports/split.json; params: seed, split.
 """
 

@@ -1,9 +1,9 @@
-"""train: train one student of the ablation matrix.
+"""train: train the student of one modality.
 
 Reads data/posts, build/labels.parquet and build/split.parquet; writes build/students/<modality>/,
 reports/train/<modality>.json and reports/curves/<modality>.csv; params: seed, threads, train,
-annotate.rubric, evaluate.coverage. Usage: python stages/train.py MODALITY, or torchrun in place
-of python: then the first process does all that, and the others train beside it.
+annotate.rubric, evaluate.coverage. Usage: python stages/train.py MODALITY. With torchrun in place
+of python, several processes train, of which only the main one writes files.
 """
 
 import os
@@ -15,18 +15,18 @@ from postbias.tracking.runs import stage_run
 def main() -> None:
     """Run the stage."""
     (modality,) = sys.argv[1:]
-    # Threads that spin while they wait take the cores from each other when a machine is shared:
-    # a third of the time under load, the same when idle. Read when torch is loaded.
+    # Threads that spin while waiting compete for the cores of a shared machine; without spinning,
+    # training under load takes a third of the time. Must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with stage_run(f"train@{modality}") as run:
-        from postbias.student.distillation import assist, distil
+        from postbias.student.distillation import distil_student, join_training
 
         if not run.is_first:
-            assist(run.paths, run.params, modality)
+            join_training(run.paths, run.params, modality)
             return
-        distilled = distil(run.paths, run.params, modality, on_seed=run.seed_log)
-        run.set_tags({"artifact": distilled.digest})
-        run.log_metrics(distilled.report)
+        result = distil_student(run.paths, run.params, modality, on_seed=run.seed_log)
+        run.set_tags({"artifact": result.digest})
+        run.log_metrics(result.report)
 
 
 if __name__ == "__main__":

@@ -16,16 +16,16 @@ from postbias.paths import Paths
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What a developer's shell or a stage around the tests may have set.
+# Prefixes of variables that the shell may have set.
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "DVC_", "OPENAI_", "POSTBIAS_")
 
-# What MLflow reads when it is imported, which may be by a fixture of a wider scope.
+# Read by MLflow on import, which may happen in a fixture of wider scope.
 _MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 os.environ.update(_MLFLOW)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests: workers take whole files, and end together so."""
+    """Run files with slow tests first: workers take whole files, and end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
@@ -36,14 +36,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away what the shell has set for MLflow, DVC, git and the teacher's endpoint."""
+    """Remove the shell's settings for MLflow, DVC, git and the teacher's endpoint."""
     for name in list(os.environ):
         if name.startswith(_FOREIGN):
             monkeypatch.delenv(name)
     for name, value in _MLFLOW.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    # No test may read the settings of whoever runs it.
+    # Tests must not read the user's git settings.
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
     for role in ("AUTHOR", "COMMITTER"):
@@ -53,7 +53,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def mlruns_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make MLflow's database once: its migrations take seconds."""
+    """Create MLflow's database once, because its migrations take seconds."""
     root = tmp_path_factory.mktemp("template")
     code = "import sys; from pathlib import Path; from postbias.tracking.database import connect; "
     code += "from postbias.paths import Paths; connect(Paths(Path(sys.argv[1]), Path(sys.argv[1])))"
@@ -67,7 +67,7 @@ def mlruns_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(
     tmp_path: Path, mlruns_template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Paths]:
-    """Give a folder with params, an empty `dvc.yaml` and MLflow's database, and stand in it."""
+    """A folder with params, an empty `dvc.yaml` and an MLflow database, as the working folder."""
     root = tmp_path / "workspace"
     root.mkdir()
     shutil.copy(ROOT / "params.yaml", root)
@@ -80,7 +80,7 @@ def workspace(
 
 @pytest.fixture
 def run_in() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Give `run_command`."""
+    """The function `run_command`."""
     return run_command
 
 
@@ -100,7 +100,7 @@ def run_command(
 
 
 def _forget_mlflow() -> None:
-    """End what a test has left open and forget its database."""
+    """End active runs and reset the tracking URI."""
     mlflow = sys.modules.get("mlflow")
     if mlflow is None:
         return

@@ -1,4 +1,4 @@
-"""Which modules of the package a stage can reach: read from the source, lazy imports included."""
+"""The modules of the package that a stage can import, lazy imports included."""
 
 from __future__ import annotations
 
@@ -17,12 +17,8 @@ _FRAME_PACKAGES = ("src/postbias/params/", "src/postbias/tracking/")
 def reachable_modules(script: Path) -> list[str]:
     """List the modules that can change what a stage computes.
 
-    Args:
-        script: The stage's script.
-
     Returns:
-        Paths relative to the repository, sorted; modules of the frame are neither listed nor
-        followed.
+        Sorted paths relative to the repository, without the modules of `FRAME`.
     """
     found: set[str] = set()
     todo = [script]
@@ -60,7 +56,7 @@ def _imported(file: Path) -> Iterator[Path]:
 def _files(name: str) -> Iterator[Path]:
     base = ROOT / "src" / Path(*name.split("."))
     for file in (base.with_suffix(".py"), base / "__init__.py"):
-        # A package's __init__ that only holds a docstring computes nothing.
+        # An __init__ that only has a docstring computes nothing.
         if file.is_file() and (file.name != "__init__.py" or len(_body(file)) > 1):
             yield file
 
@@ -70,7 +66,7 @@ def _body(file: Path) -> list[ast.stmt]:
 
 
 def write_deps() -> None:
-    """Bring the deps of dvc.yaml up to date: what is not code stays, code is computed."""
+    """Update the code deps of dvc.yaml; other deps stay."""
     from ruamel.yaml import YAML
 
     yaml = YAML()

@@ -1,4 +1,4 @@
-"""Writes small post shards for tests."""
+"""Write small post shards for tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def jpeg(rng: np.random.Generator, width: int = 64, height: int = 48) -> bytes:
 
 
 def write_shard(path: Path, posts: Sequence[tuple[str, Sequence[bytes]]]) -> Path:
-    """Write a shard of (caption, images) with ids made of the shard's name and the row."""
+    """Write a shard of (caption, images); post ids combine the shard's name and the row."""
     rows = [
         {
             "post_id": f"{path.stem}-{row}",
@@ -47,7 +47,7 @@ def write_shard(path: Path, posts: Sequence[tuple[str, Sequence[bytes]]]) -> Pat
 
 
 def random_posts(rng: np.random.Generator, count: int) -> list[tuple[str, list[bytes]]]:
-    """Make posts of every kind: carousels, broken images, no caption, nothing at all."""
+    """Make posts of every kind: carousels, broken images, without caption, without anything."""
     words = ["girl", "boy", "strong", "kitchen", "boss", "", "she", "he", "!", "Ünïcode", "妈妈"]
     posts = []
     for row in range(count):

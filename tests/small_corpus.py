@@ -1,7 +1,7 @@
-"""A corpus small enough for every test run, in which caption and picture both say something.
+"""A corpus small enough for every test run, in which caption and image both carry signal.
 
-The label is 1 + 3 for a loud word + 3 for a red picture + 2 for both, plus noise: a student that
-looks at neither cannot do better than a constant.
+The label is 1, plus 3 for loud words, plus 3 for a red image, plus 2 for both, plus noise: a
+student that ignores both cannot beat a constant.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _LOUD = ["ladies", "boys", "never", "always", "kitchen", "boss", "pretty", "toug
 
 
 def write_small_corpus(data: Path, n_posts: int = 160, *, seed: int = 0) -> pd.DataFrame:
-    """Write `posts/` and `labels.csv` into a folder.
+    """Write `posts/` and `labels.csv` into a folder, with four posts per author.
 
     Args:
         data: The folder.
-        n_posts: Posts; four of each author.
-        seed: Another seed, another corpus.
+        n_posts: Number of posts.
+        seed: Seed of the corpus.
 
     Returns:
         The labels, indexed by post id.
@@ -38,7 +38,7 @@ def write_small_corpus(data: Path, n_posts: int = 160, *, seed: int = 0) -> pd.D
         is_loud, is_red = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
         words = rng.choice(_QUIET, 6).tolist() + (rng.choice(_LOUD, 3).tolist() if is_loud else [])
         rng.shuffle(words)
-        rows.append(_post(number, " ".join(words), _picture(rng, is_red=is_red)))
+        rows.append(_post(number, " ".join(words), _image(rng, is_red=is_red)))
         bias = 1 + 3 * is_loud + 3 * is_red + 2 * (is_loud and is_red) + rng.normal(0, 0.3)
         orientation = 5 + 2 * is_loud - 2 * is_red + rng.normal(0, 0.3)
         labels.append((f"p{number:04d}", bias, orientation))
@@ -65,7 +65,7 @@ def _post(number: int, caption: str, image: bytes) -> dict[str, object]:
     }
 
 
-def _picture(rng: np.random.Generator, *, is_red: bool) -> bytes:
+def _image(rng: np.random.Generator, *, is_red: bool) -> bytes:
     pixels = rng.integers(0, 60, (40, 40, 3), np.uint8)
     pixels[..., 0 if is_red else 2] += 160
     left, top = rng.integers(0, 24, 2)

@@ -1,4 +1,4 @@
-"""The files and batches endpoints of the test server."""
+"""The files and batches API of the test server."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.teacher_model import Teacher
+    from tests.teacher_model import FakeTeacher
 
 Response = tuple[int, object]
 
 
 def handle_batches(
-    teacher: Teacher, method: str, path: str, query: str, headers: dict[str, str], data: bytes
+    teacher: FakeTeacher, method: str, path: str, query: str, headers: dict[str, str], data: bytes
 ) -> Response:
     """Answer a request to /files or /batches."""
     _, _, tail = path.partition("/v1/")
@@ -25,15 +25,15 @@ def handle_batches(
         return _create(teacher, json.loads(data))
     if parts[0] == "batches" and len(parts) > 1:
         batch = teacher.batches.get(parts[1])
-        return (200, _look(teacher, batch)) if batch else (404, {"error": {"message": "none"}})
+        return (200, _poll(teacher, batch)) if batch else (404, {"error": {"message": "none"}})
     if parts[0] == "batches":
-        found = [_shown(batch) for batch in teacher.batches.values()]
-        return 200, {"object": "list", "data": found, "has_more": False}
+        data = [_to_json(batch) for batch in teacher.batches.values()]
+        return 200, {"object": "list", "data": data, "has_more": False}
     return 404, {"error": {"message": f"no such path, {query}"}}
 
 
 def _files(
-    teacher: Teacher, method: str, parts: list[str], headers: dict[str, str], data: bytes
+    teacher: FakeTeacher, method: str, parts: list[str], headers: dict[str, str], data: bytes
 ) -> Response:
     if method == "POST":
         boundary = re.search(r"boundary=([^;]+)", headers["content-type"])
@@ -65,24 +65,24 @@ def _file(file_id: str, size: int) -> dict[str, Any]:
     }
 
 
-def _create(teacher: Teacher, asked: dict[str, Any]) -> Response:
+def _create(teacher: FakeTeacher, request: dict[str, Any]) -> Response:
     if not teacher.config.batch_state:
         return 404, {"error": {"message": "no batches here"}}
     batch_id = f"batch-{len(teacher.batches)}"
     teacher.batches[batch_id] = {
         "id": batch_id,
-        "input_file_id": asked["input_file_id"],
-        "metadata": asked.get("metadata"),
+        "input_file_id": request["input_file_id"],
+        "metadata": request.get("metadata"),
         "polls": 0,
         "status": "in_progress",
         "output_file_id": None,
         "error_file_id": None,
         "errors": None,
     }
-    return 200, _shown(teacher.batches[batch_id])
+    return 200, _to_json(teacher.batches[batch_id])
 
 
-def _shown(batch: dict[str, Any]) -> dict[str, Any]:
+def _to_json(batch: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: value for name, value in batch.items() if name != "polls"},
         "object": "batch",
@@ -92,37 +92,37 @@ def _shown(batch: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _look(teacher: Teacher, batch: dict[str, Any]) -> dict[str, Any]:
+def _poll(teacher: FakeTeacher, batch: dict[str, Any]) -> dict[str, Any]:
     batch["polls"] += 1
     if batch["polls"] >= teacher.config.batch_polls and batch["status"] == "in_progress":
         batch["status"] = teacher.config.batch_state
         if batch["status"] == "failed":
             batch["errors"] = {"object": "list", "data": [{"code": "invalid_json_line"}]}
         else:
-            _work(teacher, batch)
-    return _shown(batch)
+            _process(teacher, batch)
+    return _to_json(batch)
 
 
-def _work(teacher: Teacher, batch: dict[str, Any]) -> None:
+def _process(teacher: FakeTeacher, batch: dict[str, Any]) -> None:
     done, failed = [], []
     for line in teacher.files[batch["input_file_id"]].splitlines():
-        asked = json.loads(line)
-        question = teacher.question(asked["body"])
+        request = json.loads(line)
+        question = teacher.question(request["body"])
         share = hashlib.sha256(f"batch{question}".encode()).digest()[0] / 256
         response: dict[str, Any]
         if share < teacher.config.batch_fail_share:
             response = {"status_code": 500, "body": {"error": {"message": "no"}}}
-            failed.append({"custom_id": asked["custom_id"], "response": response, "error": None})
+            failed.append({"custom_id": request["custom_id"], "response": response, "error": None})
             continue
         teacher.stats.by_question[question] += 1
         nth = teacher.stats.by_question[question]
-        fault = teacher.fault(asked["body"], question, nth)
+        fault = teacher.fault(request["body"], question, nth)
         teacher.stats.sent.setdefault(question, []).append(fault or "ok")
-        body = teacher.answer(asked["body"], question, nth, fault)
+        body = teacher.answer(request["body"], question, nth, fault)
         usage = body["usage"]
         teacher.bill(usage["prompt_tokens"], usage["completion_tokens"], 0.5)
         response = {"status_code": 200, "request_id": "r", "body": body}
-        done.append({"custom_id": asked["custom_id"], "response": response, "error": None})
+        done.append({"custom_id": request["custom_id"], "response": response, "error": None})
     for name, lines in (("output_file_id", done), ("error_file_id", failed)):
         if lines:
             batch[name] = f"file-{len(teacher.files)}-{name}"

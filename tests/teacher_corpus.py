@@ -1,4 +1,4 @@
-"""A small corpus with pictures, its sample, and parameters that point at the test server."""
+"""A small corpus with images, its sample, and params for the test server."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.posts.schema import POSTS, SAMPLE, labels_schema
 from postbias.posts.shards import read_table, write_table
-from postbias.teacher import rate_limits as limits
-from postbias.teacher import request_loop as caller
+from postbias.teacher import rate_limits, request_sender
 from tests.teacher_model import MODEL
 from tests.teacher_server import TeacherServer
 
 ROOT = Path(__file__).resolve().parents[1]
 AXES = ("bias", "orientation")
 
-#: Fast, so that tests do not wait; nested keys replace the ones of params.yaml.
-QUICK: dict[str, Any] = {
+#: Short limits; nested keys replace those of params.yaml.
+TEST_PARAMS: dict[str, Any] = {
     "teacher": "openai",
     "labels": None,
     "endpoint": {
@@ -41,8 +40,8 @@ QUICK: dict[str, Any] = {
 }
 
 
-def picture(seed: int, size: tuple[int, int] = (96, 64), format: str = "JPEG") -> bytes:  # noqa: A002 - Pillow's name
-    """Draw noise: distinct files of realistic weight."""
+def noise_image(seed: int, size: tuple[int, int] = (96, 64), format: str = "JPEG") -> bytes:  # noqa: A002 - Pillow's name
+    """Encode noise, which makes distinct files of realistic size."""
     pixels = np.random.default_rng(seed).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format)
@@ -50,9 +49,9 @@ def picture(seed: int, size: tuple[int, int] = (96, 64), format: str = "JPEG") -
 
 
 def post(i: int, **changes: Any) -> dict[str, Any]:
-    """One post; every third has no picture, every fifth two."""
+    """Return a post; every third has no image, every fifth has two."""
     n_images = 0 if i % 3 == 2 else 2 if i % 5 == 1 else 1
-    images = [{"bytes": picture(10 * i + k), "path": f"{i}-{k}.jpg"} for k in range(n_images)]
+    images = [{"bytes": noise_image(10 * i + k), "path": f"{i}-{k}.jpg"} for k in range(n_images)]
     return {
         "post_id": f"p{i:05}",
         "author": f"secret_author_{i % 7}",
@@ -65,7 +64,7 @@ def post(i: int, **changes: Any) -> dict[str, Any]:
 
 
 def make_corpus(root: Path, posts: list[dict[str, Any]]) -> Paths:
-    """Lay out a repository whose sample is all of the posts."""
+    """Write a repository whose sample is all posts."""
     (root / "rubrics").symlink_to(ROOT / "rubrics")
     paths = Paths(root, root)
     table = pa.Table.from_pylist(posts, schema=POSTS)
@@ -77,7 +76,7 @@ def make_corpus(root: Path, posts: list[dict[str, Any]]) -> Paths:
 
 
 def set_sample(paths: Paths, post_ids: list[str]) -> None:
-    """Choose the posts to label."""
+    """Write the sample of posts to label."""
     n = len(post_ids)
     columns = {"post_id": post_ids, "author": ["a"] * n, "stratum": ["all"] * n}
     table = pa.table({**columns, "group_size": [1] * n, "probability": [1.0] * n}, schema=SAMPLE)
@@ -85,18 +84,21 @@ def set_sample(paths: Paths, post_ids: list[str]) -> None:
 
 
 def make_params(**changes: Any) -> Params:
-    """The parameters of the repository, quick, with changes to `annotate.endpoint`."""
-    return Params.model_validate_json(json.dumps(_changed(changes)))
+    """Return test params with changes to `annotate.endpoint`."""
+    return Params.model_validate_json(json.dumps(_with_changes(changes)))
 
 
 def write_params(root: Path, **changes: Any) -> None:
-    """Write the same as params.yaml."""
-    (root / "params.yaml").write_text(json.dumps(_changed(changes)))
+    """Write test params with changes to `annotate.endpoint` to params.yaml."""
+    (root / "params.yaml").write_text(json.dumps(_with_changes(changes)))
 
 
-def _changed(changes: Mapping[str, Any]) -> dict[str, Any]:
+def _with_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
     base = load_params(ROOT / "params.yaml").model_dump(mode="json")
-    return {**base, "annotate": _merged(_merged(base["annotate"], QUICK), {"endpoint": changes})}
+    return {
+        **base,
+        "annotate": _merged(_merged(base["annotate"], TEST_PARAMS), {"endpoint": changes}),
+    }
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,30 +111,30 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def fill(root: Path, url: str) -> None:
-    """Ask about the whole sample; the target of a process that will be killed."""
+def label_in_process(root: Path, url: str) -> None:
+    """Label the whole sample; the target of a process that will be killed."""
     os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-test"}
-    from postbias.teacher.annotate import fill_store
+    from postbias.teacher.annotate import fill_reply_store
 
-    fill_store(Paths(root, root), load_params(root / "params.yaml"))
+    fill_reply_store(Paths(root, root), load_params(root / "params.yaml"))
 
 
-def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take proxies away, and make pauses a twentieth of the real ones."""
+def shorten_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable proxies and shorten pauses to a fraction of the real ones."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(caller, "_FIRST_BACKOFF_S", 0.02)
-    monkeypatch.setattr(caller, "_MAX_BACKOFF_S", 0.2)
-    monkeypatch.setattr(limits, "_MAX_PAUSE_S", 0.2)
+    monkeypatch.setattr(request_sender, "_FIRST_BACKOFF_S", 0.02)
+    monkeypatch.setattr(request_sender, "_MAX_BACKOFF_S", 0.2)
+    monkeypatch.setattr(rate_limits, "_MAX_PAUSE_S", 0.2)
 
 
 def point_at(monkeypatch: pytest.MonkeyPatch, server: TeacherServer, key: str = "sk-test") -> None:
-    """Name the server in the environment, as a user does."""
+    """Set the environment variables, as a user does."""
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", key)
 
 
 def label_rows(paths: Paths) -> list[dict[str, Any]]:
     """Read the labels that the stage wrote."""
-    found: list[dict[str, Any]] = read_table(paths.labels, labels_schema(AXES)).to_pylist()
-    return found
+    rows: list[dict[str, Any]] = read_table(paths.labels, labels_schema(AXES)).to_pylist()
+    return rows

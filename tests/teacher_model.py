@@ -1,9 +1,9 @@
-"""The model behind the test server: its answers, its price, and what goes wrong with them.
+"""The model behind the test server: its answers, faults and prices.
 
-Answers depend on the question alone, so that any order of asking gives the same labels.
+Answers depend only on the post, so that requests in any order give the same labels.
 """
 
-# ruff: noqa: D102, D107 - small methods named for what they do
+# ruff: noqa: D102, D107 - small methods with telling names
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MODEL = "test-vl"
-#: What may go wrong on the way, and the reason a post gets if it always does.
+#: Transport faults, and the reject reason of a post that always meets one.
 TRANSPORT = {
     "500": "server_error",
     "503_retry_after": "server_error",
@@ -31,7 +31,7 @@ TRANSPORT = {
     "gzip": "damaged_reply",
     "huge": "reply_too_large",
 }
-#: What may be wrong with an answer, and the reason.
+#: Unusable answers, and the reject reason.
 CONTENT = {
     "nan": "not_a_number",
     "score_8_of_10": "not_a_number",
@@ -48,14 +48,14 @@ CONTENT = {
     "other_language": "other_language",
     "wrong_model": "wrong_model",
 }
-#: Never final: everybody waits.
+#: Rate limits: all requests pause, no post is rejected.
 RATE = ("429", "429_retry_after")
-#: Refused at once, or only this post.
+#: Refusals of one post, and the reject reason.
 REFUSALS = {"400": "bad_request", "403": "filtered", "400_filter": "filtered"}
 
 
 @dataclass
-class Config:
+class ServerConfig:
     """How the server behaves."""
 
     latency_s: float = 0.0
@@ -63,7 +63,7 @@ class Config:
     faults: tuple[str, ...] = ()
     always: str | None = None
     axes: tuple[str, ...] = ("bias", "orientation")
-    #: Whether the same request always meets the same fault, as with a model at temperature 0.
+    #: Whether a request always meets the same fault, as with a model at temperature 0.
     is_deterministic: bool = False
     has_schema: bool = True
     has_json: bool = True
@@ -85,12 +85,12 @@ class Config:
 
 
 @dataclass
-class Stats:
+class ServerStats:
     """What the server counted."""
 
     requests: int = 0
     in_flight: int = 0
-    most_in_flight: int = 0
+    peak_in_flight: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     cost_usd: float = 0.0
@@ -102,16 +102,16 @@ class Stats:
     last_at: float = 0.0
 
 
-class Teacher:
+class FakeTeacher:
     """The model behind the server."""
 
-    def __init__(self, config: Config, *, keeps_bodies: bool = True) -> None:
-        self.config, self.stats, self.keeps_bodies = config, Stats(), keeps_bodies
+    def __init__(self, config: ServerConfig, *, keeps_bodies: bool = True) -> None:
+        self.config, self.stats, self.keeps_bodies = config, ServerStats(), keeps_bodies
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
 
     def question(self, body: dict[str, Any]) -> str:
-        """What stands for the post: the first user message, whatever was added later."""
+        """Return a digest of the first user message, which identifies the post."""
         content = json.dumps(body["messages"][1 if len(body["messages"]) > 1 else 0])
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -125,16 +125,16 @@ class Teacher:
 
     def fault(self, body: dict[str, Any], question: str, nth: int) -> str | None:
         text = json.dumps(body["messages"][-1 if len(body["messages"]) == 1 else 1])
-        if (told := re.search(r"POISON:([a-z0-9_]+)", text)) is not None:
-            return told.group(1)
+        if (match := re.search(r"POISON:([a-z0-9_]+)", text)) is not None:
+            return match.group(1)
         if "Reply with the word: ready" in text:
             return self.config.always
         if self.config.always:
             return self.config.always
         if not self.config.faults:
             return None
-        how_often = json.dumps(body["messages"]) if self.config.is_deterministic else str(nth)
-        digest = hashlib.sha256(f"{question}{how_often}".encode()).digest()
+        salt = json.dumps(body["messages"]) if self.config.is_deterministic else str(nth)
+        digest = hashlib.sha256(f"{question}{salt}".encode()).digest()
         if digest[0] / 256 >= self.config.fault_rate:
             return None
         return self.config.faults[int.from_bytes(digest[1:5]) % len(self.config.faults)]
@@ -191,21 +191,21 @@ class Teacher:
         choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": finish}
         if body.get("logprobs") and self.config.has_logprobs and text and fault is None:
             choice["logprobs"] = {"content": logprobs(text, scores)}
-        found: dict[str, Any] = {
+        response: dict[str, Any] = {
             "id": f"chatcmpl-{question[:8]}-{nth}",
             "object": "chat.completion",
             "created": 0,
             "model": "another-model" if fault == "wrong_model" else self.config.model,
             "choices": [] if fault == "empty_choices" else [choice],
         }
-        tokens_in, tokens_out = tokens_of(body), len(text or "") // 4 + 8
+        tokens_in, tokens_out = count_tokens(body), len(text or "") // 4 + 8
         if self.config.has_usage:
-            found["usage"] = {
+            response["usage"] = {
                 "prompt_tokens": tokens_in,
                 "completion_tokens": tokens_out,
                 "total_tokens": tokens_in + tokens_out,
             }
-        return found
+        return response
 
     def bill(self, tokens_in: int, tokens_out: int, factor: float = 1.0) -> None:
         price_in, price_out = self.config.usd_per_million
@@ -215,24 +215,24 @@ class Teacher:
 
 
 def logprobs(text: str, scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """One token per character; at each score, one third goes to the next lower one."""
-    spots = {}
+    """One token per character; at each score, the next lower one has probability 1/3."""
+    positions = {}
     for axis, score in scores.items():
         at = text.index(f'"{axis}": ') + len(axis) + 4
         if 0 < score < 10:
-            spots[at] = str(score - 1)
+            positions[at] = str(score - 1)
     tokens = []
     for i, char in enumerate(text):
-        own = math.log(2 / 3) if i in spots else 0.0
+        own = math.log(2 / 3) if i in positions else 0.0
         top = [{"token": char, "logprob": own}]
-        if i in spots:
-            top.append({"token": spots[i], "logprob": math.log(1 / 3)})
+        if i in positions:
+            top.append({"token": positions[i], "logprob": math.log(1 / 3)})
         tokens.append({"token": char, "logprob": own, "top_logprobs": top})
     return tokens
 
 
-def tokens_of(body: dict[str, Any]) -> int:
-    """Text by its length, pictures by their area, as Qwen-VL counts them."""
+def count_tokens(body: dict[str, Any]) -> int:
+    """Count text by length and images by area, as Qwen-VL does."""
     from PIL import Image
 
     tokens = 0

@@ -1,12 +1,11 @@
-"""A loopback HTTP server that speaks the OpenAI protocol and misbehaves on command.
+"""A loopback HTTP server that speaks the OpenAI protocol and fails on command.
 
-Written on bare asyncio streams: a web framework would not break its own bodies. Answers depend on
-the question alone, so that any order of asking gives the same labels. Runs in a thread
+Written on asyncio streams, because a web framework cannot send broken responses. Runs in a thread
 (`TeacherServer`) or as a process (`python -m tests.teacher_server URL_FILE '{"latency_s": 1}'`),
-where `GET /stats` tells what it counted.
+where `GET /stats` returns its counts.
 """
 
-# ruff: noqa: C901, D102, D105, D107 - small methods named for what they do; one case per fault
+# ruff: noqa: C901, D102, D105, D107 - small methods with telling names; one case per fault
 
 from __future__ import annotations
 
@@ -19,14 +18,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.teacher_model import RATE, REFUSALS, Config, Stats, Teacher, tokens_of
+from tests.teacher_model import (
+    RATE,
+    REFUSALS,
+    FakeTeacher,
+    ServerConfig,
+    ServerStats,
+    count_tokens,
+)
 
 
 class Connection:
-    """One client on one socket."""
+    """One open socket."""
 
     def __init__(
-        self, teacher: Teacher, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, teacher: FakeTeacher, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.teacher, self.reader, self.writer = teacher, reader, writer
 
@@ -52,13 +58,13 @@ class Connection:
         path, _, query = path.partition("?")
         key = teacher.config.key
         if path == "/stats":
-            counted = ("requests", "in_flight", "most_in_flight", "cost_usd")
-            shown = {name: getattr(teacher.stats, name) for name in counted}
+            names = ("requests", "in_flight", "peak_in_flight", "cost_usd")
+            counts = {name: getattr(teacher.stats, name) for name in names}
             times = teacher.stats.times
-            shown |= (
+            counts |= (
                 {"second_at": times[1], "last_at": teacher.stats.last_at} if len(times) > 1 else {}
             )
-            await self.send(200, shown)
+            await self.send(200, counts)
         elif key and headers.get("authorization") != f"Bearer {key}":
             message = f"Incorrect API key provided: {headers.get('authorization')}"
             await self.send(401, {"error": {"message": message, "code": "invalid_api_key"}})
@@ -76,7 +82,7 @@ class Connection:
         question = teacher.question(body)
         stats.requests += 1
         stats.in_flight += 1
-        stats.most_in_flight = max(stats.most_in_flight, stats.in_flight)
+        stats.peak_in_flight = max(stats.peak_in_flight, stats.in_flight)
         stats.by_question[question] += 1
         stats.times.append(asyncio.get_running_loop().time())
         if teacher.keeps_bodies:
@@ -99,17 +105,20 @@ class Connection:
         if fault in RATE or fault in {"500", "503_retry_after", "quota", *REFUSALS}:
             await self.refuse(fault, body)
             return
-        if (why := self.teacher.unsupported(body)) is not None:
-            await self.send(400, {"error": {"message": why, "code": None}})
+        if (complaint := self.teacher.unsupported(body)) is not None:
+            await self.send(400, {"error": {"message": complaint, "code": None}})
             return
         if fault == "reset_early":
             self.writer.transport.abort()
             raise ConnectionError
         await asyncio.sleep(config.latency_s)
-        found = self.teacher.answer(body, question, nth, fault)
-        usage = found.get("usage") or {"prompt_tokens": tokens_of(body), "completion_tokens": 40}
+        response = self.teacher.answer(body, question, nth, fault)
+        usage = response.get("usage") or {
+            "prompt_tokens": count_tokens(body),
+            "completion_tokens": 40,
+        }
         self.teacher.bill(usage["prompt_tokens"], usage["completion_tokens"])
-        raw = json.dumps(found).encode()
+        raw = json.dumps(response).encode()
         if fault == "hang":
             await asyncio.sleep(3600)
         elif fault == "drip":
@@ -128,28 +137,30 @@ class Connection:
                 packed[:20] + b"\x00\xff\x00" + packed[23:], "Content-Encoding: gzip\r\n"
             )
         elif fault == "huge":
-            found["padding"] = "x" * 10 * 2**20
-            await self.raw(json.dumps(found).encode())
+            response["padding"] = "x" * 10 * 2**20
+            await self.raw(json.dumps(response).encode())
         elif fault == "error_200":
             await self.send(200, {"error": {"message": "upstream failed", "code": 502}})
         else:
             await self.raw(raw)
 
     async def refuse(self, fault: str, body: dict[str, Any]) -> None:
-        said = "no"
+        message = "no"
         if self.teacher.config.echo:
-            said = f"cannot take {json.dumps(body['messages'][-1])}"
+            message = f"cannot take {json.dumps(body['messages'][-1])}"
         if fault == "quota":
-            await self.send(429, {"error": {"message": said, "code": "insufficient_quota"}})
+            await self.send(429, {"error": {"message": message, "code": "insufficient_quota"}})
         elif fault in RATE:
-            more = "Retry-After: 1\r\n" if fault == "429_retry_after" else ""
-            await self.send(429, {"error": {"message": said, "code": "rate_limit_exceeded"}}, more)
+            extra = "Retry-After: 1\r\n" if fault == "429_retry_after" else ""
+            await self.send(
+                429, {"error": {"message": message, "code": "rate_limit_exceeded"}}, extra
+            )
         elif fault in REFUSALS:
             code = "content_filter" if fault == "400_filter" else "invalid_request_error"
-            await self.send(int(fault[:3]), {"error": {"message": said, "code": code}})
+            await self.send(int(fault[:3]), {"error": {"message": message, "code": code}})
         else:
-            more = "Retry-After: 1\r\n" if fault == "503_retry_after" else ""
-            await self.send(int(fault[:3]), {"error": {"message": said}}, more)
+            extra = "Retry-After: 1\r\n" if fault == "503_retry_after" else ""
+            await self.send(int(fault[:3]), {"error": {"message": message}}, extra)
 
     async def drip(self, raw: bytes) -> None:
         self.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(raw))
@@ -158,17 +169,17 @@ class Connection:
             await self.writer.drain()
             await asyncio.sleep(0.25)
 
-    async def send(self, status: int, obj: object, more: str = "") -> None:
+    async def send(self, status: int, obj: object, extra: str = "") -> None:
         data = obj if isinstance(obj, bytes) else json.dumps(obj).encode()
-        await self.raw(data, more, status)
+        await self.raw(data, extra, status)
 
-    async def raw(self, data: bytes, more: str = "", status: int = 200) -> None:
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{more}"
+    async def raw(self, data: bytes, extra: str = "", status: int = 200) -> None:
+        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{extra}"
         self.writer.write(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
         await self.writer.drain()
 
 
-async def listen(teacher: Teacher) -> asyncio.Server:
+async def listen(teacher: FakeTeacher) -> asyncio.Server:
     """Start listening on a free port."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -179,19 +190,19 @@ async def listen(teacher: Teacher) -> asyncio.Server:
 
 
 class TeacherServer:
-    """The server in a thread of this process."""
+    """Run the server in a thread of this process."""
 
     def __init__(self, **config: Any) -> None:
-        self.teacher = Teacher(Config(**config))
+        self.teacher = FakeTeacher(ServerConfig(**config))
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> ServerStats:
         return self.teacher.stats
 
     @property
-    def config(self) -> Config:
+    def config(self) -> ServerConfig:
         return self.teacher.config
 
     def __enter__(self) -> TeacherServer:
@@ -217,7 +228,7 @@ class TeacherServer:
 
 
 async def _process(port_file: Path, config: dict[str, Any]) -> None:
-    server = await listen(Teacher(Config(**config), keeps_bodies=False))
+    server = await listen(FakeTeacher(ServerConfig(**config), keeps_bodies=False))
     partial = port_file.with_suffix(".part")
     partial.write_text(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
     partial.replace(port_file)

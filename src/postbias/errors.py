@@ -1,38 +1,38 @@
-"""Every error that postbias raises on purpose.
+"""The exceptions of postbias.
 
-    PostbiasError                 one line for the user, exit code 1
-    ├── ParamsError               a wrong key or value in params.yaml
-    ├── InputError                a file or folder that the user named cannot be used
-    │   ├── LayoutError           an export that is of no known layout
-    │   └── SchemaError           a table with other columns or types than agreed
-    ├── RubricError               a rubric that cannot be used
-    ├── LabelsError               labels that are missing, out of range or for unknown posts
-    ├── CorpusError               too few posts, authors, images or labels for what was asked
-    ├── CountsError               rows in is not rows out plus rejects
-    ├── TeacherError              the teacher cannot be asked (see postbias.teacher)
-    ├── UnreadableImageError      an image that cannot be decoded; callers make it a reject
-    ├── WeightsError              pretrained weights that cannot be had
-    ├── ArtifactError             a student folder that is incomplete or damaged
-    ├── DeviceError               a device that scoring was told to use and that is not there
-    ├── GateError                 no student may become champion, and why
-    ├── ChampionError             no champion, or another one than the pipeline built
-    ├── TrackingError             MLflow or DVC state that cannot be read
-    ├── ReproductionError         a pipeline that cannot be run again in a fresh clone
-    ├── StorageError              a disk that is full or a place that cannot be written
-    ├── ClusterError              a Ray cluster that cannot be used, or keeps losing workers
-    └── MissingExtraError         an optional package that is not installed
+    PostbiasError                 base class; the CLI prints one line and exits with code 1
+    ├── ParamsError               invalid key or value in params.yaml
+    ├── InputError                a file or folder named by the user is unusable
+    │   ├── LayoutError           an export whose layout is not recognised
+    │   └── SchemaError           a table with unexpected columns or types
+    ├── RubricError               invalid rubric
+    ├── LabelsError               labels missing, out of range or for unknown posts
+    ├── CorpusError               too few posts, authors, images or labels
+    ├── CountsError               input rows do not equal output rows plus rejects
+    ├── TeacherError              the teacher cannot be queried (see postbias.teacher)
+    ├── UnreadableImageError      an image cannot be decoded; callers turn it into a reject
+    ├── WeightsError              pretrained weights cannot be loaded
+    ├── ArtifactError             a student's artifact is incomplete or damaged
+    ├── DeviceError               the requested device is not available
+    ├── GateError                 no student meets the requirements for promotion
+    ├── ChampionError             no champion, or a different one from the pipeline's
+    ├── TrackingError             MLflow or DVC state cannot be read
+    ├── ReproductionError         the pipeline cannot be reproduced in a fresh clone
+    ├── StorageError              disk full, or a location that cannot be written
+    ├── ClusterError              a Ray cluster is unusable or keeps losing workers
+    └── MissingExtraError         an optional package is not installed
 
-A post that cannot be read is not an error but a reject: see `postbias.posts.schema.Reason`.
+A post that cannot be read is not an error but a reject: see `postbias.posts.reasons.RejectReason`.
 """
 
 from __future__ import annotations
 
 
 class PostbiasError(Exception):
-    """Base of all errors that a user can act on.
+    """Base class of all errors that a user can act on.
 
-    The message says what was wrong, the value seen, what is allowed and what to do; parts that do
-    not apply are left out.
+    The message states the problem, the value seen, what is allowed and what to do, as far as they
+    apply.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class PostbiasError(Exception):
         """Compose the message.
 
         Args:
-            what: What was wrong, without a full stop.
-            seen: The offending value; never a secret, a caption or a whole file.
-            allowed: What is accepted in its place.
-            do: What the user can do next, as an imperative.
+            what: The problem, without a full stop.
+            seen: The offending value; never a secret, a caption or the content of a file.
+            allowed: Accepted values.
+            do: What the user can do, as an imperative.
         """
         parts = [what]
         if seen is not None:
@@ -62,55 +62,55 @@ class PostbiasError(Exception):
 
 
 class ParamsError(PostbiasError):
-    """A wrong key or value in params.yaml."""
+    """Invalid key or value in params.yaml."""
 
 
 class InputError(PostbiasError):
-    """A file or folder that the user named cannot be used."""
+    """A file or folder named by the user is unusable."""
 
 
 class LayoutError(InputError):
-    """An export that is of no known layout."""
+    """An export whose layout is not recognised."""
 
 
 class SchemaError(InputError):
-    """A table with other columns or types than agreed."""
+    """A table with unexpected columns or types."""
 
 
 class RubricError(PostbiasError):
-    """A rubric that cannot be used."""
+    """Invalid rubric."""
 
 
 class LabelsError(PostbiasError):
-    """Labels that are missing, out of range or for unknown posts."""
+    """Labels missing, out of range or for unknown posts."""
 
 
 class CorpusError(PostbiasError):
-    """Too few posts, authors, images or labels for what was asked."""
+    """Too few posts, authors, images or labels."""
 
 
 class CountsError(PostbiasError):
-    """Rows in is not rows out plus rejects."""
+    """Input rows do not equal output rows plus rejects."""
 
 
 class TeacherError(PostbiasError):
-    """The teacher cannot be asked."""
+    """The teacher cannot be queried."""
 
 
 class UnreadableImageError(PostbiasError):
-    """An image that cannot be decoded; whoever asked for it turns it into a reject.
+    """An image cannot be decoded; callers turn this into a reject.
 
     Attributes:
-        reason: The `postbias.posts.reasons.Reason` of the reject.
-        detail: What the decoder said, in one line.
+        reason: The `postbias.posts.reasons.RejectReason` of the reject.
+        detail: The decoder's message, in one line.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
-        """Remember the reason.
+        """Compose the message.
 
         Args:
-            reason: A `postbias.posts.reasons.Reason`.
-            detail: What the decoder said, in one line.
+            reason: A `postbias.posts.reasons.RejectReason`.
+            detail: The decoder's message, in one line.
         """
         self.reason = reason
         self.detail = detail
@@ -118,40 +118,40 @@ class UnreadableImageError(PostbiasError):
 
 
 class WeightsError(PostbiasError):
-    """Pretrained weights that cannot be had."""
+    """Pretrained weights cannot be loaded."""
 
 
 class ArtifactError(PostbiasError):
-    """A student folder that is incomplete or damaged."""
+    """A student's artifact is incomplete or damaged."""
 
 
 class DeviceError(PostbiasError):
-    """A device that scoring was told to use and that is not there."""
+    """The requested device is not available."""
 
 
 class GateError(PostbiasError):
-    """No student may become champion."""
+    """No student meets the requirements for promotion."""
 
 
 class ChampionError(PostbiasError):
-    """No champion, or another one than the pipeline built."""
+    """No champion, or a different one from the pipeline's."""
 
 
 class TrackingError(PostbiasError):
-    """MLflow or DVC state that cannot be read."""
+    """MLflow or DVC state cannot be read."""
 
 
 class ReproductionError(PostbiasError):
-    """A pipeline that cannot be run again in a fresh clone."""
+    """The pipeline cannot be reproduced in a fresh clone."""
 
 
 class StorageError(PostbiasError):
-    """A disk that is full or a place that cannot be written."""
+    """Disk full, or a location that cannot be written."""
 
 
 class ClusterError(PostbiasError):
-    """A Ray cluster that cannot be used, or keeps losing workers."""
+    """A Ray cluster is unusable or keeps losing workers."""
 
 
 class MissingExtraError(PostbiasError):
-    """An optional package that is not installed."""
+    """An optional package is not installed."""

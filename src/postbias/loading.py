@@ -215,9 +215,9 @@ def find_student(student: str | None) -> Path:
         paths = None
     if student is None and paths is not None and (paths.champion / "student.json").is_file():
         return paths.champion
-    from postbias.tracking.registry import registered_artifact
+    from postbias.tracking.registry import fetch_artifact
 
-    return registered_artifact(student or "models:/postbias@champion", paths)
+    return fetch_artifact(student or "models:/postbias@champion", paths)
 
 
 def as_post(post: Post) -> PostInput:

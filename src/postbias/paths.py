@@ -1,9 +1,8 @@
-"""Where things lie in a postbias repository.
+"""The files and folders of a postbias repository.
 
-Knows names only: it makes no folder and opens no file. Two roots matter. The working root holds
-what DVC tracks; the memory root holds what must outlive a run (`store/`, `mlruns/`) and differs
-from it only in `dvc exp run --temp` and `--queue`, which run in a temporary tree while `DVC_ROOT`
-names the main checkout.
+There are two roots, which are the same folder except under `dvc exp run --temp` and `--queue`: they
+run the stages in a temporary copy of the repository, while `store/` and `mlruns/` stay in the main
+checkout, which `DVC_ROOT` names.
 """
 
 from __future__ import annotations
@@ -17,48 +16,48 @@ from postbias.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The places of one repository.
+    """The files and folders of one repository.
 
     Attributes:
-        root: The folder of `dvc.yaml`.
-        memory: The folder of `store/` and `mlruns/`.
+        root: Folder with `dvc.yaml` and everything that DVC tracks.
+        persistent_root: Folder with `store/` and `mlruns/`, which outlive a run.
     """
 
     root: Path
-    memory: Path
+    persistent_root: Path
 
     @classmethod
     def find(cls, start: Path | None = None) -> Paths:
-        """Find the repository around a folder.
+        """Find the repository that contains a folder.
 
         Args:
-            start: Where to begin looking upwards; the current folder if not given.
+            start: The folder; the current one by default.
 
         Returns:
-            The paths of the nearest folder upwards that has a `dvc.yaml`.
+            The paths of the nearest parent folder with a `dvc.yaml`.
 
         Raises:
-            InputError: If no folder upwards has one.
+            InputError: If there is none.
         """
-        here = (start or Path.cwd()).resolve()
-        for folder in (here, *here.parents):
+        start = (start or Path.cwd()).resolve()
+        for folder in (start, *start.parents):
             if (folder / "dvc.yaml").is_file():
-                memory = os.environ.get("DVC_ROOT")
-                return cls(folder, Path(memory).resolve() if memory else folder)
+                main_checkout = os.environ.get("DVC_ROOT")
+                return cls(folder, Path(main_checkout).resolve() if main_checkout else folder)
         raise InputError(
-            "not inside a postbias repository: no dvc.yaml here or above",
-            seen=str(here),
-            do="change to your clone",
+            "not inside a postbias repository: no dvc.yaml in this folder or its parents",
+            seen=str(start),
+            do="change to the folder of your clone",
         )
 
     @property
     def params(self) -> Path:
-        """The parameters of the pipeline."""
+        """Parameters of the pipeline."""
         return self.root / "params.yaml"
 
     @property
     def data(self) -> Path:
-        """What `data.dvc` tracks: imported posts and recorded labels. No stage writes here."""
+        """Imported posts and recorded labels, tracked by `data.dvc`; no stage writes here."""
         return self.root / "data"
 
     @property
@@ -78,32 +77,32 @@ class Paths:
 
     @property
     def sample(self) -> Path:
-        """The posts chosen for labelling, with inclusion probabilities."""
+        """Posts sampled for labelling, with inclusion probabilities."""
         return self.build / "sample" / "posts.parquet"
 
     @property
     def labels(self) -> Path:
-        """The snapshot of valid and rejected labels."""
+        """Labels, one row per sampled post."""
         return self.build / "labels.parquet"
 
     @property
     def label_rejects(self) -> Path:
-        """What gave no label: rows of a file of labels, or posts, each with its reason."""
+        """Sampled posts, and rows of a label file, without a valid label, each with its reason."""
         return self.build / "label_rejects.parquet"
 
     @property
     def split(self) -> Path:
-        """The fold of each labelled post."""
+        """Fold of each labelled post."""
         return self.build / "split.parquet"
 
     @property
     def students(self) -> Path:
-        """Folder of one artifact per modality."""
+        """Folder with one artifact per modality."""
         return self.build / "students"
 
     @property
     def champion(self) -> Path:
-        """The artifact that scoring uses."""
+        """Artifact that scoring uses."""
         return self.build / "champion"
 
     @property
@@ -113,12 +112,12 @@ class Paths:
 
     @property
     def score_rejects(self) -> Path:
-        """The posts that could not be scored, each with its reason."""
+        """Posts that could not be scored, each with its reason."""
         return self.build / "score_rejects.parquet"
 
     @property
     def report(self) -> Path:
-        """The page that a person takes away."""
+        """The report."""
         return self.build / "report.html"
 
     @property
@@ -128,15 +127,15 @@ class Paths:
 
     @property
     def store(self) -> Path:
-        """What must survive a crash: replies, finished score shards, checkpoints."""
-        return self.memory / "store"
+        """Folder for what must survive a crash: replies, finished score shards, checkpoints."""
+        return self.persistent_root / "store"
 
     @property
     def replies(self) -> Path:
-        """Every teacher reply ever paid for."""
+        """Database of all teacher replies."""
         return self.store / "replies.sqlite"
 
     @property
     def mlruns(self) -> Path:
-        """MLflow's database and artifacts."""
-        return self.memory / "mlruns"
+        """Folder of MLflow's database and artifacts."""
+        return self.persistent_root / "mlruns"

@@ -54,11 +54,11 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, Params]:
 @pytest.fixture(scope="session")
 def behaved(untrained: tuple[Paths, Params]) -> tuple[Paths, Params]:
     """Give a repository with two trained students, and its params."""
-    from postbias.student.distillation import distil
+    from postbias.student.distillation import distil_student
 
     paths, params = untrained
     for modality in params.train.modalities:
-        distil(paths, params, modality, lambda _: nullcontext(lambda *_: None))
+        distil_student(paths, params, modality, lambda _: nullcontext(lambda *_: None))
     return paths, params
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.conftest import ROOT
 
-from postbias.demo.ground_truth import AXES, BRANDS, teacher_answers
+from postbias.demo.ground_truth import AXES, BRANDS, simulate_teacher
 
 _TRUTH = ROOT / "data" / "truth.parquet"
 _REPORTS = ROOT / "reports"
@@ -72,7 +72,7 @@ def test_the_corrected_share_of_high_posts_holds_the_truth_and_the_uncorrected_o
     # The share that the teacher would call high, had it been asked about every post.
     rng = np.random.default_rng(0)
     scores = {axis: truth[axis] for axis in AXES}
-    asked = [teacher_answers(scores, rng)["bias"] >= _HIGH for _ in range(40)]
+    asked = [simulate_teacher(scores, rng)["bias"] >= _HIGH for _ in range(40)]
     planted = float(np.mean(asked))
     assert _holds(high, planted)
     assert not _holds(high["uncorrected_error"], 0)

@@ -18,13 +18,13 @@ from torch import Tensor
 from postbias.axes import Axis
 from postbias.params import Params
 from postbias.paths import Paths
-from postbias.student.distillation import Distilled, distil_into
+from postbias.student.distillation import DistillationResult, distil_artifact
 from postbias.student.embedding_cache import EmbeddedDataset
 from postbias.student.network import Head
-from postbias.student.training import Fit, fit
+from postbias.student.trainer import FitResult, fit
 
 Behaved = tuple[Paths, Params]
-Train = Callable[..., Distilled]
+Train = Callable[..., DistillationResult]
 
 
 class Killed(Exception):  # noqa: N818 - not an error
@@ -43,11 +43,11 @@ def train(behaved: Behaved, tmp_path: Path) -> Train:
     shutil.copytree(paths.root, root, ignore=shutil.ignore_patterns("store", "students"))
     base = params.model_dump(mode="json")
 
-    def run(modality: str, on_seed: Any = quiet, **settings: Any) -> Distilled:
+    def run(modality: str, on_seed: Any = quiet, **settings: Any) -> DistillationResult:
         group = base["train"] | {"epochs": 3} | settings
         changed = Params.model_validate_json(json.dumps(base | {"train": group}))
         ours = Paths(root, root)
-        return distil_into(tmp_path / "artifact", ours, changed, modality, on_seed)
+        return distil_artifact(tmp_path / "artifact", ours, changed, modality, on_seed)
 
     run.store = root / "store"  # type: ignore[attr-defined]
     return run
@@ -136,7 +136,7 @@ def head_and_folds() -> tuple[Head, tuple[EmbeddedDataset, EmbeddedDataset]]:
     return Head([8], hidden=16, n_axes=2, dropout=0.0), (fold(200), fold(60))
 
 
-def fit_head(params: Params, folder: Path, *, limit: int = 10**6, **settings: Any) -> Fit:
+def fit_head(params: Params, folder: Path, *, limit: int = 10**6, **settings: Any) -> FitResult:
     """Train a head on a device whose memory holds `limit` posts per training pass."""
     head, folds = head_and_folds()
 

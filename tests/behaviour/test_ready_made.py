@@ -17,7 +17,7 @@ from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.student.distillation import distil_into
+from postbias.student.distillation import distil_artifact
 
 TEXT_CONFIGS: dict[str, dict[str, Any]] = {
     "distilbert-base-uncased": {"model_type": "distilbert", "vocab_size": 30522},
@@ -75,7 +75,7 @@ def test_ready_made_params_train_ship_and_score(
     shutil.copytree(behaved[0].root, root, ignore=shutil.ignore_patterns("store", "students"))
     folder = tmp_path / "artifact"
 
-    done = distil_into(
+    done = distil_artifact(
         folder,
         Paths(root, root),
         params,

@@ -15,8 +15,8 @@ from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.schema import SPLIT
 from postbias.posts.shards import read_table
-from postbias.student.label_shares import learn_shares
-from postbias.student.training_setup import read_folds
+from postbias.student.subset_training import train_on_subsets
+from postbias.student.training_setup import read_fold_labels
 
 TOO_FEW, SHARE = 0.001, 0.4
 
@@ -32,10 +32,10 @@ def report(behaved: tuple[Paths, Params], logged: list[str]) -> dict[str, Any]:
     shares = params.evaluate.model_copy(update={"learning_curve": [TOO_FEW, SHARE]})
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("postbias.student.label_shares")
+    logger = logging.getLogger("postbias.student.subset_training")
     logger.addHandler(handler)
     try:
-        return learn_shares(paths, params.model_copy(update={"evaluate": shares}))
+        return train_on_subsets(paths, params.model_copy(update={"evaluate": shares}))
     finally:
         logger.removeHandler(handler)
 
@@ -76,7 +76,7 @@ def test_a_share_that_is_too_small_is_left_out_with_a_warning(
 def test_a_smaller_share_is_part_of_a_larger_one_and_other_folds_stay_whole(
     behaved: tuple[Paths, Params],
 ) -> None:
-    small, large, all_ = (read_folds(behaved[0], share=share) for share in (0.2, 0.7, 1.0))
+    small, large, all_ = (read_fold_labels(behaved[0], share=share) for share in (0.2, 0.7, 1.0))
     assert set(small["train"]) < set(large["train"]) < set(all_["train"])
     assert len(large["train"]) == round(0.7 * len(all_["train"]))
     for fold in ("valid", "calib"):

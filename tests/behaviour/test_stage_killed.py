@@ -104,7 +104,7 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
     assert Artifact.open(repo.students / "text").digest == digest
     assert _report(repo) == _report(alone)
     # One process speaks, writes and logs, however many there are.
-    assert said.count("INFO postbias.student.training: epoch 1 ") == 1
+    assert said.count("INFO postbias.student.trainer: epoch 1 ") == 1
     from mlflow import MlflowClient
 
     for one in (alone, repo):

@@ -18,7 +18,7 @@ from postbias.paths import Paths
 from postbias.posts.schema import labels_schema
 from postbias.posts.shards import read_table, write_table
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.student.distillation import distil
+from postbias.student.distillation import distil_student
 
 Behaved = tuple[Paths, Params]
 
@@ -142,7 +142,7 @@ def test_students_of_labels_that_mean_nothing_fail_the_gate(
     write_table(table, copied.labels, schema)
     train = params.train.model_copy(update={"modalities": ("text",), "epochs": 3})
     params = params.model_copy(update={"train": train})
-    distil(copied, params, "text", lambda _: nullcontext(lambda *_: None))
+    distil_student(copied, params, "text", lambda _: nullcontext(lambda *_: None))
     evaluation = evaluate(copied, params)
     write_outcome(evaluation, copied)
     with pytest.raises(GateError, match="beats_constant"):

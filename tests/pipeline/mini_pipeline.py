@@ -28,7 +28,7 @@ with stage_run("train") as run:
 
 _EVALUATE = """
 import shutil
-from postbias.tracking.run_logging import log_tests
+from postbias.tracking.run_logging import log_test_metrics
 from postbias.tracking.registry import register_champion
 from postbias.scoring.artifact import Artifact
 from postbias.json_files import write_json
@@ -40,9 +40,14 @@ with stage_run("evaluate") as run:
     students = {"text": {"digest": digest, "test": {"bias": {"mae": {"value": 0.75}}}}}
     write_json(
         run.paths.reports / "evaluate.json",
-        {"paired": {"text_vs_constant": 1}, "students": students},
+        {
+            "axes": {"bias": {}},
+            "main": {"axis": "bias"},
+            "paired": {"text_vs_constant": 1},
+            "students": students,
+        },
     )
-    log_tests(run.paths)
+    log_test_metrics(run.paths)
     register_champion(run.paths, run.run_id)
 """
 

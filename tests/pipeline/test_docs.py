@@ -32,7 +32,7 @@ def test_a_stale_page_is_named_and_can_be_written_again(tmp_path: Path) -> None:
     (tmp_path / "docs" / "params.md").write_text("old\n", encoding="utf-8")
     stale = _generate("--check", root=tmp_path)
     assert stale.returncode == 1
-    assert stale.stderr == "docs/params.md is stale; run `make docs` and commit it\n"
+    assert stale.stderr == "docs/params.md is out of date; run `make docs` and commit it\n"
     assert _generate(root=tmp_path).returncode == 0
     assert _generate("--check", root=tmp_path).returncode == 0
 
@@ -75,3 +75,12 @@ def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
     local = [a or b for a, b in targets if not re.match(r"[a-z]+:|#", a or b)]
     broken = [t for t in local if not (page.parent / t.partition("#")[0]).exists()]
     assert broken == []
+
+
+def test_every_file_that_the_architecture_page_names_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|yaml|html\.j2))`", text)
+    assert len(named) > 15
+    package = ROOT / "src" / "postbias"
+    missing = [name for name in named if not any((base / name).is_file() for base in (package, ROOT))]
+    assert missing == []

@@ -35,7 +35,7 @@ LABELS = np.random.default_rng(0).uniform(0, 10, N)
 @pytest.fixture
 def _without_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what test_registry tries: loading each version in a process of its own."""
-    monkeypatch.setattr(packing, "prove", lambda *_, **__: None)
+    monkeypatch.setattr(packing, "check_package", lambda *_, **__: None)
 
 
 def _build(paths: Paths, seed: int, error: float, *, test_digest: str = "one") -> Registration:
@@ -89,7 +89,7 @@ def test_a_worse_student_is_registered_but_does_not_become_champion(
         champion_artifact(workspace)
 
     done = run_command(workspace.root, "postbias", "promote")
-    assert done.stdout == "champion is version 2 instead of version 1\n"
+    assert done.stdout == "champion is version 2, replacing version 1\n"
     assert _champion() == 2
     assert Artifact.open(champion_artifact(workspace)).digest
     (record,) = (workspace.mlruns / "artifacts").rglob("promotions/version-2-*.json")
@@ -128,7 +128,7 @@ def test_without_test_scores_nothing_is_compared(workspace: Paths) -> None:
 
 def test_what_was_never_registered_cannot_be_promoted(workspace: Paths) -> None:
     for do, message in (
-        (lambda: None, "has built no champion"),
+        (lambda: None, "there is no build/champion"),
         (lambda: write_tiny_artifact(workspace.champion), "not registered"),
     ):
         do()

@@ -14,7 +14,7 @@ from postbias.paths import Paths
 from postbias.scoring.artifact import Artifact
 from postbias.tracking import packaging as packing
 from postbias.tracking.database import connect
-from postbias.tracking.packaging import REQUIREMENTS, pack, prove
+from postbias.tracking.packaging import REQUIREMENTS, write_package, check_package
 from postbias.tracking.registry import MODEL, champion_artifact, register_champion
 
 
@@ -66,12 +66,12 @@ def test_a_model_that_does_not_load_is_not_registered(
         champion_artifact(workspace)
 
 
-def test_a_model_that_scores_otherwise_is_not_accepted(tmp_path: Path) -> None:
+def test_a_package_that_returns_other_scores_is_refused(tmp_path: Path) -> None:
     packed = write_tiny_artifact(tmp_path / "one", seed=1)
     other = write_tiny_artifact(tmp_path / "two", seed=2)
-    pack(packed, tmp_path / "model", precision="int8")
-    with pytest.raises(ChampionError, match="scores otherwise"):
-        prove(other, tmp_path / "model", precision="int8")
+    write_package(packed, tmp_path / "model", precision="int8")
+    with pytest.raises(ChampionError, match="return different scores"):
+        check_package(other, tmp_path / "model", precision="int8")
 
 
 def test_a_damaged_student_is_not_registered(workspace: Paths) -> None:

@@ -23,8 +23,8 @@ from postbias.cli import main
 from postbias.errors import InputError
 from postbias.params import Params, load_params
 from postbias.paths import Paths
-from postbias.population.brands import describe_brands_of, write_brands
-from postbias.report.findings import Findings, Origin, find_out, write_findings
+from postbias.population.brands import load_and_estimate_brands, write_brands
+from postbias.report.findings import Findings, Origin, gather_findings, write_findings
 from postbias.reproduce.compare import read_lock
 
 _CHROMIUM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -55,7 +55,7 @@ def params(paths: Paths) -> Params:
 
 @pytest.fixture(scope="module")
 def found(paths: Paths, params: Params) -> Findings:
-    result = find_out(paths, params)
+    result = gather_findings(paths, params)
     write_findings(result, paths)
     return result
 
@@ -83,7 +83,7 @@ def test_posts_unlike_those_learned_from_are_named_with_how_far_they_are(page: s
 def test_the_same_inputs_give_the_same_bytes(paths: Paths, params: Params) -> None:
     outs = [paths.report, *sorted(paths.cards.iterdir()), *sorted(paths.reports.glob("[bp]*.*"))]
     before = {out: out.read_bytes() for out in outs}
-    write_findings(find_out(paths, params), paths)
+    write_findings(gather_findings(paths, params), paths)
     assert {out: out.read_bytes() for out in outs} == before
 
 
@@ -152,7 +152,7 @@ def test_cards_say_what_a_score_must_not_be_used_for(found: Findings) -> None:
 def test_brands_are_written_with_intervals(
     paths: Paths, params: Params, tmp_path: Path, ending: str
 ) -> None:
-    report = describe_brands_of(paths, params.report)
+    report = load_and_estimate_brands(paths, params.report)
     write_brands(report, tmp_path / f"brands{ending}")
     read = pyarrow.csv.read_csv if ending == ".csv" else pq.read_table
     table = read(tmp_path / f"brands{ending}")
@@ -180,13 +180,13 @@ def test_the_command_shows_brands_with_intervals_and_writes_them(
 
 def test_brands_in_another_format_are_refused(paths: Paths, params: Params, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="written as"):
-        write_brands(describe_brands_of(paths, params.report), tmp_path / "brands.xlsx")
+        write_brands(load_and_estimate_brands(paths, params.report), tmp_path / "brands.xlsx")
 
 
 def test_without_a_table_brands_are_the_accounts_mentioned_most(
     paths: Paths, params: Params
 ) -> None:
-    report = describe_brands_of(paths, params.report.model_copy(update={"brands": None}))
+    report = load_and_estimate_brands(paths, params.report.model_copy(update={"brands": None}))
     names = {row["brand"] for row in report["brands"]}
     assert names == {"@auralane", "@nordpfad", "@casalume", "@velvetoak"}
 
@@ -205,7 +205,7 @@ def test_a_corpus_that_tells_nothing_still_gets_its_page(
     (root / "reports" / "evaluate.json").write_text(json.dumps(evaluate), encoding="utf-8")
     high = params.report.model_copy(update={"min_posts": 10_000, "examples": 0})
     bare = params.model_copy(update={"report": high})
-    text = find_out(replace(paths, root=root), bare).page()
+    text = gather_findings(replace(paths, root=root), bare).page()
     assert "No brand is named" in text
     assert "No student passed the gate" in text
     assert "<img" not in text

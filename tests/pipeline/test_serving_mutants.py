@@ -17,7 +17,7 @@ from PIL import Image
 from tests.pipeline.servers import BIN, free_port, serving
 from tests.tiny_artifact import write_tiny_artifact
 
-from postbias.tracking.packaging import pack
+from postbias.tracking.packaging import write_package
 
 REQUESTS, CLIENTS = 10_000, 8
 _ANSWER_TIMEOUT_S = 60
@@ -117,7 +117,7 @@ def _wrong(status: int, text: str) -> str | None:
 
 @pytest.mark.slow
 def test_ten_thousand_random_and_mutated_requests_bring_no_500_and_no_hang(tmp_path: Path) -> None:
-    pack(write_tiny_artifact(tmp_path / "student"), tmp_path / "model", precision="int8")
+    write_package(write_tiny_artifact(tmp_path / "student"), tmp_path / "model", precision="int8")
     port = free_port()
     command = ["mlflow", "models", "serve", "-m", str(tmp_path / "model"), "--env-manager", "local"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

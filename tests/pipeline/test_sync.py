@@ -19,6 +19,7 @@ from postbias.scoring.artifact import Artifact
 from postbias.tracking.database import connect, database
 from postbias.tracking.dvc_records import locked_records
 from postbias.tracking.registry import ALIAS, MODEL, champion_artifact, register_champion
+from postbias.tracking.students_view import saved_view_url
 from postbias.tracking.sync import sync
 
 Run = Callable[..., CompletedProcess[str]]
@@ -68,6 +69,30 @@ def _versions(paths: Paths) -> dict[int, list[str]]:
     }
 
 
+def test_a_run_has_the_params_of_its_stage_and_no_others(copied: Paths) -> None:
+    params = {run.info.run_name: run.data.params for run in _runs(copied)}
+    assert params == {
+        "train@text": {"modality": "text", "seed": "20260521", "train.modalities": "text"},
+        "evaluate": {"infer.precision": "int8"},
+    }
+
+
+def test_the_saved_view_shows_the_evaluated_student(copied: Paths) -> None:
+    experiment_id = connect(copied)
+    from mlflow import MlflowClient
+
+    (trained,) = [run for run in _runs(copied) if run.info.run_name == "train@text"]
+    experiment = MlflowClient().get_experiment(experiment_id)
+    url = saved_view_url(copied, port=5055)
+    assert url is not None
+    assert url.startswith(f"http://127.0.0.1:5055/#/experiments/{experiment_id}/runs?")
+    state = json.loads(experiment.tags["mlflow.sharedViewState." + url.rpartition("=")[2]])
+    found = MlflowClient().search_runs([experiment_id], state["searchFilter"])
+    assert [run.info.run_id for run in found] == [trained.info.run_id]
+    assert "metrics.`test.bias.mae`" in state["selectedColumns"]
+    assert "make ui" in experiment.tags["mlflow.note.content"]
+
+
 def test_a_run_carries_the_digests_that_dvc_lock_records(copied: Paths) -> None:
     runs = {run.info.run_name: run for run in _runs(copied)}
     assert set(runs) == {"train@text", "evaluate"}
@@ -109,7 +134,7 @@ def test_a_clone_gets_its_runs_and_its_champion_back(
     shutil.copytree(workspace.mlruns, root / "mlruns")
     paths = Paths(root, root)
     assert set(sync(paths).restored) == {"train@text", "evaluate"}
-    with pytest.raises(ChampionError, match="has built no champion"):
+    with pytest.raises(ChampionError, match="there is no build/champion"):
         champion_artifact(paths)
     run_in(root, "dvc", "pull", "-q")
     with pytest.raises(ChampionError, match=r"no champion is registered.*postbias sync"):
@@ -126,7 +151,7 @@ def test_a_clone_gets_its_runs_and_its_champion_back(
         costs = {key for key in original[name].metrics if key.startswith(("cost.", "system/"))}
         expected = {k: v for k, v in original[name].metrics.items() if k not in costs}
         assert data.metrics == expected
-        assert data.params.items() <= original[name].params.items()
+        assert data.params == original[name].params
 
 
 def test_new_params_make_a_version_and_the_old_ones_bring_the_old_one_back(
@@ -138,7 +163,7 @@ def test_new_params_make_a_version_and_the_old_ones_bring_the_old_one_back(
     assert _versions(copied) == {1: [], 2: [ALIAS]}
     run_in(copied.root, "git", "checkout", "-q", ".")
     run_in(copied.root, "dvc", "checkout", "-q")
-    with pytest.raises(ChampionError, match="the pipeline built another"):
+    with pytest.raises(ChampionError, match="build/champion is another"):
         champion_artifact(copied)
     summary = sync(copied)
     assert summary.restored == ()
@@ -154,7 +179,7 @@ def test_new_params_make_a_version_and_the_old_ones_bring_the_old_one_back(
 def test_lost_model_files_are_made_again_without_a_new_version(copied: Paths) -> None:
     folder = champion_artifact(copied)
     shutil.rmtree(folder)
-    with pytest.raises(ChampionError, match=r"gone or damaged.*postbias sync"):
+    with pytest.raises(ChampionError, match=r"missing or damaged.*postbias sync"):
         champion_artifact(copied)
     (copied.mlruns / ".synced").unlink(missing_ok=True)
     sync(copied)
@@ -184,7 +209,7 @@ def test_an_experiment_in_a_temporary_tree_registers_but_leaves_the_alias_alone(
     copied: Paths, tmp_path: Path
 ) -> None:
     before = champion_artifact(copied)
-    tree = Paths(tmp_path / "tree", copied.memory)
+    tree = Paths(tmp_path / "tree", copied.persistent_root)
     digest = write_tiny_artifact(tree.champion, "text", seed=9).digest
     run_id = _runs(copied)[-1].info.run_id
     assert not register_champion(tree, run_id).is_champion

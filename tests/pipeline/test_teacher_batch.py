@@ -1,4 +1,4 @@
-"""Batch mode: sent once, found again after a crash, split, and asked live where a line failed."""
+"""Batch mode: batches are sent once, resumed after a crash and split; failed lines go live."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from tests.teacher_server import TeacherServer
 
 from postbias.errors import TeacherError
 from postbias.params import Params
-from postbias.teacher import batch as batch_module
-from postbias.teacher import batch_client as courier
+from postbias.teacher import batch_client, batch_mode
 from postbias.teacher.annotate import annotate
 from postbias.teacher.reply_store import ReplyStore
 
@@ -19,9 +18,9 @@ PRICES = {"usd_per_million_input": 1.0, "usd_per_million_output": 4.0}
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def batch_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setattr(courier, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(batch_client, "_FIRST_PAUSE_S", 0.02)
 
 
 def params(**changes: object) -> Params:
@@ -42,16 +41,16 @@ def test_a_batch_gives_the_same_labels_as_live_requests_at_half_the_price(
         paid_live = server.stats.cost_usd
         annotate(batched, params())
         paid_batched = server.stats.cost_usd - paid_live
-        assert server.stats.requests == 61 + 1, "the second run sends its probe live"
+        assert server.stats.requests == 61 + 1, "the probe of the second run is sent live"
         assert live.labels.read_bytes() == batched.labels.read_bytes()
         assert paid_batched == pytest.approx(paid_live / 2, rel=0.02)
-        assert server.teacher.files == {}, "files hold captions: none is left there"
+        assert server.teacher.files == {}, "files hold captions and must be deleted"
         with ReplyStore.open(batched.replies) as store:
             assert store.total("spent_usd") == pytest.approx(paid_batched)
             assert store.rows("SELECT count(*) FROM batches") == [(0,)]
 
 
-def test_lines_that_failed_or_were_unusable_are_asked_live(
+def test_failed_lines_and_unusable_replies_are_sent_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(80)])
@@ -66,7 +65,7 @@ def test_lines_that_failed_or_were_unusable_are_asked_live(
     assert by_source["batch"] > 40
 
 
-def test_batches_are_split_by_number_and_by_size(
+def test_batches_are_split_by_number_of_requests_and_by_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").mkdir()
@@ -84,9 +83,9 @@ def test_batches_are_split_by_number_and_by_size(
 
 
 @pytest.mark.parametrize(
-    "moment", ["before it was sent", "before its id was kept", "while waiting"]
+    "moment", ["before it was sent", "before its id was stored", "while waiting"]
 )
-def test_a_batch_is_looked_up_after_a_crash_not_sent_again(
+def test_after_a_crash_a_batch_is_looked_up_instead_of_sent_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
@@ -97,20 +96,20 @@ def test_a_batch_is_looked_up_after_a_crash_not_sent_again(
     async def crash(*_: object) -> str:
         raise Crash
 
-    async def send_then_crash(self: courier.Courier, path: Path, tag: str) -> str:
-        await send(self, path, tag)
+    async def submit_then_crash(self: batch_client.BatchClient, path: Path, tag: str) -> str:
+        await submit(self, path, tag)
         raise Crash
 
-    send = courier.Courier.send
+    submit = batch_client.BatchClient.submit
     with TeacherServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         with monkeypatch.context() as patch:
             if moment == "before it was sent":
-                patch.setattr(courier.Courier, "send", crash)
-            elif moment == "before its id was kept":
-                patch.setattr(courier.Courier, "send", send_then_crash)
+                patch.setattr(batch_client.BatchClient, "submit", crash)
+            elif moment == "before its id was stored":
+                patch.setattr(batch_client.BatchClient, "submit", submit_then_crash)
             else:
-                patch.setattr(courier.Courier, "state", crash)
+                patch.setattr(batch_client.BatchClient, "retrieve", crash)
             with pytest.raises(Crash):
                 annotate(paths, params())
         assert annotate(paths, params()).n_labelled == 60
@@ -119,25 +118,25 @@ def test_a_batch_is_looked_up_after_a_crash_not_sent_again(
     assert not list((paths.store / "batches").iterdir())
 
 
-def test_a_crash_while_replies_are_kept_loses_none_and_keeps_none_twice(
+def test_a_crash_while_replies_are_stored_loses_none_and_stores_none_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
-    monkeypatch.setattr(batch_module, "_KEPT_AT_ONCE", 30)
-    seen = 0
-    write = batch_module.Batches._write
+    monkeypatch.setattr(batch_mode, "_STATEMENTS_PER_WRITE", 30)
+    n_writes = 0
+    write = batch_mode.BatchRunner._write
 
-    async def write_twice(self: batch_module.Batches, statements: list[object]) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 4:
+    async def crash_at_the_fourth(self: batch_mode.BatchRunner, statements: list[object]) -> None:
+        nonlocal n_writes
+        n_writes += 1
+        if n_writes == 4:
             raise KeyboardInterrupt
         await write(self, statements)  # type: ignore[arg-type]
 
     with TeacherServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         with monkeypatch.context() as patch:
-            patch.setattr(batch_module.Batches, "_write", write_twice)
+            patch.setattr(batch_mode.BatchRunner, "_write", crash_at_the_fourth)
             with pytest.raises(KeyboardInterrupt):
                 annotate(paths, params())
         assert annotate(paths, params()).n_labelled == 60
@@ -154,11 +153,11 @@ def test_the_cap_holds_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(TeacherError, match="max_cost_usd"):
             annotate(paths, params(cost={**PRICES, "max_cost_usd": cap}))
         assert 0.7 * cap < server.stats.cost_usd <= cap
-        assert len(server.teacher.batches) > 1, "room that is left is used by a further batch"
+        assert len(server.teacher.batches) > 1, "the remaining budget is used by a further batch"
 
 
 @pytest.mark.parametrize("state", ["failed", ""])
-def test_an_endpoint_without_batches_or_that_rejects_one_says_what_to_set(
+def test_an_error_about_batches_names_the_param_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
@@ -168,7 +167,7 @@ def test_an_endpoint_without_batches_or_that_rejects_one_says_what_to_set(
             annotate(paths, params())
 
 
-def test_a_batch_of_another_rubric_is_left_for_it(
+def test_a_batch_with_other_settings_stays_outstanding_until_they_are_restored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
@@ -179,10 +178,10 @@ def test_a_batch_of_another_rubric_is_left_for_it(
     with TeacherServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         with monkeypatch.context() as patch:
-            patch.setattr(courier.Courier, "state", crash)
+            patch.setattr(batch_client.BatchClient, "retrieve", crash)
             with pytest.raises(KeyboardInterrupt):
                 annotate(paths, params())
         annotate(paths, params(model="test-vl-2"))
-        assert "asked in another way" in caplog.text
+        assert "1 batches with another rubric, model or endpoint params" in caplog.text
         assert annotate(paths, params()).n_labelled == 60
         assert len(server.teacher.batches) == 2

@@ -1,4 +1,4 @@
-"""The endpoint teacher against a real HTTP server: what is asked, kept and made of it."""
+"""The endpoint teacher against a real HTTP server: requests, stored replies and labels."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import Any
 
 import pytest
 from tests.teacher_corpus import (
-    label_rows as rows,
-)
-from tests.teacher_corpus import (
+    label_rows,
     make_corpus,
     make_params,
-    picture,
+    noise_image,
+    point_at,
     post,
-    quicken,
     set_sample,
-)
-from tests.teacher_corpus import (
-    point_at as serve,
+    shorten_pauses,
 )
 from tests.teacher_server import TeacherServer
 
@@ -28,16 +24,16 @@ from postbias.teacher.reply_store import ReplyStore
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    quicken(monkeypatch)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_pauses(monkeypatch)
 
 
-def test_every_post_is_asked_once_and_never_again(
+def test_every_post_is_sent_once_and_never_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
     with TeacherServer() as server:
-        serve(monkeypatch, server)
+        point_at(monkeypatch, server)
         summary = annotate(paths, make_params())
         assert summary.n_labelled == 60
         assert server.stats.requests == 61, "60 posts and one probe"
@@ -47,27 +43,27 @@ def test_every_post_is_asked_once_and_never_again(
         assert paths.labels.read_bytes() == labels
 
 
-def test_a_larger_sample_asks_only_for_the_new_posts_and_other_settings_ask_again(
+def test_a_larger_sample_sends_only_new_posts_and_changed_settings_send_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posts = [post(i) for i in range(64)]
     paths = make_corpus(tmp_path, posts)
     set_sample(paths, [p["post_id"] for p in posts[:52]])
     with TeacherServer() as server:
-        serve(monkeypatch, server)
+        point_at(monkeypatch, server)
 
-        def newly_asked(**changes: Any) -> int:
+        def n_sent(**changes: Any) -> int:
             before = server.stats.requests
             annotate(paths, make_params(**changes))
             return server.stats.requests - before
 
-        assert newly_asked() == 53
+        assert n_sent() == 53
         set_sample(paths, [p["post_id"] for p in posts])
-        assert newly_asked() == 12
-        assert newly_asked(limits={"concurrency": 3}, max_tokens=600) == 1, "the probe only"
-        pictured = sum(bool(p["images"]) for p in posts)
-        assert newly_asked(images={"max_side_px": 84}) == pictured + 1
-        assert newly_asked(model="test-vl-2") == 65
+        assert n_sent() == 12
+        assert n_sent(limits={"concurrency": 3}, max_tokens=600) == 1, "the probe only"
+        n_with_images = sum(bool(p["images"]) for p in posts)
+        assert n_sent(images={"max_side_px": 84}) == n_with_images + 1
+        assert n_sent(model="test-vl-2") == 65
         rubric = tmp_path / "rubric.yaml"
         text = (tmp_path / "rubrics" / "gender_bias.yaml").read_text()
         rubric.write_text(text.replace("version: 1", "version: 2"))
@@ -78,33 +74,33 @@ def test_a_larger_sample_asks_only_for_the_new_posts_and_other_settings_ask_agai
         assert server.stats.requests - before == 65
 
 
-def test_the_request_holds_rubric_caption_and_upright_pictures_but_no_author(
+def test_a_request_contains_rubric_caption_and_jpeg_images_but_no_author(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
     with TeacherServer() as server:
-        serve(monkeypatch, server)
+        point_at(monkeypatch, server)
         annotate(paths, make_params())
         bodies = server.stats.bodies[1:]
     text = json.dumps(bodies)
     assert "secret_author" not in text
     assert "@user" in text
-    pictures = {
+    prefixes = {
         part["image_url"]["url"][:23]
         for body in bodies
         for part in body["messages"][1]["content"]
         if part["type"] == "image_url"
     }
-    assert pictures == {"data:image/jpeg;base64,"}
+    assert prefixes == {"data:image/jpeg;base64,"}
     assert bodies[0]["response_format"]["json_schema"]["strict"] is True
     assert "Contempt, degradation" in bodies[0]["messages"][0]["content"]
 
 
-def test_posts_without_anything_to_ask_about_are_rejects_that_cost_nothing(
+def test_posts_without_content_are_rejects_that_cost_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = [{"bytes": b"no picture", "path": "x.jpg"}]
-    good = [{"bytes": b"no picture", "path": "x.jpg"}, {"bytes": picture(7), "path": "y.jpg"}]
+    bad = [{"bytes": b"not an image", "path": "x.jpg"}]
+    good = [{"bytes": b"not an image", "path": "x.jpg"}, {"bytes": noise_image(7), "path": "y.jpg"}]
     posts = [post(i) for i in range(55)]
     posts += [
         post(100, caption="", images=[]),
@@ -114,10 +110,10 @@ def test_posts_without_anything_to_ask_about_are_rejects_that_cost_nothing(
     ]
     paths = make_corpus(tmp_path, posts)
     with TeacherServer() as server:
-        serve(monkeypatch, server)
+        point_at(monkeypatch, server)
         annotate(paths, make_params())
         assert server.stats.requests == 1 + 57
-    status = {row["post_id"]: row["status"] for row in rows(paths)}
+    status = {row["post_id"]: row["status"] for row in label_rows(paths)}
     assert [status[f"p{i:05}"] for i in (100, 101, 102, 103)] == [
         "no_content",
         "unreadable",
@@ -136,7 +132,7 @@ def test_posts_without_anything_to_ask_about_are_rejects_that_cost_nothing(
         ({"takes_max_tokens": False, "takes_temperature": False}, {"format": "json_schema"}),
     ],
 )
-def test_the_strictest_form_that_the_endpoint_has_is_found_out_once(
+def test_the_strictest_supported_reply_format_is_probed_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     config: dict[str, Any],
@@ -144,34 +140,34 @@ def test_the_strictest_form_that_the_endpoint_has_is_found_out_once(
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(52)])
     with TeacherServer(**config) as server:
-        serve(monkeypatch, server)
-        found = annotate(paths, make_params()).report["teacher"]
-        assert {name: found[name] for name in expected} == expected
+        point_at(monkeypatch, server)
+        report = annotate(paths, make_params()).report["teacher"]
+        assert {name: report[name] for name in expected} == expected
         assert server.stats.requests <= 52 + 4
 
 
-def test_token_probabilities_make_the_label_an_expectation_and_the_mode_is_kept(
+def test_with_token_probabilities_the_label_is_an_expectation_and_the_mode_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
     with TeacherServer(has_logprobs=True) as server:
-        serve(monkeypatch, server)
+        point_at(monkeypatch, server)
         annotate(paths, make_params())
     with ReplyStore.open(paths.replies) as store:
-        kept = dict(store.iter_replies())
-    for row in rows(paths):
-        mode = kept[row["post_id"]].modes[0]
+        replies = dict(store.iter_replies())
+    for row in label_rows(paths):
+        mode = replies[row["post_id"]].modes[0]
         assert row["bias"] == pytest.approx(mode - 1 / 3 if 0 < mode < 10 else mode)
 
 
-def test_repeats_measure_the_teachers_own_error_and_labels_are_their_mean(
+def test_repeats_measure_test_retest_error_and_labels_are_their_mean(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(120)])
     with TeacherServer(noise=2.0) as server:
-        serve(monkeypatch, server)
+        point_at(monkeypatch, server)
         summary = annotate(paths, make_params(repeats=3, repeat_share=0.5))
-    table = rows(paths)
+    table = label_rows(paths)
     repeated = [row for row in table if row["n_replies"] == 3]
     assert 40 < len(repeated) < 80
     assert all(row["bias_sd"] is not None for row in repeated)
@@ -182,11 +178,11 @@ def test_repeats_measure_the_teachers_own_error_and_labels_are_their_mean(
     assert retest["error"] == pytest.approx(retest["mae"] / 2**0.5)
 
 
-def test_a_drifting_teacher_and_a_second_model_are_warned_of(
+def test_a_drifting_teacher_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(80)])
     with TeacherServer(drift=1.0) as server:
-        serve(monkeypatch, server)
+        point_at(monkeypatch, server)
         annotate(paths, make_params(repeats=2, repeat_share=1.0))
     assert "later replies to the same posts differ by +" in caplog.text

@@ -1,7 +1,7 @@
-"""The endpoint teacher against an OpenAI-compatible server that nobody here wrote.
+"""The endpoint teacher against a third-party OpenAI-compatible server.
 
-`transformers serve` runs a tiny Qwen2.5-VL with random weights: a real client, a real server and
-real pictures. What it says is noise, so each post must end as a reject with the true reason.
+`transformers serve` runs a tiny Qwen2.5-VL with random weights. Its replies are noise, so each post
+must be rejected with the true reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from tests.teacher_corpus import make_corpus, make_params, post
 from tests.tiny_vision_model import build_tiny_model
 
-from postbias.teacher.annotate import fill_store
+from postbias.teacher.annotate import fill_reply_store
 from postbias.teacher.reply_store import ReplyStore
 
 N = 4
@@ -28,9 +28,9 @@ N = 4
 
 @contextmanager
 def transformers_serve(model: Path, log: Path) -> Iterator[str]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     command = [
         str(Path(sys.executable).parent / "transformers"),
         *("serve", str(model), "--device", "cpu", "--host", "127.0.0.1", "--port", str(port)),
@@ -53,7 +53,7 @@ def transformers_serve(model: Path, log: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_server_that_nobody_here_wrote_is_probed_asked_with_pictures_and_believed_in_nothing(
+def test_a_third_party_server_is_probed_and_its_noise_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -68,15 +68,15 @@ def test_a_server_that_nobody_here_wrote_is_probed_asked_with_pictures_and_belie
     )
     with transformers_serve(model, tmp_path / "serve.log") as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        said = fill_store(paths, params)
-        fill_store(paths, params)
-    assert said.startswith(f"0 of {N} posts are labelled; rejected: ")
+        summary = fill_reply_store(paths, params)
+        fill_reply_store(paths, params)
+    assert summary.startswith(f"0 of {N} posts are labelled; rejected: ")
     with ReplyStore.open(paths.replies) as store:
         replies = [reply for _, reply in store.iter_replies()]
         ((probe,),) = store.rows("SELECT value FROM facts")
-    assert '"format": "text"' in probe, "it takes neither a schema nor JSON mode"
+    assert '"format": "text"' in probe, "it supports neither a schema nor JSON mode"
     assert '"has_logprobs": false' in probe
-    assert len(replies) == 2 * N, "asked again once, and never after that"
+    assert len(replies) == 2 * N, "retried once, and never after that"
     assert {reply.status for reply in replies} <= {"cut_off", "invalid_reply", "empty_reply"}
     assert all(reply.tokens_in for reply in replies)
     assert all(reply.raw for reply in replies)

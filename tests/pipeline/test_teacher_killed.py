@@ -1,4 +1,4 @@
-"""Killed at any moment and started again: the same labels, and hardly a request more."""
+"""A run killed at random moments and resumed gives the same labels, at few extra requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.teacher_corpus import fill, make_corpus, make_params, point_at, post, write_params
+from tests.teacher_corpus import (
+    label_in_process,
+    make_corpus,
+    make_params,
+    point_at,
+    post,
+    write_params,
+)
 from tests.teacher_server import TeacherServer
 
 from postbias.paths import Paths
@@ -22,7 +29,7 @@ N = 500
 
 
 def open_requests(paths: Paths) -> int:
-    """Requests of which a killed process did not know whether they were answered."""
+    """Count requests of which a killed process did not know the outcome."""
     if not paths.replies.exists():
         return 0
     with ReplyStore.open(paths.replies) as store:
@@ -30,7 +37,7 @@ def open_requests(paths: Paths) -> int:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(
+def test_a_run_killed_at_twenty_random_moments_gives_the_same_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posts = [post(i) for i in range(N)]
@@ -56,20 +63,22 @@ def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(
         annotate(whole, make_params(**changes))
         expected = server.stats.requests
     rng = np.random.default_rng(7)
-    # Forked from a process that has all imported: twenty starts in a second, not in a minute.
+    # Fork from a process with all imports: twenty starts take a second, not a minute.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["postbias.teacher.annotate", "postbias.teacher.endpoint"])
+    context.set_forkserver_preload(["postbias.teacher.annotate", "postbias.teacher.labelling_run"])
     with TeacherServer(**config) as server:
         in_flight = []
         for _ in range(KILLS):
             before = server.stats.requests
-            process = context.Process(target=fill, args=(tmp_path / "killed", server.url))
+            process = context.Process(
+                target=label_in_process, args=(tmp_path / "killed", server.url)
+            )
             process.start()
-            is_asking = rng.random() < 0.9  # else it is killed while it starts
-            while is_asking and server.stats.requests == before:
+            waits_for_request = rng.random() < 0.9  # otherwise it is killed during start-up
+            while waits_for_request and server.stats.requests == before:
                 time.sleep(0.01)
             time.sleep(float(rng.uniform(0, 0.7)))
-            assert process.is_alive(), "the run ended too early to be killed so often"
+            assert process.is_alive(), "the run ended before it could be killed"
             process.kill()
             process.join()
             in_flight.append(open_requests(killed))

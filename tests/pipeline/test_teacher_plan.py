@@ -21,7 +21,7 @@ from postbias.paths import Paths
 from postbias.posts.schema import labels_schema
 from postbias.posts.shards import read_table
 from postbias.teacher.annotate import annotate
-from postbias.teacher.plan import plan
+from postbias.teacher.labelling_plan import plan_labelling
 from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.rubric import load_rubric
 
@@ -60,7 +60,7 @@ def test_the_plan_is_within_fifteen_percent_of_what_the_rest_costs(
     ids = [post["post_id"] for post in posts]
     with TeacherServer(fault_rate=0.1, faults=("prose",), latency_s=0.05) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        found = plan(paths, params, rubric, ids)
+        found = plan_labelling(paths, params, rubric, ids)
         measured_usd, measured = server.stats.cost_usd, server.stats.requests
         annotate(paths, params)
         rest_usd, rest = server.stats.cost_usd - measured_usd, server.stats.requests - measured

@@ -1,7 +1,4 @@
-"""What the engine needs does not depend on how much there is to ask.
-
-How many posts a second it makes is measured in benchmarks/annotate_engine.py.
-"""
+"""Labelling uses constant memory; benchmarks/annotate_engine.py measures its rate."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from benchmarks.annotate_engine import measure
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_posts() -> None:
-    # Pools and caches fill up over the first hundreds of posts; from there on it must stay flat.
+    # Pools and caches fill up during the first few hundred posts.
     options = argparse.Namespace(latency=0.01, concurrency=16, side=112)
     few, many = (measure(n, options)["peak_mb"] for n in (1000, 4000))
     assert many < 1.2 * few

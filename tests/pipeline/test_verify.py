@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import clean_environment, run_command
 from tests.small_repo import add_data, commit, make_small_repo
 
+from postbias.cli.terminal_tables import format_verification
 from postbias.errors import ReproductionError
 from postbias.paths import Paths
 from postbias.reproduce.compare import compare_metrics, compare_outputs, read_lock
@@ -96,7 +97,11 @@ def home(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _run(root: Path) -> tuple[dict[str, tuple[str, bool]], list[str], str]:
     said: list[str] = []
     result = verify(Paths(root, root), said.append)
-    return {row.output: (row.verdict, row.is_ok) for row in result.rows}, said, str(result)
+    return (
+        {row.output: (row.verdict, row.is_ok) for row in result.rows},
+        said,
+        format_verification(result),
+    )
 
 
 def _kept(root: Path) -> list[Path]:
@@ -129,7 +134,7 @@ def test_a_stage_left_to_chance_is_named_and_the_clones_are_kept(home: Path) -> 
     assert rows["build/sample.txt"] == ("same", True)
     assert table.endswith("NOT reproducible: 1 row(s) differ")
     (kept,) = _kept(home)
-    assert said[-1] == f"kept for you to look at: {kept}"
+    assert said[-1] == f"kept for inspection: {kept}"
     assert (kept / "run2" / "build" / "student.txt").is_file()
 
 
@@ -139,7 +144,10 @@ def test_data_that_the_lock_does_not_know_differ_and_training_may(home: Path) ->
     commit(home)
     rows, _, _ = _run(home)
     assert rows["build/sample.txt"] == ("DIFFERS from dvc.lock", False)
-    assert rows["build/student.txt"] == ("same twice, other than committed: see metrics", True)
+    assert rows["build/student.txt"] == (
+        "equal in both runs, differs from committed: see metrics",
+        True,
+    )
 
 
 def test_a_stage_that_fails_ends_in_its_own_words_and_the_clone_is_kept(home: Path) -> None:
@@ -206,7 +214,7 @@ def test_outputs_that_only_one_side_has_are_told_apart() -> None:
     rows = compare_outputs({new: "1"}, {new: "1"}, {old: "2"})
     assert [(row.verdict, row.is_ok) for row in rows] == [
         ("NOT in dvc.lock", False),
-        ("left over in dvc.lock: no stage makes it", True),
+        ("obsolete entry of dvc.lock: no stage writes it", True),
     ]
 
 

@@ -24,9 +24,9 @@ from postbias.posts.importers import text_repair as text
 from postbias.posts.importers.influencer_brand import _picture_names
 from postbias.posts.importers.instagram_pages import unwrap_api_v1, unwrap_graphql
 from postbias.posts.importers.records import FaultError
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import POSTS, REJECTS
-from postbias.posts.shards import read_posts, read_table, rows
+from postbias.posts.shards import read_posts, read_table
 
 _QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -46,7 +46,7 @@ def test_only_lists_of_names_are_taken_for_such(literal: str) -> None:
     try:
         names = _picture_names(literal)
     except FaultError as fault:
-        assert fault.reason == Reason.BROKEN_ROW  # noqa: PT017 - either outcome is right
+        assert fault.reason == RejectReason.BROKEN_ROW  # noqa: PT017 - either outcome is right
     else:
         assert literal.strip()[0] == "["
         assert all(name in literal for name in names)
@@ -74,7 +74,7 @@ def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
         assert isinstance(text.to_text(data), str)
     except FaultError as fault:
-        assert fault.reason == Reason.BAD_ENCODING  # noqa: PT017 - either outcome is right
+        assert fault.reason == RejectReason.BAD_ENCODING  # noqa: PT017 - either outcome is right
 
 
 _JSON = st.recursive(
@@ -133,8 +133,8 @@ def test_each_row_of_a_table_is_a_post_or_a_reject(cells: list[tuple[int, dict[s
         table.write_text("\n".join(map(json.dumps, lines)))
         summary = import_posts("table", table, dest)
         assert summary.n_posts + summary.n_rejects == len(lines)
-        posts = rows(read_posts(dest / "posts", POSTS.names))
-        rejects = rows(read_table(dest / "rejects.parquet", REJECTS))
+        posts = read_posts(dest / "posts", POSTS.names).to_pylist()
+        rejects = read_table(dest / "rejects.parquet", REJECTS).to_pylist()
         sources = [post["source"] for post in posts]
         sources += [reject["source"] for reject in rejects if reject["stage"] == "import"]
         assert sorted(sources) == sorted(f"t.jsonl:{n}" for n in range(1, len(lines) + 1))

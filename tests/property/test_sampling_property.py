@@ -1,4 +1,4 @@
-"""Whatever the corpus: the sample does not depend on order and barely on added posts."""
+"""For any corpus: the sample does not depend on order, and little on added posts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sampled(posts: dict[str, Post], order: list[str], params: SampleParams) -> p
 
 @settings(deadline=None, max_examples=60)
 @given(CORPUS, st.randoms(use_true_random=False), st.integers(3, 40), st.integers(1, 4))
-def test_rows_and_shards_may_come_in_any_order(
+def test_the_order_of_rows_and_shards_has_no_effect(
     corpus: list[Post], random: object, n: int, cap: int
 ) -> None:
     posts = {f"p{i}": post for i, post in enumerate(corpus)}

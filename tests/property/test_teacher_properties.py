@@ -1,4 +1,4 @@
-"""What holds for any reply, any rows of labels and any order of spending."""
+"""Properties of reply validation, recorded labels, the budget and masking."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.teacher_corpus import ROOT, make_params
 
 from postbias.teacher.budget import Budget
 from postbias.teacher.prompts import mask_mentions
-from postbias.teacher.recorded_labels import read_recorded
-from postbias.teacher.reply_validation import judge
+from postbias.teacher.recorded_labels import read_recorded_labels
+from postbias.teacher.reply_validation import parse_reply
 from postbias.teacher.rubric import load_rubric
 from postbias.teacher.token_probabilities import expected_score
 
@@ -36,17 +36,17 @@ anything = st.recursive(
 @given(
     content=st.text(max_size=80)
     | st.fixed_dictionaries(
-        {"reason": st.just("A plain picture of bread.") | anything, "bias": anything},
+        {"reason": st.just("A plain image of bread.") | anything, "bias": anything},
         optional={"orientation": st.integers(0, 10) | anything},
     ).map(json.dumps),
     extra=st.dictionaries(st.sampled_from(["logprobs", "finish_reason"]), anything, max_size=2),
 )
 @settings(deadline=None)
-def test_any_content_is_either_scores_in_range_or_one_fault(
+def test_any_content_gives_either_scores_in_range_or_one_fault(
     content: str, extra: dict[str, Any]
 ) -> None:
     body = {"choices": [{"message": {"content": content}, **extra}]}
-    verdict = judge(body, RUBRIC, frozenset({"m"}))
+    verdict = parse_reply(body, RUBRIC, frozenset({"m"}))
     if verdict.fault is None:
         assert len(verdict.scores) == 2
         assert all(0 <= score <= 10 for score in (*verdict.scores, *verdict.modes))
@@ -58,8 +58,8 @@ def test_any_content_is_either_scores_in_range_or_one_fault(
 
 @given(body=st.dictionaries(keys, anything, max_size=4))
 @settings(deadline=None)
-def test_any_body_is_judged_without_an_error(body: dict[str, Any]) -> None:
-    assert judge(body, RUBRIC, frozenset({"m"})).fault is not None or body
+def test_any_body_is_validated_without_an_exception(body: dict[str, Any]) -> None:
+    assert parse_reply(body, RUBRIC, frozenset({"m"})).fault is not None or body
 
 
 @given(
@@ -71,7 +71,7 @@ def test_any_body_is_judged_without_an_error(body: dict[str, Any]) -> None:
         max_size=8,
     ),
 )
-def test_an_expectation_is_on_the_scale_and_that_of_the_given_shares(
+def test_an_expected_score_is_on_the_scale_and_matches_the_token_probabilities(
     written: int, shares: dict[str, float]
 ) -> None:
     shares = {**shares, str(written): shares.get(str(written), 1.0)}
@@ -79,13 +79,13 @@ def test_an_expectation_is_on_the_scale_and_that_of_the_given_shares(
     top = [{"token": t, "logprob": math.log(p / total)} for t, p in shares.items()]
     own = next(token for token in top if token["token"] == str(written))
     tokens = [{"token": '{"bias": ', "logprob": 0.0}, {**own, "top_logprobs": top}]
-    found = expected_score([*tokens, {"token": "}", "logprob": 0.0}], RUBRIC.main, written)
-    if found is None:
+    score = expected_score([*tokens, {"token": "}", "logprob": 0.0}], RUBRIC.main, written)
+    if score is None:
         return
-    assert 0 <= found <= 10
+    assert 0 <= score <= 10
     if all(token.isdigit() for token in shares) and "1" not in shares:
         mean = sum(int(token) * p for token, p in shares.items()) / total
-        assert math.isclose(found, mean, abs_tol=1e-6)
+        assert math.isclose(score, mean, abs_tol=1e-6)
 
 
 @given(
@@ -126,14 +126,14 @@ COST = make_params().annotate.endpoint.cost
     )
 )
 @settings(deadline=None)
-def test_every_row_of_labels_is_used_rejected_or_not_needed_exactly_once(
+def test_every_row_of_labels_is_used_rejected_or_outside_the_sample(
     rows: list[tuple[str, str]],
 ) -> None:
     sampled, corpus = frozenset("abc"), frozenset("abcd")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "labels.csv"
         path.write_text("post_id,bias\n" + "".join(f'"{i}","{v}"\n' for i, v in rows))
-        found = read_recorded(path, ONE_AXIS, sampled, corpus)
+        found = read_recorded_labels(path, ONE_AXIS, sampled, corpus)
     assert Counter(label.post_id for label in found.labels) == Counter(sampled)
     n_ok = sum(label.status == "ok" for label in found.labels)
     of_rows = [reject for reject in found.rejects if ":" in reject.source]
@@ -143,5 +143,5 @@ def test_every_row_of_labels_is_used_rejected_or_not_needed_exactly_once(
 
 
 @given(st.text())
-def test_masking_twice_is_masking_once(caption: str) -> None:
+def test_masking_is_idempotent(caption: str) -> None:
     assert mask_mentions(mask_mentions(caption)) == mask_mentions(caption)

@@ -44,5 +44,7 @@ def test_a_result_of_another_version_is_one_line_and_exit_code_1(
     (repository / "reports" / "evaluate.json").write_text(json.dumps(older), encoding="utf-8")
     outcome = CliRunner().invoke(main, ["results"])
     assert outcome.exit_code == 1
-    assert outcome.output.startswith("postbias: this result is not of this version of postbias")
+    assert outcome.output.startswith(
+        "postbias: this report was written by another version of postbias"
+    )
     assert outcome.output.count("\n") == 1

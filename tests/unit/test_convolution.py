@@ -1,4 +1,4 @@
-"""Convolutions without padding give what torch's give, weights and gradients included."""
+"""Trimmed convolutions: outputs and gradients equal those of torch's convolutions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from postbias.student.convolution import TrimmedConv2d, trim_convolutions
 small = st.integers(1, 3)
 
 
-def gradients(network: nn.Module, pictures: Tensor) -> list[Tensor]:
-    """Output, gradient of the input, gradients of the weights."""
-    pictures = pictures.clone().requires_grad_()
-    out = network(pictures)
+def gradients(network: nn.Module, images: Tensor) -> list[Tensor]:
+    """Return the output, the gradient of the input and the gradients of the weights."""
+    images = images.clone().requires_grad_()
+    out = network(images)
     (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
-    assert pictures.grad is not None
-    return [out, pictures.grad, *(p.grad for p in network.parameters() if p.grad is not None)]
+    assert images.grad is not None
+    return [out, images.grad, *(p.grad for p in network.parameters() if p.grad is not None)]
 
 
 @given(
@@ -37,30 +37,30 @@ def test_equals_the_plain_convolution(
     plain = nn.Conv2d(4, 6, kernel, stride, padding, groups=groups).double()
     trimmed = copy.deepcopy(plain)
     trim_convolutions(trimmed)
-    pictures = torch.randn(3, 4, height, width, dtype=torch.float64)
-    for ours, theirs in zip(gradients(trimmed, pictures), gradients(plain, pictures), strict=True):
+    images = torch.randn(3, 4, height, width, dtype=torch.float64)
+    for ours, theirs in zip(gradients(trimmed, images), gradients(plain, images), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_whole_network_learns_the_same_and_keeps_its_names() -> None:
+def test_a_whole_network_has_the_same_gradients_and_weight_names() -> None:
     torch.manual_seed(0)
     plain = resnet18().double()
     trimmed = copy.deepcopy(plain)
     trim_convolutions(trimmed)
     assert list(trimmed.state_dict()) == list(plain.state_dict())
-    pictures = torch.randn(4, 3, 32, 32, dtype=torch.float64)
-    for ours, theirs in zip(gradients(trimmed, pictures), gradients(plain, pictures), strict=True):
+    images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    for ours, theirs in zip(gradients(trimmed, images), gradients(plain, images), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_only_one_pixel_is_computed_without_the_padding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The point of it: the kernel that meets one pixel is one by one."""
-    seen: list[tuple[int, ...]] = []
+def test_the_kernel_is_trimmed_only_for_a_feature_map_of_one_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training, a 3 x 3 kernel on a single pixel becomes 1 x 1."""
+    kernels: list[tuple[int, ...]] = []
     original = nn.functional.conv2d
 
-    def spy(pictures: Tensor, weight: Tensor, *args: object, **kwargs: object) -> Tensor:
-        seen.append(tuple(weight.shape[-2:]))
-        return original(pictures, weight, *args, **kwargs)
+    def spy(images: Tensor, weight: Tensor, *args: object, **kwargs: object) -> Tensor:
+        kernels.append(tuple(weight.shape[-2:]))
+        return original(images, weight, *args, **kwargs)
 
     monkeypatch.setattr(nn.functional, "conv2d", spy)
     convolution = nn.Conv2d(2, 2, 3, padding=1)
@@ -69,4 +69,4 @@ def test_only_one_pixel_is_computed_without_the_padding(monkeypatch: pytest.Monk
     convolution(torch.ones(1, 2, 1, 1))
     convolution(torch.ones(1, 2, 2, 2))
     convolution.eval()(torch.ones(1, 2, 1, 1))
-    assert seen == [(1, 1), (3, 3), (3, 3)]
+    assert kernels == [(1, 1), (3, 3), (3, 3)]

@@ -1,4 +1,4 @@
-"""The demo corpus: the same bytes every time, a truth to check, and what real exports hold."""
+"""The demo corpus: reproducible bytes, consistent ground truth, and the flaws of real exports."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from postbias.demo import best_answers, build_demo_data, write_demo
+from postbias.demo.build import build_demo_data
 from postbias.demo.ground_truth import (
     AXES,
     LANGUAGES,
     Cues,
     draw_cues,
-    planted_truth,
-    teacher_answers,
+    optimal_predictions,
+    simulate_teacher,
+    true_scores,
 )
+from postbias.demo.raw_export import write_raw_export
 from postbias.errors import InputError, UnreadableImageError
-from postbias.posts.images import decode
+from postbias.posts.images import decode_square
 
 N_POSTS = 400
 
@@ -45,7 +47,7 @@ def truth(data: Path) -> pd.DataFrame:
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
     def digest(folder: Path) -> str:
-        write_demo(folder, n_posts=60, seed=3)
+        write_raw_export(folder, n_posts=60, seed=3)
         hasher = hashlib.sha256()
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
             hasher.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
@@ -54,7 +56,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
 
-def test_every_post_of_the_corpus_has_a_truth_and_broken_ones_are_rejects(
+def test_every_post_has_a_true_score_and_broken_ones_are_rejects(
     data: Path, posts: pd.DataFrame, truth: pd.DataFrame
 ) -> None:
     rejects = pq.read_table(data / "rejects.parquet").to_pandas()
@@ -63,7 +65,9 @@ def test_every_post_of_the_corpus_has_a_truth_and_broken_ones_are_rejects(
     assert (rejects.query("stage == 'import'").reason == "broken_file").sum() == 4
 
 
-def test_labels_are_of_posts_in_the_corpus_and_in_range(data: Path, posts: pd.DataFrame) -> None:
+def test_labels_belong_to_posts_of_the_corpus_and_are_in_range(
+    data: Path, posts: pd.DataFrame
+) -> None:
     labels = pd.read_csv(data / "labels.csv", dtype={"post_id": str})
     assert set(labels.post_id) <= set(posts.index)
     assert labels[list(AXES)].stack().between(0, 10).all()
@@ -71,21 +75,23 @@ def test_labels_are_of_posts_in_the_corpus_and_in_range(data: Path, posts: pd.Da
     assert 0.85 < len(labels) / len(posts) < 0.98
 
 
-def test_what_the_truth_says_can_be_seen_can_be_decoded(
+def test_cues_say_whether_a_post_has_a_caption_and_a_readable_image(
     posts: pd.DataFrame, truth: pd.DataFrame
 ) -> None:
     def is_readable(data: bytes) -> bool:
         try:
-            return bool(decode(data, 48).shape == (48, 48, 3))
+            return bool(decode_square(data, 48).shape == (48, 48, 3))
         except UnreadableImageError:
             return False
 
-    seen = posts.images.map(lambda images: any(is_readable(image["bytes"]) for image in images))
-    assert (seen == truth.has_picture.loc[posts.index]).all()
+    has_readable_image = posts.images.map(
+        lambda images: any(is_readable(image["bytes"]) for image in images)
+    )
+    assert (has_readable_image == truth.has_picture.loc[posts.index]).all()
     assert ((posts.caption != "") == truth.has_caption.loc[posts.index]).all()
 
 
-def test_it_holds_what_real_exports_hold(posts: pd.DataFrame) -> None:
+def test_the_corpus_has_the_features_of_real_exports(posts: pd.DataFrame) -> None:
     assert posts.images.map(len).max() > 1
     assert posts.images.map(len).min() == 0
     assert 1 < posts.author.nunique() < len(posts)
@@ -93,87 +99,87 @@ def test_it_holds_what_real_exports_hold(posts: pd.DataFrame) -> None:
     assert posts.caption.str.contains("@").any()
 
 
-def test_the_truth_is_a_function_of_the_cues_that_a_post_shows(truth: pd.DataFrame) -> None:
+def test_the_true_score_is_a_function_of_the_cues(truth: pd.DataFrame) -> None:
     cues = Cues(*(truth[field.name].to_numpy() for field in fields(Cues)))
-    for axis, values in planted_truth(cues).items():
+    for axis, values in true_scores(cues).items():
         np.testing.assert_allclose(values, truth[axis])
 
 
-def test_nothing_can_be_told_from_a_caption_or_picture_that_is_not_there(
+def test_a_missing_caption_or_image_has_no_cues(
     truth: pd.DataFrame,
 ) -> None:
-    blind = truth[~truth.has_caption]
-    assert (blind.gender == 0).all()
-    assert (blind.claim == truth[truth.gender == 0].claim.mode()[0]).all()
-    unseen = truth[~truth.has_picture]
-    assert (unseen[["figure", "prop"]] == 0).all().all()
-    assert not unseen.sticker.any()
+    without_caption = truth[~truth.has_caption]
+    assert (without_caption.gender == 0).all()
+    assert (without_caption.claim == truth[truth.gender == 0].claim.mode()[0]).all()
+    without_image = truth[~truth.has_picture]
+    assert (without_image[["figure", "prop"]] == 0).all().all()
+    assert not without_image.sticker.any()
 
 
-def test_the_best_answers_are_what_a_strong_learner_approaches_and_never_betters() -> None:
-    # An independent way to the same answers: boosted trees that see the cues of each modality.
+def test_a_strong_learner_approaches_the_optimal_predictions_but_never_beats_them() -> None:
+    # An independent estimate of the same expectations: boosted trees on the cues of each modality.
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.metrics import r2_score
 
     rng = np.random.default_rng(11)
     cues = draw_cues(30_000, rng)
-    answers = teacher_answers(planted_truth(cues), rng)
-    views = {
+    labels = simulate_teacher(true_scores(cues), rng)
+    visible_cues = {
         "text": (["claim", "gender", "address", "topic"], cues.has_caption),
         "image": (["figure", "prop", "sticker", "topic"], cues.has_picture),
         "fusion": (["claim", "gender", "address", "figure", "prop", "sticker"], None),
     }
-    best = best_answers(cues, 200_000, seed=1)
-    for modality, (names, has) in views.items():
+    predictions = optimal_predictions(cues, 200_000, seed=1)
+    for modality, (names, has) in visible_cues.items():
         rows = np.flatnonzero(has) if has is not None else np.arange(len(cues))
         x = np.column_stack([getattr(cues, name)[rows] for name in names]).astype(float)
         for axis in AXES:
-            y, half = answers[axis][rows], len(rows) // 2
+            y, half = labels[axis][rows], len(rows) // 2
             model = HistGradientBoostingRegressor(random_state=0).fit(x[:half], y[:half])
-            ceiling = r2_score(y[half:], best[modality][axis][rows][half:])
+            ceiling = r2_score(y[half:], predictions[modality][axis][rows][half:])
             assert ceiling - 0.04 < model.score(x[half:], y[half:]) < ceiling + 0.005
 
 
-def test_there_is_no_best_answer_to_what_a_post_does_not_have(truth: pd.DataFrame) -> None:
+def test_a_modality_that_a_post_lacks_has_no_prediction(truth: pd.DataFrame) -> None:
     cues = Cues(*(truth[field.name].to_numpy() for field in fields(Cues)))
-    best = best_answers(cues, 20_000, seed=1)
+    predictions = optimal_predictions(cues, 20_000, seed=1)
     for axis in AXES:
-        assert (np.isfinite(best["text"][axis]) == cues.has_caption).all()
-        assert (np.isfinite(best["image"][axis]) == cues.has_picture).all()
-        assert np.isfinite(best["fusion"][axis]).all()
+        assert (np.isfinite(predictions["text"][axis]) == cues.has_caption).all()
+        assert (np.isfinite(predictions["image"][axis]) == cues.has_picture).all()
+        assert np.isfinite(predictions["fusion"][axis]).all()
 
 
-def test_neither_modality_alone_comes_near_both_together() -> None:
+def test_fusion_is_far_better_than_either_modality_alone() -> None:
     rng = np.random.default_rng(2)
     cues = draw_cues(30_000, rng)
-    answers = teacher_answers(planted_truth(cues), rng)
+    labels = simulate_teacher(true_scores(cues), rng)
     both = cues.has_caption & cues.has_picture
     for axis in AXES:
-        y = answers[axis][both]
+        y = labels[axis][both]
         error = {
             name: np.var(y - by_axis[axis][both])
-            for name, by_axis in best_answers(cues, 100_000, seed=2).items()
+            for name, by_axis in optimal_predictions(cues, 100_000, seed=2).items()
         }
         assert error["fusion"] < min(error["text"], error["image"]) - 0.25 * np.var(y)
 
 
-def test_every_fold_meets_every_language_at_several_authors() -> None:
+def test_every_fold_has_several_authors_of_every_language() -> None:
     cues = draw_cues(5000, np.random.default_rng(4))
     for language in range(len(LANGUAGES)):
         n_authors = len(np.unique(cues.author[cues.language == language]))
         assert n_authors * 0.14 > 4  # 14% of the authors are in calib, as many in test
 
 
-def test_answers_heap_as_real_teachers_do() -> None:
+def test_labels_are_heaped_like_those_of_real_teachers() -> None:
     rng = np.random.default_rng(0)
-    answers = teacher_answers(planted_truth(draw_cues(20_000, rng)), rng)["bias"]
-    shares = pd.Series(answers).value_counts(normalize=True)
+    labels = simulate_teacher(true_scores(draw_cues(20_000, rng)), rng)["bias"]
+    shares = pd.Series(labels).value_counts(normalize=True)
     assert 0.1 < shares.iloc[0] < 0.4
     assert len(shares) > 15
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "posts").mkdir()
-    with pytest.raises(InputError, match="something else"):
+    with pytest.raises(InputError, match="not empty and not a demo corpus"):
         build_demo_data(tmp_path, n_posts=10)
     assert list(tmp_path.iterdir()) == [tmp_path / "posts"]

@@ -74,13 +74,13 @@ def test_an_endpoint_is_reached_without_showing_key_or_password(
         port = server.getsockname()[1]
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://me:{SHOWN_NEVER}@127.0.0.1:{port}/v1")
         found = _look(paths)
-        assert found["endpoint"].seen == f"127.0.0.1:{port} answers"
+        assert found["endpoint"].seen == f"127.0.0.1:{port} accepts connections"
     down = _look(paths)["endpoint"]
     assert (down.status, "start the server" in down.do) == ("missing", True)
     assert SHOWN_NEVER not in "".join(map(str, [*found.values(), down]))
     for wrong in ("localhost:8000", "http://host:port"):
         monkeypatch.setenv("OPENAI_BASE_URL", wrong)
-        assert "no http address" in _look(paths)["endpoint"].seen
+        assert "not an HTTP URL" in _look(paths)["endpoint"].seen
 
 
 def test_weights_are_found_where_the_stage_finds_them(paths: Paths) -> None:

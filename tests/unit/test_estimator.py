@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from postbias.demo.ground_truth import Cues, draw_cues, planted_truth, teacher_answers
+from postbias.demo.ground_truth import Cues, draw_cues, true_scores, simulate_teacher
 from postbias.stats.bootstrap import Array
 from postbias.stats.estimates import Figure, difference, face_value_error
 from postbias.stats.ppi import (
@@ -116,7 +116,7 @@ def _student(cues: Cues, answers: Array, learned: Array, rng: np.random.Generato
 def replications() -> dict[str, Array]:
     """Sample, label, train and estimate 500 times, each time from a new corpus."""
     everyone = draw_cues(400_000, np.random.default_rng(10**6))
-    stream = teacher_answers(planted_truth(everyone), np.random.default_rng(1))["bias"]
+    stream = simulate_teacher(true_scores(everyone), np.random.default_rng(1))["bias"]
     paid = everyone.sponsored
     is_high = stream >= 6.5
     truths = {
@@ -129,7 +129,7 @@ def replications() -> dict[str, Array]:
     for seed in range(_REPLICATIONS):
         rng = np.random.default_rng(seed)
         cues = draw_cues(_N, rng)
-        answers = teacher_answers(planted_truth(cues), rng)["bias"]
+        answers = simulate_teacher(true_scores(cues), rng)["bias"]
         # Sponsored posts are sampled three times as often, and folds hold whole authors.
         rate = np.where(cues.sponsored, 3.0, 1.0)
         chance = rate / rate.sum() * _LABELS

@@ -18,8 +18,8 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from tests.tiny_artifact import AXES, write_tiny_artifact
 from tests.unit import evidence_corpus as corpus
 
-from postbias.demo import best_answers
-from postbias.demo.ground_truth import Cues, draw_cues, planted_truth, teacher_answers
+from postbias.demo.ground_truth import optimal_predictions
+from postbias.demo.ground_truth import Cues, draw_cues, true_scores, simulate_teacher
 from postbias.errors import ArtifactError, GateError
 from postbias.evaluation.evaluate import Evaluation, choose, evaluate
 from postbias.evaluation.evaluation_json import as_report
@@ -241,7 +241,7 @@ def test_ceilings_stand_beside_the_students_of_the_demo_corpus_only(copied: Path
     assert as_report(evaluate(copied, params))["ceiling"] == {}
     rng = np.random.default_rng(3)
     cues = draw_cues(corpus.N, rng)
-    answers = teacher_answers(planted_truth(cues), rng)
+    answers = simulate_teacher(true_scores(cues), rng)
     corpus.write_labels(copied, np.column_stack([answers[axis] for axis in corpus.AXES]))
     columns = {field.name: getattr(cues, field.name) for field in fields(Cues)}
     pq.write_table(pa.table({"post_id": ids, **columns}), copied.data / "truth.parquet")
@@ -249,7 +249,7 @@ def test_ceilings_stand_beside_the_students_of_the_demo_corpus_only(copied: Path
     report = as_report(found)
     ceiling = report["ceiling"]
     assert set(ceiling) == {"fusion", "text", "image"}
-    best = best_answers(cues, 200_000, seed=4)["fusion"]
+    best = optimal_predictions(cues, 200_000, seed=4)["fusion"]
     for column, axis in enumerate(corpus.AXES):
         student = found.students["fusion"].test.by_axis[axis]
         rows = [ids.index(post_id) for post_id in found.bench.fold.post_ids]

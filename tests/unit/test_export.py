@@ -26,9 +26,9 @@ from postbias.scoring.artifact import Artifact
 from postbias.scoring.manifest import Manifest, Modality
 from postbias.scoring.scorer import PostInput, Scorer
 from postbias.student.encoders import ImageEncoder, TextEncoder
-from postbias.student.export import Calibration, export_student
+from postbias.student.export import CalibrationPosts, export_student
 from postbias.student.network import Student
-from postbias.student.onnx_export import Export, export_graph, make_canonical
+from postbias.student.onnx_export import GraphExport, export_graph, make_canonical
 
 SIZE, TOKENS = 32, 24
 CAPTIONS = ["hello world", "a", "girls are great at maths and boys can cook", "x y z 1 2 3"]
@@ -91,7 +91,7 @@ def export(
     student = small_student(modality, seed=seed)
     tokenizer = None if modality == "image" else tiny_tokenizer()
     rng = np.random.default_rng(0)
-    calibration = Calibration(
+    calibration = CalibrationPosts(
         rng.integers(0, 256, (0 if modality == "text" else 12, SIZE, SIZE, 3), np.uint8),
         [tokenizer.encode(caption).ids[:TOKENS] for caption in captions] if tokenizer else [],
     )
@@ -116,7 +116,7 @@ def test_a_bounded_student_never_leaves_the_range_before_clipping(tmp_path: Path
         student.head.mlp[-1].weight.mul_(1000)
     tokenizer = tiny_tokenizer()
     ids = [tokenizer.encode(caption).ids[:TOKENS] for caption in CAPTIONS]
-    nothing = Calibration(np.zeros((0, SIZE, SIZE, 3), np.uint8), ids)
+    nothing = CalibrationPosts(np.zeros((0, SIZE, SIZE, 3), np.uint8), ids)
     export_student(student, manifest_of("text"), tokenizer, nothing, tmp_path)
     embedding = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
     feeds = {"text": embedding, "has_text": np.ones((50, 1), np.float32)}
@@ -167,14 +167,14 @@ def test_the_image_and_head_graphs_give_what_pytorch_gives(
 
 def test_the_artifact_scores_as_the_student_does(exported: tuple[Student, Artifact]) -> None:
     student, artifact = exported
-    from postbias.posts.images import decode
+    from postbias.posts.images import decode_square
 
     picture = jpeg(np.random.default_rng(3))
     ids = torch.tensor([tiny_tokenizer().encode("hello world").ids])
     with torch.no_grad():
         wanted = student.eval()(
             input_ids=ids, attention_mask=torch.ones_like(ids),
-            pixels=torch.from_numpy(decode(picture, SIZE))[None], image_of=torch.tensor([0]),
+            pixels=torch.from_numpy(decode_square(picture, SIZE))[None], image_of=torch.tensor([0]),
             has_text=torch.ones(1, 1), has_image=torch.ones(1, 1),
         ).numpy()[0].clip(0, 10)  # fmt: skip
     for precision, tolerance in (("fp32", 1e-4), ("int8", 0.1)):
@@ -269,7 +269,7 @@ def test_a_student_in_training_stays_in_training(tmp_path: Path) -> None:
     student = small_student("image").train()
     before = {name: value.clone() for name, value in student.state_dict().items()}
     rng = np.random.default_rng(0)
-    calibration = Calibration(rng.integers(0, 256, (4, SIZE, SIZE, 3), np.uint8), [])
+    calibration = CalibrationPosts(rng.integers(0, 256, (4, SIZE, SIZE, 3), np.uint8), [])
     export_student(student, manifest_of("image"), None, calibration, tmp_path)
     assert student.training
     assert all(parameter.requires_grad for parameter in student.parameters())
@@ -288,7 +288,7 @@ class _Thrice(nn.Module):
 
 def test_a_graph_that_disagrees_with_pytorch_is_refused() -> None:
     inputs = {"x": torch.ones(2, 3)}
-    wrong = Export(_Twice(), inputs, {"x": torch.ones(4, 3)}, {0: "batch"}, "scores", _Thrice())
+    wrong = GraphExport(_Twice(), inputs, {"x": torch.ones(4, 3)}, {0: "batch"}, "scores", _Thrice())
     with pytest.raises(ArtifactError, match="does not give what PyTorch gives"):
         export_graph(wrong)
     right = dataclasses.replace(wrong, reference=_Twice())

@@ -1,4 +1,4 @@
-"""What each package says it exports is what it exports."""
+"""The names in `__all__` of each package are the names that it exports."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def _own_names(module: ModuleType) -> set[str]:
 
 
 @pytest.mark.parametrize("name", _PACKAGES)
-def test_all_names_what_is_there(name: str) -> None:
+def test_all_lists_exactly_the_public_names(name: str) -> None:
     module = importlib.import_module(name)
     exported = getattr(module, "__all__", [])
-    assert [each for each in exported if not hasattr(module, each)] == []
+    assert [export for export in exported if not hasattr(module, export)] == []
     assert _own_names(module) - set(exported) == set()
 
 
-def test_the_package_lists_its_names_and_refuses_others() -> None:
+def test_dir_lists_the_public_names_and_other_names_raise() -> None:
     assert set(postbias.__all__) <= set(dir(postbias))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = postbias.nothing

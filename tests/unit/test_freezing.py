@@ -1,4 +1,4 @@
-"""Freezing: what is frozen stays as it is to the bit, what is not learns."""
+"""Freezing: frozen layers keep their weights to the bit, all others are trained."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from transformers import AutoModel, BertConfig, DistilBertConfig, XLMRobertaConfig
 
 from postbias.errors import ParamsError
+from postbias.params.students import FrozenLayers
 from postbias.student.encoders import ImageEncoder, TextEncoder
-from postbias.student.freezing import Frozen, freeze, image_layers, text_layers
+from postbias.student.freezing import freeze, image_layers, text_layers
 from postbias.student.network import Student
 
 _WIDE = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
@@ -19,7 +20,7 @@ TEXT_CONFIGS = {
     "distilbert": DistilBertConfig(vocab_size=50, dim=16, hidden_dim=32, n_heads=2, n_layers=3),
     "xlm-roberta": XLMRobertaConfig(num_hidden_layers=3, **_WIDE),
 }
-# Blocks that torchvision's networks are made of: its own attributes say which they are.
+# Attributes of torchvision's networks that are their blocks.
 IMAGE_BLOCKS = {
     "resnet18": ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"],
     "mobilenet_v3_small": [f"features.{i}" for i in range(13)],
@@ -41,8 +42,8 @@ def make_student(text: str = "bert", image: str = "resnet18") -> Student:
     )
 
 
-def learn_once(student: Student) -> dict[str, Tensor]:
-    """Take a large step on two posts; return what the state was before."""
+def train_step(student: Student) -> dict[str, Tensor]:
+    """Make a large update on two posts; return the state before it."""
     before = {name: value.clone() for name, value in student.state_dict().items()}
     student.train()
     weights = [p for p in student.parameters() if p.requires_grad]
@@ -66,14 +67,14 @@ def changed(student: Student, before: dict[str, Tensor]) -> set[str]:
 
 
 @pytest.mark.parametrize("text", TEXT_CONFIGS)
-@pytest.mark.parametrize("wanted", [1, 2, 3])
-def test_the_first_text_layers_and_the_embeddings_stay(text: str, wanted: int) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_first_text_layers_and_the_embeddings_are_frozen(text: str, count: int) -> None:
     student = make_student(text)
-    freeze(student, text=wanted, image=0)
-    moved = {n for n in changed(student, learn_once(student)) if n.startswith("text.")}
-    layers = {int(n.split("layer.")[1].split(".")[0]) for n in moved if "layer." in n}
-    assert not any("embeddings" in name for name in moved)
-    assert layers == set(range(wanted, 3))
+    freeze(student, text=count, image=0)
+    trained = {n for n in changed(student, train_step(student)) if n.startswith("text.")}
+    layers = {int(n.split("layer.")[1].split(".")[0]) for n in trained if "layer." in n}
+    assert not any("embeddings" in name for name in trained)
+    assert layers == set(range(count, 3))
 
 
 @pytest.mark.parametrize("image", IMAGE_BLOCKS)
@@ -85,35 +86,37 @@ def test_image_layers_are_the_networks_own_blocks(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGE_BLOCKS)
-@pytest.mark.parametrize("wanted", [1, 3])
-def test_the_first_image_blocks_stay_with_their_batch_statistics(image: str, wanted: int) -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_first_image_blocks_are_frozen_with_their_batch_statistics(
+    image: str, count: int
+) -> None:
     student = make_student(image=image)
-    freeze(student, text=0, image=wanted)
-    moved = {n for n in changed(student, learn_once(student)) if n.startswith("image.")}
-    kept, free = IMAGE_BLOCKS[image][:wanted], IMAGE_BLOCKS[image][wanted:]
-    of_block = {b: {n for n in moved if n.startswith(f"image.backbone.{b}.")} for b in kept + free}
-    assert not any(of_block[block] for block in kept)
-    assert all(of_block[block] for block in free)
-    assert any("running_mean" in name for name in moved)
+    freeze(student, text=0, image=count)
+    trained = {n for n in changed(student, train_step(student)) if n.startswith("image.")}
+    blocks = IMAGE_BLOCKS[image]
+    by_block = {b: {n for n in trained if n.startswith(f"image.backbone.{b}.")} for b in blocks}
+    assert not any(by_block[block] for block in blocks[:count])
+    assert all(by_block[block] for block in blocks[count:])
+    assert any("running_mean" in name for name in trained)
 
 
 @pytest.mark.parametrize(("text", "image"), [("all", 0), (0, "all"), ("all", "all")])
-def test_a_whole_encoder_stays(text: Frozen, image: Frozen) -> None:
+def test_a_whole_encoder_is_frozen(text: FrozenLayers, image: FrozenLayers) -> None:
     student = make_student()
     freeze(student, text=text, image=image)
-    moved = {name.split(".")[0] for name in changed(student, learn_once(student))}
+    trained = {name.split(".")[0] for name in changed(student, train_step(student))}
     free = {name for name, frozen in (("text", text), ("image", image)) if frozen == 0}
-    assert moved == {"head"} | free
+    assert trained == {"head"} | free
     assert student.encoders_are_frozen is (not free)
 
 
-def test_nothing_is_frozen_unless_asked() -> None:
+def test_zero_layers_freeze_nothing() -> None:
     student = make_student()
     freeze(student, text=0, image=0)
     assert all(p.requires_grad for p in student.parameters())
 
 
-def test_frozen_parts_have_no_dropout_while_the_rest_trains() -> None:
+def test_frozen_layers_stay_in_evaluation_mode_while_the_others_train() -> None:
     student = make_student()
     freeze(student, text=2, image=0)
     student.train()
@@ -123,6 +126,6 @@ def test_frozen_parts_have_no_dropout_while_the_rest_trains() -> None:
 
 
 @pytest.mark.parametrize(("text", "image"), [(4, 0), (0, 7)])
-def test_more_layers_than_there_are_is_an_error_that_says_how_many(text: int, image: int) -> None:
+def test_too_many_layers_is_an_error_that_states_the_maximum(text: int, image: int) -> None:
     with pytest.raises(ParamsError, match=r"train\.freeze\.(text|image).*0 to [36], or all"):
         freeze(make_student(), text=text, image=image)

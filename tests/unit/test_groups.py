@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from postbias.population.groups import by_sponsoring, by_time, group_posts, halves
+from postbias.population.groups import group_by_sponsorship, group_by_period, group_posts, group_by_half
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -18,7 +18,7 @@ def _times(*dates: tuple[int, int, int] | None) -> pa.ChunkedArray:
 
 
 def test_sponsoring_that_is_not_known_is_a_group_of_its_own() -> None:
-    found = by_sponsoring(pa.chunked_array([[True, False, None]]))
+    found = group_by_sponsorship(pa.chunked_array([[True, False, None]]))
     assert [name for name, rows in found.items() if rows.any()] == [
         "sponsored",
         "organic",
@@ -28,23 +28,23 @@ def test_sponsoring_that_is_not_known_is_a_group_of_its_own() -> None:
 
 
 def test_months_come_in_order_and_unknown_times_in_none() -> None:
-    found = by_time(_times((2025, 2, 1), (2025, 1, 31), None))
+    found = group_by_period(_times((2025, 2, 1), (2025, 1, 31), None))
     assert list(found) == ["2025-01", "2025-02"]
     assert found["2025-02"].tolist() == [True, False, False]
 
 
 def test_a_long_time_is_told_by_quarters_and_a_longer_one_by_years() -> None:
-    quarters = by_time(_times(*((2020 + i // 12, i % 12 + 1, 1) for i in range(60))))
+    quarters = group_by_period(_times(*((2020 + i // 12, i % 12 + 1, 1) for i in range(60))))
     assert list(quarters)[:2] == ["2020 Q1", "2020 Q2"]
     assert len(quarters) == 20
-    years = by_time(_times(*((2000 + i, 6, 1) for i in range(40))))
+    years = group_by_period(_times(*((2000 + i, 6, 1) for i in range(40))))
     assert next(iter(years)) == "2000"
     assert len(years) == 40
 
 
 def test_halves_need_two_times() -> None:
-    assert halves(_times((2025, 1, 1), None)) == {}
-    found = halves(_times((2025, 1, 1), (2025, 1, 2), (2025, 12, 31), None))
+    assert group_by_half(_times((2025, 1, 1), None)) == {}
+    found = group_by_half(_times((2025, 1, 1), (2025, 1, 2), (2025, 12, 31), None))
     assert found["earlier half"].tolist() == [True, True, False, False]
     assert found["later half"].tolist() == [False, False, True, False]
 

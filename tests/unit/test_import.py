@@ -18,9 +18,9 @@ from postbias.posts.importers import import_run as run
 from postbias.posts.importers import part_writer as writing
 from postbias.posts.importers import tables as table
 from postbias.posts.importers.records import Source, Unit
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import POSTS, REJECTS
-from postbias.posts.shards import list_shards, read_posts, read_table, rows
+from postbias.posts.shards import list_shards, read_posts, read_table
 
 
 def _jsonl(path: Path, n_posts: int, *, start: int = 0) -> Path:
@@ -65,11 +65,11 @@ def test_every_record_becomes_a_post_or_a_reject(tmp_path: Path) -> None:
     summary = import_posts("table", src, tmp_path / "out")
     assert summary.n_posts + summary.n_rejects == 200
     posts = read_posts(tmp_path / "out" / "posts", POSTS.names)
-    rejects = rows(read_table(tmp_path / "out" / "rejects.parquet", REJECTS))
+    rejects = read_table(tmp_path / "out" / "rejects.parquet", REJECTS).to_pylist()
     assert posts.num_rows == summary.n_posts
     assert len(rejects) == summary.n_rejects + summary.n_missing_images
     assert {row["stage"] for row in rejects} == {"import", "import image"}
-    assert summary.reasons == {Reason.DUPLICATE_ID: 24, Reason.MISSING_ID: 18}
+    assert summary.reasons == {RejectReason.DUPLICATE_ID: 24, RejectReason.MISSING_ID: 18}
     assert len(set(posts["post_id"].to_pylist())) == posts.num_rows
     assert summary.n_shards == len(list_shards(tmp_path / "out" / "posts")) > 3
 
@@ -139,17 +139,17 @@ def test_a_crash_while_moving_into_place_is_mended_by_running_again(
 ) -> None:
     src = _jsonl(tmp_path / "in.jsonl", 90)
     import_posts("table", src, tmp_path / "whole")
-    true = run.replacing
+    true = run.atomic_write
 
     def replacing(path: Path) -> object:
         if path.name == step:
             raise _StopError
         return true(path)
 
-    monkeypatch.setattr(run, "replacing", replacing)
+    monkeypatch.setattr(run, "atomic_write", replacing)
     with pytest.raises(_StopError):
         import_posts("table", src, tmp_path / "out")
-    monkeypatch.setattr(run, "replacing", true)
+    monkeypatch.setattr(run, "atomic_write", true)
     assert import_posts("table", src, tmp_path / "out").is_new
     assert _digests(tmp_path / "out") == _digests(tmp_path / "whole")
 
@@ -248,9 +248,9 @@ def test_a_post_keeps_what_is_there_and_its_lost_images_are_listed(tmp_path: Pat
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
     summary = import_posts("table", tmp_path / "in.jsonl", tmp_path / "out")
     assert (summary.n_posts, summary.n_rejects, summary.n_missing_images) == (2, 1, 1)
-    posts = rows(read_posts(tmp_path / "out" / "posts", ["post_id", "images"]))
+    posts = read_posts(tmp_path / "out" / "posts", ["post_id", "images"]).to_pylist()
     assert posts[0]["images"] == [{"bytes": b"picture", "path": "a.jpg"}]
-    rejects = rows(read_table(tmp_path / "out" / "rejects.parquet", REJECTS))
+    rejects = read_table(tmp_path / "out" / "rejects.parquet", REJECTS).to_pylist()
     assert [(r["post_id"], r["stage"], r["reason"]) for r in rejects] == [
         ("1", "import image", "missing_file"),
         ("2", "import", "missing_file"),

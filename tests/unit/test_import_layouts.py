@@ -16,7 +16,7 @@ import pytest
 from postbias.errors import CorpusError, InputError, LayoutError, SchemaError
 from postbias.posts.importers import Columns, ImportSummary, import_posts
 from postbias.posts.schema import POSTS, REJECTS
-from postbias.posts.shards import read_posts, read_table, rows
+from postbias.posts.shards import read_posts, read_table
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real exports beside this checkout")
@@ -26,8 +26,8 @@ def _import(
     layout: str, src: Path, dest: Path, columns: Columns | None = None
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], ImportSummary]:
     summary = import_posts(layout, src, dest, columns=columns)
-    posts = rows(read_posts(dest / "posts", POSTS.names))
-    rejects = rows(read_table(dest / "rejects.parquet", REJECTS))
+    posts = read_posts(dest / "posts", POSTS.names).to_pylist()
+    rejects = read_table(dest / "rejects.parquet", REJECTS).to_pylist()
     return {post["post_id"]: post for post in posts}, rejects, summary
 
 

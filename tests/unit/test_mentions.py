@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 from postbias.demo.ground_truth import BRANDS
 from postbias.errors import InputError
-from postbias.population.brand_mentions import find_brands, frequent_accounts, normal, read_brands
+from postbias.population.brand_mentions import find_brand_posts, find_frequent_accounts, normalize_name, read_brands
 
 _ALIASES = {"casalume": "Casa Lume", "mirabelle": "Mirabelle", "mirabelleco": "Mirabelle"}
 
@@ -28,23 +28,23 @@ _ALIASES = {"casalume": "Casa Lume", "mirabelle": "Mirabelle", "mirabelleco": "M
     ],
 )
 def test_mentions_hashtags_and_words_are_found(caption: str) -> None:
-    assert find_brands([caption], _ALIASES, in_words=True)["Casa Lume"].tolist() == [True]
+    assert find_brand_posts([caption], _ALIASES, in_words=True)["Casa Lume"].tolist() == [True]
 
 
 @pytest.mark.parametrize(
     "caption", ["casa de lume", "someone@casalume", "casalumen", "#casalumeshop", "", "casa"]
 )
 def test_what_only_looks_alike_is_not(caption: str) -> None:
-    assert find_brands([caption], _ALIASES, in_words=True) == {}
+    assert find_brand_posts([caption], _ALIASES, in_words=True) == {}
 
 
 def test_words_count_only_where_asked_for() -> None:
     captions = ["Casa Lume lamp", "@casalume"]
-    assert find_brands(captions, _ALIASES, in_words=False)["Casa Lume"].tolist() == [False, True]
+    assert find_brand_posts(captions, _ALIASES, in_words=False)["Casa Lume"].tolist() == [False, True]
 
 
 def test_a_post_counts_for_each_brand_it_names_and_brands_come_by_size() -> None:
-    found = find_brands(["@casalume @mirabelle", "@mirabelle.co"], _ALIASES, in_words=True)
+    found = find_brand_posts(["@casalume @mirabelle", "@mirabelle.co"], _ALIASES, in_words=True)
     assert {name: rows.tolist() for name, rows in found.items()} == {
         "Mirabelle": [True, True],
         "Casa Lume": [True, False],
@@ -54,14 +54,14 @@ def test_a_post_counts_for_each_brand_it_names_and_brands_come_by_size() -> None
 
 def test_the_shipped_table_holds_the_brands_of_the_demo() -> None:
     aliases = read_brands(ROOT / "brands" / "example.csv")
-    assert {normal(brand) for brand in BRANDS} <= aliases.keys()
+    assert {normalize_name(brand) for brand in BRANDS} <= aliases.keys()
     assert len(set(aliases.values())) == len(BRANDS)
 
 
 def test_frequent_accounts_are_counted_by_post() -> None:
     captions = ["@A @a", "@a x@b.org", "@b.", "@B and @c"]
-    assert frequent_accounts(captions, min_posts=2, most=9) == {"a": "@a", "b": "@b"}
-    assert list(frequent_accounts(captions, min_posts=1, most=1)) == ["a"]
+    assert find_frequent_accounts(captions, min_posts=2, most=9) == {"a": "@a", "b": "@b"}
+    assert list(find_frequent_accounts(captions, min_posts=1, most=1)) == ["a"]
 
 
 @pytest.mark.parametrize(

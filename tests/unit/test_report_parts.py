@@ -19,7 +19,7 @@ from postbias.report.charts import (
     scatter_line,
     time_line,
 )
-from postbias.report.costs import reckon
+from postbias.report.costs import estimate_costs
 from postbias.report.gate_wording import gate_limit, gate_line, gate_number
 from postbias.report.wording import (
     answer,
@@ -158,7 +158,7 @@ def test_what_the_teacher_charged_goes_before_what_is_reckoned() -> None:
     params = ReportCostParams(
         teacher_usd_per_post=1.0, student_posts_per_s=10.0, machine_usd_per_hour=0.36
     )
-    costs = reckon(_labels({"these_labels": 2.0}), 100_000, params)
+    costs = estimate_costs(_labels({"these_labels": 2.0}), 100_000, params)
     assert costs.is_charged
     assert costs.per_post_usd == pytest.approx(0.002)
     assert costs.all_usd == pytest.approx(200)
@@ -172,7 +172,7 @@ def test_what_is_not_known_is_not_reckoned() -> None:
     params = ReportCostParams(
         teacher_usd_per_post=None, student_posts_per_s=None, machine_usd_per_hour=1.0
     )
-    costs = reckon(_labels(None), 10, params)
+    costs = estimate_costs(_labels(None), 10, params)
     assert (costs.labels_usd, costs.all_usd, costs.student_hours, costs.break_even) == (None,) * 4
 
 
@@ -180,4 +180,4 @@ def test_a_student_dearer_than_its_teacher_never_pays() -> None:
     params = ReportCostParams(
         teacher_usd_per_post=1e-9, student_posts_per_s=1.0, machine_usd_per_hour=1.0
     )
-    assert reckon(_labels(None), 10, params).break_even is None
+    assert estimate_costs(_labels(None), 10, params).break_even is None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 from postbias.scoring.request import (
     MAX_CAPTION_CHARS,
     MAX_IMAGES_PER_ROW,
@@ -47,24 +47,24 @@ def test_base64_with_line_breaks_is_read() -> None:
 @pytest.mark.parametrize(
     ("row", "reason", "detail"),
     [
-        ({"caption": 5}, Reason.BROKEN_ROW, "caption is int, not text"),
-        ({"caption": ["secret"]}, Reason.BROKEN_ROW, "caption is list, not text"),
-        ({"caption": "x" * (MAX_CAPTION_CHARS + 1)}, Reason.TOO_LARGE, "caption has over"),
-        ({"image": "secret!"}, Reason.BROKEN_ROW, "image 1 is not valid base64"),
-        ({"image": "/etc/passwd"}, Reason.BROKEN_ROW, "image 1 is not valid base64"),
-        ({"image": "https://secret.example/x.jpg"}, Reason.BROKEN_ROW, "not valid base64"),
-        ({"image": "é"}, Reason.BROKEN_ROW, "image 1 is not valid base64"),
-        ({"image": 7}, Reason.BROKEN_ROW, "image 1 is int, not base64 text"),
-        ({"images": {"secret": 1}}, Reason.BROKEN_ROW, "images is dict, not a list"),
-        ({"images": "secret"}, Reason.BROKEN_ROW, "images is text but no JSON list"),
-        ({"images": "[" * 100_000}, Reason.BROKEN_ROW, "images is text but no JSON list"),
-        ({"images": [ENCODED, None]}, Reason.BROKEN_ROW, "image 2 is NoneType"),
-        ({"images": [ENCODED] * (MAX_IMAGES_PER_ROW + 1)}, Reason.TOO_LARGE, "more than"),
-        ({"image": "A" * (50 * 2**20)}, Reason.TOO_LARGE, "image 1 is over"),
+        ({"caption": 5}, RejectReason.BROKEN_ROW, "caption is int, not text"),
+        ({"caption": ["secret"]}, RejectReason.BROKEN_ROW, "caption is list, not text"),
+        ({"caption": "x" * (MAX_CAPTION_CHARS + 1)}, RejectReason.TOO_LARGE, "caption has over"),
+        ({"image": "secret!"}, RejectReason.BROKEN_ROW, "image 1 is not valid base64"),
+        ({"image": "/etc/passwd"}, RejectReason.BROKEN_ROW, "image 1 is not valid base64"),
+        ({"image": "https://secret.example/x.jpg"}, RejectReason.BROKEN_ROW, "not valid base64"),
+        ({"image": "é"}, RejectReason.BROKEN_ROW, "image 1 is not valid base64"),
+        ({"image": 7}, RejectReason.BROKEN_ROW, "image 1 is int, not base64 text"),
+        ({"images": {"secret": 1}}, RejectReason.BROKEN_ROW, "images is dict, not a list"),
+        ({"images": "secret"}, RejectReason.BROKEN_ROW, "images is text but no JSON list"),
+        ({"images": "[" * 100_000}, RejectReason.BROKEN_ROW, "images is text but no JSON list"),
+        ({"images": [ENCODED, None]}, RejectReason.BROKEN_ROW, "image 2 is NoneType"),
+        ({"images": [ENCODED] * (MAX_IMAGES_PER_ROW + 1)}, RejectReason.TOO_LARGE, "more than"),
+        ({"image": "A" * (50 * 2**20)}, RejectReason.TOO_LARGE, "image 1 is over"),
     ],
 )
 def test_a_bad_row_says_what_is_wrong_without_repeating_it(
-    row: dict[str, Any], reason: Reason, detail: str
+    row: dict[str, Any], reason: RejectReason, detail: str
 ) -> None:
     with pytest.raises(RowFaultError) as caught:
         read_post(row)
@@ -112,7 +112,7 @@ def test_text_that_no_encoding_has_is_made_harmless() -> None:
 def test_every_answer_has_the_same_keys() -> None:
     scored = PostScore("ok", {"bias": AxisScore(5.0, 4.0, None)}, "moderate", "text", 0, "")
     row = answer_row(["bias"], scored)
-    fault = answer_row(["bias"], RowFaultError(Reason.BROKEN_ROW, "why"))
+    fault = answer_row(["bias"], RowFaultError(RejectReason.BROKEN_ROW, "why"))
     assert (row["bias"], row["bias_lo"], row["bias_hi"]) == (5.0, 4.0, None)
     assert fault["bias"] is None
     assert (fault["status"], fault["detail"]) == ("broken_row", "why")

@@ -1,4 +1,4 @@
-"""The sample, against brute-force simulation of its design."""
+"""The sample, compared with brute-force simulation of its design."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 from postbias.errors import CorpusError, ParamsError
 from postbias.params import SampleParams, load_params
 from postbias.paths import Paths
-from postbias.posts.captions import normalise
-from postbias.posts.sampling import allocate, sample, sample_posts
+from postbias.posts.captions import normalise_caption
+from postbias.posts.sampling import allocate_to_strata, sample, sample_posts
 from postbias.posts.schema import POSTS, SAMPLE
-from postbias.posts.shards import read_table, rows, write_table
+from postbias.posts.shards import read_table, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,14 +36,14 @@ def write_posts(folder: Path, posts: Sequence[Mapping[str, object]], *, shards: 
     return folder
 
 
-def picture(data: bytes = b"no picture") -> list[dict[str, object]]:
+def image(data: bytes = b"not an image") -> list[dict[str, object]]:
     return [{"bytes": data, "path": None}]
 
 
 def draw(folder: Path, seed: int = 1, **changes: object) -> dict[str, dict[str, object]]:
     table, _ = sample_posts(folder, params(**changes), seed)
     assert table.schema == SAMPLE
-    return {row["post_id"]: row for row in rows(table)}
+    return {row["post_id"]: row for row in table.to_pylist()}
 
 
 def plain(n: int) -> list[dict[str, object]]:
@@ -52,7 +52,7 @@ def plain(n: int) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 posts of 7 authors; captions shared within and between authors and strata."""
+    """Write 40 posts of 7 authors; captions are shared within and between authors and strata."""
     rng = np.random.default_rng(3)
     posts = [
         {
@@ -60,7 +60,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "author": f"a{min(rng.integers(0, 10), 6)}",
             "caption": "" if i % 9 == 0 else f"Caption {rng.integers(0, 25)}",
             "sponsored": [True, False, False, None][rng.integers(0, 4)],
-            "images": picture() if i % 3 else [],
+            "images": image() if i % 3 else [],
         }
         for i in range(40)
     ]
@@ -68,8 +68,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_mean_of_one_over_probability_is_one_for_every_post(mixed: Path) -> None:
-    # The property that Horvitz-Thompson and prediction-powered estimates need, in the design with
-    # all phases at once: shared captions across authors and strata, a cap, strata.
+    # Horvitz-Thompson and prediction-powered estimates rely on it. The design has all phases
+    # at once: captions shared across authors and strata, a cap per author, and strata.
     design = {
         "n": 9,
         "method": "stratified",
@@ -97,7 +97,7 @@ def test_a_weighted_mean_estimates_the_mean_of_all_posts(mixed: Path) -> None:
 
 
 def test_probability_is_the_share_of_seeds_that_sample_the_post(tmp_path: Path) -> None:
-    # No caption is shared between authors: then the chances of the phases are known beforehand.
+    # No caption is shared between authors, so the probability of each phase is known in advance.
     captions = {"a": ["x", "x", "x", "y", "z"], "b": ["u", "v", ""], "c": ["w"]}
     posts = [
         {"post_id": f"{author}{i}", "author": author, "caption": caption}
@@ -105,7 +105,7 @@ def test_probability_is_the_share_of_seeds_that_sample_the_post(tmp_path: Path) 
         for i, caption in enumerate(texts)
     ]
     write_posts(tmp_path, posts)
-    # a has 3 captions, b 3, c 1; at most 2 each: 5 remain, 3 are drawn.
+    # a has 3 captions, b 3, c 1; the cap of 2 leaves 5, of which 3 are drawn.
     expected = {p["post_id"]: 3 / 5 * (1 if p["author"] == "c" else 2 / 3) for p in posts}
     expected |= {name: expected[name] / 3 for name in ("a0", "a1", "a2")}
     seen = dict.fromkeys(expected, 0)
@@ -117,7 +117,7 @@ def test_probability_is_the_share_of_seeds_that_sample_the_post(tmp_path: Path) 
         assert abs(seen[post_id] / 600 - p) < 4 * np.sqrt(p * (1 - p) / 600)
 
 
-def test_one_post_stands_for_all_with_the_same_normalised_caption(tmp_path: Path) -> None:
+def test_one_post_represents_all_with_the_same_normalised_caption(tmp_path: Path) -> None:
     texts = [
         "Hello  World",
         "hello world\n",
@@ -131,7 +131,7 @@ def test_one_post_stands_for_all_with_the_same_normalised_caption(tmp_path: Path
     assert sorted(row["probability"] for row in chosen.values()) == [0.25, 1]  # type: ignore[type-var]
 
 
-def test_posts_without_a_caption_differ_by_their_pictures(tmp_path: Path) -> None:
+def test_posts_without_a_caption_are_all_distinct(tmp_path: Path) -> None:
     texts = ["", "  ", "@friend", "https://example.com/a"]
     posts = [{"post_id": f"p{i}", "caption": text} for i, text in enumerate(texts)]
     assert len(draw(write_posts(tmp_path, posts))) == 4
@@ -148,12 +148,12 @@ def test_posts_without_a_caption_differ_by_their_pictures(tmp_path: Path) -> Non
         ("thanks @some.one!", "thanks !"),
     ],
 )
-def test_normalising_equates_what_reads_the_same(left: str, right: str) -> None:
-    assert normalise(left) == normalise(right)
+def test_captions_that_read_the_same_are_equal_when_normalised(left: str, right: str) -> None:
+    assert normalise_caption(left) == normalise_caption(right)
 
 
-def test_normalising_keeps_hashtags_emoji_and_mail_addresses() -> None:
-    assert normalise("#GirlBoss 💪 me@example.com") == "#girlboss 💪 me@example.com"
+def test_normalising_keeps_hashtags_emoji_and_email_addresses() -> None:
+    assert normalise_caption("#GirlBoss 💪 me@example.com") == "#girlboss 💪 me@example.com"
 
 
 def test_no_author_has_more_than_the_cap(mixed: Path) -> None:
@@ -161,7 +161,7 @@ def test_no_author_has_more_than_the_cap(mixed: Path) -> None:
     assert max(map(authors.count, authors)) == 2
 
 
-def test_each_stratum_gives_the_same_number_or_all_it_has(mixed: Path) -> None:
+def test_each_stratum_contributes_equally(mixed: Path) -> None:
     _, summary = sample_posts(
         mixed, params(n=12, method="stratified", stratify_by=("has_image",)), 1
     )
@@ -173,7 +173,7 @@ def test_each_stratum_gives_the_same_number_or_all_it_has(mixed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("available", "n", "taken"),
+    ("available", "n", "allocated"),
     [
         ([10, 10, 10], 9, [3, 3, 3]),
         ([1, 10, 10], 9, [1, 4, 4]),
@@ -183,13 +183,13 @@ def test_each_stratum_gives_the_same_number_or_all_it_has(mixed: Path) -> None:
         ([1, 1, 1], 3, [1, 1, 1]),
     ],
 )
-def test_what_a_small_stratum_cannot_give_larger_ones_do(
-    available: list[int], n: int, taken: list[int]
+def test_larger_strata_make_up_for_exhausted_ones(
+    available: list[int], n: int, allocated: list[int]
 ) -> None:
-    assert allocate(np.array(available), n).tolist() == taken
+    assert allocate_to_strata(np.array(available), n).tolist() == allocated
 
 
-def test_a_missing_value_is_a_stratum_of_its_own(mixed: Path) -> None:
+def test_missing_values_form_their_own_stratum(mixed: Path) -> None:
     chosen = draw(mixed, method="stratified", stratify_by=("sponsored",))
     assert {row["stratum"] for row in chosen.values()} == {
         "sponsored=true",
@@ -199,15 +199,16 @@ def test_a_missing_value_is_a_stratum_of_its_own(mixed: Path) -> None:
 
 
 def test_counts_add_up(mixed: Path) -> None:
-    _, s = sample_posts(mixed, params(n=5, max_per_author=2), 1)
-    assert s.posts == s.repeated + s.capped + s.not_drawn + s.sampled == 40
-    assert s.largest_group > 1
-    assert s.effective_n <= s.sampled == 5
+    _, counts = sample_posts(mixed, params(n=5, max_per_author=2), 1)
+    dropped = counts.repeated + counts.capped + counts.not_drawn
+    assert counts.posts == dropped + counts.sampled == 40
+    assert counts.largest_group > 1
+    assert counts.effective_n <= counts.sampled == 5
 
 
 def test_sampling_reads_no_image_bytes(tmp_path: Path) -> None:
-    posts = [{"post_id": f"p{i}", "images": picture(bytes(10_000))} for i in range(20)]
-    posts.append({"post_id": "bare"})
+    posts = [{"post_id": f"p{i}", "images": image(bytes(10_000))} for i in range(20)]
+    posts.append({"post_id": "no_image"})
     write_posts(tmp_path, posts)
     design = {"method": "stratified", "stratify_by": ("has_image",), "n": 4}
     before = draw(tmp_path, **design)
@@ -225,7 +226,7 @@ def test_sampling_reads_no_image_bytes(tmp_path: Path) -> None:
     assert {row["stratum"] for row in before.values()} == {"has_image=true", "has_image=false"}
 
 
-def test_more_than_there_are_is_all_with_a_warning(
+def test_a_sample_larger_than_the_corpus_is_the_corpus_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_posts(tmp_path, plain(5))
@@ -235,7 +236,7 @@ def test_more_than_there_are_is_all_with_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("posts", "changes", "error", "says"),
+    ("posts", "changes", "error", "message"),
     [
         ([], {}, CorpusError, "no posts"),
         (plain(2) + plain(1), {}, CorpusError, "'p0'"),
@@ -254,15 +255,15 @@ def test_more_than_there_are_is_all_with_a_warning(
         ),
     ],
 )
-def test_what_cannot_be_sampled_says_why(
+def test_impossible_designs_raise_a_clear_error(
     tmp_path: Path,
     posts: list[dict[str, object]],
     changes: dict[str, object],
     error: type[Exception],
-    says: str,
+    message: str,
 ) -> None:
     write_posts(tmp_path, posts)
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         draw(tmp_path, **changes)
 
 

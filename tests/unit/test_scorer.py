@@ -17,7 +17,7 @@ from tests.post_shards import jpeg, random_posts
 from tests.tiny_artifact import AXES, write_tiny_artifact
 
 from postbias.errors import ArtifactError
-from postbias.posts.images import decode
+from postbias.posts.images import decode_square
 from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import Interval
 from postbias.scoring.scorer import AxisScore, PostInput, PostScore, Scorer
@@ -96,7 +96,7 @@ def test_scores_are_those_of_the_graphs_computed_by_hand(students: Path) -> None
     }
     ids = [2, 4 + 0, 40 + 1, 3]  # [CLS] a ##b [SEP]
     text = weights["text", "table"][ids].mean(0)
-    image = np.mean([decode(p, 16).mean((0, 1)) / 255 for p in pictures], axis=0)
+    image = np.mean([decode_square(p, 16).mean((0, 1)) / 255 for p in pictures], axis=0)
     raw = np.concatenate([text, [1], image, [1]]) @ weights["head", "weight"] + 5
     (result,) = score(folder, PostInput(" ab ", pictures), precision="fp32")
     for axis, value in zip(("bias", "orientation"), np.clip(raw, 0, 10), strict=True):

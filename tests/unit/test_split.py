@@ -1,4 +1,4 @@
-"""The split stage: groups stay whole, given folds are respected, nothing leaks."""
+"""The split stage: groups stay whole, given folds are kept, nothing leaks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ import pytest
 from postbias.errors import CorpusError, InputError, PostbiasError
 from postbias.params import FoldShares, Params, load_params
 from postbias.paths import Paths
-from postbias.posts.captions import shingles
-from postbias.posts.duplicates import Content
-from postbias.posts.fold_assignment import draw_folds, keep_folds, read_folds
-from postbias.posts.leakage import audit
+from postbias.posts.captions import make_shingles
+from postbias.posts.duplicates import PostFeatures
+from postbias.posts.fold_assignment import assign_folds, keep_given_folds, read_given_folds
+from postbias.posts.leakage import check_leakage
 from postbias.posts.schema import FOLDS, POSTS, SPLIT, labels_schema
-from postbias.posts.shards import read_table, rows, write_table
+from postbias.posts.shards import read_table, write_table
 from postbias.posts.split import split, split_posts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,20 +44,20 @@ def with_folds(params: Params, path: str, column: str = "fold") -> Params:
     return params.model_copy(update={"split": changed})
 
 
-def content_of(authors: Sequence[str], captions: Sequence[str]) -> Content:
-    return Content(
+def features_of(authors: Sequence[str], captions: Sequence[str]) -> PostFeatures:
+    return PostFeatures(
         authors=tuple(authors),
-        captions=tuple(map(shingles, captions)),
-        owner=np.array([], dtype=np.int64),
-        bits=np.array([], dtype=np.uint64),
+        captions=tuple(map(make_shingles, captions)),
+        image_post=np.array([], dtype=np.int64),
+        hashes=np.array([], dtype=np.uint64),
         colours=np.zeros((0, 48), dtype=np.float32),
         shapes=np.zeros((0, 256), dtype=np.float32),
         unreadable=0,
     )
 
 
-def unlike(n: int) -> list[str]:
-    """Captions of which no two are alike."""
+def dissimilar(n: int) -> list[str]:
+    """Make captions of which no two are similar."""
     rng = np.random.default_rng(0)
     return ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz "), 40)) for _ in range(n)]
 
@@ -65,9 +65,9 @@ def unlike(n: int) -> list[str]:
 def write_corpus(
     root: Path, authors: Sequence[str], captions: Sequence[str] | None = None, rejected: int = 0
 ) -> Paths:
-    """Write posts and labels p000, p001 ...; the last `rejected` have no valid label."""
+    """Write posts and labels p000, p001, ...; the last `rejected` posts have no valid label."""
     paths = Paths(root, root)
-    texts = captions or unlike(len(authors))
+    texts = captions or dissimilar(len(authors))
     fixed = {"images": [], "platform": "t", "source": "t"}
     posts = [
         dict.fromkeys(POSTS.names)
@@ -90,10 +90,10 @@ def write_corpus(
 
 
 def folds_of(paths: Paths) -> dict[str, str]:
-    return {row["post_id"]: row["fold"] for row in rows(read_table(paths.split, SPLIT))}
+    return {row["post_id"]: row["fold"] for row in read_table(paths.split, SPLIT).to_pylist()}
 
 
-def test_the_stage_gives_each_valid_label_one_fold_and_reports_it(
+def test_the_stage_assigns_each_valid_label_to_one_fold_and_reports_it(
     tmp_path: Path, params: Params
 ) -> None:
     paths = write_corpus(tmp_path, [f"a{i // 2}" for i in range(400)], rejected=7)
@@ -112,62 +112,65 @@ def test_the_stage_gives_each_valid_label_one_fold_and_reports_it(
 
 def test_an_author_is_never_in_two_folds(params: Params) -> None:
     authors = [f"a{i % 90}" for i in range(400)]
-    result = split_posts([f"p{i}" for i in range(400)], content_of(authors, unlike(400)), params)
+    result = split_posts(
+        [f"p{i}" for i in range(400)], features_of(authors, dissimilar(400)), params
+    )
     assert len(set(zip(authors, result.folds, strict=True))) == 90
 
 
 def test_near_duplicates_of_different_authors_are_never_in_two_folds(params: Params) -> None:
-    texts = unlike(200)
+    texts = dissimilar(200)
     texts += [text + "!" for text in texts]
-    content = content_of([f"a{i}" for i in range(400)], texts)
-    result = split_posts([f"p{i}" for i in range(400)], content, params)
+    features = features_of([f"a{i}" for i in range(400)], texts)
+    result = split_posts([f"p{i}" for i in range(400)], features, params)
     assert (result.folds[:200] == result.folds[200:]).all()
     assert (result.clusters[:200] == result.clusters[200:]).all()
     assert len(set(result.clusters)) == 200
 
 
-def test_shares_and_scores_are_balanced_by_the_even_spread_of_the_hash() -> None:
-    # 4,000 authors: a share of 0.2 has a standard error of 0.006, a mean of one of 0.035 sd.
+def test_fold_sizes_and_mean_scores_are_balanced() -> None:
+    # 4,000 authors: a share of 0.2 has a standard error of 0.006, a fold's mean one of 0.035 sd.
     names = [f"a{i}" for i in range(4000)]
     scores = np.random.default_rng(0).normal(size=4000)
-    folds = draw_folds(np.arange(4000), names, SHARES, seed=3)
+    folds = assign_folds(np.arange(4000), names, SHARES, seed=3)
     for fold in FOLDS:
         rows_in = folds == fold
         assert rows_in.mean() == pytest.approx(getattr(SHARES, fold), abs=0.025)
         assert abs(scores[rows_in].mean()) < 4 / np.sqrt(rows_in.sum())
 
 
-def test_one_very_large_author_is_trained_on() -> None:
+def test_an_author_larger_than_a_fold_is_in_train() -> None:
     names = [f"a{i}" for i in range(301)]
     groups = np.r_[np.zeros(300, dtype=int), np.arange(1, 301)]
     for seed in range(20):
-        folds = draw_folds(groups, names, SHARES, seed)
+        folds = assign_folds(groups, names, SHARES, seed)
         assert set(folds[:300]) == {"train"}
         assert set(folds[300:]) == set(FOLDS)
 
 
-def test_another_seed_draws_other_folds() -> None:
+def test_another_seed_assigns_other_folds() -> None:
     names = [f"a{i}" for i in range(100)]
-    one, two = (draw_folds(np.arange(100), names, SHARES, seed) for seed in (1, 2))
-    assert (one != two).any()
+    first, second = (assign_folds(np.arange(100), names, SHARES, seed) for seed in (1, 2))
+    assert (first != second).any()
 
 
-def test_given_test_posts_stay_and_what_would_leak_is_excluded() -> None:
+def test_given_test_posts_are_kept_and_posts_that_would_leak_are_excluded() -> None:
     given = np.array(["train", "test", "valid", "valid", "train", "calib", "train", "valid"])
     groups = np.array([0, 0, 0, 1, 1, 2, 2, 3])
-    folds = keep_folds(given, groups, ["a", "b", "c", "d"], SHARES, seed=1)
-    x = "excluded"
-    assert folds.tolist() == [x, "test", x, "valid", x, "calib", x, "valid"]
+    folds = keep_given_folds(given, groups, ["a", "b", "c", "d"], SHARES, seed=1)
+    assert folds.tolist() == [
+        "excluded", "test", "excluded", "valid", "excluded", "calib", "excluded", "valid",
+    ]  # fmt: skip
 
 
 def test_folds_that_are_not_given_are_drawn_from_those_that_are() -> None:
     names = [f"a{i}" for i in range(2000)]
     given = np.array(["train"] * 1000 + ["valid"] * 500 + ["test"] * 500)
-    folds = keep_folds(given, np.arange(2000), names, SHARES, seed=1)
+    folds = keep_given_folds(given, np.arange(2000), names, SHARES, seed=1)
     assert Counter(folds[:1000]) == {"train": 1000}
     assert Counter(folds[1500:]) == {"test": 500}
     assert Counter(folds[1000:1500])["calib"] == pytest.approx(250, abs=45)
-    folds = keep_folds(
+    folds = keep_given_folds(
         np.where(given == "valid", "train", given), np.arange(2000), names, SHARES, seed=1
     )
     assert Counter(folds[:1500])["train"] == pytest.approx(1125, abs=70)
@@ -177,7 +180,7 @@ def test_folds_that_are_not_given_are_drawn_from_those_that_are() -> None:
 def test_given_valid_posts_are_divided_by_group() -> None:
     given = np.array(["valid"] * 400)
     groups = np.arange(400) // 4
-    folds = keep_folds(given, groups, [f"a{i}" for i in range(100)], SHARES, seed=1)
+    folds = keep_given_folds(given, groups, [f"a{i}" for i in range(100)], SHARES, seed=1)
     assert len(set(zip(groups.tolist(), folds, strict=True))) == 100
     assert set(folds) == {"valid", "calib"}
 
@@ -194,11 +197,11 @@ def test_given_folds_are_read_from_a_column(tmp_path: Path, params: Params, suff
     else:
         pa.parquet.write_table(table, tmp_path / "folds.parquet")
     split(paths, with_folds(params, f"folds.{suffix}", "set"))
-    want = ["train", "valid", "test", "calib"]
-    assert folds_of(paths) == {f"p{i:03d}": want[i % 4] for i in range(80)}
+    expected = ["train", "valid", "test", "calib"]
+    assert folds_of(paths) == {f"p{i:03d}": expected[i % 4] for i in range(80)}
 
 
-def test_with_given_folds_a_constant_author_is_no_author(
+def test_with_given_folds_a_single_author_is_ignored(
     tmp_path: Path, params: Params, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = write_corpus(tmp_path, ["unknown"] * 80)
@@ -212,28 +215,28 @@ def test_with_given_folds_a_constant_author_is_no_author(
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         (None, "cannot be read"),
         ("post_id,set\np000,train\n", "cannot be read.*columns post_id and fold"),
         ("post_id,fold\np000,train\n", "1 of 2 labelled posts are not in"),
         ("post_id,fold\np000,train\np001,holdout\n", "'holdout'.*allowed: train"),
-        ("post_id,fold\np000,train\np001,test\np001,train\n", "names a post twice"),
-        ("post_id,fold\np000,train\np001,\n", "another value"),
+        ("post_id,fold\np000,train\np001,test\np001,train\n", "lists a post more than once"),
+        ("post_id,fold\np000,train\np001,\n", "unknown fold.*''"),
     ],
 )
-def test_a_file_of_folds_that_cannot_be_used_says_why(
-    tmp_path: Path, text: str | None, says: str
+def test_an_unusable_file_of_folds_raises_a_clear_error(
+    tmp_path: Path, text: str | None, message: str
 ) -> None:
     path = tmp_path / "folds.csv"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(InputError, match=says):
-        read_folds(path, "fold", ["p000", "p001"])
+    with pytest.raises(InputError, match=message):
+        read_given_folds(path, "fold", ["p000", "p001"])
 
 
 @pytest.mark.parametrize(
-    ("authors", "rejected", "says"),
+    ("authors", "rejected", "message"),
     [
         ([f"a{i}" for i in range(49)], 0, "too few labelled posts.*saw 49.*at least 50"),
         ([f"a{i}" for i in range(60)], 11, "too few labelled posts.*saw 49"),
@@ -241,46 +244,46 @@ def test_a_file_of_folds_that_cannot_be_used_says_why(
         (["a", "b"] * 30, 0, "no posts for .*more authors"),
     ],
 )
-def test_what_cannot_be_split_says_why_and_leaves_nothing(
-    tmp_path: Path, params: Params, authors: list[str], rejected: int, says: str
+def test_an_impossible_split_raises_a_clear_error_and_writes_nothing(
+    tmp_path: Path, params: Params, authors: list[str], rejected: int, message: str
 ) -> None:
     paths = write_corpus(tmp_path, authors, rejected=rejected)
-    with pytest.raises(PostbiasError, match=says):
+    with pytest.raises(PostbiasError, match=message):
         split(paths, params)
     assert not paths.split.exists()
     assert not paths.reports.exists()
 
 
-def test_a_fold_far_from_the_mean_score_is_warned_of(
+def test_a_fold_whose_mean_label_deviates_is_reported_in_a_warning(
     tmp_path: Path, params: Params, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = write_corpus(tmp_path, [f"a{i}" for i in range(60)])
     with caplog.at_level(logging.WARNING):
-        for seed in range(5):  # folds of six posts: some are off by chance
+        for seed in range(5):  # folds of six posts: some deviate by chance
             split(paths, params.model_copy(update={"seed": seed}))
     assert "another seed draws other folds" in caplog.text
 
 
-def test_the_audit_finds_every_leak(params: Params) -> None:
-    texts = unlike(6)
+def test_the_leakage_check_finds_every_leak(params: Params) -> None:
+    texts = dissimilar(6)
     texts[3] = texts[0] + "!"
-    content = content_of(["a", "b", "c", "d", "e", "b"], texts)
-    content = replace(
-        content,
-        owner=np.array([2, 4]),
-        bits=np.array([0b1011, 0], dtype=np.uint64),
+    features = features_of(["a", "b", "c", "d", "e", "b"], texts)
+    features = replace(
+        features,
+        image_post=np.array([2, 4]),
+        hashes=np.array([0b1011, 0], dtype=np.uint64),
         colours=np.zeros((2, 48), dtype=np.float32),
         shapes=np.ones((2, 256), dtype=np.float32),
     )
     folds = np.array(["train", "train", "train", "valid", "test", "calib"], dtype=object)
     with pytest.raises(CorpusError) as caught:
-        audit(content, folds, params.split)
-    for what in ("'shared_authors': 1", "'caption_pairs': 1", "'image_pairs': 1", "'leakage': 3"):
-        assert what in str(caught.value)
+        check_leakage(features, folds, params.split)
+    for count in ("'shared_authors': 1", "'caption_pairs': 1", "'image_pairs': 1", "'leakage': 3"):
+        assert count in str(caught.value)
     folds[[0, 2, 5]] = "excluded"
-    found = audit(content, folds, params.split)
-    assert found.leakage == 0
-    assert found.captions_compared == 3
+    check = check_leakage(features, folds, params.split)
+    assert check.leakage == 0
+    assert check.captions_compared == 3
 
 
 @pytest.mark.skipif(not EDOS.exists(), reason="needs the real data in ../shared/real")
@@ -291,12 +294,12 @@ def test_the_official_test_fold_of_edos_is_kept_whole(params: Params) -> None:
     train = next(row for row in table if row["fold"] == "train")
     train["caption"] = copy["caption"] + "."
     ids = [row["post_id"] for row in table]
-    given = read_folds(EDOS, "fold", ids)
-    content = content_of([f"post:{i}" for i in ids], [row["caption"] for row in table])
-    result = split_posts(ids, content, params, given)
+    given = read_given_folds(EDOS, "fold", ids)
+    features = features_of([f"post:{i}" for i in ids], [row["caption"] for row in table])
+    result = split_posts(ids, features, params, given)
     official = np.array([row["fold"] == "test" for row in table])
     assert (result.folds[official] == "test").all()
     assert (result.folds[~official] != "test").all()
     assert result.folds[ids.index(train["post_id"])] == "excluded"
     assert 1 <= (result.folds == "excluded").sum() <= 5
-    assert result.audit.leakage == 0
+    assert result.leakage_check.leakage == 0

@@ -134,14 +134,14 @@ def test_the_real_edos_labels_work_with_the_one_axis_rubric() -> None:
     edos = ROOT.parent / "shared" / "real" / "edos.csv"
     if not edos.exists():
         pytest.skip("the real EDOS file is not beside this repository")
-    from postbias.teacher.recorded_labels import read_recorded
+    from postbias.teacher.recorded_labels import read_recorded_labels
     from postbias.teacher.rubric import load_rubric
 
     rubric = load_rubric(ROOT / "rubrics" / "one_axis.yaml")
     import pandas as pd
 
     ids = frozenset(pd.read_csv(edos, dtype=str)["post_id"])
-    found = read_recorded(edos, rubric, ids, ids)
+    found = read_recorded_labels(edos, rubric, ids, ids)
     assert len(found.labels) == len(ids) == 20_000
     assert {label.scores for label in found.labels} == {(0.0,), (10.0,)}
     assert found.rejects == ()

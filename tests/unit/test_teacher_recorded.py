@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from postbias.errors import LabelsError
-from postbias.teacher.recorded_labels import Recorded, read_recorded
+from postbias.teacher.recorded_labels import RecordedLabels, read_recorded_labels
 from postbias.teacher.rubric import Rubric, load_rubric
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,13 +21,13 @@ def one_axis() -> Rubric:
     return load_rubric(ROOT / "rubrics" / "one_axis.yaml")
 
 
-def read(tmp_path: Path, rubric: Rubric, text: str, sampled: str = "p0 p1 p2") -> Recorded:
+def read(tmp_path: Path, rubric: Rubric, text: str, sampled: str = "p0 p1 p2") -> RecordedLabels:
     path = tmp_path / "labels.csv"
     path.write_text(text, encoding="utf-8")
-    return read_recorded(path, rubric, frozenset(sampled.split()), CORPUS)
+    return read_recorded_labels(path, rubric, frozenset(sampled.split()), CORPUS)
 
 
-def status(found: Recorded) -> dict[str, str]:
+def status(found: RecordedLabels) -> dict[str, str]:
     return {label.post_id: label.status for label in found.labels}
 
 
@@ -101,14 +101,14 @@ def test_long_numeric_ids_survive_in_csv_and_parquet(tmp_path: Path, one_axis: R
     csv.write_text(f"post_id,bias\n{long},3\n")
     pq.write_table(pa.table({"post_id": [int(long)], "bias": [3]}), parquet)
     for path in (csv, parquet):
-        found = read_recorded(path, one_axis, frozenset([long]), frozenset([long]))
+        found = read_recorded_labels(path, one_axis, frozenset([long]), frozenset([long]))
         assert status(found) == {long: "ok"}
 
 
 def test_a_byte_order_mark_and_crlf_are_no_obstacle(tmp_path: Path, one_axis: Rubric) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"\xef\xbb\xbfpost_id,bias\r\np0,3\r\n")
-    assert status(read_recorded(path, one_axis, frozenset(["p0"]), CORPUS)) == {"p0": "ok"}
+    assert status(read_recorded_labels(path, one_axis, frozenset(["p0"]), CORPUS)) == {"p0": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_an_unusable_file_is_one_clear_line(
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(LabelsError, match=message) as caught:
-        read_recorded(path, one_axis, frozenset(["p0"]), CORPUS)
+        read_recorded_labels(path, one_axis, frozenset(["p0"]), CORPUS)
     assert "my caption" not in str(caught.value)
 
 
@@ -137,9 +137,9 @@ def test_ids_stored_as_fractions_are_refused(tmp_path: Path, one_axis: Rubric) -
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"post_id": [1.5e18], "bias": [1.0]}), path)
     with pytest.raises(LabelsError, match="ids as text"):
-        read_recorded(path, one_axis, frozenset(["p0"]), CORPUS)
+        read_recorded_labels(path, one_axis, frozenset(["p0"]), CORPUS)
 
 
 def test_a_missing_file_says_which_parameter_names_it(tmp_path: Path, one_axis: Rubric) -> None:
     with pytest.raises(LabelsError, match=r"annotate\.labels"):
-        read_recorded(tmp_path / "a.csv", one_axis, frozenset(["p0"]), CORPUS)
+        read_recorded_labels(tmp_path / "a.csv", one_axis, frozenset(["p0"]), CORPUS)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from postbias.teacher.reply_validation import Verdict, is_same_model, judge
+from postbias.teacher.reply_validation import ParsedReply, is_same_model, parse_reply
 from postbias.teacher.rubric import Rubric, load_rubric
 from postbias.teacher.token_probabilities import expected_score
 
@@ -27,8 +27,8 @@ def reply(content: str | None, **changes: Any) -> dict[str, Any]:
     return {"model": "m", "choices": [choice]}
 
 
-def judged(content: str | None, rubric: Rubric, **changes: Any) -> Verdict:
-    return judge(reply(content, **changes), rubric, frozenset({"m"}))
+def judged(content: str | None, rubric: Rubric, **changes: Any) -> ParsedReply:
+    return parse_reply(reply(content, **changes), rubric, frozenset({"m"}))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_is_no_answer_is_told_apart(
 
 @pytest.mark.parametrize("body", [{}, {"choices": []}, {"choices": [None]}, {"choices": "x"}])
 def test_a_body_without_choices_is_an_empty_reply(rubric: Rubric, body: dict[str, Any]) -> None:
-    assert judge(body, rubric, frozenset({"m"})).fault == "empty_reply"
+    assert parse_reply(body, rubric, frozenset({"m"})).fault == "empty_reply"
 
 
 def test_a_plain_number_as_text_is_a_number(rubric: Rubric) -> None:

@@ -19,7 +19,7 @@ from tests.conftest import run_command
 
 from postbias.errors import CorpusError, TrackingError
 from postbias.json_files import write_json
-from postbias.params import flatten
+from postbias.params import flatten_params
 from postbias.paths import Paths
 from postbias.tracking.database import connect, database, tracking_uri
 from postbias.tracking.runs import stage_run
@@ -38,7 +38,7 @@ def _names(paths: Paths, run: Any) -> set[str]:
     return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_a_stage_has_a_run_with_all_its_params(
+def test_a_stage_outside_dvc_logs_all_params(
     workspace: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_STAGE", "train@fusion")
@@ -52,7 +52,8 @@ def test_a_stage_has_a_run_with_all_its_params(
     assert done.data.tags["stage"] == "train"
     assert done.data.tags["modality"] == "fusion"
     assert done.data.tags["why"] == "test"
-    assert done.data.params == {key: str(value) for key, value in flatten(run.params).items()}
+    everything = {key: str(value) for key, value in flatten_params(run.params).items()}
+    assert done.data.params == everything | {"modality": "fusion"}
     assert done.data.metrics["loss"] == 1.0
     assert "nothing" not in done.data.metrics
     assert done.data.metrics["cost.peak_rss_mb"] > 10
@@ -214,7 +215,7 @@ def test_a_database_that_goes_away_is_one_line(
     with pytest.raises(SystemExit) as caught, stage_run("sample"):
         database(workspace).write_bytes(b"this is no database" * 10_000)
     assert caught.value.code == 1
-    assert capsys.readouterr().err.startswith("sample: MLflow cannot remember this run: ")
+    assert capsys.readouterr().err.startswith("sample: MLflow cannot record this run: ")
 
 
 def test_processes_that_start_together_make_the_database_once(tmp_path: Path) -> None:

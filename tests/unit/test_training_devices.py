@@ -1,4 +1,4 @@
-"""What training runs on and in which arithmetic."""
+"""Choice of the device and the precision of training."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from postbias.student.compute_device import choose_device, uses_bf16
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
-def test_what_params_say_is_taken_at_its_word(device: str) -> None:
+def test_explicit_settings_are_used_unchanged(device: str) -> None:
     assert choose_device(device) == device
     assert uses_bf16("bf16", device)
     assert not uses_bf16("fp32", device)
 
 
-def test_auto_takes_what_this_machine_has() -> None:
+def test_auto_chooses_an_available_device() -> None:
     device = choose_device("auto")
-    torch.ones(1, device=device)  # raises where there is no such device
+    torch.ones(1, device=device)  # raises if the device does not exist
     assert (device == "cuda") is torch.cuda.is_available()
 
 
-def test_auto_takes_bf16_on_a_processor_only_where_the_system_lists_instructions_for_it() -> None:
-    listed = Path("/proc/cpuinfo")
-    if not listed.exists():
-        pytest.skip("needs Linux's /proc/cpuinfo to compare with")
-    flags = set(listed.read_text(encoding="utf-8").split())
+def test_auto_chooses_bf16_on_a_cpu_only_if_the_system_lists_the_instructions() -> None:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        pytest.skip("needs Linux's /proc/cpuinfo as a reference")
+    flags = set(cpuinfo.read_text(encoding="utf-8").split())
     assert uses_bf16("auto", "cpu") is bool(flags & {"amx_bf16", "avx512_bf16", "bf16"})

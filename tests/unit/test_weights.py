@@ -1,4 +1,4 @@
-"""Pretrained weights that cannot be had: an error that names the three ways to get them."""
+"""Pretrained weights that cannot be loaded: the error lists three ways to provide them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = ScratchText(vocab_size=320, hidden=16, layers=1, heads=2)
 
 @pytest.fixture
 def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No hub and no download host, nothing in their caches: a request ends at a dead port."""
+    """Make hub and download server unreachable (closed port) and their caches empty."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -28,22 +28,22 @@ def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    # huggingface_hub asks six times, and waits for half a minute in all.
+    # huggingface_hub retries five times, and waits for half a minute in total.
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
 
 
-def _three_ways(error: WeightsError, key: str, named: str) -> None:
-    said = str(error)
-    assert named in said
-    for way in ("(1) run once where", "(2) copy", f"(3) set {key}: "):
-        assert way in said
-    assert f"set {key} to its path" in said
-    assert "\n" not in said
+def _check_three_ways(error: WeightsError, key: str, name: str) -> None:
+    message = str(error)
+    assert name in message
+    for way in ("(1) run once with access to", "(2) copy", f"(3) set {key}: "):
+        assert way in message
+    assert f"set {key} to its path" in message
+    assert "\n" not in message
 
 
 @pytest.mark.usefixtures("unreachable")
 @pytest.mark.parametrize("name", ["nobody/no-such-encoder", "empty", "without_weights"])
-def test_a_text_encoder_that_is_nowhere_is_an_error_with_three_ways(
+def test_an_unavailable_text_encoder_is_an_error_with_three_ways(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -56,20 +56,20 @@ def test_a_text_encoder_that_is_nowhere_is_an_error_with_three_ways(
     with pytest.raises(WeightsError) as of_encoder:
         load_text_encoder(name, SMALL, tokenizer)
     for caught in (of_tokenizer, of_encoder):
-        _three_ways(caught.value, "train.text_encoder", name)
+        _check_three_ways(caught.value, "train.text_encoder", name)
 
 
 @pytest.mark.usefixtures("unreachable")
-def test_imagenet_weights_that_cannot_be_downloaded_are_an_error_with_three_ways() -> None:
+def test_a_failed_download_of_imagenet_weights_is_an_error_with_three_ways() -> None:
     with pytest.raises(WeightsError) as caught:
         load_image_encoder("shufflenet_v2_x0_5", "imagenet")
-    _three_ways(caught.value, "train.image_weights", "shufflenet_v2_x0_5")
+    _check_three_ways(caught.value, "train.image_weights", "shufflenet_v2_x0_5")
 
 
 @pytest.mark.parametrize(
     "name", ["missing.pth", "damaged.pth", "damaged.safetensors", "other.safetensors"]
 )
-def test_a_file_that_does_not_hold_this_encoder_is_an_error_with_three_ways(
+def test_a_file_without_weights_of_this_encoder_is_an_error_with_three_ways(
     name: str, tmp_path: Path
 ) -> None:
     for damaged in ("damaged.pth", "damaged.safetensors"):
@@ -78,11 +78,11 @@ def test_a_file_that_does_not_hold_this_encoder_is_an_error_with_three_ways(
     save_file(other, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError) as caught:
         load_image_encoder("shufflenet_v2_x0_5", str(tmp_path / name))
-    _three_ways(caught.value, "train.image_weights", name)
+    _check_three_ways(caught.value, "train.image_weights", name)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_file_of_the_right_weights_gives_that_network(suffix: str, tmp_path: Path) -> None:
+def test_weights_are_loaded_from_a_file(suffix: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     source = models.get_model("shufflenet_v2_x0_5", weights=None).eval()
     path = tmp_path / f"weights{suffix}"

@@ -9,7 +9,7 @@ import click
 
 @click.command("annotate")
 @click.option("--plan", "is_plan", is_flag=True, help="Measure a few requests; say what all take.")
-def annotate(*, is_plan: bool) -> None:
+def annotate_command(*, is_plan: bool) -> None:
     """Ask the endpoint about the sampled posts and keep its replies, outside of a pipeline run.
 
     Needs build/sample/posts.parquet (`dvc repro sample`). `dvc repro` then finds every answer in
@@ -17,11 +17,11 @@ def annotate(*, is_plan: bool) -> None:
     """
     from postbias.params import load_params
     from postbias.paths import Paths
-    from postbias.teacher.annotate import fill_store, plan_labels
+    from postbias.teacher.annotate import fill_reply_store, describe_labelling_plan
 
     paths = Paths.find()
     params = load_params(paths.params)
-    click.echo(plan_labels(paths, params) if is_plan else fill_store(paths, params))
+    click.echo(describe_labelling_plan(paths, params) if is_plan else fill_reply_store(paths, params))
 
 
 @click.group("replies")
@@ -34,10 +34,10 @@ def replies() -> None:
 def replies_show(*, post_id: str | None) -> None:
     """Show what the store holds; with POST_ID, all replies about this post."""
     from postbias.paths import Paths
-    from postbias.teacher.store_maintenance import describe_post, opened, summarize
+    from postbias.teacher.store_maintenance import describe_post_replies, open_reply_store, summarize_store
 
-    with opened(Paths.find()) as store:
-        click.echo(describe_post(store, post_id) if post_id else summarize(store))
+    with open_reply_store(Paths.find()) as store:
+        click.echo(describe_post_replies(store, post_id) if post_id else summarize_store(store))
 
 
 @replies.command("export")
@@ -45,9 +45,9 @@ def replies_show(*, post_id: str | None) -> None:
 def replies_export(*, dest: Path) -> None:
     """Copy all replies to DEST, a .parquet file (with the raw replies) or a .csv file."""
     from postbias.paths import Paths
-    from postbias.teacher.store_maintenance import export, opened
+    from postbias.teacher.store_maintenance import export_replies, open_reply_store
 
-    with opened(Paths.find()) as store:
+    with open_reply_store(Paths.find()) as store:
         click.echo(f"{export(store, dest)} replies written to {dest}")
 
 
@@ -59,10 +59,10 @@ def replies_export(*, dest: Path) -> None:
 def replies_prune(*, rubric: str | None, model: str | None, failed: bool, yes: bool) -> None:
     """Throw replies away, so that their posts are asked again. They were paid for."""
     from postbias.paths import Paths
-    from postbias.teacher.store_maintenance import opened, prune
+    from postbias.teacher.store_maintenance import open_reply_store, prune_replies
 
-    with opened(Paths.find(), is_changed=yes) as store:
-        n = prune(store, rubric=rubric, model=model, failed=failed, dry_run=not yes)
+    with open_reply_store(Paths.find(), is_changed=yes) as store:
+        n = prune_replies(store, rubric=rubric, model=model, failed=failed, dry_run=not yes)
     click.echo(f"{n} replies thrown away" if yes else f"{n} replies; add --yes to throw them away")
 
 
@@ -71,9 +71,9 @@ def replies_prune(*, rubric: str | None, model: str | None, failed: bool, yes: b
 def replies_delete(*, post_ids: tuple[str, ...]) -> None:
     """Forget posts: delete their replies, labels and scores."""
     from postbias.paths import Paths
-    from postbias.teacher.store_maintenance import forget
+    from postbias.teacher.store_maintenance import delete_posts
 
-    gone = forget(Paths.find(), post_ids)
+    gone = delete_posts(Paths.find(), post_ids)
     click.echo(", ".join(f"{n} {what}" for what, n in gone.items()) + " deleted")
     click.echo(
         "The posts themselves are still in data/posts, and older versions in DVC's cache and in "

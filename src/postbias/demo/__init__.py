@@ -1,13 +1,5 @@
-"""The demo corpus: synthetic illustrated posts with a planted truth.
+"""The demo corpus: a generator of synthetic posts with known ground truth.
 
-`write_demo` writes a raw export with recorded teacher answers; `build_demo_data` also imports it,
-as a user's own posts would be; `best_answers` says what no model could better.
+It draws cues for every post, writes captions and images that show them, simulates a teacher's
+labels, and exports and imports the result. Not part of the wheel.
 """
-
-from __future__ import annotations
-
-from postbias.demo.build import build_demo_data
-from postbias.demo.ground_truth import best_answers
-from postbias.demo.raw_export import DemoSummary, write_demo
-
-__all__ = ["DemoSummary", "best_answers", "build_demo_data", "write_demo"]

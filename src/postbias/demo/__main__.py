@@ -1,4 +1,4 @@
-"""Make the demo corpus again: python -m postbias.demo DEST."""
+"""Generate the demo corpus: python -m postbias.demo DEST."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from postbias.demo.build import build_demo_data
 from postbias.errors import PostbiasError
 
 
-def main() -> None:
-    """Run it."""
+def _main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m postbias.demo DEST")
     try:
@@ -21,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -1,4 +1,4 @@
-"""Makes the folder `data/` of the demo: the raw export, imported as a user's own posts would be."""
+"""Build the demo's `data/` folder: generate a raw export and import it like any other."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from postbias.demo.raw_export import DemoSummary, write_demo
+from postbias.demo.raw_export import DemoSummary, write_raw_export
 from postbias.errors import InputError
 from postbias.posts.importers import import_posts
 
-#: The seed of the corpus that ships.
+#: Seed of the corpus in the demo remote.
 SEED = 20260521
 
+# Part of the DVC-tracked data: a change of this text changes the digest of the corpus.
 _README = """\
 # The demo corpus
 
@@ -27,29 +28,29 @@ brand or post in it exists. `make demo-data` makes it again, byte for byte.
 
 
 def build_demo_data(dest: Path, *, n_posts: int = 5000, seed: int = SEED) -> DemoSummary:
-    """Make the corpus and import it.
+    """Generate the corpus and import it.
 
     Args:
-        dest: The folder to make; an earlier demo corpus there is replaced, anything else is not.
-        n_posts: How many posts.
-        seed: Another seed, another corpus.
+        dest: The folder to create; replaces an earlier demo corpus, but no other content.
+        n_posts: Number of posts.
+        seed: Seed of the corpus.
 
     Returns:
-        What was made.
+        Counts of what was generated.
 
     Raises:
-        InputError: If the folder holds something else.
-        StorageError: If the disk is full or the place cannot be written.
+        InputError: If the folder is not empty and not a demo corpus.
+        StorageError: If the disk is full or the folder is not writable.
     """
     if dest.is_dir() and any(dest.iterdir()) and not (dest / "truth.parquet").is_file():
         raise InputError(
-            "this folder holds something else than a demo corpus",
+            "the folder is not empty and not a demo corpus",
             seen=str(dest),
-            do="name an empty or new folder, or move your own posts away first",
+            do="choose an empty or new folder, or move its content elsewhere first",
         )
     with tempfile.TemporaryDirectory(prefix="postbias-demo-") as scratch:
         raw = Path(scratch) / "export"
-        summary = write_demo(raw, n_posts=n_posts, seed=seed)
+        summary = write_raw_export(raw, n_posts=n_posts, seed=seed)
         shutil.rmtree(dest, ignore_errors=True)
         import_posts("influencer-brand", raw, dest)
         for name in ("labels.csv", "truth.parquet"):

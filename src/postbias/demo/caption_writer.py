@@ -1,7 +1,7 @@
-"""Captions of the demo corpus, written from cues.
+"""Write the captions of the demo corpus from cues.
 
-A caption has one sentence that carries the claim, maybe a call on a group before it, and sentences
-around it that carry nothing. Knows nothing of pictures, labels and files.
+A caption has one sentence that carries the claim, sometimes preceded by an address to a group, and
+neutral sentences around it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _EMOJI = ("✨", "🌿", "☀️", "😂", "🙌", "💛", "📸", "🎉", "☕"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What one caption has to say.
+class CaptionCues:
+    """Cues of one caption.
 
     Attributes:
         language: One of `LANGUAGES`.
         topic: One of `TOPICS`.
         claim: Index into `CLAIMS`.
-        gender: 1 feminine, -1 masculine, 0 nobody.
-        address: Whether to call on the group first.
-        brand: A brand's name, or None.
-        sponsored: Whether to mark the post as paid for.
+        gender: 1 for feminine, -1 for masculine, 0 for neither.
+        address: Whether the caption addresses the group first.
+        brand: Name of a brand to mention, or None.
+        sponsored: Whether the caption marks the post as an advertisement.
     """
 
     language: str
@@ -45,18 +45,18 @@ class Line:
     sponsored: bool
 
 
-def line_of(cues: Cues, row: int) -> Line:
-    """Return what the caption of one post has to say.
+def caption_cues_of(cues: Cues, row: int) -> CaptionCues:
+    """Select the caption cues of one post.
 
     Args:
-        cues: The cues of n posts.
-        row: Which of them.
+        cues: Cues of n posts.
+        row: Position of the post.
 
     Returns:
-        Its caption's cues.
+        The cues of its caption.
     """
     brand = int(cues.brand[row])
-    return Line(
+    return CaptionCues(
         language=LANGUAGES[int(cues.language[row])],
         topic=TOPICS[int(cues.topic[row])],
         claim=int(cues.claim[row]),
@@ -67,57 +67,40 @@ def line_of(cues: Cues, row: int) -> Line:
     )
 
 
-def write_caption(line: Line, rng: np.random.Generator) -> str:
+def write_caption(cues: CaptionCues, rng: np.random.Generator) -> str:
     """Write one caption.
 
     Args:
-        line: What it has to say.
+        cues: The cues to express.
         rng: Source of randomness.
 
     Returns:
         Two to four sentences, often with emoji, and hashtags.
     """
-    words = _LEXICONS[line.language]
-    core = _core(line, words, rng)
-    sentences = [_sentence(core)]
+    words = _LEXICONS[cues.language]
+    sentences = [_to_sentence(_write_claim(cues, words, rng))]
     fillers = rng.permutation(len(words.fillers))[: 1 + rng.integers(2)]
-    said = [_fill(words.fillers[i], _filler_slots(words, rng), rng) for i in fillers]
-    if line.brand:
-        said.append(_fill(_pick(words.brand_lines, rng), {"brand": line.brand}, rng))
-    for sentence in said:
+    neutral = [_fill(words.fillers[i], _filler_slots(words, rng), rng) for i in fillers]
+    if cues.brand:
+        neutral.append(_fill(_pick(words.brand_lines, rng), {"brand": cues.brand}, rng))
+    for sentence in neutral:
         sentences.insert(int(rng.integers(len(sentences) + 1)), sentence)
     for _ in range(rng.integers(3)):
         sentences.insert(int(rng.integers(1, len(sentences) + 1)), _pick(_EMOJI, rng))
     text = " ".join(sentences)
     if rng.random() < 0.12:
         text = text.lower()
-    tags = _tags(line, words, rng)
+    tags = _write_hashtags(cues, words, rng)
     return text + _pick((" ", "\n", "\n.\n", "\n\n"), rng) + tags if tags else text
 
 
 def write_giveaway(language: str, rng: np.random.Generator) -> str:
-    """Pick one of the captions that many authors post word for word.
-
-    Args:
-        language: One of `LANGUAGES`.
-        rng: Source of randomness.
-
-    Returns:
-        The caption.
-    """
+    """Pick one of the giveaway captions that many authors post verbatim, in one of `LANGUAGES`."""
     return _pick(_LEXICONS[language].giveaways, rng)
 
 
 def edit_caption(caption: str, rng: np.random.Generator) -> str:
-    """Edit a caption a little, as a repost does.
-
-    Args:
-        caption: What was posted.
-        rng: Source of randomness.
-
-    Returns:
-        The same words with another end or another beginning.
-    """
+    """Edit the beginning or end of a caption, as a repost does."""
     edits = (
         f"Repost: {caption}",
         f"{caption} {_pick(_EMOJI, rng)}",
@@ -127,39 +110,39 @@ def edit_caption(caption: str, rng: np.random.Generator) -> str:
     return _pick(edits, rng)
 
 
-def _core(line: Line, words: Lexicon, rng: np.random.Generator) -> str:
-    """Return the sentence that carries the claim."""
-    activities, place = words.topics[line.topic]
+def _write_claim(cues: CaptionCues, words: Lexicon, rng: np.random.Generator) -> str:
+    """Write the sentence that carries the claim."""
+    activities, place = words.topics[cues.topic]
     slots = {"act": _pick(activities, rng), "place": place}
-    if line.gender == 0:
-        if line.claim != NEUTRAL:
-            raise ValueError(f"a {CLAIMS[line.claim]} claim needs somebody to speak of")
+    if cues.gender == 0:
+        if cues.claim != NEUTRAL:
+            raise ValueError(f"a {CLAIMS[cues.claim]} claim needs a gender")
         return _fill(_pick(words.plain, rng), slots, rng)
-    side = 0 if line.gender < 0 else 1
-    they, poss, them = words.pronouns[side]
-    person = _pick(words.persons[side], rng)
+    gender = 0 if cues.gender < 0 else 1
+    they, poss, them = words.pronouns[gender]
+    person = _pick(words.persons[gender], rng)
     slots |= {
-        "G": _pick(words.groups[side], rng),
+        "G": _pick(words.groups[gender], rng),
         "S": person,
         "S1": person.split(" ", 1)[-1],
-        "K": _pick(words.kin[side], rng),
+        "K": _pick(words.kin[gender], rng),
         "they": they,
         "poss": poss,
         "them": them,
     }
-    core = _fill(_pick(words.claims[line.claim], rng), slots, rng)
-    if not line.address:
-        return core
-    return f"{_pick(words.address[side], rng)}, {core}"
+    claim = _fill(_pick(words.claims[cues.claim], rng), slots, rng)
+    if not cues.address:
+        return claim
+    return f"{_pick(words.address[gender], rng)}, {claim}"
 
 
-def _tags(line: Line, words: Lexicon, rng: np.random.Generator) -> str:
-    tags = list(words.topic_tags[line.topic][: rng.integers(3)])
-    if line.address:
-        tags.append(_pick(words.gender_tags[0 if line.gender < 0 else 1], rng))
-    if line.brand and rng.random() < 0.5:
-        tags.append(line.brand.split(".")[0])
-    if line.sponsored:
+def _write_hashtags(cues: CaptionCues, words: Lexicon, rng: np.random.Generator) -> str:
+    tags = list(words.topic_tags[cues.topic][: rng.integers(3)])
+    if cues.address:
+        tags.append(_pick(words.gender_tags[0 if cues.gender < 0 else 1], rng))
+    if cues.brand and rng.random() < 0.5:
+        tags.append(cues.brand.split(".")[0])
+    if cues.sponsored:
         tags.append(_pick(words.ad_tags, rng))
     return " ".join(f"#{tags[i]}" for i in rng.permutation(len(tags)))
 
@@ -173,12 +156,12 @@ def _filler_slots(words: Lexicon, rng: np.random.Generator) -> dict[str, str]:
 
 
 def _fill(template: str, slots: dict[str, str], rng: np.random.Generator) -> str:
-    """Choose among `[a|b]`, then fill the slots."""
+    """Resolve the choices `[a|b]` at random, then fill the slots `{x}`."""
     chosen = _CHOICE.sub(lambda match: _pick(match.group(1).split("|"), rng), template)
     return chosen.format(**slots)
 
 
-def _sentence(text: str) -> str:
+def _to_sentence(text: str) -> str:
     text = text[0].upper() + text[1:]
     return text if text.endswith(("?", "!", ".")) else text + "."
 

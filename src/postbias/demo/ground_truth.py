@@ -1,11 +1,10 @@
-"""The planted truth: which cues a synthetic post carries and what they are worth.
+"""Generative model of the demo corpus: cues, true scores, simulated labels, optimal predictions.
 
-Cues are drawn for many posts at once, without writing a caption or drawing a picture, so that what
-the best model answers can be simulated in seconds. Caption and picture each add to `bias` and
-multiply each other when both point at the same gender; `orientation` adds up who is addressed and
-who is shown. Author, brand, sponsoring and time change only how often the cues occur: what a post
-is worth is a function of the cues that it shows, so a perfect reader of caption and picture knows
-the truth.
+Cues are drawn for many posts at once, without writing a caption or drawing an image, so that the
+optimal predictions can be simulated in seconds. Caption and image each add to `bias`, and interact
+if both point at the same gender; `orientation` is the sum of who is addressed and who is shown.
+Author, brand, sponsorship and time only change how often the cues occur. The true score is a
+function of the cues alone, so a perfect reader of caption and image knows it.
 """
 
 from __future__ import annotations
@@ -27,27 +26,27 @@ Floats = NDArray[np.float64]
 
 AXES = ("bias", "orientation")
 
-#: What a caption claims, in the order of `Cues.claim`, and what each claim is worth.
+#: Claims of captions, in the order of `Cues.claim`, and the contribution of each to `bias`.
 CLAIMS = ("counter", "neutral", "mild", "moderate", "strong")
 CLAIM_VALUE = np.array([-0.20, 0.0, 0.35, 0.68, 1.0])
 NEUTRAL = CLAIMS.index("neutral")
 _CLAIM_CUTS = np.array([-1.25, -0.10, 0.28, 0.80])
 
-#: Strength of the role symbol in a picture, 0 (an everyday thing) to 3.
+#: Contribution of the role symbol in an image, by its strength from 0 (everyday object) to 3.
 PROP_VALUE = np.array([0.0, 0.26, 0.52, 0.78])
 STICKER_VALUE = 0.22
 _PROP_CUTS = np.array([-0.25, 0.20, 0.70])
 
-#: No language is so rare that a few authors are all there is of it: a student cannot learn to read
-#: those, and results hang on the fold that they fall into.
+#: No language is so rare that only a few authors use it: a student could not learn it, and results
+#: would depend on the fold those authors are assigned to.
 LANGUAGES = ("en", "es", "fr")
 _LANGUAGE_SHARE = (0.86, 0.08, 0.06)
 
-#: Topics and how strongly each leans to feminine (+) or masculine (-) words.
+#: Topics, and how strongly each leans towards feminine (+) or masculine (-) words.
 TOPICS = ("cooking", "office", "gym", "children", "science", "money", "beauty", "music")
 _TOPIC_LEAN = np.array([0.30, -0.20, -0.25, 0.35, -0.20, -0.30, 0.40, 0.0])
 
-#: Brand names, how often they are mentioned, and how much more their posts stereotype.
+#: Brand names, their share of mentions, and how much more their posts stereotype.
 BRANDS = (
     "auralane", "nordpfad", "casalume", "velvetoak", "kitefield", "bramblejoy",
     "toroforge", "mirabelle.co", "pixelhaven", "sunnyquill", "orbiteer", "tandemly",
@@ -62,35 +61,35 @@ _HEAPS = {
     "orientation": np.array([1.0, 3.0, 5.0, 7.0, 9.0]),
 }
 
-#: What each modality shows: the cues that decide, those that only make others likelier, and whether
-#: a post has any.
-_SEEN: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
+#: Cues that each modality shows: those that determine the score, those that are only correlated
+#: with others, and the one that says whether the post has the modality.
+_CUES_OF: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "text": (("claim", "gender", "address"), ("topic", "brand", "sponsored"), "has_caption"),
     "image": (("figure", "prop", "sticker"), ("topic",), "has_picture"),
 }
-#: How many posts of a cell the mean of the wider cell counts as: rare cells have noisy means.
+#: Prior weight, in posts, of a coarse cell's mean when the mean of a fine cell is shrunk toward it.
 _PRIOR = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cues:
-    """What each of n posts shows; every field is an array of shape (n,).
+    """Cues of n posts; every field is an array of shape (n,) and a column of `truth.parquet`.
 
     Attributes:
         author: Number of the author.
-        moment: When it was posted, 0 (oldest) to 1.
-        sponsored: Whether somebody paid for it; the caption says so.
+        moment: Time of posting, 0 (oldest) to 1.
+        sponsored: Whether the post is sponsored; the caption says so.
         brand: Index into `BRANDS`, or -1.
         language: Index into `LANGUAGES`; one per author.
-        topic: Index into `TOPICS`; also the scene of the picture.
+        topic: Index into `TOPICS`; also determines the backdrop of the image.
         has_caption: Whether there is a caption.
         claim: Index into `CLAIMS`.
-        gender: Whom the caption speaks of: 1 feminine, -1 masculine, 0 neither.
-        address: Whether it also calls on them.
-        has_picture: Whether at least one image can be read.
+        gender: Gender in the caption: 1 feminine, -1 masculine, 0 neither.
+        address: Whether the caption also addresses that gender.
+        has_picture: Whether at least one image can be decoded.
         figure: Who is shown: 1 a woman, -1 a man, 0 both or nobody.
         prop: Strength of the role symbol, 0 to 3.
-        sticker: Whether a price tag is stuck on the picture.
+        sticker: Whether the image shows a price tag.
     """
 
     author: Ints
@@ -113,29 +112,14 @@ class Cues:
         return len(self.author)
 
     def take(self, rows: Ints) -> Cues:
-        """Return the cues of some posts.
-
-        Args:
-            rows: Their positions, (m,).
-
-        Returns:
-            The cues of these m posts, in that order.
-        """
+        """Select the cues of the posts at positions `rows`, (m,), in that order."""
         return Cues(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def draw_cues(n: int, rng: np.random.Generator) -> Cues:
-    """Draw the cues of n posts.
-
-    Args:
-        n: How many posts.
-        rng: Source of randomness.
-
-    Returns:
-        Their cues.
-    """
+    """Draw the cues of n posts at random."""
     n_authors = max(1, round(n / POSTS_PER_AUTHOR))
-    author = _authors(n, n_authors, rng)
+    author = _draw_authors(n, n_authors, rng)
     push, focus = rng.normal(size=n_authors)[author], rng.normal(size=n_authors)[author]
     language = rng.choice(len(LANGUAGES), n_authors, p=_LANGUAGE_SHARE)[author]
     niche = rng.integers(len(TOPICS), size=n_authors)[author]
@@ -157,8 +141,8 @@ def draw_cues(n: int, rng: np.random.Generator) -> Cues:
 
     lean = 0.4 * focus + 0.8 * _TOPIC_LEAN[topic]
     gender = np.where(lean + rng.logistic(0, 0.6, n) > 0, 1, -1)
-    silent = ((claim == NEUTRAL) & (rng.random(n) < 0.55)) | ~has_caption
-    gender[silent] = 0
+    is_genderless = ((claim == NEUTRAL) & (rng.random(n) < 0.55)) | ~has_caption
+    gender[is_genderless] = 0
     address = (rng.random(n) < 0.5) & (gender != 0)
     figure = np.where(0.4 * focus + rng.logistic(0, 0.6, n) > 0, 1, -1)
     figure = np.where((gender != 0) & (rng.random(n) < 0.30), gender, figure)
@@ -169,62 +153,55 @@ def draw_cues(n: int, rng: np.random.Generator) -> Cues:
     )  # fmt: skip
 
 
-def _authors(n: int, n_authors: int, rng: np.random.Generator) -> Ints:
-    """Return the author of each post, (n,): everyone has one, few have many."""
+def _draw_authors(n: int, n_authors: int, rng: np.random.Generator) -> Ints:
+    """Draw the author of each post, (n,): every author has at least one post, few have many."""
     weight = np.minimum(rng.lognormal(0, 0.9, n_authors), 5.0)
     rest = rng.choice(n_authors, n - n_authors, p=weight / weight.sum())
     return rng.permutation(np.concatenate([np.arange(n_authors), rest]))
 
 
-def planted_truth(cues: Cues) -> dict[str, Floats]:
-    """Return what each post is worth, without noise.
-
-    Args:
-        cues: The cues of n posts.
-
-    Returns:
-        Per axis the truth, (n,), 0 to 10.
-    """
+def true_scores(cues: Cues) -> dict[str, Floats]:
+    """Compute the true score of n posts, without noise: per axis (n,), 0 to 10."""
     caption = CLAIM_VALUE[cues.claim]
-    picture = PROP_VALUE[cues.prop] + STICKER_VALUE * cues.sticker
+    image = PROP_VALUE[cues.prop] + STICKER_VALUE * cues.sticker
     agree = (cues.gender == cues.figure) & (cues.gender != 0)
-    bias = 0.8 + 2.3 * caption + 3.2 * picture + np.where(agree, 5.5, 1.5) * caption * picture
-    said = cues.gender * np.where(cues.address, 1.0, 0.55)
-    orientation = 5 + 1.9 * said + 1.5 * cues.figure + 1.0 * cues.figure * agree
+    bias = 0.8 + 2.3 * caption + 3.2 * image + np.where(agree, 5.5, 1.5) * caption * image
+    addressed = cues.gender * np.where(cues.address, 1.0, 0.55)
+    orientation = 5 + 1.9 * addressed + 1.5 * cues.figure + 1.0 * cues.figure * agree
     return {"bias": np.clip(bias, 0, 10), "orientation": np.clip(orientation, 0, 10)}
 
 
-def teacher_answers(truth: dict[str, Floats], rng: np.random.Generator) -> dict[str, Floats]:
-    """Return what a noisy teacher answers: scattered, cut to 0-10, and heaped on a few values.
+def simulate_teacher(truth: dict[str, Floats], rng: np.random.Generator) -> dict[str, Floats]:
+    """Simulate a teacher's labels: true scores plus noise, clipped to 0-10, heaped on a few values.
 
     Args:
-        truth: Per axis the truth, (n,).
+        truth: True scores per axis, (n,).
         rng: Source of randomness.
 
     Returns:
-        Per axis the recorded answer, (n,): multiples of 0.5, a few of 0.1.
+        Labels per axis, (n,): multiples of 0.5, a few of 0.1.
     """
-    answers = {}
+    labels = {}
     for axis in AXES:
         n = len(truth[axis])
         raw = np.clip(truth[axis] + rng.normal(0, NOISE_SD[axis], n), 0, 10)
         heaps = _HEAPS[axis]
         heaped = heaps[np.searchsorted((heaps[1:] + heaps[:-1]) / 2, raw)]
         habit = rng.random(n)
-        answer = np.where(habit < 0.35, heaped, np.round(raw * 2) / 2)
-        answers[axis] = np.where(habit > 0.97, np.round(raw, 1), answer)
-    return answers
+        label = np.where(habit < 0.35, heaped, np.round(raw * 2) / 2)
+        labels[axis] = np.where(habit > 0.97, np.round(raw, 1), label)
+    return labels
 
 
 def read_cues(path: Path, post_ids: Sequence[str]) -> Cues | None:
-    """Read what some posts of a demo corpus show.
+    """Read the cues of some posts of a demo corpus.
 
     Args:
-        path: Its `truth.parquet`.
-        post_ids: The posts, (m,).
+        path: `truth.parquet` of the corpus.
+        post_ids: Ids of m posts.
 
     Returns:
-        The cues of these m posts, in that order; None if one of them is of another corpus.
+        The cues of these posts, in that order; None if a post is not in the corpus.
 
     Raises:
         SchemaError: If the file cannot be read.
@@ -238,47 +215,48 @@ def read_cues(path: Path, post_ids: Sequence[str]) -> Cues | None:
     return Cues(*(table[name].to_numpy() for name in names)).take(rows.to_numpy())
 
 
-def best_answers(cues: Cues, n: int, seed: int) -> dict[str, dict[str, Floats]]:
-    """Answer as the best model of each modality: with the mean answer given all that it can see.
+def optimal_predictions(cues: Cues, n: int, seed: int) -> dict[str, dict[str, Floats]]:
+    """Predict the expected label given all cues that each modality shows.
 
-    The means are those of simulated posts. Where few of them show the same as a post, the mean of
-    those that share what matters most counts too.
+    No model of that modality can have a lower expected squared error. The expectations are means
+    over simulated posts with the same cues; if these are few, their mean is shrunk toward that of
+    simulated posts which share the most important cues.
 
     Args:
-        cues: What the posts to answer for show, (m,).
-        n: Posts to simulate; a million leave means that are as good as exact.
+        cues: Cues of m posts.
+        n: Number of posts to simulate; with a million, the Monte Carlo error is negligible.
         seed: Seed of the simulation.
 
     Returns:
-        `{modality: {axis: (m,)}}` for `fusion`, `text` and `image`; NaN for a post that has nothing
-        of that modality.
+        `{modality: {axis: (m,)}}` for `fusion`, `text` and `image`; NaN for a post that lacks the
+        modality.
     """
     rng = np.random.default_rng(seed)
     simulated = draw_cues(n, rng)
-    truth, planted = planted_truth(simulated), planted_truth(cues)
-    answers = teacher_answers(truth, rng)
-    found: dict[str, dict[str, Floats]] = {"fusion": {}, "text": {}, "image": {}}
+    simulated_truth, truth = true_scores(simulated), true_scores(cues)
+    labels = simulate_teacher(simulated_truth, rng)
+    predictions: dict[str, dict[str, Floats]] = {"fusion": {}, "text": {}, "image": {}}
     for axis in AXES:
-        # Both together show the truth, and the answer depends on nothing else.
-        both = _cells(np.round(np.concatenate([truth[axis], planted[axis]]), 6))
-        found["fusion"][axis] = _means(answers[axis], both, both)
-    for modality, (core, more, has) in _SEEN.items():
-        core_columns, more_columns = (
+        # Caption and image together determine the true score, and the label depends only on that.
+        both = _number_cells(np.round(np.concatenate([simulated_truth[axis], truth[axis]]), 6))
+        predictions["fusion"][axis] = _shrunken_means(labels[axis], both, both)
+    for modality, (decisive, correlated, has) in _CUES_OF.items():
+        decisive_columns, correlated_columns = (
             [np.concatenate([getattr(x, name) for x in (simulated, cues)]) for name in names]
-            for names in ((*core, has), more)
+            for names in ((*decisive, has), correlated)
         )
-        coarse = _cells(*core_columns)
-        fine = _cells(coarse, *more_columns)
+        coarse = _number_cells(*decisive_columns)
+        fine = _number_cells(coarse, *correlated_columns)
         for axis in AXES:
-            means = _means(answers[axis], coarse, fine)
-            found[modality][axis] = np.where(getattr(cues, has), means, np.nan)
-    return found
+            means = _shrunken_means(labels[axis], coarse, fine)
+            predictions[modality][axis] = np.where(getattr(cues, has), means, np.nan)
+    return predictions
 
 
-def _means(y: Floats, coarse: Ints, fine: Ints) -> Floats:
-    """Return the mean of y in the cell of each row beyond the first len(y), (m,).
+def _shrunken_means(y: Floats, coarse: Ints, fine: Ints) -> Floats:
+    """Compute the mean of y in the fine cell of each row beyond the first len(y), (m,).
 
-    The mean of a fine cell is drawn towards that of the coarse cell it lies in.
+    It is shrunk toward the mean of the coarse cell, and that toward the mean of all.
     """
     n, means = len(y), np.full(len(coarse), y.mean())
     for cells in (coarse, fine):
@@ -289,7 +267,7 @@ def _means(y: Floats, coarse: Ints, fine: Ints) -> Floats:
     return means[n:]
 
 
-def _cells(*columns: NDArray[np.generic]) -> Ints:
+def _number_cells(*columns: NDArray[np.generic]) -> Ints:
     """Number the distinct combinations of columns, (n,)."""
     cells = np.zeros(len(columns[0]), np.int64)
     for column in columns:

@@ -1,4 +1,4 @@
-"""Turns a drawn picture into an image file: as most are, as the wild has them, or damaged."""
+"""Encode a synthetic image as a file: ordinary, in an unusual format, or unreadable."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from PIL import Image
 _QUALITY = 62
 
 
-def encode_picture(picture: Image.Image, *, quality: int = _QUALITY, exif: bytes = b"") -> bytes:
-    """Encode a picture as JPEG.
+def encode_jpeg(image: Image.Image, *, quality: int = _QUALITY, exif: bytes = b"") -> bytes:
+    """Encode an image as JPEG.
 
     Args:
-        picture: The picture.
-        quality: Of the encoding, 0 to 95.
-        exif: A block of EXIF tags to write into it.
+        image: The image.
+        quality: JPEG quality, 0 to 95.
+        exif: EXIF block to embed.
 
     Returns:
         The file's bytes.
     """
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality, optimize=True, exif=exif)
+    image.save(out, "JPEG", quality=quality, optimize=True, exif=exif)
     return out.getvalue()
 
 
-def encode_unreadable(picture: Image.Image, rng: np.random.Generator) -> list[bytes | None]:
-    """Draw how a picture cannot be read: not named, missing, cut short, or no image at all.
+def make_unreadable(image: Image.Image, rng: np.random.Generator) -> list[bytes | None]:
+    """Make an image unreadable: not listed, missing, truncated, or not an image file.
 
     Args:
-        picture: What it would have shown.
-        rng: Draws one of the four.
+        image: The image that would have been readable.
+        rng: Picks one of the four.
 
     Returns:
-        The post's files; None for one that is named but missing.
+        Files of the post; None for a file that is listed but missing.
     """
-    whole = encode_picture(picture)
+    whole = encode_jpeg(image)
     kinds: list[list[bytes | None]] = [
         [],
         [None],
@@ -46,29 +46,29 @@ def encode_unreadable(picture: Image.Image, rng: np.random.Generator) -> list[by
     return kinds[int(rng.integers(len(kinds)))]
 
 
-def encode_unusual(picture: Image.Image, rng: np.random.Generator) -> bytes | None:
-    """Encode a picture, now and then, as the wild has them; every one can be read.
+def encode_unusual_format(image: Image.Image, rng: np.random.Generator) -> bytes | None:
+    """Encode one image in 37 in a format that is readable but unusual on social media.
 
     Args:
-        picture: The picture.
-        rng: Draws how; mostly nothing unusual happens.
+        image: The image.
+        rng: Picks whether to, and the format.
 
     Returns:
-        The file's bytes, or None for an ordinary file.
+        The file's bytes, or None to encode the image as usual.
     """
     out = io.BytesIO()
     match int(rng.integers(150)):
-        case 0:  # an animation, named .jpg all the same
-            blank = Image.new("RGB", picture.size, "white")
-            picture.quantize(64).save(out, "GIF", save_all=True, append_images=[blank.quantize(4)])
+        case 0:  # an animation, although the file name ends in .jpg
+            blank = Image.new("RGB", image.size, "white")
+            image.quantize(64).save(out, "GIF", save_all=True, append_images=[blank.quantize(4)])
         case 1:  # a PNG with an alpha channel
-            picture.quantize(48).convert("RGBA").save(out, "PNG", optimize=True)
+            image.quantize(48).convert("RGBA").save(out, "PNG", optimize=True)
         case 2:
-            return encode_picture(picture.convert("CMYK"))
-        case 3:  # lying on its side, upright only by its EXIF tag
+            return encode_jpeg(image.convert("CMYK"))
+        case 3:  # stored rotated, with an EXIF orientation that turns it upright
             exif = Image.Exif()
             exif[0x0112] = 6
-            return encode_picture(picture.transpose(Image.Transpose.ROTATE_90), exif=exif.tobytes())
+            return encode_jpeg(image.transpose(Image.Transpose.ROTATE_90), exif=exif.tobytes())
         case _:
             return None
     return out.getvalue()

@@ -1,7 +1,4 @@
-"""The words that one language offers to a synthetic caption.
-
-Pairs are (masculine, feminine). Knows nothing of how a caption is put together.
-"""
+"""Type of the lexicons from which synthetic captions are written."""
 
 from __future__ import annotations
 
@@ -9,31 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 Words = tuple[str, ...]
-Pair = tuple[Words, Words]
+Pair = tuple[Words, Words]  # masculine, feminine
 
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Words of one language; `[a|b]` is a choice and `{x}` a slot.
+    """Words and templates of one language; in templates, `[a|b]` is a choice and `{x}` a slot.
 
     Attributes:
-        groups: Plural nouns, masculine and feminine.
-        persons: One of them, with article.
-        kin: Someone of the author's own.
+        groups: Plural nouns for a gender.
+        persons: Singular nouns for a gender, with article.
+        kin: Relatives of the author.
         pronouns: Subject, possessive and object pronoun.
-        address: Ways to call on a group.
-        gender_tags: Hashtags of those who are called on.
-        claims: Templates per claim, in the order of `truth.CLAIMS`; the neutral ones are gendered.
-        plain: Neutral sentences that speak of nobody.
-        topics: Activities and the place of each topic.
+        address: Forms of address to a group.
+        gender_tags: Hashtags of the addressed group.
+        claims: Templates per claim, in the order of `ground_truth.CLAIMS`; the neutral ones mention
+            a gender too.
+        plain: Neutral templates that mention no gender.
+        topics: Activities and place of each topic.
         topic_tags: Hashtags of each topic.
-        fillers: Sentences that say nothing about anybody.
-        adjectives: For fillers.
-        things: For fillers.
-        days: For fillers.
-        brand_lines: Sentences that name a brand.
+        fillers: Neutral templates that surround the claim.
+        adjectives: Words for the slots of fillers.
+        things: Words for the slots of fillers.
+        days: Words for the slots of fillers.
+        brand_lines: Templates that mention a brand.
         ad_tags: Hashtags of sponsored posts.
-        giveaways: Whole captions that several authors post word for word.
+        giveaways: Whole captions that several authors post verbatim.
     """
 
     groups: Pair

@@ -1,7 +1,7 @@
-"""English words of the synthetic captions.
+"""English lexicon of the synthetic captions; `postbias.demo.lexicon` explains the notation.
 
-Data only. `[a|b]` is a choice, `{x}` a slot; see `postbias.demo.caption_writer`. The claims are
-stereotypes on purpose, graded from hinting to commanding: they are what a scorer has to notice.
+The claims are stereotypes on purpose, graded from hints to commands: they are the signal that a
+student has to learn.
 """
 
 from __future__ import annotations

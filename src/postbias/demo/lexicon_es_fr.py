@@ -1,7 +1,6 @@
-"""Spanish and French words of the synthetic captions.
+"""Spanish and French lexicons; `postbias.demo.lexicon` explains the notation.
 
-Data only, smaller than the English lexicon since there are fewer posts to learn it from; see
-`postbias.demo.lexicon_en` for the notation.
+Smaller than the English one, because a student has fewer posts to learn them from.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The demo corpus as a raw export, in the layout of the influencer-brand data set.
+"""Write the demo corpus as a raw export in the layout of the influencer-brand data set.
 
-Draws the cues, writes captions, pictures and JSON, and records what a noisy teacher answered. All
-that real exports contain is in it on purpose: carousels, reposts, giveaways that many authors post
-word for word, pictures that are missing, damaged, animated, in CMYK or lying on their side, empty
-captions and broken JSON. The same seed gives the same bytes.
+The export deliberately contains what real exports contain: carousels, reposts, giveaways that many
+authors post verbatim, images that are missing, damaged, animated, rotated or in CMYK, empty
+captions and broken JSON. The same seed produces the same bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from postbias.demo.caption_writer import edit_caption, line_of, write_caption, write_giveaway
+from postbias.demo.caption_writer import (
+    caption_cues_of,
+    edit_caption,
+    write_caption,
+    write_giveaway,
+)
 from postbias.demo.ground_truth import (
     AXES,
     LANGUAGES,
@@ -28,11 +32,11 @@ from postbias.demo.ground_truth import (
     Floats,
     Ints,
     draw_cues,
-    planted_truth,
-    teacher_answers,
+    simulate_teacher,
+    true_scores,
 )  # fmt: skip
-from postbias.demo.illustrations import draw_picture, view_of
-from postbias.demo.image_encoding import encode_picture, encode_unreadable, encode_unusual
+from postbias.demo.illustrations import draw_image, image_cues_of
+from postbias.demo.image_encoding import encode_jpeg, encode_unusual_format, make_unreadable
 
 FOLDERS = 4
 _LABELLED = 0.92
@@ -41,18 +45,18 @@ _GIVEAWAYS = 0.012
 _CAROUSELS = 0.06
 _BROKEN_JSON = 4
 _DETAIL_VIEW = 0.16
-_START, _MONTH_S = 1_735_689_600, 30.4375 * 86_400  # 2025-01-01; 24 months from there
+_START_S, _MONTH_S = 1_735_689_600, 30.4375 * 86_400  # from 2025-01-01 for 24 months
 _MONTHS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """What `write_demo` wrote.
+    """Counts of what `write_raw_export` wrote.
 
     Attributes:
         n_posts: Posts that can be imported.
-        n_broken: Posts whose JSON is broken on purpose.
-        n_labelled: Posts that the teacher answered.
+        n_broken: Posts with deliberately broken JSON.
+        n_labelled: Posts with a label.
         n_images: Image files.
     """
 
@@ -64,48 +68,48 @@ class DemoSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is decided before anything is drawn; arrays of shape (n,)."""
+    """Everything that is decided before captions and images are made; arrays of shape (n,)."""
 
     cues: Cues
     repost_of: Ints  # the row of the original, or -1
-    giveaway: Ints  # 1 where the caption is a giveaway's
+    giveaway: Ints  # 1 if the caption is that of a giveaway, else 0
     n_images: Ints
     post_ids: Sequence[str]
 
 
-def write_demo(dest: Path, *, n_posts: int = 5000, seed: int) -> DemoSummary:
-    """Write the raw export, the teacher's answers and the planted truth.
+def write_raw_export(dest: Path, *, n_posts: int = 5000, seed: int) -> DemoSummary:
+    """Write the raw export, the simulated teacher's labels and the ground truth.
 
     Args:
-        dest: An empty or new folder; gets `post_info.txt`, `json/`, `img_resized_1/` and so on,
+        dest: An empty or new folder; receives `post_info.txt`, `json/`, `img_resized_1/` and so on,
             `labels.csv` and `truth.parquet`.
-        n_posts: How many posts that can be imported.
-        seed: Another seed, another corpus.
+        n_posts: Number of posts that can be imported.
+        seed: Seed of the corpus.
 
     Returns:
-        What was written.
+        Counts of what was written.
     """
     rng = np.random.default_rng(seed)
-    plan = _plan(n_posts, rng)
-    truth = planted_truth(plan.cues)
-    answers = teacher_answers(truth, rng)
+    plan = _make_plan(n_posts, rng)
+    truth = true_scores(plan.cues)
+    labels = simulate_teacher(truth, rng)
     for folder in ("json", *(f"img_resized_{i + 1}" for i in range(FOLDERS))):
         (dest / folder).mkdir(parents=True, exist_ok=True)
     n_images = _write_posts(dest, plan, rng)
-    labelled = rng.random(n_posts) < _LABELLED
-    _write_labels(dest / "labels.csv", plan, answers, labelled)
+    is_labelled = rng.random(n_posts) < _LABELLED
+    _write_labels(dest / "labels.csv", plan, labels, is_labelled)
     _write_truth(dest / "truth.parquet", plan, truth)
-    return DemoSummary(n_posts, _BROKEN_JSON, int(labelled.sum()), n_images)
+    return DemoSummary(n_posts, _BROKEN_JSON, int(is_labelled.sum()), n_images)
 
 
-def _plan(n: int, rng: np.random.Generator) -> _Plan:
+def _make_plan(n: int, rng: np.random.Generator) -> _Plan:
     cues = draw_cues(n, rng)
     giveaway = (rng.random(n) < _GIVEAWAYS) & cues.has_caption
     repost = (rng.random(n) < _REPOSTS) & ~giveaway
     origin = rng.integers(n, size=n)
     can_repost = ~repost[origin] & ~giveaway[origin] & cues.has_caption[origin]
     repost &= can_repost & cues.has_picture[origin] & cues.has_caption & cues.has_picture
-    # A repost shows what the original shows; most are by somebody else.
+    # A repost has the cues of the original, and most reposts are by another author.
     rows = np.where(repost, origin, np.arange(n))
     keep_author = repost & (rng.random(n) < 0.7)
     copied = cues.take(rows)
@@ -113,7 +117,7 @@ def _plan(n: int, rng: np.random.Generator) -> _Plan:
         copied,
         author=np.where(keep_author | ~repost, cues.author, copied.author),
         moment=cues.moment,
-        # A giveaway says nothing about anybody.
+        # The caption of a giveaway is neutral and mentions no gender.
         claim=np.where(giveaway, NEUTRAL, copied.claim),
         gender=np.where(giveaway, 0, copied.gender),
         address=copied.address & ~giveaway,
@@ -131,9 +135,9 @@ def _plan(n: int, rng: np.random.Generator) -> _Plan:
 
 
 def _write_posts(dest: Path, plan: _Plan, rng: np.random.Generator) -> int:
-    """Write captions, pictures, JSON and the table; return the number of image files."""
+    """Write images, JSON files and the table; return the number of image files."""
     captions: dict[int, str] = {}
-    pictures: dict[int, Image.Image] = {}
+    images: dict[int, Image.Image] = {}
     originals = set(plan.repost_of.tolist())
     order = np.argsort(plan.repost_of >= 0, kind="stable")  # originals before their reposts
     lines: dict[int, str] = {}
@@ -141,9 +145,9 @@ def _write_posts(dest: Path, plan: _Plan, rng: np.random.Generator) -> int:
     for row in tqdm(order.tolist(), desc="drawing posts", unit="post", disable=None):
         origin = int(plan.repost_of[row])
         caption = _caption(plan, row, captions.get(origin), rng)
-        files, picture = _images(plan, row, pictures.get(origin), rng)
+        files, image = _image_files(plan, row, images.get(origin), rng)
         if row in originals:
-            captions[row], pictures[row] = caption, picture
+            captions[row], images[row] = caption, image
         names = []
         for index, data in enumerate(files):
             name = f"{plan.post_ids[row]}{f'-{index}' if index else ''}.jpg"
@@ -151,7 +155,7 @@ def _write_posts(dest: Path, plan: _Plan, rng: np.random.Generator) -> int:
             if data is not None:
                 (dest / f"img_resized_{row % FOLDERS + 1}" / name).write_bytes(data)
                 n_images += 1
-        node = _node(plan, row, caption, rng)
+        node = _media_node(plan, row, caption, rng)
         (dest / "json" / f"{plan.post_ids[row]}.json").write_text(
             json.dumps(node, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
         )
@@ -167,29 +171,29 @@ def _caption(plan: _Plan, row: int, original: str | None, rng: np.random.Generat
         return edit_caption(original, rng)
     if plan.giveaway[row]:
         return write_giveaway(LANGUAGES[int(plan.cues.language[row])], rng)
-    return write_caption(line_of(plan.cues, row), rng)
+    return write_caption(caption_cues_of(plan.cues, row), rng)
 
 
-def _images(
+def _image_files(
     plan: _Plan, row: int, original: Image.Image | None, rng: np.random.Generator
 ) -> tuple[list[bytes | None], Image.Image]:
-    """Return the files of a post (None: listed but missing) and its first picture."""
-    view = view_of(plan.cues, row)
-    picture = draw_picture(view, rng)
+    """Make the image files of a post (None: listed but missing), and return its first image too."""
+    cues = image_cues_of(plan.cues, row)
+    image = draw_image(cues, rng)
     if not plan.cues.has_picture[row]:
-        return encode_unreadable(picture, rng), picture
-    if original is not None:  # saved anew, a little smaller
+        return make_unreadable(image, rng), image
+    if original is not None:  # resized and compressed again
         side = int(rng.integers(128, 152))
-        return [encode_picture(original.resize((side, side)), quality=70)], picture
-    first = encode_unusual(picture, rng) or encode_picture(picture)
-    more = [encode_picture(draw_picture(view, rng)) for _ in range(int(plan.n_images[row]) - 1)]
-    return [first, *more], picture
+        return [encode_jpeg(original.resize((side, side)), quality=70)], image
+    first = encode_unusual_format(image, rng) or encode_jpeg(image)
+    more = [encode_jpeg(draw_image(cues, rng)) for _ in range(int(plan.n_images[row]) - 1)]
+    return [first, *more], image
 
 
-def _node(plan: _Plan, row: int, caption: str, rng: np.random.Generator) -> dict[str, Any]:
+def _media_node(plan: _Plan, row: int, caption: str, rng: np.random.Generator) -> dict[str, Any]:
     """Make the JSON of a post: a media node in list view or, with its owner, in detail view."""
     author = f"user_{int(plan.cues.author[row]):04d}"
-    moment = _START + float(plan.cues.moment[row]) * _MONTHS * _MONTH_S
+    posted_at_s = _START_S + float(plan.cues.moment[row]) * _MONTHS * _MONTH_S
     likes = int(rng.lognormal(5.0, 1.2))
     owner: dict[str, str] = {"id": str(9_000_000 + int(plan.cues.author[row]))}
     if rng.random() < _DETAIL_VIEW:
@@ -201,7 +205,7 @@ def _node(plan: _Plan, row: int, caption: str, rng: np.random.Generator) -> dict
         "edge_media_to_caption": {"edges": [{"node": {"text": caption}}] if caption else []},
         "edge_media_preview_like": {"count": likes},
         "edge_media_to_comment": {"count": int(likes * rng.uniform(0.0, 0.08))},
-        "taken_at_timestamp": int(moment),
+        "taken_at_timestamp": int(posted_at_s),
         "is_video": False,
         "owner": owner,
     }
@@ -214,7 +218,7 @@ def _table_line(plan: _Plan, row: int, names: Sequence[str]) -> str:
 
 
 def _write_table(dest: Path, lines: Sequence[str]) -> None:
-    """Write `post_info.txt`, with a few posts whose JSON is cut short."""
+    """Write `post_info.txt`, including a few posts with truncated JSON."""
     broken = []
     for number in range(_BROKEN_JSON):
         name = f"{1_200_000_000_000_000_000 + number}.json"
@@ -225,18 +229,18 @@ def _write_table(dest: Path, lines: Sequence[str]) -> None:
 
 
 def _write_labels(
-    path: Path, plan: _Plan, answers: dict[str, Floats], labelled: np.ndarray[Any, Any]
+    path: Path, plan: _Plan, labels: dict[str, Floats], is_labelled: np.ndarray[Any, Any]
 ) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["post_id", *AXES, "reason"])
-        for row in np.flatnonzero(labelled).tolist():
-            scores = [f"{answers[axis][row]:g}" for axis in AXES]
-            out.writerow([plan.post_ids[row], *scores, _reason(plan.cues, row)])
+        for row in np.flatnonzero(is_labelled).tolist():
+            scores = [f"{labels[axis][row]:g}" for axis in AXES]
+            out.writerow([plan.post_ids[row], *scores, _explain(plan.cues, row)])
 
 
-def _reason(cues: Cues, row: int) -> str:
-    """Say in words what a teacher would point at."""
+def _explain(cues: Cues, row: int) -> str:
+    """Explain a label in words, as a teacher would; the text is part of the corpus."""
     claims = ("pushes back against a stereotype", "makes no claim about gender",
               "hints at a gender stereotype", "states a gender stereotype",
               "insists on a gender stereotype")  # fmt: skip
@@ -250,9 +254,9 @@ def _reason(cues: Cues, row: int) -> str:
     caption = (
         f"the caption {claims[int(cues.claim[row])]}" if cues.has_caption[row] else "no caption"
     )
-    picture = f"the picture shows {shown} with {props[int(cues.prop[row])]}"
+    image = f"the picture shows {shown} with {props[int(cues.prop[row])]}"
     tag = " and a price tag" if cues.sticker[row] else ""
-    return f"{caption}; {picture}{tag}" if cues.has_picture[row] else caption
+    return f"{caption}; {image}{tag}" if cues.has_picture[row] else caption
 
 
 def _write_truth(path: Path, plan: _Plan, truth: dict[str, Floats]) -> None:

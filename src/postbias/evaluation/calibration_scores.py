@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from postbias.posts.shards import take_posts
+from postbias.posts.shards import read_selected_posts
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import OK, PostInput, Scorer
 from postbias.stats.bootstrap import Array
@@ -55,7 +55,7 @@ def see_calib(
     seen, groups, residuals = [], [], []
     for start in range(0, len(ids), BATCH_SIZE):
         chunk = ids[start : start + BATCH_SIZE]
-        rows = take_posts(posts, chunk, columns).to_pylist()
+        rows = read_selected_posts(posts, chunk, columns).to_pylist()
         views = list(_views(rows, with_parts=is_fusion))
         for (row, _), result in zip(views, scorer.score([v for _, v in views]), strict=True):
             if result.status == OK:

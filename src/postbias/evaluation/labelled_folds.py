@@ -19,8 +19,14 @@ from tqdm import tqdm
 from postbias.axes import Axis
 from postbias.errors import CorpusError, CountsError, LabelsError
 from postbias.paths import Paths
-from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_of
-from postbias.posts.shards import ROW_GROUP_POSTS, iter_posts, list_shards, read_table, take_posts
+from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_in_schema
+from postbias.posts.shards import (
+    ROW_GROUP_POSTS,
+    iter_posts,
+    list_shards,
+    read_table,
+    read_selected_posts,
+)
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
 from postbias.stats.bootstrap import Array
@@ -84,7 +90,7 @@ def load_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, Fold]:
     """
     labels, split = read_table(paths.labels), read_table(paths.split, SPLIT)
     names = [axis.name for axis in axes]
-    if missing := set(names) - set(axes_of(labels.schema, spread="_sd")):
+    if missing := set(names) - set(axes_in_schema(labels.schema, companion="_sd")):
         raise LabelsError(
             f"{paths.labels} has no axis that the students score",
             seen=sorted(missing),
@@ -98,7 +104,7 @@ def load_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, Fold]:
             f"{joined[names[0]].null_count} posts of {paths.split} have no label",
             do="run `dvc repro`, so that split and labels match",
         )
-    captions = take_posts(paths.posts, joined["post_id"].to_pylist(), ["caption"])
+    captions = read_selected_posts(paths.posts, joined["post_id"].to_pylist(), ["caption"])
     joined = joined.append_column("caption", captions["caption"])
     folds = {fold: _fold(joined.filter(pc.equal(joined["fold"], fold)), names) for fold in FOLDS}
     for fold in ("train", "valid", "test"):

@@ -18,7 +18,7 @@ from postbias.evaluation.labelled_folds import load_folds, score_folds
 from postbias.evaluation.measure import Bench
 from postbias.params import Params
 from postbias.paths import Paths
-from postbias.posts.shards import replacing
+from postbias.posts.shards import atomic_write
 from postbias.scoring.scorer import Scorer
 from postbias.stats.bootstrap import estimate
 
@@ -104,7 +104,7 @@ def write_points(report: Json, path: Path) -> None:
     Raises:
         StorageError: If it cannot be written.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         for point in report["points"]:

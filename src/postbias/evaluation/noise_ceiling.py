@@ -54,13 +54,13 @@ def measure_ceilings(
     planted = paths.data / "truth.parquet"
     if not planted.is_file():
         return {}
-    from postbias.demo.ground_truth import best_answers, read_cues
+    from postbias.demo.ground_truth import optimal_predictions, read_cues
 
     cues = read_cues(planted, test.fold.post_ids)
     if cues is None:
         logger.info("%s is of another corpus: no ceilings", planted)
         return {}
-    best = best_answers(cues, _SIMULATED, seed)
+    best = optimal_predictions(cues, _SIMULATED, seed)
     found: dict[str, dict[str, Ceiling]] = {name: {} for name in students}
     for name, student in students.items():
         for column, axis in enumerate(test.axes):

@@ -21,7 +21,7 @@ from postbias.evaluation.evaluation_json import (
 from postbias.evaluation.gate import require
 from postbias.json_files import write_json
 from postbias.paths import Paths
-from postbias.posts.shards import replacing
+from postbias.posts.shards import atomic_write
 from postbias.scoring.artifact import Artifact
 from postbias.stats.metrics import Predictions, calibration
 
@@ -138,7 +138,7 @@ def _short(number: float | None) -> str:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

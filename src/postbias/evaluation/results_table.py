@@ -6,7 +6,6 @@ Reads nothing but what `evaluate.json` says, and gives text. Knows nothing of ho
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,46 +50,26 @@ def load_report(path: Path) -> Json:
     return report
 
 
-def result_table(report: Json) -> str:
-    """Lay the result out as aligned text, one block per axis.
+def axis_tables(report: Json, title: str) -> list[list[list[str]]]:
+    """Build one table per axis, the main axis first.
 
     Args:
-        report: What `evaluate.json` says.
+        report: The content of `evaluate.json`.
+        title: Title of the first column; `{}` stands for the axis.
 
     Returns:
-        Several lines, the verdict last; no line break at the end.
+        Tables of cells; the first row of each is its header.
     """
-    blocks = []
-    for axis in _axes(report):
-        rows = [_header(report, f"{axis} (test)"), *_rows(report, axis)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        lines.insert(1, "-" * max(map(len, lines)))
-        blocks.append("\n".join(lines))
-    return "\n\n".join([*blocks, "\n".join(_notes(report))])
+    return [[_header(report, title.format(axis)), *_rows(report, axis)] for axis in _axes(report)]
 
 
 def markdown_table(report: Json) -> str:
-    """Lay the result out as Markdown, one table per axis.
-
-    Args:
-        report: What `evaluate.json` says.
-
-    Returns:
-        Several lines, the verdict last; no line break at the end.
-    """
+    """Format the results as Markdown, one table per axis, with notes and the verdict."""
     blocks = []
-    for axis in _axes(report):
-        header, *rows = [_header(report, f"`{axis}`, test fold"), *_rows(report, axis)]
+    for header, *rows in axis_tables(report, "`{}`, test fold"):
         ruler = [":---", *["---:"] * (len(header) - 1)]
         blocks.append("\n".join("| " + " | ".join(row) + " |" for row in (header, ruler, *rows)))
-    return "\n\n".join([*blocks, " ".join(_notes(report))])
+    return "\n\n".join([*blocks, " ".join(notes(report))])
 
 
 def _axes(report: Json) -> list[str]:
@@ -146,7 +125,8 @@ def _decimals(number: float | None) -> str:
     return "-" if number is None else f"{round(number, 3) + 0.0:.3f}"
 
 
-def _notes(report: Json) -> Sequence[str]:
+def notes(report: Json) -> list[str]:
+    """Explain the columns of the tables; the verdict comes last."""
     authors = report["n"]["test_authors"]
     notes = [
         f"In brackets: 95% intervals, bootstrap over {authors:,} authors.",

@@ -1,26 +1,16 @@
-"""What `params.yaml` may say.
+"""The schema of `params.yaml`: one pydantic model per group of keys, and the file as a whole.
 
-Strict types, no unknown keys, no NaN. Secrets and endpoints are not parameters: they come from the
-environment. Field descriptions are the source of `docs/params.md`.
+The descriptions of the fields are the source of `docs/params.md`. Secrets and server addresses are
+not parameters: they come from the environment.
 
-    group.py      what every group is
-    labelling.py  sample, annotate
-    students.py   split, train
-    claims.py     evaluate, infer, report
-    file.py       the whole file: Params, load_params, flatten
+    base.py         base class and shared number types
+    labelling.py    groups sample and annotate
+    students.py     groups split and train
+    results.py      groups evaluate, infer and report
+    params_file.py  the whole file: Params, load_params, flatten_params
 """
 
-from postbias.params.claims import (
-    AuditParams,
-    DriftParams,
-    EvaluateParams,
-    GateParams,
-    InferParams,
-    ReportCostParams,
-    ReportParams,
-)
-from postbias.params.file import Params, flatten, load_params
-from postbias.params.group import Group
+from postbias.params.base import Group
 from postbias.params.labelling import (
     AnnotateParams,
     BatchParams,
@@ -29,6 +19,16 @@ from postbias.params.labelling import (
     ImagesSentParams,
     LimitsParams,
     SampleParams,
+)
+from postbias.params.params_file import Params, flatten_params, load_params
+from postbias.params.results import (
+    AuditParams,
+    DriftParams,
+    EvaluateParams,
+    GateParams,
+    InferParams,
+    ReportCostParams,
+    ReportParams,
 )
 from postbias.params.students import (
     FoldShares,
@@ -60,6 +60,6 @@ __all__ = [
     "ScratchText",
     "SplitParams",
     "TrainParams",
-    "flatten",
+    "flatten_params",
     "load_params",
 ]

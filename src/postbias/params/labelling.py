@@ -1,4 +1,4 @@
-"""The groups that decide which posts are labelled, by whom and at what price: sample, annotate."""
+"""The parameter groups of the stages sample and annotate."""
 
 from __future__ import annotations
 
@@ -6,110 +6,120 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from postbias.params.group import Count, Group, Share
+from postbias.params.base import Count, Group, Share
 
 
 class SampleParams(Group):
     """Which posts are labelled."""
 
-    n: Count | None = Field(description="posts to label; null labels every distinct post")
+    n: Count | None = Field(description="number of posts to label; null for all distinct posts")
     method: Literal["simple", "stratified"] = Field(
-        description="simple random, or the same number from each stratum"
+        description="simple random sample, or a stratified one with the same number from each"
+        " stratum"
     )
     stratify_by: tuple[Literal["sponsored", "media_type", "platform", "has_image"], ...] = Field(
-        description="columns whose combinations are the strata (method: stratified)"
+        description="columns whose combinations define the strata (method: stratified)"
     )
     max_per_author: Count | None = Field(
-        description="at most so many posts of one author, chosen at random; null for no cap"
+        description="maximum number of posts per author, chosen at random; null for no limit"
     )
 
 
 class ImagesSentParams(Group):
-    """Which pictures an endpoint is sent, and how large."""
+    """Which images are sent to the endpoint, and in what size."""
 
     max_images: Annotated[int, Field(ge=0, le=64)] = Field(
-        description="pictures of a post that are sent, the first ones; 0 sends captions only"
+        description="maximum number of images per post, the first ones; 0 for captions only"
     )
     max_side_px: Annotated[int, Field(ge=28, le=4096)] = Field(
-        description="their longer side at most; smaller costs less and shows less"
+        description="maximum length of the longer side; smaller images cost less and show less"
     )
     jpeg_quality: Annotated[int, Field(ge=30, le=95)] = Field(
-        description="quality at which they are encoded again"
+        description="JPEG quality of the images that are sent"
     )
 
 
 class LimitsParams(Group):
-    """How hard an endpoint may be pressed; changes no label."""
+    """Limits of the load on the endpoint; they affect no label."""
 
     concurrency: Annotated[int, Field(ge=1, le=1024)] = Field(
-        description="requests in flight at most; halved after each 429, then won back"
+        description="maximum number of concurrent requests; halved after each 429, then raised step"
+        " by step"
     )
-    requests_per_minute: Count | None = Field(description="null for no limit")
-    tokens_per_minute: Count | None = Field(description="input and output; null for no limit")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(description="for one whole request")
+    requests_per_minute: Count | None = Field(description="maximum request rate; null for no limit")
+    tokens_per_minute: Count | None = Field(
+        description="maximum rate of input and output tokens; null for no limit"
+    )
+    timeout_s: Annotated[float, Field(gt=0)] = Field(
+        description="timeout of one request, from connecting to the last byte"
+    )
     tries: Count = Field(
-        description="times that a request which fails on its way is sent before it is a reject"
+        description="attempts to send a request that fails in transit before the post is rejected"
     )
     outage_s: Annotated[float, Field(gt=0)] = Field(
-        description="seconds to wait for an endpoint that is down before stopping"
+        description="seconds to wait for an unavailable endpoint before the stage stops"
     )
 
 
 class CostParams(Group):
-    """What the endpoint charges, and how much it may."""
+    """Prices of the endpoint, and the cost cap."""
 
     usd_per_million_input: Annotated[float, Field(ge=0)] | None = Field(
-        description="US dollars per million input tokens; null if unknown or free"
+        description="price of a million input tokens in US dollars; null if unknown or free"
     )
     usd_per_million_output: Annotated[float, Field(ge=0)] | None = Field(
-        description="US dollars per million output tokens"
+        description="price of a million output tokens in US dollars"
     )
-    batch_factor: Share = Field(description="share of these prices that batch mode costs")
+    batch_factor: Share = Field(description="price in batch mode, as a share of these prices")
     max_cost_usd: Annotated[float, Field(ge=0)] | None = Field(
-        description="all that may ever be spent from this reply store; null for no cap"
+        description="maximum total cost of all replies in this reply store; null for no cap"
     )
 
     @model_validator(mode="after")
     def _price_cap(self) -> Self:
         prices = (self.usd_per_million_input, self.usd_per_million_output)
         if (prices[0] is None) != (prices[1] is None):
-            raise ValueError("give both prices or neither")
+            raise ValueError("set both prices, or neither")
         if self.max_cost_usd is not None and None in prices:
-            raise ValueError("max_cost_usd needs both prices: without them no cap can be kept")
+            raise ValueError("max_cost_usd requires both prices")
         return self
 
 
 class BatchParams(Group):
-    """Batch mode: files of requests, answered within a day, at about half the price."""
+    """Batch mode: files of requests, processed within a day at about half the price."""
 
     max_requests: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        description="requests per batch at most"
+        description="maximum number of requests per batch"
     )
-    max_mb: Annotated[float, Field(gt=0)] = Field(description="megabytes per file at most")
-    poll_s: Annotated[float, Field(gt=0)] = Field(description="seconds between two looks at it")
+    max_mb: Annotated[float, Field(gt=0)] = Field(description="maximum file size in megabytes")
+    poll_s: Annotated[float, Field(gt=0)] = Field(description="seconds between two status requests")
 
 
 class EndpointParams(Group):
     """An OpenAI-compatible endpoint; its URL and key come from the environment."""
 
-    model: str | None = Field(description="the model's name at the endpoint")
+    model: str | None = Field(description="name of the model at the endpoint")
     mode: Literal["live", "batch"] = Field(
-        description="live: one request per post; batch: files of requests, cheaper and later"
+        description="live: one request per post, answered at once; batch: files of requests,"
+        " cheaper and slower"
     )
     images: ImagesSentParams
-    mask_mentions: bool = Field(description="replace @names in captions by @user before sending")
+    mask_mentions: bool = Field(
+        description="replace @names in captions by @user before they are sent"
+    )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        description="of the model; null for its own default"
+        description="sampling temperature of the model; null for the model's default"
     )
     max_tokens: Annotated[int, Field(ge=16)] = Field(
-        description="output tokens of one reply at most; thinking models need thousands"
+        description="maximum number of output tokens per reply; reasoning models need thousands"
     )
-    attempts: Count = Field(
-        description="times that the model is asked for a usable reply before the post is a reject"
+    attempts: Count = Field(description="requests for a valid reply before the post is rejected")
+    repeats: Count = Field(
+        description="number of replies for a repeated post; its label is their mean"
     )
-    repeats: Count = Field(description="times that a repeated post is asked; its label is the mean")
     repeat_share: Share = Field(
-        description="share of the posts that are repeated, which measures the teacher's own error"
+        description="share of posts with repeated requests, to estimate the teacher's test-retest"
+        " error"
     )
     limits: LimitsParams
     cost: CostParams
@@ -117,20 +127,21 @@ class EndpointParams(Group):
 
 
 class AnnotateParams(Group):
-    """Who labels them, and by which rubric."""
+    """Source of the labels, and the rubric."""
 
     teacher: Literal["recorded", "openai"] = Field(
-        description="recorded: labels read from a file (a teacher's recorded answers, or "
-        "people's); openai: any OpenAI-compatible endpoint"
+        description="recorded: labels from a file, given by a teacher or by people; openai: any"
+        " OpenAI-compatible endpoint"
     )
-    rubric: str = Field(description="rubric file: axes, scale, anchors, prompt")
+    rubric: str = Field(description="rubric file: axes, scales, anchors and prompt")
     labels: str | None = Field(
-        description="recorded labels (CSV or Parquet): post_id, one column per axis, reason?"
+        description="CSV or Parquet file of recorded labels: post_id, one column per axis, and"
+        " optionally reason"
     )
-    endpoint: EndpointParams = Field(description="used by teacher: openai")
+    endpoint: EndpointParams = Field(description="settings for teacher: openai")
 
     @model_validator(mode="after")
     def _name_model(self) -> Self:
         if self.teacher == "openai" and not self.endpoint.model:
-            raise ValueError("teacher: openai needs endpoint.model, the model's name")
+            raise ValueError("teacher: openai requires endpoint.model, the name of the model")
         return self

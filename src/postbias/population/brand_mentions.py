@@ -33,7 +33,7 @@ def read_brands(path: Path) -> dict[str, str]:
         path: CSV with the columns `name` and `aliases`.
 
     Returns:
-        Brand name by alias, as `normal` writes it.
+        Brand name by alias, as `normalize_name` writes it.
 
     Raises:
         InputError: If the table cannot be read, lacks a column, has no row, or gives one alias to
@@ -57,13 +57,13 @@ def read_brands(path: Path) -> dict[str, str]:
         name = (row["name"] or "").strip()
         if not name:
             raise InputError(f"{path} has a brand without a name")
-        for alias in {normal(part) for part in (name, *(row["aliases"] or "").split(";"))} - {""}:
+        for alias in {normalize_name(part) for part in (name, *(row["aliases"] or "").split(";"))} - {""}:
             if aliases.setdefault(alias, name) != name:
                 raise InputError(f"{path} gives one alias to two brands", seen=alias)
     return aliases
 
 
-def frequent_accounts(captions: Sequence[str], min_posts: int, most: int) -> dict[str, str]:
+def find_frequent_accounts(captions: Sequence[str], min_posts: int, most: int) -> dict[str, str]:
     """Take the accounts that are mentioned most for brands.
 
     Args:
@@ -79,13 +79,13 @@ def frequent_accounts(captions: Sequence[str], min_posts: int, most: int) -> dic
     for caption in captions:
         accounts = {name.rstrip(".").casefold() for name, _ in _TAG.findall(caption)} - {""}
         for account in accounts:
-            shown.setdefault(normal(account), account)
-        posts.update({normal(account) for account in accounts} - {""})
+            shown.setdefault(normalize_name(account), account)
+        posts.update({normalize_name(account) for account in accounts} - {""})
     ranked = sorted(posts, key=lambda alias: (-posts[alias], alias))[:most]
     return {alias: f"@{shown[alias]}" for alias in ranked if posts[alias] >= min_posts}
 
 
-def find_brands(
+def find_brand_posts(
     captions: Sequence[str], aliases: Mapping[str, str], *, in_words: bool
 ) -> dict[str, Bools]:
     """Find the posts of each brand.
@@ -111,7 +111,7 @@ def find_brands(
     return found
 
 
-def normal(text: str) -> str:
+def normalize_name(text: str) -> str:
     """Reduce a name to letters and digits in lower case.
 
     Args:
@@ -125,10 +125,10 @@ def normal(text: str) -> str:
 
 def _named(caption: str, aliases: Mapping[str, str], longest: int) -> set[str]:
     """Return the brands of one caption."""
-    tags = {normal(account or hashtag) for account, hashtag in _TAG.findall(caption)}
+    tags = {normalize_name(account or hashtag) for account, hashtag in _TAG.findall(caption)}
     found = {aliases[tag] for tag in tags & aliases.keys()}
     if longest:
-        words = [w for w in map(normal, _TAG.sub(" ", caption).split()) if w]
+        words = [w for w in map(normalize_name, _TAG.sub(" ", caption).split()) if w]
         for start in range(len(words)):
             joined = ""
             for word in words[start:]:

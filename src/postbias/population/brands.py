@@ -21,10 +21,10 @@ from postbias.json_files import round_floats
 from postbias.params import ReportParams
 from postbias.paths import Paths
 from postbias.population import groups
-from postbias.population.brand_mentions import find_brands, frequent_accounts, read_brands
-from postbias.population.corpus_estimates import Outcome, difference_of, figures_of, outcomes_of
-from postbias.population.scored_corpus import Population, load_population
-from postbias.posts.shards import replacing
+from postbias.population.brand_mentions import find_brand_posts, find_frequent_accounts, read_brands
+from postbias.population.corpus_estimates import Estimand, estimate_difference, estimate_means, build_estimands
+from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
+from postbias.posts.shards import atomic_write
 from postbias.stats.estimates import Figure
 from postbias.stats.pooling import pool
 from postbias.stats.ppi import Bools
@@ -35,7 +35,7 @@ Json = dict[str, Any]
 MOSTLY_OWN = 0.5
 
 
-def brands_of(population: Population, paths: Paths, params: ReportParams) -> dict[str, Bools]:
+def select_brands(population: ScoredCorpus, paths: Paths, params: ReportParams) -> dict[str, Bools]:
     """Find the brands of the corpus.
 
     Args:
@@ -51,15 +51,15 @@ def brands_of(population: Population, paths: Paths, params: ReportParams) -> dic
     """
     captions = population.table["caption"].to_pylist()
     if params.brands is None:
-        aliases = frequent_accounts(captions, params.min_posts, params.max_brands)
+        aliases = find_frequent_accounts(captions, params.min_posts, params.max_brands)
     else:
         aliases = read_brands(paths.root / params.brands)
-    found = find_brands(captions, aliases, in_words=params.brands is not None)
+    found = find_brand_posts(captions, aliases, in_words=params.brands is not None)
     large = {name: rows for name, rows in found.items() if rows.sum() >= params.min_posts}
     return dict(list(large.items())[: params.max_brands])
 
 
-def describe_brands_of(paths: Paths, params: ReportParams) -> Json:
+def load_and_estimate_brands(paths: Paths, params: ReportParams) -> Json:
     """Estimate the brands of a scored corpus.
 
     Args:
@@ -67,11 +67,11 @@ def describe_brands_of(paths: Paths, params: ReportParams) -> Json:
         params: The table of brands, and which are large enough.
 
     Returns:
-        As `describe_brands`.
+        As `estimate_brands`.
     """
-    population = load_population(paths)
-    return describe_brands(
-        population, outcomes_of(population), brands_of(population, paths, params)
+    population = load_scored_corpus(paths)
+    return estimate_brands(
+        population, build_estimands(population), select_brands(population, paths, params)
     )
 
 
@@ -79,7 +79,7 @@ def write_brands(report: Json, path: Path) -> None:
     """Write the brands as a table.
 
     Args:
-        report: What `describe_brands` returned.
+        report: What `estimate_brands` returned.
         path: Where to; `.csv` or `.parquet`.
 
     Raises:
@@ -90,18 +90,18 @@ def write_brands(report: Json, path: Path) -> None:
     writers = {".csv": pyarrow.csv.write_csv, ".parquet": pyarrow.parquet.write_table}
     if path.suffix not in writers:
         raise InputError("brands are written as .csv or .parquet", seen=path.name)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         writers[path.suffix](table, temporary)
 
 
-def describe_brands(
-    population: Population, outcomes: tuple[Outcome, ...], brands: Mapping[str, Bools]
+def estimate_brands(
+    population: ScoredCorpus, outcomes: tuple[Estimand, ...], brands: Mapping[str, Bools]
 ) -> Json:
     """Estimate the main axis and the share of the highest band for every brand.
 
     Args:
         population: All posts.
-        outcomes: What `outcomes_of` prepared.
+        outcomes: What `build_estimands` prepared.
         brands: By brand its posts. (N,)
 
     Returns:
@@ -110,9 +110,9 @@ def describe_brands(
     """
     main = population.axes[0]
     kept = tuple(o for o in outcomes if o.name in {main.name, "share_high"})
-    sponsored = groups.by_sponsoring(population.table["sponsored"])
-    halves = groups.halves(population.table["posted_at"])
-    everything = [figures_of(population, kept, rows) for rows in brands.values()]
+    sponsored = groups.group_by_sponsorship(population.table["sponsored"])
+    halves = groups.group_by_half(population.table["posted_at"])
+    everything = [estimate_means(population, kept, rows) for rows in brands.values()]
     means = [figures[main.name] for figures in everything]
     pooled = pool(np.array([f.value for f in means]), np.array([f.variance for f in means]))
     found = []
@@ -150,7 +150,7 @@ def brand_table(report: Json) -> pa.Table:
     """Lay the brands out flat, one row each.
 
     Args:
-        report: What `describe_brands` returned.
+        report: What `estimate_brands` returned.
 
     Returns:
         Counts, then value, lower and upper end of every estimate; null where there are too few
@@ -176,52 +176,7 @@ def brand_table(report: Json) -> pa.Table:
     return pa.Table.from_pylist(flat)
 
 
-def brand_lines(report: Json) -> str:
-    """Lay the brands out for a terminal, by number of posts.
-
-    Args:
-        report: What `describe_brands` returned.
-
-    Returns:
-        One line per brand, each estimate with its interval; the last line explains them.
-    """
-    if not report["brands"]:
-        return "no brand is named often enough; see report.min_posts and report.brands"
-    header = ("brand", "posts", "labels", f"{report['axis']}, pooled", "own", "high band", "")
-    rows = [header]
-    for brand in report["brands"]:
-        estimates = (brand["pooled"], brand[report["axis"]], brand["share_high"])
-        rows.append(
-            (
-                brand["brand"],
-                f"{brand['posts']:,}",
-                f"{brand['labels']:,}",
-                *(_cell(one) for one in estimates),
-                "mostly pooled" if brand["is_small"] else "",
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i in {0, len(header) - 1} else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "-" * max(map(len, lines)))
-    note = (
-        "In brackets: 95% intervals. Pooled: pulled to the mean of brands by what is left to luck."
-    )
-    return "\n".join([*lines, note])
-
-
-def _cell(estimate: Json) -> str:
-    if estimate["value"] is None:
-        return "-"
-    return f"{estimate['value']:.2f} [{estimate['lo']:.2f}, {estimate['hi']:.2f}]"
-
-
-def _describe_one(outcomes: tuple[Outcome, ...], figures: Mapping[str, Figure]) -> Json:
+def _describe_one(outcomes: tuple[Estimand, ...], figures: Mapping[str, Figure]) -> Json:
     posts, labels, _, authors = figures[outcomes[0].name].n
     found: Json = {"posts": posts, "labels": labels, "authors": authors}
     for outcome in outcomes:
@@ -233,8 +188,8 @@ def _describe_one(outcomes: tuple[Outcome, ...], figures: Mapping[str, Figure]) 
 
 
 def _compare(
-    population: Population,
-    outcomes: tuple[Outcome, ...],
+    population: ScoredCorpus,
+    outcomes: tuple[Estimand, ...],
     rows: Bools,
     named: Mapping[str, Bools],
     pair: tuple[str, str],
@@ -244,5 +199,5 @@ def _compare(
     if not set(pair) <= named.keys():
         return none
     one, two = (rows & named[name] for name in pair)
-    found = difference_of(population, outcomes[:1], one, two)[outcomes[0].name]
+    found = estimate_difference(population, outcomes[:1], one, two)[outcomes[0].name]
     return {key: found[key] for key in none}

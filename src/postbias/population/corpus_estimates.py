@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from postbias.population.groups import Groups
-from postbias.population.scored_corpus import Population
+from postbias.population.scored_corpus import ScoredCorpus
 from postbias.stats import ppi as estimator
 from postbias.stats.bootstrap import LEVEL, Array, Estimate
 from postbias.stats.estimates import Figure, difference, face_value_error
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Estimand:
     """One number that is estimated in every group: a mean or a share.
 
     Attributes:
@@ -59,7 +59,7 @@ class Outcome:
         return figure.share_interval() if self.ends is None else figure.interval(*self.ends)
 
 
-def outcomes_of(population: Population) -> tuple[Outcome, ...]:
+def build_estimands(population: ScoredCorpus) -> tuple[Estimand, ...]:
     """Prepare what is estimated: the mean of each axis, and the share of each band of the main one.
 
     Args:
@@ -83,12 +83,12 @@ def outcomes_of(population: Population) -> tuple[Outcome, ...]:
     high = _outcome(population, "share_high", None, *shares["high"])
     for band, (held_share, said_share) in shares.items():
         name = f"share_{band}"
-        found.append(Outcome(name, None, held_share, said_share, high.tuning, high.alone))
+        found.append(Estimand(name, None, held_share, said_share, high.tuning, high.alone))
     return tuple(found)
 
 
-def figures_of(
-    population: Population, outcomes: Iterable[Outcome], rows: Bools
+def estimate_means(
+    population: ScoredCorpus, outcomes: Iterable[Estimand], rows: Bools
 ) -> dict[str, Figure]:
     """Estimate every outcome for some posts.
 
@@ -109,7 +109,7 @@ def figures_of(
     }
 
 
-def describe(population: Population, outcomes: Iterable[Outcome], rows: Bools) -> Json:
+def estimate_rows(population: ScoredCorpus, outcomes: Iterable[Estimand], rows: Bools) -> Json:
     """Estimate every outcome for some posts, ready for JSON.
 
     Args:
@@ -123,7 +123,7 @@ def describe(population: Population, outcomes: Iterable[Outcome], rows: Bools) -
     """
     outcomes = tuple(outcomes)
     study = population.study.within(rows)
-    figures = figures_of(population, outcomes, rows)
+    figures = estimate_means(population, outcomes, rows)
     counts = figures[outcomes[0].name].n
     found: Json = dict(zip(("posts", "labels", "held_out", "authors"), counts, strict=True))
     for outcome in outcomes:
@@ -140,7 +140,7 @@ def describe(population: Population, outcomes: Iterable[Outcome], rows: Bools) -
     return found
 
 
-def describe_groups(population: Population, outcomes: tuple[Outcome, ...], groups: Groups) -> Json:
+def estimate_population(population: ScoredCorpus, outcomes: tuple[Estimand, ...], groups: Groups) -> Json:
     """Estimate every outcome for every group, and what sets groups apart.
 
     Args:
@@ -167,14 +167,14 @@ def describe_groups(population: Population, outcomes: tuple[Outcome, ...], group
         "tuning": {
             o.name: {"lambda": o.tuning.lam, "held_out_worth": o.tuning.worth} for o in outcomes
         },
-        "all": describe(population, outcomes, everything),
+        "all": estimate_rows(population, outcomes, everything),
         "groups": {
-            kind: {name: describe(population, outcomes, rows) for name, rows in members.items()}
+            kind: {name: estimate_rows(population, outcomes, rows) for name, rows in members.items()}
             for kind, members in groups.members.items()
         },
         "differences": [
             {"kind": kind, "one": one, "two": two}
-            | difference_of(
+            | estimate_difference(
                 population, outcomes, groups.members[kind][one], groups.members[kind][two]
             )
             for kind, one, two in groups.pairs
@@ -182,8 +182,8 @@ def describe_groups(population: Population, outcomes: tuple[Outcome, ...], group
     }
 
 
-def difference_of(
-    population: Population, outcomes: Iterable[Outcome], one: Bools, two: Bools
+def estimate_difference(
+    population: ScoredCorpus, outcomes: Iterable[Estimand], one: Bools, two: Bools
 ) -> Json:
     """Estimate by how much some posts are above others.
 
@@ -197,7 +197,7 @@ def difference_of(
         Per outcome `value`, `lo`, `hi` and `uncorrected`.
     """
     outcomes = tuple(outcomes)
-    a, b = (figures_of(population, outcomes, rows) for rows in (one, two))
+    a, b = (estimate_means(population, outcomes, rows) for rows in (one, two))
     return {
         o.name: difference(a[o.name], b[o.name]).as_dict()
         | {"uncorrected": a[o.name].uncorrected - b[o.name].uncorrected}
@@ -206,14 +206,14 @@ def difference_of(
 
 
 def _outcome(
-    population: Population,
+    population: ScoredCorpus,
     name: str,
     ends: tuple[float, float] | None,
     labels: Array,
     scores: Array,
-) -> Outcome:
+) -> Estimand:
     study = population.study
-    return Outcome(
+    return Estimand(
         name,
         ends,
         labels,

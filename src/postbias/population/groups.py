@@ -48,10 +48,10 @@ def group_posts(table: pa.Table, min_posts: int) -> Groups:
         The groups that have posts; a kind of which nothing is known is left out.
     """
     kinds = {
-        "sponsored": by_sponsoring(table["sponsored"]),
-        "time": by_time(table["posted_at"]),
-        "half": halves(table["posted_at"]),
-        "language": by_language(table["caption"].to_pylist(), min_posts),
+        "sponsored": group_by_sponsorship(table["sponsored"]),
+        "time": group_by_period(table["posted_at"]),
+        "half": group_by_half(table["posted_at"]),
+        "language": group_by_language(table["caption"].to_pylist(), min_posts),
     }
     members = {kind: named for kind, named in kinds.items() if len(named) > 1}
     pairs = [("sponsored", "sponsored", "organic"), ("half", "later half", "earlier half")]
@@ -63,7 +63,7 @@ def group_posts(table: pa.Table, min_posts: int) -> Groups:
     return Groups(members, tuple(known))
 
 
-def by_sponsoring(column: pa.ChunkedArray) -> dict[str, Bools]:
+def group_by_sponsorship(column: pa.ChunkedArray) -> dict[str, Bools]:
     """Group by whether somebody paid for the post.
 
     Args:
@@ -78,7 +78,7 @@ def by_sponsoring(column: pa.ChunkedArray) -> dict[str, Bools]:
     return {name: rows for name, rows in named.items() if rows.any()}
 
 
-def by_time(column: pa.ChunkedArray) -> dict[str, Bools]:
+def group_by_period(column: pa.ChunkedArray) -> dict[str, Bools]:
     """Group by month; by quarter or year where there would be too many months.
 
     Args:
@@ -104,7 +104,7 @@ def by_time(column: pa.ChunkedArray) -> dict[str, Bools]:
     return {str(period): known & (names == period) for period in periods}
 
 
-def halves(column: pa.ChunkedArray) -> dict[str, Bools]:
+def group_by_half(column: pa.ChunkedArray) -> dict[str, Bools]:
     """Group by the earlier and later half of the time that the posts span.
 
     Args:
@@ -122,7 +122,7 @@ def halves(column: pa.ChunkedArray) -> dict[str, Bools]:
     return {"earlier half": is_known & (times <= middle), "later half": is_known & (times > middle)}
 
 
-def by_language(captions: Sequence[str], min_posts: int) -> dict[str, Bools]:
+def group_by_language(captions: Sequence[str], min_posts: int) -> dict[str, Bools]:
     """Group by the language that is detected in the caption.
 
     Args:

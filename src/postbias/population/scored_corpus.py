@@ -30,7 +30,7 @@ _LEARNED = ("train", "valid")
 
 
 @dataclass(frozen=True, slots=True)
-class Population:
+class ScoredCorpus:
     """All posts that the champion could score, in input order.
 
     Attributes:
@@ -56,7 +56,7 @@ class Population:
         return int(self.table.num_rows)
 
 
-def load_population(paths: Paths) -> Population:
+def load_scored_corpus(paths: Paths) -> ScoredCorpus:
     """Read what is known of every scored post.
 
     Args:
@@ -83,7 +83,7 @@ def load_population(paths: Paths) -> Population:
         raise CorpusError("no post could be scored", do="see reports/infer.json for the reasons")
     labels, lost = _labels(paths, names, table["post_id"])
     authors = np.unique(_objects(table["author"]), return_inverse=True)[1]
-    return Population(
+    return ScoredCorpus(
         table=table,
         axes=axes,
         study=Study(authors, labels["side"].astype(np.int8), labels["weight"]),

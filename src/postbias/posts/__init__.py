@@ -1,1 +1,5 @@
-"""Posts: their tables, images, importers, sampling and folds."""
+"""Everything about posts before a teacher or a student sees them.
+
+Table schemas and Parquet shards, the image decoder, importers for raw exports, sampling of the
+posts to label, near-duplicate detection, and the assignment of labelled posts to folds.
+"""

@@ -1,7 +1,6 @@
-"""What makes two captions the same, and how alike two different ones are.
+"""Normalise captions to find identical ones, and cut them into shingles to find similar ones.
 
-Knows text only. `sampling` asks which captions are identical, `duplicates` which are nearly so;
-the text that students and teachers see is never changed by this.
+Used for comparison only: teachers and students always see the original caption.
 """
 
 from __future__ import annotations
@@ -9,28 +8,28 @@ from __future__ import annotations
 import re
 import unicodedata
 
-#: Characters per shingle. Works without word borders (Chinese, Japanese, Thai) and is long enough
-#: that two unrelated captions of one language share few.
-SHINGLE = 5
+#: Characters per shingle. Character shingles need no word boundaries (Chinese, Japanese, Thai), and
+#: five characters are long enough that two unrelated captions of one language share few.
+SHINGLE_LENGTH = 5
 
-# Soft hyphen, zero-width and direction marks, variation selectors: not seen, often copied along.
+# Soft hyphen, zero-width and direction marks, variation selectors: invisible, often pasted along.
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0e\ufe0f\ufeff]")
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _MENTION = re.compile(r"(?<![\w.])@[\w.]+")
 
 
-def normalise(caption: str) -> str:
-    """Reduce a caption to what must be equal for two captions to count as identical.
+def normalise_caption(caption: str) -> str:
+    """Remove the differences that two identical captions may have.
 
-    Compatibility forms, case, white space and invisible characters make no difference; nor do
-    links and mentions: the same text with other friends tagged or another tracking link says the
-    same. Hashtags, emoji and punctuation stay.
+    Ignores Unicode compatibility forms, case, white space and invisible characters. Also ignores
+    links and mentions, because reposts of one text often differ in tagged friends or tracking
+    links. Keeps hashtags, emoji and punctuation.
 
     Args:
         caption: Any caption.
 
     Returns:
-        The reduced caption; empty if nothing but links, mentions and white space was there.
+        The normalised caption; empty if it held only links, mentions and white space.
     """
     text = caption
     if not text.isascii():
@@ -43,16 +42,16 @@ def normalise(caption: str) -> str:
     return " ".join(text.split())
 
 
-def shingles(caption: str) -> frozenset[str]:
-    """Cut a caption into its overlapping runs of `SHINGLE` characters, after normalising.
+def make_shingles(caption: str) -> frozenset[str]:
+    """Cut a normalised caption into its overlapping substrings of `SHINGLE_LENGTH` characters.
 
     Args:
         caption: Any caption.
 
     Returns:
-        The distinct runs; the whole text if it is shorter than one, nothing if it is empty.
+        The distinct substrings; the whole text if it is shorter, nothing if it is empty.
     """
-    text = normalise(caption)
-    if len(text) <= SHINGLE:
+    text = normalise_caption(caption)
+    if len(text) <= SHINGLE_LENGTH:
         return frozenset({text} if text else ())
-    return frozenset(text[i : i + SHINGLE] for i in range(len(text) - SHINGLE + 1))
+    return frozenset(text[i : i + SHINGLE_LENGTH] for i in range(len(text) - SHINGLE_LENGTH + 1))

@@ -1,11 +1,10 @@
-"""Which fold a group of posts belongs to: drawn by hash, or given from outside.
+"""Assign groups of posts to folds, by hash or as given in a file.
 
-A group is all that must stay together. Its fold is drawn from a keyed hash of its name, and from
-nothing else: whoever wants that no added post ever moves an old one cannot look at the other
-groups, for a rule that gives the same fold in every corpus around a group depends on that group
-alone. So shares and scores are balanced by the even spread of the hash, not by counting; `split`
-measures how well and says so. The one exception: a group larger than its whole fold should be is
-trained on. Knows no captions, pictures or scores.
+A group holds the posts that must stay together. Its fold depends on a keyed hash of its name and
+on nothing else, because only then do added posts never move old ones. So fold sizes and mean scores
+are balanced by the uniformity of the hash, not by counting; `postbias.posts.split` measures and
+reports how well. The one exception is a group larger than its fold's share of all posts: it goes
+to train.
 """
 
 from __future__ import annotations
@@ -24,84 +23,84 @@ from postbias.errors import InputError
 from postbias.params import FoldShares
 from postbias.posts.schema import EXCLUDED, FOLDS
 
-#: What a file of given folds may say, and what it means.
-GIVEN = {name: name for name in FOLDS} | {"dev": "valid", "validation": "valid"}
+#: Values allowed in a file of given folds, and the fold that each stands for.
+FOLD_ALIASES = {name: name for name in FOLDS} | {"dev": "valid", "validation": "valid"}
 
-#: In which order the hash's range is dealt out: the share of train can change with the others'
-#: posts staying where they are.
-_DEALT = ("test", "calib", "valid", "train")
+# Order in which the folds divide the range of the hash. Train is last, so that its share can change
+# without moving posts between the others.
+_HASH_ORDER = ("test", "calib", "valid", "train")
 
 
-def draw_folds(
+def assign_folds(
     groups: np.ndarray, names: Sequence[str], shares: FoldShares, seed: int
 ) -> np.ndarray:
-    """Draw a fold for each group.
+    """Assign a fold to each group by hash.
 
     Args:
-        groups: Number of each post's group, from 0, (N,).
+        groups: Group of each post, numbered from 0, (N,).
         names: Name of each group, the same in every corpus that has the group, (G,).
         shares: Share of each fold.
         seed: Key of the hash.
 
     Returns:
-        The fold of each post, (N,).
+        Fold of each post, (N,).
     """
-    wanted = {fold: getattr(shares, fold) for fold in _DEALT}
-    folds = _deal(names, wanted, seed)  # (G,)
-    room = np.array([wanted[fold] for fold in folds]) * len(groups)
-    folds[np.bincount(groups, minlength=len(names)) > room] = "train"
+    weights = {fold: getattr(shares, fold) for fold in _HASH_ORDER}
+    folds = _hash_to_folds(names, weights, seed)  # (G,)
+    capacity = np.array([weights[fold] for fold in folds]) * len(groups)
+    folds[np.bincount(groups, minlength=len(names)) > capacity] = "train"
     return folds.take(groups)  # (N,)
 
 
-def keep_folds(
+def keep_given_folds(
     given: np.ndarray, groups: np.ndarray, names: Sequence[str], shares: FoldShares, seed: int
 ) -> np.ndarray:
-    """Complete given folds, and exclude what would leak between them.
+    """Add the folds that were not given, and exclude posts that would leak between folds.
 
-    Folds that the file does not name are drawn, group by group: calib from valid; valid and calib
-    from train. Where a group has posts in several folds, those of the first of test, calib, valid,
-    train stay and the others are excluded; so no post of test is ever lost or moved.
+    Folds that the file does not name are drawn by hash, group by group: calib from valid, or both
+    from train. If a group has posts in several folds, those in the first of test, calib, valid,
+    train stay and the others are excluded. So no test post is ever lost or moved.
 
     Args:
-        given: The given fold of each post, (N,).
-        groups: Number of each post's group, from 0, (N,).
+        given: Given fold of each post, (N,).
+        groups: Group of each post, numbered from 0, (N,).
         names: Name of each group, (G,).
-        shares: Share of each fold, for those drawn.
+        shares: Share of each fold, for the folds to draw.
         seed: Key of the hash.
 
     Returns:
-        The fold of each post, `excluded` among them, (N,).
+        Fold of each post, possibly `excluded`, (N,).
     """
     folds = given.astype(object)
     present = set(given.tolist())
     missing = [fold for fold in ("calib", "valid") if fold not in present]
     if missing:
         source = "train" if "valid" in missing else "valid"
-        wanted = {fold: getattr(shares, fold) for fold in (*missing, source)}
-        drawn = _deal(names, wanted, seed)[groups]
+        weights = {fold: getattr(shares, fold) for fold in (*missing, source)}
+        drawn = _hash_to_folds(names, weights, seed)[groups]
         folds = np.where(folds == source, drawn, folds)
-    rank = np.array([_DEALT.index(fold) for fold in folds])
-    first = np.full(len(names), len(_DEALT))
+    rank = np.array([_HASH_ORDER.index(fold) for fold in folds])
+    first = np.full(len(names), len(_HASH_ORDER))
     np.minimum.at(first, groups, rank)
     return np.where(rank == first[groups], folds, EXCLUDED)
 
 
-def read_folds(path: Path, column: str, post_ids: Sequence[str]) -> np.ndarray:
-    """Read given folds.
+def read_given_folds(path: Path, column: str, post_ids: Sequence[str]) -> np.ndarray:
+    """Read the folds of some posts from a file.
 
     Args:
         path: A CSV or Parquet file with a column `post_id`.
-        column: Its column of folds: train, valid (or dev), calib, test.
-        post_ids: The posts whose folds are wanted.
+        column: The column of folds: train, valid (or dev), calib, test.
+        post_ids: The posts to look up.
 
     Returns:
-        The fold of each of them, (N,).
+        Fold of each post, (N,).
 
     Raises:
-        InputError: If the file cannot be read, has another value, names a post twice, or not all
-            posts.
+        InputError: If the file cannot be read, holds an unknown fold, lists a post twice, or lacks
+            one of the posts.
     """
-    table = _read(path, column)
+    table = _read_columns(path, column)
     ids, values = table["post_id"].combine_chunks(), table[column].combine_chunks()
     positions = pc.index_in(pa.array(post_ids, pa.string()), value_set=ids)
     if positions.null_count:
@@ -109,24 +108,24 @@ def read_folds(path: Path, column: str, post_ids: Sequence[str]) -> np.ndarray:
             f"split.folds: {positions.null_count} of {len(post_ids)} labelled posts are not in"
             f" {path.name}",
             seen=post_ids[positions.to_pylist().index(None)],
-            do="give every labelled post a fold, or set split.folds to null",
+            do="add a fold for every labelled post, or set split.folds to null",
         )
     if pc.count_distinct(ids).as_py() != len(ids):
         raise InputError(
-            f"split.folds: {path.name} names a post twice", do="leave one row per post"
+            f"split.folds: {path.name} lists a post more than once", do="keep one row per post"
         )
-    found = values.take(positions).to_pylist()
-    folds = [GIVEN.get(str(value).strip().lower(), "") for value in found]
+    raw = values.take(positions).to_pylist()
+    folds = [FOLD_ALIASES.get(str(value).strip().lower(), "") for value in raw]
     if "" in folds:
         raise InputError(
-            f"split.folds: {path.name} has another value in column {column!r}",
-            seen=found[folds.index("")],
-            allowed=", ".join(GIVEN),
+            f"split.folds: unknown fold in column {column!r} of {path.name}",
+            seen=raw[folds.index("")],
+            allowed=", ".join(FOLD_ALIASES),
         )
     return np.array(folds, dtype=object)
 
 
-def _read(path: Path, column: str) -> pa.Table:
+def _read_columns(path: Path, column: str) -> pa.Table:
     try:
         if path.suffix == ".parquet":
             table = pq.read_table(path, columns=["post_id", column])
@@ -150,12 +149,12 @@ def _read(path: Path, column: str) -> pa.Table:
         ) from error
 
 
-def _deal(names: Sequence[str], wanted: dict[str, float], seed: int) -> np.ndarray:
-    """Draw one of the wanted folds for each name, in proportion to their shares, (G,)."""
+def _hash_to_folds(names: Sequence[str], weights: dict[str, float], seed: int) -> np.ndarray:
+    """Pick a fold for each name, with probabilities in proportion to the weights, (G,)."""
     key = f"fold:{seed}".encode()
     digests = b"".join(blake2b(n.encode(), digest_size=8, key=key).digest() for n in names)
     uniform = np.frombuffer(digests, dtype="<u8") / 2.0**64
-    order = [fold for fold in _DEALT if wanted.get(fold)]
-    edges = np.cumsum([wanted[fold] for fold in order]) / sum(wanted[fold] for fold in order)
-    place = np.searchsorted(edges[:-1], uniform, side="right")
-    return np.array(order, dtype=object)[place]
+    order = [fold for fold in _HASH_ORDER if weights.get(fold)]
+    edges = np.cumsum([weights[fold] for fold in order]) / sum(weights[fold] for fold in order)
+    index = np.searchsorted(edges[:-1], uniform, side="right")
+    return np.array(order, dtype=object)[index]

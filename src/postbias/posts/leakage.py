@@ -1,8 +1,8 @@
-"""Prove that nothing crosses the folds, by other means than those that made them.
+"""Verify that no author and no near-duplicate is in more than one fold.
 
-`duplicates` proposes pairs by MinHash and by bands of hash bits; here every pair of posts of two
-different folds is compared, captions by a product of sparse matrices, pictures by brute force. So
-the audit finds what a probabilistic or cleverly indexed search may have missed.
+`postbias.posts.duplicates` searches with MinHash and hash bands, which may miss pairs. This check
+compares all pairs across folds exhaustively instead: captions by sparse matrix products, images
+by brute force.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from scipy.sparse import csr_array
 
 from postbias.errors import CorpusError
 from postbias.params import SplitParams
-from postbias.posts.duplicates import Content, look_alike
+from postbias.posts.duplicates import PostFeatures, match_appearance
 from postbias.posts.schema import FOLDS
 
 _BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """What crosses the folds; all must be 0 but the last two.
+class LeakageCheck:
+    """Counts of what is shared between folds, and of the pairs compared.
 
     Attributes:
         shared_authors: Authors with posts in several folds.
-        caption_pairs: Nearly equal captions in different folds.
-        image_pairs: Nearly equal pictures in different folds.
+        caption_pairs: Similar captions in different folds.
+        image_pairs: Similar images in different folds.
         captions_compared: Pairs of captions in different folds.
-        images_compared: Pairs of pictures in different folds.
+        images_compared: Pairs of images in different folds.
     """
 
     shared_authors: int
@@ -41,96 +41,93 @@ class Audit:
 
     @property
     def leakage(self) -> int:
-        """Everything that crosses."""
+        """Total of shared authors, similar captions and similar images."""
         return self.shared_authors + self.caption_pairs + self.image_pairs
 
     def report(self) -> dict[str, int]:
-        """Return the audit as part of `reports/split.json`.
-
-        Returns:
-            All fields and `leakage`.
-        """
+        """Return all counts and `leakage`, for `reports/split.json`."""
         return asdict(self) | {"leakage": self.leakage}
 
 
-def audit(content: Content, folds: np.ndarray, params: SplitParams) -> Audit:
-    """Compare every pair of posts of two different folds; excluded posts are in none.
+def check_leakage(features: PostFeatures, folds: np.ndarray, params: SplitParams) -> LeakageCheck:
+    """Compare every pair of posts in two different folds; excluded posts are in none.
 
     Args:
-        content: What is compared.
-        folds: The fold of each post, (N,).
-        params: The thresholds of likeness.
+        features: Features of the posts.
+        folds: Fold of each post, (N,).
+        params: Similarity thresholds.
 
     Returns:
-        What was found.
+        The counts; leakage is 0.
 
     Raises:
-        CorpusError: If anything crosses the folds.
+        CorpusError: If an author, caption or image leaks between folds.
     """
-    in_captions = [np.flatnonzero((folds == fold) & _told(content)) for fold in FOLDS]
-    in_images = [np.flatnonzero(folds[content.owner] == fold) for fold in FOLDS]
-    matrix = _matrix(content.captions)
-    found = Audit(
-        shared_authors=_shared(np.array(content.authors, dtype=object), folds),
+    has_caption = np.fromiter(map(bool, features.captions), bool, count=len(features.captions))
+    captions_of = [np.flatnonzero((folds == fold) & has_caption) for fold in FOLDS]
+    images_of = [np.flatnonzero(folds[features.image_post] == fold) for fold in FOLDS]
+    matrix = _shingle_matrix(features.captions)
+    check = LeakageCheck(
+        shared_authors=_count_shared_authors(np.array(features.authors, dtype=object), folds),
         caption_pairs=sum(
-            _caption_pairs(matrix[left], matrix[right], params.caption_similarity)
-            for left, right in itertools.combinations(in_captions, 2)
+            _count_similar_captions(matrix[left], matrix[right], params.caption_similarity)
+            for left, right in itertools.combinations(captions_of, 2)
         ),
         image_pairs=sum(
-            _image_pairs(content, left, right, params.image_distance)
-            for left, right in itertools.combinations(in_images, 2)
+            _count_similar_images(features, left, right, params.image_distance)
+            for left, right in itertools.combinations(images_of, 2)
         ),
-        captions_compared=_pairs(in_captions),
-        images_compared=_pairs(in_images),
+        captions_compared=_count_pairs(captions_of),
+        images_compared=_count_pairs(images_of),
     )
-    if found.leakage:
+    if check.leakage:
         raise CorpusError(
             "the folds leak",
-            seen=found.report(),
-            do="report this: it is a fault of postbias; another seed may avoid it",
+            seen=check.report(),
+            do="report this bug in postbias; another seed may avoid it",
         )
-    return found
+    return check
 
 
-def _told(content: Content) -> np.ndarray:
-    return np.fromiter(map(bool, content.captions), dtype=bool, count=len(content.captions))
-
-
-def _pairs(members: list[np.ndarray]) -> int:
+def _count_pairs(members: list[np.ndarray]) -> int:
     return sum(len(left) * len(right) for left, right in itertools.combinations(members, 2))
 
 
-def _shared(authors: np.ndarray, folds: np.ndarray) -> int:
-    within = {(a, f) for a, f in zip(authors, folds, strict=True) if f in FOLDS}
-    return len(within) - len({author for author, _ in within})
+def _count_shared_authors(authors: np.ndarray, folds: np.ndarray) -> int:
+    author_folds = {(a, f) for a, f in zip(authors, folds, strict=True) if f in FOLDS}
+    return len(author_folds) - len({author for author, _ in author_folds})
 
 
-def _matrix(captions: tuple[frozenset[str], ...]) -> csr_array:
-    """Return which caption (row) has which shingle (column), float32, (N, V)."""
-    known: dict[str, int] = {}
-    columns = [known.setdefault(one, len(known)) for caption in captions for one in caption]
+def _shingle_matrix(captions: tuple[frozenset[str], ...]) -> csr_array:
+    """Mark which caption (row) has which shingle (column), float32, (N, V)."""
+    column_of: dict[str, int] = {}
+    columns = [
+        column_of.setdefault(shingle, len(column_of)) for caption in captions for shingle in caption
+    ]
     starts = np.cumsum([0, *map(len, captions)])
     ones = np.ones(len(columns), dtype=np.float32)
-    return csr_array((ones, columns, starts), shape=(len(captions), max(1, len(known))))
+    return csr_array((ones, columns, starts), shape=(len(captions), max(1, len(column_of))))
 
 
-def _caption_pairs(left: csr_array, right: csr_array, threshold: float) -> int:
+def _count_similar_captions(left: csr_array, right: csr_array, threshold: float) -> int:
     """Count the pairs of rows whose Jaccard similarity reaches the threshold."""
     left_sizes, right_sizes = np.diff(left.indptr), np.diff(right.indptr)
-    turned, count = right.T.tocsr(), 0
+    transposed, count = right.T.tocsr(), 0
     for start in range(0, left.shape[0], _BLOCK):
-        common = (left[start : start + _BLOCK] @ turned).tocoo()
-        both = left_sizes[start + common.row] + right_sizes[common.col] - common.data
-        count += int(np.count_nonzero(common.data / both >= threshold))
+        common = (left[start : start + _BLOCK] @ transposed).tocoo()
+        union = left_sizes[start + common.row] + right_sizes[common.col] - common.data
+        count += int(np.count_nonzero(common.data / union >= threshold))
     return count
 
 
-def _image_pairs(content: Content, left: np.ndarray, right: np.ndarray, most: int) -> int:
-    """Count the pairs of pictures with like hashes, colours and shapes."""
+def _count_similar_images(
+    features: PostFeatures, left: np.ndarray, right: np.ndarray, max_distance: int
+) -> int:
+    """Count the pairs of images that are close in hash and match in colours and shapes."""
     count = 0
     for start in range(0, len(left), _BLOCK):
         block = left[start : start + _BLOCK]
-        differ = np.bitwise_count(content.bits[block][:, None] ^ content.bits[right])  # (b, R)
-        rows, columns = np.nonzero(differ <= most)
-        count += int(np.count_nonzero(look_alike(content, block[rows], right[columns])))
+        xor = features.hashes[block][:, None] ^ features.hashes[right]  # (b, R)
+        rows, columns = np.nonzero(np.bitwise_count(xor) <= max_distance)
+        count += int(np.count_nonzero(match_appearance(features, block[rows], right[columns])))
     return count

@@ -1,12 +1,12 @@
-"""Why a post may be rejected. Needs no package: serving imports it too."""
+"""The closed set of reasons for which a post can be rejected; standard library only."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 
-class Reason(StrEnum):
-    """Why a post is a reject: the closed set of all stages."""
+class RejectReason(StrEnum):
+    """Why a post was rejected, in any stage."""
 
     # import
     BROKEN_FILE = "broken_file"
@@ -15,12 +15,12 @@ class Reason(StrEnum):
     MISSING_ID = "missing_id"
     MISSING_FILE = "missing_file"
     BAD_ENCODING = "bad_encoding"
-    # label
+    # annotate from recorded labels
     NO_LABEL = "no_label"
     OUT_OF_RANGE = "out_of_range"
     NOT_A_NUMBER = "not_a_number"
     UNKNOWN_POST = "unknown_post"
-    # ask a teacher
+    # annotate with a teacher
     REFUSED = "refused"
     FILTERED = "filtered"
     CUT_OFF = "cut_off"

@@ -1,8 +1,7 @@
-"""What sampling must know of every post, and each post's random numbers.
+"""Read the sampling frame: author, stratum and random numbers of every post.
 
-The numbers are keyed hashes of the post's id: the same in whatever order the posts are read and
-whatever others there are. Of images only their number is read. Knows nothing of how a sample is
-drawn.
+The random numbers are keyed hashes of the post id, so they depend neither on the order of posts nor
+on other posts. Image bytes are not read.
 """
 
 from __future__ import annotations
@@ -17,37 +16,37 @@ import pyarrow.compute as pc
 
 from postbias.errors import CorpusError, ParamsError
 from postbias.params import SampleParams
-from postbias.posts.captions import normalise
+from postbias.posts.captions import normalise_caption
 from postbias.posts.shards import IMAGE_PATHS, iter_posts, list_shards
 
 _BATCH_POSTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """All posts of a corpus, as far as sampling looks at them: one entry per post and array.
+class SamplingFrame:
+    """All posts of a corpus, one entry per post in every array.
 
     Attributes:
-        post_id: Their ids.
-        author: Their authors, dictionary-encoded.
-        stratum: Their strata, dictionary-encoded.
-        group: Equal numbers for equal normalised captions, uint64, (N,).
-        luck: Three independent random numbers per post, uint64, (N, 3).
+        post_id: Distinct post ids.
+        author: Authors, dictionary-encoded.
+        stratum: Names of strata, dictionary-encoded.
+        caption: Hash of the normalised caption; unique for posts without one, uint64, (N,).
+        random: Three independent uniform random numbers per post, uint64, (N, 3).
     """
 
     post_id: pa.Array
     author: pa.DictionaryArray
     stratum: pa.DictionaryArray
-    group: np.ndarray
-    luck: np.ndarray
+    caption: np.ndarray
+    random: np.ndarray
 
 
-def read_frame(folder: Path, params: SampleParams, seed: int) -> Frame:
-    """Read what sampling must know of every post; of images only how many there are.
+def read_sampling_frame(folder: Path, params: SampleParams, seed: int) -> SamplingFrame:
+    """Read the frame; of images only their number is read.
 
     Args:
         folder: A folder of post shards.
-        params: Names the stratifying columns.
+        params: Method and stratifying columns.
         seed: Key of the random numbers.
 
     Returns:
@@ -62,7 +61,7 @@ def read_frame(folder: Path, params: SampleParams, seed: int) -> Frame:
     if params.method == "stratified" and not by:
         raise ParamsError(
             "sample.method is stratified but sample.stratify_by is empty",
-            do="name a column there, or set sample.method to simple",
+            do="name a column in sample.stratify_by, or set sample.method to simple",
         )
     columns = [
         "post_id",
@@ -70,43 +69,43 @@ def read_frame(folder: Path, params: SampleParams, seed: int) -> Frame:
         "caption",
         *(IMAGE_PATHS if c == "has_image" else c for c in by),
     ]
-    ids, authors, strata, luck, groups = [], [], [], [], []
-    known: dict[str, int] = dict.fromkeys(by, 0)
+    ids, authors, strata, random, captions = [], [], [], [], []
+    n_known: dict[str, int] = dict.fromkeys(by, 0)
     for batch in iter_posts(list_shards(folder), columns, _BATCH_POSTS):
         ids.append(batch["post_id"])
         authors.append(batch["author"])
-        strata.append(_strata(batch, by, known))
-        numbers = _luck(batch["post_id"], seed)
-        luck.append(numbers[:, :3])
-        groups.append(_groups(batch["caption"], numbers[:, 3]))
-    _check_known(known, sum(map(len, ids)), folder)
-    return Frame(
-        post_id=_unique(pa.chunked_array(ids).combine_chunks()),
+        strata.append(_name_strata(batch, by, n_known))
+        numbers = _hash_ids(batch["post_id"], seed)
+        random.append(numbers[:, :3])
+        captions.append(_hash_captions(batch["caption"], numbers[:, 3]))
+    _check_values(n_known, sum(map(len, ids)), folder)
+    return SamplingFrame(
+        post_id=_check_unique(pa.chunked_array(ids).combine_chunks()),
         author=pa.chunked_array(authors).dictionary_encode().combine_chunks(),
         stratum=pa.chunked_array(strata).dictionary_encode().combine_chunks(),
-        group=np.concatenate(groups),
-        luck=np.concatenate(luck),
+        caption=np.concatenate(captions),
+        random=np.concatenate(random),
     )
 
 
-def _luck(ids: pa.Array, seed: int) -> np.ndarray:
-    """Hash ids to four independent uniform numbers each, uint64, (N, 4)."""
+def _hash_ids(ids: pa.Array, seed: int) -> np.ndarray:
+    """Hash each id to four independent uniform random numbers, uint64, (N, 4)."""
     key = str(seed).encode()
     digests = [blake2b(i.encode(), digest_size=32, key=key).digest() for i in ids.to_pylist()]
     return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 4)
 
 
-def _groups(captions: pa.Array, own: np.ndarray) -> np.ndarray:
-    """Hash normalised captions; a post without one gets its own number, uint64, (N,)."""
-    # 64 bits: among a billion captions two different ones may meet; they merely count as the same.
-    texts = [normalise(caption) for caption in captions.to_pylist()]
+def _hash_captions(captions: pa.Array, default: np.ndarray) -> np.ndarray:
+    """Hash normalised captions; an empty one gets its default instead, uint64, (N,)."""
+    # 64 bits: a collision is likely only among billions of captions, and merely drops one post.
+    texts = [normalise_caption(caption) for caption in captions.to_pylist()]
     digests = [blake2b(text.encode(), digest_size=8).digest() for text in texts]
     hashed = np.frombuffer(b"".join(digests), dtype="<u8")
-    return np.where(np.fromiter(map(bool, texts), dtype=bool, count=len(texts)), hashed, own)
+    return np.where(np.fromiter(map(bool, texts), dtype=bool, count=len(texts)), hashed, default)
 
 
-def _strata(batch: pa.RecordBatch, by: tuple[str, ...], known: dict[str, int]) -> pa.Array:
-    """Name each post's stratum, and count the known values of each column in `known`."""
+def _name_strata(batch: pa.RecordBatch, by: tuple[str, ...], n_known: dict[str, int]) -> pa.Array:
+    """Name each post's stratum, and add the non-null values of each column to `n_known`."""
     if not by:
         return pa.repeat("all", len(batch))
     parts = []
@@ -114,26 +113,26 @@ def _strata(batch: pa.RecordBatch, by: tuple[str, ...], known: dict[str, int]) -
         values = batch["images" if column == "has_image" else column]
         if column == "has_image":
             values = pc.greater(pc.list_value_length(values), 0)
-        known[column] += len(values) - values.null_count
+        n_known[column] += len(values) - values.null_count
         text = pc.fill_null(values.cast(pa.string()), "unknown")
         parts.append(pc.binary_join_element_wise(column, text, "="))
     return pc.binary_join_element_wise(*parts, "|")
 
 
-def _check_known(known: dict[str, int], posts: int, folder: Path) -> None:
-    if not posts:
+def _check_values(n_known: dict[str, int], n_posts: int, folder: Path) -> None:
+    if not n_posts:
         raise CorpusError(
             "the corpus has no posts", seen=str(folder), do="import posts, or run `dvc pull`"
         )
-    for column, count in known.items():
+    for column, count in n_known.items():
         if not count:
             raise CorpusError(
-                f"no post has a value in column {column!r}, by which to stratify",
-                do="take it out of sample.stratify_by, or import it",
+                f"no post has a value in column {column!r} of sample.stratify_by",
+                do="remove it from sample.stratify_by, or import posts that have it",
             )
 
 
-def _unique(ids: pa.Array) -> pa.Array:
+def _check_unique(ids: pa.Array) -> pa.Array:
     repeats = len(ids) - pc.count_distinct(ids).as_py()
     if repeats:
         counts = pc.value_counts(ids)
@@ -141,6 +140,6 @@ def _unique(ids: pa.Array) -> pa.Array:
         raise CorpusError(
             f"{repeats} post ids occur more than once",
             seen=example.as_py(),
-            do="import into an empty folder; one import names repeated ids as rejects",
+            do="import into an empty folder; within one import, repeated ids become rejects",
         )
     return ids

@@ -1,7 +1,6 @@
-"""The columns of every table that leaves a part of postbias.
+"""Arrow schemas of the tables that stages exchange.
 
-One Arrow schema each, checked on write and on read (see `postbias.posts.shards`). Knows nothing of
-where the tables lie.
+`postbias.posts.shards` checks them on every write and read.
 """
 
 from __future__ import annotations
@@ -43,8 +42,9 @@ REJECTS = pa.schema(
     ]
 )
 
-#: One row per sampled post. `group_size` posts share its normalised caption; `probability` is its
-#: own of being sampled, the choice among those included: 1 / `probability` weights it for all.
+#: One row per sampled post. `group_size` is the number of posts with its normalised caption.
+#: `probability` is its inclusion probability and includes the choice of one post per caption: the
+#: weight of the post is 1 / `probability`.
 SAMPLE = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),
@@ -64,20 +64,20 @@ SPLIT = pa.schema(
     ]
 )
 
-#: Folds of `SPLIT`; `excluded` posts would leak between folds that were given from outside.
+#: Folds in `SPLIT`. Posts that would leak between folds given in a file are `excluded` instead.
 FOLDS = ("train", "valid", "calib", "test")
 EXCLUDED = "excluded"
 
 
 def labels_schema(axes: Sequence[str]) -> pa.Schema:
-    """Return the schema of labels for these axes.
+    """Build the schema of labels.
 
     Args:
         axes: Names of the rubric's axes, the main one first.
 
     Returns:
-        `post_id`, `<axis>` and `<axis>_sd` (null where there is no label) per axis, then
-        `n_replies`, `reason`, `teacher`, `rubric`, `status` (`ok` or a reject's `Reason`).
+        `post_id`, `<axis>` and `<axis>_sd` (null if there is no label) per axis, then
+        `n_replies`, `reason`, `teacher`, `rubric`, `status` (`ok` or a `RejectReason`).
     """
     per_axis = [pa.field(f"{axis}{end}", pa.float64()) for axis in axes for end in ("", "_sd")]
     return pa.schema(
@@ -94,15 +94,15 @@ def labels_schema(axes: Sequence[str]) -> pa.Schema:
 
 
 def scores_schema(axes: Sequence[str]) -> pa.Schema:
-    """Return the schema of scores for these axes.
+    """Build the schema of scores.
 
     Args:
         axes: Names of the student's axes, the main one first.
 
     Returns:
-        Identity columns of the post, then `<axis>`, `<axis>_lo`, `<axis>_hi` per axis (null where
-        the post could not be scored), `band` of the main axis, `modalities`, `n_images`, `status`
-        (`ok` or a reject's `Reason`) and `champion` (digest).
+        `post_id`, `author`, `sponsored`, `posted_at`, then `<axis>`, `<axis>_lo`, `<axis>_hi` per
+        axis (null if the post could not be scored), `band` of the main axis, `modalities`,
+        `n_images`, `status` (`ok` or a `RejectReason`) and `champion` (digest).
     """
     ends = ("", "_lo", "_hi")
     per_axis = [pa.field(f"{axis}{end}", pa.float32()) for axis in axes for end in ends]
@@ -122,57 +122,63 @@ def scores_schema(axes: Sequence[str]) -> pa.Schema:
     )
 
 
-def axes_of(schema: pa.Schema, *, spread: str) -> tuple[str, ...]:
-    """Return the axes of a labels or scores schema.
+def axes_in_schema(schema: pa.Schema, *, companion: str) -> tuple[str, ...]:
+    """List the axes of a labels or scores schema.
 
     Args:
-        schema: A schema as made by `labels_schema` or `scores_schema`.
-        spread: The ending of the column beside each axis: `_sd` for labels, `_lo` for scores.
+        schema: A schema built by `labels_schema` or `scores_schema`.
+        companion: Suffix of the column beside each axis: `_sd` for labels, `_lo` for scores.
 
     Returns:
         The axes in column order.
     """
-    ends = [name.removesuffix(spread) for name in schema.names if name.endswith(spread)]
-    return tuple(axis for axis in ends if axis in schema.names)
+    stems = [name.removesuffix(companion) for name in schema.names if name.endswith(companion)]
+    return tuple(stem for stem in stems if stem in schema.names)
 
 
 def check_table(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
-    """Check that a table has exactly the agreed columns and no null where none may be.
+    """Check that a table has exactly the columns of a schema and no forbidden nulls.
 
     Args:
-        table: The table.
-        schema: What it must be.
-        where: What to call it in an error: a path or a noun.
+        table: The table to check.
+        schema: The required schema.
+        where: Path or name of the table, for error messages.
 
     Returns:
         The same table.
 
     Raises:
-        SchemaError: If a name, type, order or null differs.
+        SchemaError: If a column's name, type or position differs, or a required value is null.
     """
     if not table.schema.equals(schema, check_metadata=False):
         seen = {field.name: str(field.type) for field in table.schema}
-        want = {field.name: str(field.type) for field in schema}
-        if seen != want:
-            differs = sorted(
-                name for name in seen.keys() | want.keys() if seen.get(name) != want.get(name)
+        required = {field.name: str(field.type) for field in schema}
+        if seen != required:
+            differing = sorted(
+                name
+                for name in seen.keys() | required.keys()
+                if seen.get(name) != required.get(name)
             )
             raise SchemaError(
-                f"{where} has other columns than agreed",
-                seen={name: seen.get(name, "missing") for name in differs},
-                allowed={name: want.get(name, "no such column") for name in differs},
+                f"{where} has the wrong columns",
+                seen={name: seen.get(name, "missing") for name in differing},
+                allowed={name: required.get(name, "no such column") for name in differing},
             )
-        if list(seen) != list(want):
-            raise SchemaError(f"{where} has its columns in another order", seen=list(seen))
+        if list(seen) != list(required):
+            raise SchemaError(
+                f"{where} has its columns in the wrong order",
+                seen=list(seen),
+                allowed=list(required),
+            )
         table = table.cast(schema)
     for field in schema:
         if not field.nullable and table.column(field.name).null_count:
-            raise SchemaError(f"{where} has nulls in column {field.name!r}, which allows none")
+            raise SchemaError(f"{where} has nulls in required column {field.name!r}")
     return table
 
 
-def leaves(schema: pa.Schema) -> list[str]:
-    """Return the dotted leaf paths of a schema, as the Parquet writer names columns."""
+def leaf_columns(schema: pa.Schema) -> list[str]:
+    """List the dotted leaf paths of a schema, as the Parquet writer names its columns."""
 
     def walk(field: pa.Field, prefix: str) -> Iterator[str]:
         path = f"{prefix}{field.name}"

@@ -1,7 +1,7 @@
-"""Parquet on disk: tables written whole or not at all, and posts in shards of bounded size.
+"""Read and write Parquet: atomic writes, schema checks, and posts in shards of bounded size.
 
-Writer settings are fixed, so that the same content gives the same bytes. Readers name the columns
-they want: only training, annotation and scoring ever read `images`.
+Writer settings are fixed, so that the same content always produces the same bytes. Readers name the
+columns they need; only training, annotation and scoring read `images`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,19 +17,19 @@ import pyarrow.parquet as pq
 
 from postbias.errors import CorpusError, SchemaError, StorageError
 from postbias.posts.remote_files import HeldFile, ObjectPath, Place, readable
-from postbias.posts.schema import IMAGE, POSTS, check_table, leaves
+from postbias.posts.schema import IMAGE, POSTS, check_table, leaf_columns
 
-#: A shard is closed at whichever comes first.
+#: Limits of one shard: it is closed when the first of them is reached.
 SHARD_POSTS = 10_000
 SHARD_BYTES = 128 * 2**20
 
-#: Small enough that a reader of a row group with images holds a few tens of megabytes.
+#: Small enough that one row group with images takes only a few tens of megabytes of memory.
 ROW_GROUP_POSTS = 500
 
-# JPEG bytes do not compress: 5% of the size for three times the time.
+# Image bytes stay uncompressed: zstd would save 5% of the size for three times the time.
 _IMAGES = "images."
 
-#: Named as a column, reads `images` without their bytes: enough to count them.
+#: Pass this as a column to read `images` without their bytes, which is enough to count them.
 IMAGE_PATHS = "images.list.element.path"
 _IMAGE_PATHS_FIELD = pa.field(
     "images", pa.list_(pa.field("element", pa.struct([IMAGE.field("path")]))), nullable=False
@@ -38,17 +37,17 @@ _IMAGE_PATHS_FIELD = pa.field(
 
 
 @contextmanager
-def replacing(path: Place) -> Iterator[Path]:
-    """Give a temporary path that takes the place of `path` when the block ends without an error.
+def atomic_write(path: Place) -> Iterator[Path]:
+    """Write a file atomically: yield a temporary path that replaces `path` if no error occurs.
 
     Args:
-        path: The file to write; its folder is made.
+        path: The file to write; its parent folder is created.
 
     Yields:
         A local path to write to.
 
     Raises:
-        StorageError: If the disk is full or the place cannot be written.
+        StorageError: If the disk is full or the location is not writable.
     """
     if isinstance(path, ObjectPath):
         with path.replacing() as temporary:
@@ -67,21 +66,21 @@ def replacing(path: Place) -> Iterator[Path]:
             do="free space or choose another disk",
         ) from error
     finally:
-        with suppress(OSError):  # where the folder is a file, say, that is the error to tell
+        with suppress(OSError):  # do not hide the first error, for example a parent that is a file
             temporary.unlink(missing_ok=True)
 
 
-def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Open a Parquet writer with the settings that all tables of postbias share.
 
     Args:
         path: The file to write.
-        schema: Its schema.
+        schema: Schema of the file.
 
     Returns:
-        The writer; close it, best as a context manager.
+        The writer; use it as a context manager.
     """
-    names = leaves(schema)
+    names = leaf_columns(schema)
     images = {name for name in names if name.startswith(_IMAGES)}
     return pq.ParquetWriter(
         path,
@@ -93,19 +92,19 @@ def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def write_table(table: pa.Table, path: Place, schema: pa.Schema) -> None:
-    """Write a checked table, whole or not at all.
+    """Check a table and write it atomically.
 
     Args:
-        table: The rows, in the order to keep.
+        table: The rows, in file order.
         path: The file to write.
-        schema: What the table must be.
+        schema: The required schema.
 
     Raises:
-        SchemaError: If the table has other columns or types.
-        StorageError: If it cannot be written.
+        SchemaError: If the table does not match the schema.
+        StorageError: If the file cannot be written.
     """
     table = check_table(table, schema, str(path))
-    with replacing(path) as temporary, writer(temporary, schema) as out:
+    with atomic_write(path) as temporary, parquet_writer(temporary, schema) as out:
         out.write_table(table, row_group_size=ROW_GROUP_POSTS if "images" in schema.names else None)
 
 
@@ -116,21 +115,21 @@ def read_table(
 
     Args:
         path: A Parquet file.
-        schema: What it must be; unchecked if not given.
-        columns: The columns to read; all if not given.
+        schema: The required schema of the whole file; None skips the check.
+        columns: Columns to read; None reads all.
 
     Returns:
         The rows in file order.
 
     Raises:
-        SchemaError: If the file is missing, damaged or has other columns.
+        SchemaError: If the file is missing, damaged or does not match the schema.
     """
     try:
         table = pq.ParquetFile(readable(path)).read(columns=list(columns) if columns else None)
     except (OSError, pa.ArrowException) as error:
         raise SchemaError(
             f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:200]}",
-            do="run `dvc repro` or `dvc pull` to make it again",
+            do="run `dvc repro` or `dvc pull` to restore it",
         ) from error
     if schema is None:
         return table
@@ -140,13 +139,13 @@ def read_table(
 
 
 def list_shards(folder: Path) -> list[Path]:
-    """List the shards of a folder in reading order.
+    """List the Parquet shards of a folder.
 
     Args:
         folder: A folder of Parquet shards.
 
     Returns:
-        Its `.parquet` files sorted by name; hidden files are none of them.
+        The `.parquet` files sorted by name, without hidden files.
 
     Raises:
         CorpusError: If there is none.
@@ -162,23 +161,23 @@ def list_shards(folder: Path) -> list[Path]:
 
 
 def count_rows(shards: Sequence[Place]) -> int:
-    """Count the rows of Parquet files from their footers alone."""
+    """Count the rows of Parquet files, reading only their footers."""
     return sum(pq.read_metadata(readable(shard)).num_rows for shard in shards)
 
 
 def read_posts(folder: Path, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of all posts of a folder.
+    """Read some columns of all posts in a folder.
 
     Args:
         folder: A folder of post shards.
-        columns: Columns of `POSTS`; naming `images` here loads every image into memory.
+        columns: Columns of `POSTS`; `images` would load every image into memory.
 
     Returns:
-        One row per post, in shard order.
+        One row per post, in shard and row order.
 
     Raises:
         CorpusError: If the folder has no shard.
-        SchemaError: If a shard has other columns.
+        SchemaError: If a shard is damaged or does not match `POSTS`.
     """
     shards = list_shards(folder)
     return pa.concat_tables([read_table(shard, POSTS, columns) for shard in shards])
@@ -187,63 +186,63 @@ def read_posts(folder: Path, columns: Sequence[str]) -> pa.Table:
 def iter_posts(
     shards: Sequence[Place | HeldFile], columns: Sequence[str], batch_size: int
 ) -> Iterator[pa.RecordBatch]:
-    """Go through posts in batches, in constant memory.
+    """Iterate over posts in batches, in constant memory.
 
     Args:
-        shards: Post shards, read in the order given.
+        shards: Post shards, read in the given order.
         columns: Columns of `POSTS`, or `IMAGE_PATHS`.
-        batch_size: Rows per batch at most; a batch never spans two shards.
+        batch_size: Maximum rows per batch; a batch never spans two shards.
 
     Yields:
         Record batches in shard and row order.
 
     Raises:
-        SchemaError: If a shard is damaged or has other columns.
+        SchemaError: If a shard is damaged or does not match `POSTS`.
     """
-    want = pa.schema(
+    schema = pa.schema(
         [_IMAGE_PATHS_FIELD if name == IMAGE_PATHS else POSTS.field(name) for name in columns]
     )
     for shard in shards:
-        with _opened(shard) as file:
+        with _open_shard(shard) as file:
             for batch in file.iter_batches(batch_size, columns=list(columns)):
-                yield batch.cast(want)
+                yield batch.cast(schema)
 
 
-def iter_wanted(
+def iter_selected_posts(
     folder: Path, post_ids: Sequence[str], columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Go through some posts by id; row groups that hold none of them are not read.
+    """Iterate over selected posts; skips row groups that hold none of them.
 
     Args:
         folder: A folder of post shards.
-        post_ids: The ids wanted; those in no shard are passed over.
+        post_ids: The posts to select; ids that are in no shard are ignored.
         columns: Columns of `POSTS`.
 
     Yields:
-        Record batches of wanted posts in shard and row order, none of them empty.
+        Non-empty record batches of selected posts, in shard and row order.
 
     Raises:
         CorpusError: If there is no shard.
-        SchemaError: If a shard is damaged or has other columns.
+        SchemaError: If a shard is damaged or does not match `POSTS`.
     """
-    wanted = pa.array(post_ids, pa.string())
-    want = pa.schema([POSTS.field(name) for name in columns])
+    selected = pa.array(post_ids, pa.string())
+    schema = pa.schema([POSTS.field(name) for name in columns])
     for shard in list_shards(folder):
-        with _opened(shard) as file:
+        with _open_shard(shard) as file:
             for group in range(file.num_row_groups):
                 ids = file.read_row_group(group, columns=["post_id"])["post_id"]
-                hits = pc.is_in(ids, value_set=wanted)
-                if pc.any(hits).as_py():
-                    found = file.read_row_group(group, columns=list(columns)).filter(hits)
-                    yield found.combine_chunks().cast(want).to_batches()[0]
+                is_selected = pc.is_in(ids, value_set=selected)
+                if pc.any(is_selected).as_py():
+                    posts = file.read_row_group(group, columns=list(columns)).filter(is_selected)
+                    yield posts.combine_chunks().cast(schema).to_batches()[0]
 
 
-def take_posts(folder: Path, post_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
-    """Read some posts by id.
+def read_selected_posts(folder: Path, post_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """Read selected posts.
 
     Args:
         folder: A folder of post shards.
-        post_ids: The ids wanted, each once.
+        post_ids: Distinct ids of the posts to select.
         columns: Columns of `POSTS`.
 
     Returns:
@@ -251,17 +250,17 @@ def take_posts(folder: Path, post_ids: Sequence[str], columns: Sequence[str]) ->
 
     Raises:
         CorpusError: If an id is in no shard, or there is no shard.
-        SchemaError: If a shard is damaged.
+        SchemaError: If a shard is damaged or does not match `POSTS`.
     """
-    wanted = pa.array(post_ids, pa.string())
+    selected = pa.array(post_ids, pa.string())
     names = ["post_id", *(name for name in columns if name != "post_id")]
-    found = list(iter_wanted(folder, post_ids, names))
-    table = pa.Table.from_batches(found, pa.schema([POSTS.field(name) for name in names]))
-    positions = pc.index_in(wanted, value_set=table["post_id"].combine_chunks())
+    batches = list(iter_selected_posts(folder, post_ids, names))
+    table = pa.Table.from_batches(batches, pa.schema([POSTS.field(name) for name in names]))
+    positions = pc.index_in(selected, value_set=table["post_id"].combine_chunks())
     if positions.null_count:
-        missing = wanted.filter(positions.is_null())
+        missing = selected.filter(positions.is_null())
         raise CorpusError(
-            f"{len(missing)} of {len(wanted)} posts are not in {folder}",
+            f"{len(missing)} of {len(selected)} posts are not in {folder}",
             seen=missing[0].as_py(),
             do="run `dvc repro` so that sample and labels match the posts",
         )
@@ -269,8 +268,8 @@ def take_posts(folder: Path, post_ids: Sequence[str], columns: Sequence[str]) ->
 
 
 @contextmanager
-def _opened(shard: Place | HeldFile) -> Iterator[pq.ParquetFile]:
-    """Open a shard of posts; whatever is damaged in it becomes a `SchemaError`."""
+def _open_shard(shard: Place | HeldFile) -> Iterator[pq.ParquetFile]:
+    """Open a shard of posts; errors while reading it become a `SchemaError`."""
     try:
         file = pq.ParquetFile(readable(shard))
         check_table(file.schema_arrow.empty_table(), POSTS, str(shard))
@@ -280,8 +279,3 @@ def _opened(shard: Place | HeldFile) -> Iterator[pq.ParquetFile]:
             f"{shard} is damaged: {' '.join(str(error).split())[:200]}",
             do="run `dvc pull --force` or import again",
         ) from error
-
-
-def rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    """Return one dictionary per row; for tables small enough to be read by people."""
-    return table.to_pylist()  # type: ignore[no-any-return]

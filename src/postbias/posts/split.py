@@ -1,8 +1,7 @@
 """Split the labelled posts into folds that share no author and no near-duplicate.
 
-Posts of one author, and nearly equal posts, are linked; whatever is connected is one group, and
-goes to one fold as a whole (see `folds` for how that is stable, `duplicates` for what is nearly
-equal, `audit` for the proof). Writes `build/split.parquet` and `reports/split.json`.
+Posts of the same author and near-duplicate posts are linked; each connected component is one group
+and goes to one fold as a whole.
 """
 
 from __future__ import annotations
@@ -21,19 +20,24 @@ from postbias.errors import CorpusError, CountsError
 from postbias.json_files import write_json
 from postbias.params import Params, SplitParams
 from postbias.paths import Paths
-from postbias.posts.duplicates import Content, components, near_pairs, read_content
-from postbias.posts.fold_assignment import draw_folds, keep_folds, read_folds
-from postbias.posts.leakage import Audit, audit
-from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_of, check_table, labels_schema
+from postbias.posts.duplicates import (
+    PostFeatures,
+    find_near_duplicates,
+    label_components,
+    read_features,
+)
+from postbias.posts.fold_assignment import assign_folds, keep_given_folds, read_given_folds
+from postbias.posts.leakage import LeakageCheck, check_leakage
+from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_in_schema, check_table, labels_schema
 from postbias.posts.shards import read_table, write_table
 
 logger = logging.getLogger(__name__)
 
-#: Below this many labels no fold is large enough to say anything.
+#: With fewer labels, the folds are too small to measure anything.
 MIN_LABELS = 50
 
-#: A fold whose mean score is further from that of all posts than this many standard deviations
-#: is worth a warning.
+#: Warn if the mean label of a fold differs from that of all posts by more than this many standard
+#: deviations.
 MAX_GAP_SD = 0.25
 
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -41,24 +45,24 @@ _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The folds of some posts; all arrays are (N,).
+    """The folds of N posts; all arrays are (N,).
 
     Attributes:
-        clusters: Number of each post's set of near-duplicates, from 0.
-        groups: Number of each post's group, from 0.
+        clusters: Near-duplicate cluster of each post, numbered from 0.
+        groups: Group of each post, numbered from 0.
         folds: `train`, `valid`, `calib`, `test` or `excluded`.
-        audit: The proof that nothing crosses.
+        leakage_check: Result of the exhaustive comparison across folds.
     """
 
     clusters: np.ndarray
     groups: np.ndarray
     folds: np.ndarray
-    audit: Audit
+    leakage_check: LeakageCheck
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """What splitting did.
+    """Result of the stage.
 
     Attributes:
         content: The content of `reports/split.json`.
@@ -67,110 +71,110 @@ class SplitSummary:
     content: dict[str, Any]
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers to log.
-
-        Returns:
-            Name to value: the counts, posts per fold, and the leakage.
-        """
+        """Return the metrics to log, by name: counts, posts per fold, and leakage."""
         flat = {k: float(v) for k, v in self.content.items() if isinstance(v, int | float)}
         flat |= {f"n_{name}": float(fold["posts"]) for name, fold in self.content["folds"].items()}
         return flat | {"leakage": float(self.content["audit"]["leakage"])}
 
 
 def split(paths: Paths, params: Params) -> SplitSummary:
-    """Run the stage: read labels and posts, write the folds and their report.
+    """Run the stage: read labels and posts, write `build/split.parquet` and `reports/split.json`.
 
     Args:
-        paths: Where things lie.
-        params: Its groups `seed` and `split` are used.
+        paths: The repository.
+        params: The groups `seed` and `split` are used.
 
     Returns:
-        The report.
+        The content of the report.
 
     Raises:
-        CorpusError: If there are too few labels or authors, a fold stays empty, or folds leak.
-        InputError: If given folds cannot be used.
+        CorpusError: If there are too few labels or authors, a fold is empty, or the folds leak.
+        InputError: If the given folds cannot be used.
         SchemaError: If labels or posts are damaged.
         CountsError: If not every labelled post has a fold.
     """
-    post_ids, scores = read_scores(paths.labels)
-    content = read_content(paths.posts, post_ids)
+    post_ids, labels = read_main_axis_labels(paths.labels)
+    features = read_features(paths.posts, post_ids)
     given = None
     if params.split.folds is not None:
-        given = read_folds(paths.root / params.split.folds, params.split.folds_column, post_ids)
-    content = _with_authors(content, post_ids, is_given=given is not None)
-    result = split_posts(post_ids, content, params, given)
-    _check_filled(result.folds, params.split)
-    table = _table(post_ids, content, result)
-    write_table(table, paths.split, SPLIT)
-    if read_table(paths.split, SPLIT, ["post_id"]).num_rows != len(post_ids):
-        raise CountsError(f"split: {len(post_ids)} labels in, {table.num_rows} rows out")
-    report = _report(content, scores, result, params.split)
-    for fold, seen in report["folds"].items():
-        if abs(seen["score"].get("gap_sd", 0)) > MAX_GAP_SD:
+        path = paths.root / params.split.folds
+        given = read_given_folds(path, params.split.folds_column, post_ids)
+    features = _check_authors(features, post_ids, has_given_folds=given is not None)
+    result = split_posts(post_ids, features, params, given)
+    _check_no_empty_fold(result.folds, params.split)
+    write_table(_split_table(post_ids, features, result), paths.split, SPLIT)
+    written = read_table(paths.split, SPLIT, ["post_id"]).num_rows
+    if written != len(post_ids):
+        raise CountsError(
+            f"split: {len(post_ids)} labelled posts in, but {written} rows written",
+            do="report this bug in postbias",
+        )
+    report = _report(features, labels, result, params.split)
+    for fold, described in report["folds"].items():
+        if abs(described["score"].get("gap_sd", 0)) > MAX_GAP_SD:
             logger.warning(
-                "the mean score of %s is %.2f sd from that of all: another seed draws other folds",
+                "the mean label of fold %s is %.2f standard deviations from that of all posts;"
+                " another seed draws other folds",
                 fold,
-                seen["score"]["gap_sd"],
+                described["score"]["gap_sd"],
             )
     write_json(paths.reports / "split.json", report)
     return SplitSummary(report)
 
 
 def split_posts(
-    post_ids: Sequence[str], content: Content, params: Params, given: np.ndarray | None = None
+    post_ids: Sequence[str], features: PostFeatures, params: Params, given: np.ndarray | None = None
 ) -> Split:
-    """Group posts by author and likeness, and give each group a fold.
+    """Group posts by author and near-duplicates, and assign each group to a fold.
 
     Args:
-        post_ids: The posts.
-        content: Their authors, captions and pictures.
-        params: Its groups `seed` and `split` are used.
-        given: Folds given from outside, (N,).
+        post_ids: Ids of the N posts.
+        features: Features of the posts.
+        params: The groups `seed` and `split` are used.
+        given: Given fold of each post, (N,); None assigns all folds by hash.
 
     Returns:
-        The audited split.
+        The split, checked for leakage.
 
     Raises:
         CorpusError: If the folds leak.
     """
-    size = len(post_ids)
-    alike = near_pairs(content, params.split)
+    n = len(post_ids)
+    duplicates = find_near_duplicates(features, params.split)
     names, first, authors = np.unique(
-        np.array(content.authors, dtype=object), return_index=True, return_inverse=True
+        np.array(features.authors, dtype=object), return_index=True, return_inverse=True
     )
-    groups = components(
-        np.concatenate([alike, np.column_stack([np.arange(size), first[authors]])]), size
-    )
-    # A group is named after one of its authors, not its posts: more posts of theirs change nothing.
-    owners: dict[int, str] = {}
+    same_author = np.column_stack([np.arange(n), first[authors]])
+    groups = label_components(np.concatenate([duplicates, same_author]), n)
+    # A group is named after its first author, not its posts, so more posts of it change nothing.
+    first_author: dict[int, str] = {}
     for group, name in zip(groups[first].tolist(), names.tolist(), strict=True):
-        owners.setdefault(group, name)
-    keys = [owners[group] for group in range(len(owners))]
+        first_author.setdefault(group, name)
+    group_names = [first_author[group] for group in range(len(first_author))]
     shares = params.split.shares
     if given is None:
-        folds = draw_folds(groups, keys, shares, params.seed)
+        folds = assign_folds(groups, group_names, shares, params.seed)
     else:
-        folds = keep_folds(given, groups, keys, shares, params.seed)
-    proof = audit(content, folds, params.split)
-    return Split(components(alike, size), groups, folds, proof)
+        folds = keep_given_folds(given, groups, group_names, shares, params.seed)
+    check = check_leakage(features, folds, params.split)
+    return Split(label_components(duplicates, n), groups, folds, check)
 
 
-def read_scores(path: Path) -> tuple[list[str], np.ndarray]:
-    """Read which posts have a label, and what it is on the main axis.
+def read_main_axis_labels(path: Path) -> tuple[list[str], np.ndarray]:
+    """Read the valid labels of the main axis.
 
     Args:
-        path: The labels.
+        path: The labels table.
 
     Returns:
-        Post ids, sorted, and scores, (N,).
+        Sorted post ids, and the label of each, (N,).
 
     Raises:
         CorpusError: If there are fewer than `MIN_LABELS`.
-        SchemaError: If the file is damaged or of another schema.
+        SchemaError: If the file is damaged or does not match the schema.
     """
     table = read_table(path)
-    axes = axes_of(table.schema, spread="_sd")
+    axes = axes_in_schema(table.schema, companion="_sd")
     table = check_table(table, labels_schema(axes), str(path))
     table = table.filter(pc.equal(table["status"], "ok")).sort_by("post_id")
     if table.num_rows < MIN_LABELS:
@@ -178,53 +182,55 @@ def read_scores(path: Path) -> tuple[list[str], np.ndarray]:
             "too few labelled posts to split",
             seen=table.num_rows,
             allowed=f"at least {MIN_LABELS}",
-            do="raise sample.n, or look into reports/labels.json for why labels were rejected",
+            do="raise sample.n, or read in reports/labels.json why labels were rejected",
         )
     return table["post_id"].to_pylist(), table[axes[0]].to_numpy()
 
 
-def _with_authors(content: Content, post_ids: Sequence[str], *, is_given: bool) -> Content:
-    """Make sure that the authors say something."""
-    if len(set(content.authors)) > 1:
-        return content
-    if not is_given:
+def _check_authors(
+    features: PostFeatures, post_ids: Sequence[str], *, has_given_folds: bool
+) -> PostFeatures:
+    """Check that posts have different authors; with given folds, treat each post as its own."""
+    if len(set(features.authors)) > 1:
+        return features
+    if not has_given_folds:
         raise CorpusError(
-            "all labelled posts have one author, so no two folds can be free of each other's",
-            seen=content.authors[0],
-            do="import them with their authors (without an author column each post is its own),"
-            " or give folds by split.folds",
+            "all labelled posts have one author, so it cannot be kept out of any fold",
+            seen=features.authors[0],
+            do="import the posts with their authors (without an author column each post is its own"
+            " author), or name a file of given folds in split.folds",
         )
-    logger.warning("all posts have one author: folds are given, so authors are not looked at")
-    return replace(content, authors=tuple(f"post:{post_id}" for post_id in post_ids))
+    logger.warning("all posts have one author; the given folds are kept and authors are ignored")
+    return replace(features, authors=tuple(f"post:{post_id}" for post_id in post_ids))
 
 
-def _check_filled(folds: np.ndarray, params: SplitParams) -> None:
-    wanted = [fold for fold in FOLDS if getattr(params.shares, fold)]
-    if empty := [fold for fold in wanted if fold not in folds]:
+def _check_no_empty_fold(folds: np.ndarray, params: SplitParams) -> None:
+    required = [fold for fold in FOLDS if getattr(params.shares, fold)]
+    if empty := [fold for fold in required if fold not in folds]:
         excluded = int((folds == EXCLUDED).sum())
         raise CorpusError(
             f"no posts for {' and '.join(empty)}",
-            seen=f"{len(folds)} labelled posts, {excluded} excluded by the given folds",
+            seen=f"{len(folds)} labelled posts, {excluded} excluded because of the given folds",
             do="label posts of more authors or try another seed"
             if params.folds is None
-            else "give folds in which no author or near-duplicate of test is in the others",
+            else "give folds in which test shares no author or near-duplicate with other folds",
         )
 
 
-def _table(post_ids: Sequence[str], content: Content, result: Split) -> pa.Table:
-    """Return the folds as `SPLIT`; a cluster is named after its first post."""
+def _split_table(post_ids: Sequence[str], features: PostFeatures, result: Split) -> pa.Table:
+    """Build the `SPLIT` table; a cluster is named after its first post."""
     _, first = np.unique(result.clusters, return_index=True)
     names = [post_ids[first[cluster]] for cluster in result.clusters]
-    columns = [list(post_ids), list(content.authors), names, result.folds.tolist()]
+    columns = [list(post_ids), list(features.authors), names, result.folds.tolist()]
     return pa.table([pa.array(column, pa.string()) for column in columns], schema=SPLIT)
 
 
 def _report(
-    content: Content, scores: np.ndarray, result: Split, params: SplitParams
+    features: PostFeatures, labels: np.ndarray, result: Split, params: SplitParams
 ) -> dict[str, Any]:
-    """Return the content of `reports/split.json`."""
+    """Build the content of `reports/split.json`."""
     clusters, groups = np.bincount(result.clusters), np.bincount(result.groups)
-    authors = np.array(content.authors, dtype=object)
+    authors = np.array(features.authors, dtype=object)
     folds = {}
     for fold in FOLDS:
         rows = result.folds == fold
@@ -234,33 +240,33 @@ def _report(
             "wanted": getattr(params.shares, fold),
             "authors": len(set(authors[rows])),
             "groups": len(set(result.groups[rows].tolist())),
-            "score": _describe(scores[rows], scores),
+            "score": _describe(labels[rows], labels),
         }
     return {
-        "posts": len(scores),
+        "posts": len(labels),
         "excluded": int((result.folds == EXCLUDED).sum()),
-        "authors": len(set(content.authors)),
+        "authors": len(set(features.authors)),
         "groups": len(groups),
         "largest_group": int(groups.max()),
         "clusters": int((clusters > 1).sum()),
         "posts_in_clusters": int(clusters[clusters > 1].sum()),
         "largest_cluster": int(clusters.max()),
-        "images": len(content.bits),
-        "unreadable_images": content.unreadable,
-        "score": _describe(scores, scores),
+        "images": len(features.hashes),
+        "unreadable_images": features.unreadable,
+        "score": _describe(labels, labels),
         "folds": folds,
-        "audit": result.audit.report(),
+        "audit": result.leakage_check.report(),
     }
 
 
-def _describe(scores: np.ndarray, among: np.ndarray) -> dict[str, float]:
-    """Describe the scores of a fold among those of all posts."""
-    if not len(scores):
+def _describe(labels: np.ndarray, all_labels: np.ndarray) -> dict[str, float]:
+    """Summarise the labels of a fold; `gap_sd` compares their mean with that of all labels."""
+    if not len(labels):
         return {}
-    spread = float(among.std())
-    gap = float(scores.mean() - among.mean()) / spread if spread else 0.0
-    quantiles = np.quantile(scores, _QUANTILES)
-    described = {
+    sd = float(all_labels.std())
+    gap = float(labels.mean() - all_labels.mean()) / sd if sd else 0.0
+    quantiles = np.quantile(labels, _QUANTILES)
+    summary = {
         f"q{round(100 * q):02d}": float(v) for q, v in zip(_QUANTILES, quantiles, strict=True)
     }
-    return {"mean": float(scores.mean()), "sd": float(scores.std()), "gap_sd": gap} | described
+    return {"mean": float(labels.mean()), "sd": float(labels.std()), "gap_sd": gap} | summary

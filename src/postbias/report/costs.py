@@ -38,7 +38,7 @@ class Costs:
     break_even: int | None
 
 
-def reckon(labels: Json, n_posts: int, params: ReportCostParams) -> Costs:
+def estimate_costs(labels: Json, n_posts: int, params: ReportCostParams) -> Costs:
     """Reckon what was spent and what was saved.
 
     Args:

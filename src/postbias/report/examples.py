@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 
 from postbias.errors import UnreadableImageError
 from postbias.paths import Paths
-from postbias.population.scored_corpus import Population
-from postbias.posts.images import open_upright
+from postbias.population.scored_corpus import ScoredCorpus
+from postbias.posts.images import decode_upright
 from postbias.posts.schema import SPLIT
-from postbias.posts.shards import read_table, take_posts
+from postbias.posts.shards import read_table, read_selected_posts
 from postbias.stats.metrics import bands
 
 _SIDE_PX = 320
@@ -30,7 +30,7 @@ _CAPTION_CHARACTERS = 420
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ExamplePost:
     """One post as the report shows it.
 
     Attributes:
@@ -66,9 +66,9 @@ class Shown:
         return self.lo - 1e-6 <= self.label <= self.hi + 1e-6
 
 
-def choose_posts(
-    population: Population, paths: Paths, most: int
-) -> tuple[list[Shown], list[Shown]]:
+def choose_examples(
+    population: ScoredCorpus, paths: Paths, most: int
+) -> tuple[list[ExamplePost], list[ExamplePost]]:
     """Choose the posts to show.
 
     Args:
@@ -100,7 +100,7 @@ def choose_posts(
     )
 
 
-def _test_rows(population: Population, paths: Paths) -> npt.NDArray[np.intp]:
+def _test_rows(population: ScoredCorpus, paths: Paths) -> npt.NDArray[np.intp]:
     split = read_table(paths.split, SPLIT, ["post_id", "fold"])
     ids = split.filter(pc.equal(split["fold"], "test"))["post_id"]
     is_test = pc.is_in(population.table["post_id"], value_set=ids.combine_chunks()).to_numpy()
@@ -118,17 +118,17 @@ def _median(values: npt.NDArray[np.float64]) -> float:
     return float(np.median(values)) if len(values) else 0.0
 
 
-def _show(population: Population, paths: Paths, rows: npt.NDArray[np.intp]) -> list[Shown]:
+def _show(population: ScoredCorpus, paths: Paths, rows: npt.NDArray[np.intp]) -> list[ExamplePost]:
     if not len(rows):
         return []
     main = population.axes[0].name
     table = population.table.take(pa.array(rows))
     ids = table["post_id"].to_pylist()
-    posts = take_posts(paths.posts, ids, ["images"])["images"].to_pylist()
+    posts = read_selected_posts(paths.posts, ids, ["images"])["images"].to_pylist()
     labels = read_table(paths.labels, columns=["post_id", "reason"])
     reasons = dict(zip(labels["post_id"].to_pylist(), labels["reason"].to_pylist(), strict=True))
     return [
-        Shown(
+        ExamplePost(
             post_id=ids[i],
             caption=_cut(table["caption"][i].as_py()),
             picture=_picture(posts[i]),
@@ -152,7 +152,7 @@ def _picture(images: list[dict[str, bytes | str | None]]) -> str | None:
     for image in images:
         data = image["bytes"]
         try:
-            picture = open_upright(
+            picture = decode_upright(
                 bytes(data) if isinstance(data, bytes) else b"", max_side_px=_SIDE_PX
             )
         except UnreadableImageError:

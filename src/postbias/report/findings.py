@@ -24,16 +24,16 @@ from postbias.evaluation.results_table import load_report
 from postbias.json_files import write_json
 from postbias.params import Params
 from postbias.paths import Paths
-from postbias.population.brands import brands_of, describe_brands, write_brands
-from postbias.population.corpus_estimates import describe_groups, outcomes_of
+from postbias.population.brands import select_brands, estimate_brands, write_brands
+from postbias.population.corpus_estimates import estimate_population, build_estimands
 from postbias.population.groups import group_posts
-from postbias.population.scored_corpus import Population, load_population
+from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
 from postbias.posts.schema import REJECTS
-from postbias.posts.shards import read_table, replacing
+from postbias.posts.shards import read_table, atomic_write
 from postbias.report import cards
 from postbias.report import sections as report_sections
-from postbias.report.costs import reckon
-from postbias.report.examples import choose_posts
+from postbias.report.costs import estimate_costs
+from postbias.report.examples import choose_examples
 from postbias.report.page import render
 from postbias.scoring.artifact import Artifact
 from postbias.teacher.rubric import load_rubric
@@ -120,7 +120,7 @@ class Findings:
         }
 
 
-def find_out(paths: Paths, params: Params, digests: Mapping[str, str]) -> Findings:
+def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) -> Findings:
     """Gather and estimate all that the page shows.
 
     Args:
@@ -136,12 +136,12 @@ def find_out(paths: Paths, params: Params, digests: Mapping[str, str]) -> Findin
         CorpusError: If no post could be scored.
         SchemaError: If a table is damaged.
     """
-    population = load_population(paths)
+    population = load_scored_corpus(paths)
     logger.info("estimates from %d scored posts", len(population))
-    outcomes = outcomes_of(population)
+    outcomes = build_estimands(population)
     groups = group_posts(population.table, params.report.min_posts)
-    said = describe_groups(population, outcomes, groups)
-    brands = describe_brands(population, outcomes, brands_of(population, paths, params.report))
+    said = estimate_population(population, outcomes, groups)
+    brands = estimate_brands(population, outcomes, select_brands(population, paths, params.report))
     reports = {
         name: load_report(paths.reports / f"{name}.json")
         for name in ("evaluate", "labels", "infer", "split", "sample", "learning_curve")
@@ -151,7 +151,7 @@ def find_out(paths: Paths, params: Params, digests: Mapping[str, str]) -> Findin
         "digests": shown,
         "runs": _runs(shown, Artifact.open(paths.champion).manifest.modality),
     }
-    worst, typical = choose_posts(population, paths, params.report.examples)
+    worst, typical = choose_examples(population, paths, params.report.examples)
     context = {
         "facts": facts,
         "population": said,
@@ -159,7 +159,7 @@ def find_out(paths: Paths, params: Params, digests: Mapping[str, str]) -> Findin
         "reports": reports,
         "worst": worst,
         "typical": typical,
-        "costs": reckon(reports["labels"], population.n_posts, params.report.cost),
+        "costs": estimate_costs(reports["labels"], population.n_posts, params.report.cost),
         "cost_params": params.report.cost,
         **report_sections.lay_out(population, said, brands, reports),
     }
@@ -191,11 +191,11 @@ def write_findings(found: Findings, paths: Paths) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _facts(paths: Paths, params: Params, population: Population, reports: Json) -> Json:
+def _facts(paths: Paths, params: Params, population: ScoredCorpus, reports: Json) -> Json:
     times = population.table["posted_at"].drop_null()
     rubric = load_rubric(paths.root / params.annotate.rubric)
     champion = Artifact.open(paths.champion)

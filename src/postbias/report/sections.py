@@ -13,7 +13,7 @@ import numpy as np
 from postbias.axes import BAND_EDGES
 from postbias.evaluation.results_table import MODELS
 from postbias.population.corpus_estimates import BAND_NAMES
-from postbias.population.scored_corpus import Population
+from postbias.population.scored_corpus import ScoredCorpus
 from postbias.report.chart_scales import Scale, fit_scale
 from postbias.report.charts import (
     axis_row,
@@ -32,7 +32,7 @@ _BINS = 20
 _ENDS = ("value", "lo", "hi")
 
 
-def lay_out(population: Population, said: Json, brands: Json, reports: Mapping[str, Json]) -> Json:
+def lay_out(population: ScoredCorpus, said: Json, brands: Json, reports: Mapping[str, Json]) -> Json:
     """Lay out every section that has drawings.
 
     Args:
@@ -117,7 +117,7 @@ def _learning(curve: Json, axis: str) -> Json:
     }
 
 
-def _calibration(population: Population) -> Json:
+def _calibration(population: ScoredCorpus) -> Json:
     main = population.axes[0]
     held = population.study.side > 1
     labels = population.labels[main.name][held]
@@ -174,7 +174,7 @@ def _slices(evaluate: Json) -> Json:
     return {"axis": axis_row(scale, 0.0), "rows": rows}
 
 
-def _distributions(population: Population) -> list[Json]:
+def _distributions(population: ScoredCorpus) -> list[Json]:
     charts = []
     labelled = population.study.side != UNLABELLED
     weights = population.study.weights[labelled]

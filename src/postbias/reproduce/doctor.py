@@ -1,6 +1,6 @@
-"""Looks at everything a run needs and says what is there, what is missing and what to do.
+"""Checks of everything that a pipeline run needs.
 
-Asks only: nothing is downloaded, written or started. Never shows the value of a secret.
+The checks only read: nothing is downloaded, written or started, and no secret is shown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +22,23 @@ from postbias.errors import PostbiasError
 from postbias.params import Params, load_params
 from postbias.paths import Paths
 
-#: Below this a run of the demo may not fit: its outputs, DVC's cache of them, MLflow's copies.
+#: Space for a run of the demo: its outputs, their copies in DVC's cache and in MLflow.
 FREE_BYTES = 2 * 2**30
 
 _TIMEOUT_S = 5.0
+# Extras of the package that a run of the pipeline needs.
+_EXTRAS = frozenset({"pipeline", "train"})
 
 Status = Literal["ok", "warning", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look showed.
+    """The result of one check.
 
     Attributes:
-        status: `ok`; `warning`: a run may do without; `missing`: it cannot.
-        what: What was looked at.
+        status: `ok`, `warning` (a run can proceed) or `missing` (it cannot).
+        what: What was checked.
         seen: What was found.
         do: What to do about it; empty if nothing.
     """
@@ -47,19 +49,12 @@ class Finding:
     do: str = ""
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Format as one line."""
         return f"{self.status:8} {self.what}: {self.seen}" + (f"; {self.do}" if self.do else "")
 
 
 def examine(paths: Paths) -> Iterator[Finding]:
-    """Look at everything.
-
-    Args:
-        paths: The repository.
-
-    Yields:
-        One finding per look, as soon as it is made.
-    """
+    """Run all checks and yield each finding as soon as it is known."""
     yield _python()
     yield _packages(paths.root / "requirements.lock")
     yield _disk(paths.root)
@@ -69,12 +64,12 @@ def examine(paths: Paths) -> Iterator[Finding]:
     except PostbiasError as error:
         yield Finding("missing", "params.yaml", str(error))
     else:
-        yield Finding("ok", "params.yaml", "every key known, every value allowed")
+        yield Finding("ok", "params.yaml", "valid")
         yield _threads(params)
         yield _rubric(paths, params)
         yield from _teacher(paths, params)
         yield from _weights(paths, params)
-    yield from _memory(paths)
+    yield from _champion(paths)
 
 
 def _python() -> Finding:
@@ -85,13 +80,13 @@ def _python() -> Finding:
 
 
 def _packages(lock: Path) -> Finding:
-    """Compare what is installed with what is pinned; what another system needs is left out."""
+    """Compare the installed packages with the pinned ones, ignoring those of other systems."""
     if not lock.is_file():
         return Finding(
             "warning", "packages", "no requirements.lock", "`git checkout requirements.lock`"
         )
     text = lock.read_text(encoding="utf-8")
-    # A package may be pinned once per Python version or system.
+    # A package may be pinned several times, once per Python version or system.
     wanted: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==([^ ;\\\n]+)", text, re.MULTILINE):
         wanted.setdefault(_canonical(name), []).append(version)
@@ -101,18 +96,26 @@ def _packages(lock: Path) -> Finding:
         if found.metadata["Name"]
     }
     known = importlib.metadata.requires("postbias") or []
-    needed = {_canonical(re.split(r"[^\w.-]", text)[0]) for text in known if "extra ==" not in text}
+    needed = {
+        _canonical(re.split(r"[^\w.-]", text)[0])
+        for text in known
+        if (extra := re.search(r"extra == ['\"](\w+)", text)) is None or extra[1] in _EXTRAS
+    }
     absent = sorted(name for name in needed & wanted.keys() if name not in installed)
     other = sorted(
         name for name in wanted.keys() & installed.keys() if installed[name] not in wanted[name]
     )
     if absent:
-        return Finding("missing", "packages", f"{', '.join(absent)} not installed", "`make setup`")
+        return Finding(
+            "missing", "packages", f"{', '.join(absent)} not installed", "run `make setup`"
+        )
     if other:
         seen = ", ".join(f"{n} {installed[n]} instead of {wanted[n][0]}" for n in other[:3])
         more = f" and {len(other) - 3} more" if len(other) > 3 else ""
-        return Finding("warning", "packages", seen + more, "`make setup` installs what is pinned")
-    return Finding("ok", "packages", "as requirements.lock pins them")
+        return Finding(
+            "warning", "packages", seen + more, "run `make setup` to install the pinned versions"
+        )
+    return Finding("ok", "packages", "match requirements.lock")
 
 
 def _disk(root: Path) -> Finding:
@@ -128,21 +131,21 @@ def _data(paths: Paths) -> Finding:
         do = "`dvc pull data.dvc`" if (paths.root / "data.dvc").is_file() else "import posts"
         return Finding("missing", "data", "no post shards in data/posts", do)
     if not (paths.root / "data.dvc").is_file():
-        do = "`dvc add data`, so that runs can be traced to it"
+        do = "run `dvc add data`, so that runs can be traced to their data"
         return Finding("warning", "data", "not tracked by DVC", do)
     dvc = [sys.executable, "-m", "dvc", "status", "--quiet", "data.dvc"]
     done = subprocess.run(dvc, cwd=paths.root, capture_output=True, check=False)  # noqa: S603 - fixed
     if done.returncode:
-        do = "`dvc add data` if you changed it, `dvc checkout data.dvc` if not"
-        return Finding("warning", "data", "data/ is not what data.dvc records", do)
-    return Finding("ok", "data", "as data.dvc records it")
+        do = "run `dvc add data` if you changed it, `dvc checkout data.dvc` if not"
+        return Finding("warning", "data", "data/ does not match data.dvc", do)
+    return Finding("ok", "data", "matches data.dvc")
 
 
 def _threads(params: Params) -> Finding:
     cores = os.cpu_count() or 1
     seen = f"{params.threads} on {cores} core(s)"
     if params.threads > cores:
-        do = "lower `threads` (it changes the bytes of trained students), or be patient"
+        do = "lower `threads` (this changes the trained students' bytes), or expect slow runs"
         return Finding("warning", "threads", seen, do)
     return Finding("ok", "threads", seen)
 
@@ -163,8 +166,8 @@ def _teacher(paths: Paths, params: Params) -> Iterator[Finding]:
             do = "set it to a CSV or Parquet file"
             yield Finding("missing", "labels", "annotate.labels is not set", do)
         elif not (paths.root / labels).is_file():
-            do = "`dvc pull data.dvc`, or set annotate.labels"
-            yield Finding("missing", "labels", f"{labels} is not there", do)
+            do = "run `dvc pull data.dvc`, or set annotate.labels"
+            yield Finding("missing", "labels", f"{labels} does not exist", do)
         else:
             yield Finding("ok", "labels", labels)
         return
@@ -172,26 +175,26 @@ def _teacher(paths: Paths, params: Params) -> Iterator[Finding]:
     if key:
         yield Finding("ok", "OPENAI_API_KEY", "set")
     else:
-        do = "export it; any text will do for a server of your own"
+        do = "export it; any text works for a server without authentication"
         yield Finding("missing", "OPENAI_API_KEY", "not set", do)
     if not url:
-        yield Finding("ok", "OPENAI_BASE_URL", "not set, so OpenAI's own endpoint is asked")
+        yield Finding("ok", "OPENAI_BASE_URL", "not set: using the endpoint of OpenAI")
     yield _endpoint(url or "https://api.openai.com/v1")
 
 
 def _endpoint(url: str) -> Finding:
-    """Open a connection and close it again: asks for nothing, so costs nothing and sends no key."""
+    """Open a TCP connection and close it: sends no request and no key."""
     import socket
 
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
-        shown = f"{host}:{port}"  # not the whole address, which may hold a password
+        shown = f"{host}:{port}"  # not the whole URL, which may contain a password
         with closing(socket.create_connection((host, port), timeout=_TIMEOUT_S)):
-            return Finding("ok", "endpoint", f"{shown} answers")
+            return Finding("ok", "endpoint", f"{shown} accepts connections")
     except (KeyError, ValueError):
         do = "set OPENAI_BASE_URL to something like http://localhost:8000/v1"
-        return Finding("missing", "endpoint", "OPENAI_BASE_URL is no http address", do)
+        return Finding("missing", "endpoint", "OPENAI_BASE_URL is not an HTTP URL", do)
     except OSError as error:
         do = "start the server, or check OPENAI_BASE_URL"
         return Finding("missing", "endpoint", f"{shown}: {error.strerror or error}", do)
@@ -207,14 +210,14 @@ def _weights(paths: Paths, params: Params) -> Iterator[Finding]:
 
 def _text_weights(paths: Paths, name: str) -> Finding:
     if name == "scratch":
-        return Finding("ok", "text encoder", "scratch, trained from random weights")
+        return Finding("ok", "text encoder", "scratch: trained from random weights")
     if (paths.root / name / "config.json").is_file():
         return Finding("ok", "text encoder", f"folder {name}")
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     if any((hub / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json")):
-        return Finding("ok", "text encoder", f"{name}, in the hub's cache")
-    do = "the stage downloads it; offline, give a folder or set train.text_encoder: scratch"
+        return Finding("ok", "text encoder", f"{name}, in the hub cache")
+    do = "the stage downloads it; offline, set train.text_encoder to a folder or to scratch"
     return Finding("warning", "text encoder", f"{name} is not on this machine", do)
 
 
@@ -225,27 +228,26 @@ def _image_weights(paths: Paths, name: str, weights: str) -> Finding:
         if (paths.root / weights).is_file():
             return Finding("ok", "image encoder", f"{name}, weights from {weights}")
         do = "set train.image_weights to a file, imagenet or none"
-        return Finding("missing", "image encoder", f"{weights} is not there", do)
+        return Finding("missing", "image encoder", f"{weights} does not exist", do)
     torch_home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
     if any((torch_home / "hub" / "checkpoints").glob(f"{name}-*.pth")):
-        return Finding("ok", "image encoder", f"{name}, ImageNet weights in torch's cache")
-    do = "the stage downloads them; offline, give a file or set train.image_weights: none"
+        return Finding("ok", "image encoder", f"{name}, ImageNet weights in the torch cache")
+    do = "the stage downloads them; offline, set train.image_weights to a file or to none"
     return Finding("warning", "image encoder", "ImageNet weights are not on this machine", do)
 
 
-def _memory(paths: Paths) -> Iterator[Finding]:
-    """Look at MLflow's database and the champion; makes neither."""
+def _champion(paths: Paths) -> Iterator[Finding]:
+    """Check the MLflow database and the champion without creating either."""
     from postbias.tracking.database import database, uses_own_database
 
     if uses_own_database(paths) and not database(paths).is_file():
-        do = "`make repro` makes them, or `postbias sync` after `dvc pull`"
+        do = "run `make repro`, or `dvc pull` and `postbias sync`"
         yield Finding("warning", "MLflow", "no runs yet", do)
         return
     from postbias.tracking.registry import champion_artifact
 
-    look: Callable[[Paths], Path] = champion_artifact
     try:
-        yield Finding("ok", "champion", f"registered, in {look(paths)}")
+        yield Finding("ok", "champion", f"registered, in {champion_artifact(paths)}")
     except PostbiasError as error:
         yield Finding("warning", "champion", str(error))
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from postbias.errors import CountsError, StorageError
 from postbias.posts.remote_files import Place, copy_file
 from postbias.posts.schema import REJECTS
-from postbias.posts.shards import count_rows, replacing, write_table
+from postbias.posts.shards import count_rows, atomic_write, write_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.manifest import Precision
 from postbias.scoring.score_store import StoredShard, Student
@@ -278,7 +278,7 @@ def _materialise(
                 counter.update(value for value in scores[name].to_pylist() if value is not None)
             for axis in student.axes:
                 sums[axis] += pc.sum(scores[axis].cast(pa.float64())).as_py() or 0.0
-            with replacing(staging / shard.name) as temporary:
+            with atomic_write(staging / shard.name) as temporary:
                 copy_file(entry.scores, temporary)
         if to.scores.exists():
             shutil.rmtree(to.scores)

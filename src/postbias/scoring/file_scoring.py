@@ -25,7 +25,7 @@ from postbias.errors import InputError, StorageError
 from postbias.posts.importers import LAYOUTS, Columns, import_posts
 from postbias.posts.remote_files import ObjectPath, Place, copy_file, readable
 from postbias.posts.schema import POSTS, REJECTS, scores_schema
-from postbias.posts.shards import list_shards, read_table, replacing, write_table, writer
+from postbias.posts.shards import list_shards, read_table, atomic_write, write_table, parquet_writer
 from postbias.scoring.bulk import BulkSummary, Destination, Engine, run_engine
 
 logger = logging.getLogger(__name__)
@@ -209,13 +209,13 @@ def _writer(output: Place) -> Callable[[Sequence[Path], Place, pa.Schema], None]
 
 
 def _write_parquet(shards: Sequence[Path], output: Place, schema: pa.Schema) -> None:
-    with replacing(output) as temporary, writer(temporary, schema) as out:
+    with atomic_write(output) as temporary, parquet_writer(temporary, schema) as out:
         for shard in shards:
             out.write_table(read_table(shard, schema))
 
 
 def _write_csv(shards: Sequence[Path], output: Place, schema: pa.Schema) -> None:
-    with replacing(output) as temporary, pa.csv.CSVWriter(temporary, schema) as out:
+    with atomic_write(output) as temporary, pa.csv.CSVWriter(temporary, schema) as out:
         for shard in shards:
             out.write_table(read_table(shard, schema))
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postbias.posts.languages import identify_languages
-from postbias.posts.shards import iter_posts, list_shards, take_posts
+from postbias.posts.shards import iter_posts, list_shards, read_selected_posts
 from postbias.scoring.post_scores import BATCH_SIZE, OK, PostInput
 from postbias.scoring.scorer import Scorer
 
@@ -148,7 +148,7 @@ class _Moments:
 
 def _read(posts: Path, ids: Sequence[str], columns: list[str]) -> Iterator[list[PostInput]]:
     for start in range(0, len(ids), BATCH_SIZE):
-        rows = take_posts(posts, ids[start : start + BATCH_SIZE], columns).to_pylist()
+        rows = read_selected_posts(posts, ids[start : start + BATCH_SIZE], columns).to_pylist()
         yield [
             PostInput(row["caption"], tuple(i["bytes"] or b"" for i in row.get("images", ())))
             for row in rows

@@ -19,8 +19,8 @@ import pandas as pd
 
 from postbias.errors import InputError
 from postbias.posts.images import MAX_BYTES
-from postbias.posts.reasons import Reason
-from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
+from postbias.posts.reasons import RejectReason
+from postbias.scoring.scorer import OK, PostInput, PostScore
 
 COLUMNS = ("caption", "image", "images")
 MAX_ROWS = 256
@@ -43,7 +43,7 @@ class RowFaultError(InputError):
         detail: What is wrong with it.
     """
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: RejectReason, detail: str) -> None:
         """Remember the reason.
 
         Args:
@@ -97,14 +97,18 @@ def read_post(row: Mapping[str, Any]) -> PostInput:
     if caption is None:
         caption = ""
     if not isinstance(caption, str):
-        raise RowFaultError(Reason.BROKEN_ROW, f"caption is {type(caption).__name__}, not text")
+        raise RowFaultError(
+            RejectReason.BROKEN_ROW, f"caption is {type(caption).__name__}, not text"
+        )
     if len(caption) > MAX_CAPTION_CHARS:
-        raise RowFaultError(Reason.TOO_LARGE, f"caption has over {MAX_CAPTION_CHARS} characters")
+        raise RowFaultError(
+            RejectReason.TOO_LARGE, f"caption has over {MAX_CAPTION_CHARS} characters"
+        )
     image = _plain(row.get("image"))
     images = [] if image is None else [image]
     images += _image_list(_plain(row.get("images")))
     if len(images) > MAX_IMAGES_PER_ROW:
-        raise RowFaultError(Reason.TOO_LARGE, f"more than {MAX_IMAGES_PER_ROW} images")
+        raise RowFaultError(RejectReason.TOO_LARGE, f"more than {MAX_IMAGES_PER_ROW} images")
     # A lone surrogate is legal in JSON and in no encoding: the tokenizer would refuse it.
     caption = caption.encode("utf-8", "replace").decode("utf-8")
     return PostInput(caption, tuple(_image_bytes(n, image) for n, image in enumerate(images, 1)))
@@ -136,30 +140,6 @@ def answer_row(axes: Sequence[str], result: PostScore | RowFaultError) -> dict[s
     }
 
 
-def render_one(scorer: Scorer, result: PostScore, *, as_json: bool) -> str:
-    """Say what a student makes of one post, for people or as JSON.
-
-    Args:
-        scorer: The student.
-        result: The result of the post.
-        as_json: As one JSON object.
-
-    Returns:
-        The text, without a newline at the end.
-    """
-    if as_json:
-        return json.dumps(answer_row(scorer.axes, result), indent=2, ensure_ascii=False)
-    if result.status != OK:
-        return f"not scored: {result.status} ({result.detail})"
-    lines = [f"{'axis':<16}{'score':>7}{'interval':>16}"]
-    for axis, (value, lo, hi) in result.scores.items():
-        interval = "none" if lo is None or hi is None else f"{lo:.2f} to {hi:.2f}"
-        lines.append(f"{axis:<16}{value:>7.2f}{interval:>16}")
-    used = f"{result.modalities}, {result.n_images} image(s) read"
-    lines.append(f"{scorer.axes[0]} is {result.band}; scored from {used}")
-    return "\n".join([*lines, *([f"not read: {result.detail}"] if result.detail else [])])
-
-
 def _check_columns(columns: list[object], n_rows: int) -> None:
     if n_rows == 0:
         raise RequestFaultError("the request has no rows", do="send at least one post")
@@ -181,9 +161,13 @@ def _image_list(images: object) -> list[object]:
         try:
             images = json.loads(images)
         except (ValueError, RecursionError) as error:
-            raise RowFaultError(Reason.BROKEN_ROW, "images is text but no JSON list") from error
+            raise RowFaultError(
+                RejectReason.BROKEN_ROW, "images is text but no JSON list"
+            ) from error
     if not isinstance(images, list | tuple):
-        raise RowFaultError(Reason.BROKEN_ROW, f"images is {type(images).__name__}, not a list")
+        raise RowFaultError(
+            RejectReason.BROKEN_ROW, f"images is {type(images).__name__}, not a list"
+        )
     return [_plain(image) for image in images]
 
 
@@ -192,14 +176,14 @@ def _image_bytes(number: int, image: object) -> bytes:
         return bytes(image)
     if not isinstance(image, str):
         what = type(image).__name__
-        raise RowFaultError(Reason.BROKEN_ROW, f"image {number} is {what}, not base64 text")
+        raise RowFaultError(RejectReason.BROKEN_ROW, f"image {number} is {what}, not base64 text")
     if len(image) > MAX_BYTES * 3 // 2:
-        raise RowFaultError(Reason.TOO_LARGE, f"image {number} is over {MAX_BYTES} bytes")
+        raise RowFaultError(RejectReason.TOO_LARGE, f"image {number} is over {MAX_BYTES} bytes")
     # Encoders may wrap lines; anything else that is not of the alphabet is a fault.
     for text in (image, "".join(image.split())):
         with suppress(ValueError):
             return base64.b64decode(text, validate=True)
-    raise RowFaultError(Reason.BROKEN_ROW, f"image {number} is not valid base64")
+    raise RowFaultError(RejectReason.BROKEN_ROW, f"image {number} is not valid base64")
 
 
 def _plain(value: object) -> object:

@@ -19,8 +19,8 @@ import numpy as np
 
 from postbias.axes import Axis
 from postbias.errors import UnreadableImageError
-from postbias.posts.images import decode
-from postbias.posts.reasons import Reason
+from postbias.posts.images import decode_square
+from postbias.posts.reasons import RejectReason
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.execution_providers import Device
 from postbias.scoring.graphs import Floats, Graphs
@@ -221,7 +221,7 @@ class Scorer:
         faults: dict[int, str] = {}
         for position, data in enumerate(images):
             try:
-                pixels[len(read)] = decode(data, size)
+                pixels[len(read)] = decode_square(data, size)
             except UnreadableImageError as error:
                 faults[position] = f"{error.reason}: {error.detail}"
             else:
@@ -235,10 +235,12 @@ class Scorer:
         faults = "; ".join(seen.faults.get(row, ()))
         if not has_text and not n_images:
             if faults:
-                return _reject(Reason.UNREADABLE, faults)
-            return _reject(Reason.NO_CONTENT, self._nothing_there(post))
+                return _reject(RejectReason.UNREADABLE, faults)
+            return _reject(RejectReason.NO_CONTENT, self._nothing_there(post))
         if not np.isfinite(scores[row]).all():
-            return _reject(Reason.NOT_A_NUMBER, "the student gives no finite score for this post")
+            return _reject(
+                RejectReason.NOT_A_NUMBER, "the student gives no finite score for this post"
+            )
         group = "+".join(["image"] * bool(n_images) + ["text"] * has_text)
         axes = self.manifest.axes
         by_axis = {
@@ -277,7 +279,7 @@ class _Looks(NamedTuple):
     faults: Mapping[int, str]
 
 
-def _reject(reason: Reason, detail: str) -> PostScore:
+def _reject(reason: RejectReason, detail: str) -> PostScore:
     return PostScore(str(reason), {}, None, None, 0, detail)
 
 

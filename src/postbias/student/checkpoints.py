@@ -1,7 +1,7 @@
-"""Checkpoints on disk: which one a killed run goes on from, and when one is whole.
+"""Find, mark and delete the Trainer's checkpoints, so that a killed run can be resumed.
 
-The Trainer writes them; a run may be killed while it does. Each is marked when nothing is missing
-any more. Several processes agree on what the first one finds.
+A run can be killed while the Trainer writes a checkpoint. Each one is therefore marked when it is
+complete, and unmarked ones are deleted. With several processes, all use what the main one finds.
 """
 
 from __future__ import annotations
@@ -9,49 +9,42 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from postbias.student import distributed as processes
+from postbias.student import distributed
 
-_DONE = "whole"  # written into a checkpoint folder last: one without it was cut short
-
-
-def mark_whole(checkpoint: Path) -> None:
-    """Say that a checkpoint was written completely, by every process.
-
-    Args:
-        checkpoint: Its folder.
-    """
-    processes.wait()
-    if processes.is_first():
-        (checkpoint / _DONE).touch()
+_MARK = "whole"  # empty file, written last into the folder of a complete checkpoint
 
 
-def last_whole(folder: Path) -> Path | None:
-    """Find the checkpoint to go on from, and remove those that were cut short.
+def mark_complete(checkpoint: Path) -> None:
+    """Mark a checkpoint folder as complete once every process has written its part."""
+    distributed.barrier()
+    if distributed.is_main_process():
+        (checkpoint / _MARK).touch()
+
+
+def last_complete(folder: Path) -> Path | None:
+    """Find the checkpoint to resume from, and delete incomplete ones.
 
     Args:
-        folder: Of a run's checkpoints.
+        folder: Folder of one run's checkpoints.
 
     Returns:
-        The last one that is whole, if there is any; the same in every process.
+        The latest complete checkpoint if there is one; the same in every process.
     """
-    last: Path | None = processes.agree(_last_whole(folder) if processes.is_first() else None)
+    is_main = distributed.is_main_process()
+    last: Path | None = distributed.broadcast_value(_clean_and_find(folder) if is_main else None)
     return last
 
 
-def remove(folder: Path) -> None:
-    """Remove a run's checkpoints when nobody needs them any more.
-
-    Args:
-        folder: Of a run's checkpoints.
-    """
-    processes.wait()
-    if processes.is_first():
+def remove_checkpoints(folder: Path) -> None:
+    """Delete a run's checkpoints once no process needs them any more."""
+    distributed.barrier()
+    if distributed.is_main_process():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _last_whole(folder: Path) -> Path | None:
-    found = [path for path in folder.glob("checkpoint-*") if (path / _DONE).exists()]
+def _clean_and_find(folder: Path) -> Path | None:
+    complete = [path for path in folder.glob("checkpoint-*") if (path / _MARK).exists()]
     for path in folder.glob("checkpoint-*"):
-        if path not in found:
+        if path not in complete:
             shutil.rmtree(path)
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)

@@ -1,41 +1,38 @@
-"""What training runs on, and in which arithmetic: the two choices that params may leave open.
-
-Knows nothing of students; gives words that the Trainer and the embedder understand.
-"""
+"""Resolve `auto` for the device and the precision of training."""
 
 from __future__ import annotations
 
 import torch
 
-# Without one of these a processor emulates bf16: 4 to 6 times slower than fp32.
+# CPU features; without any of them bf16 is emulated, which is 4 to 6 times slower than fp32.
 _CPU_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 
 
-def choose_device(wanted: str) -> str:
-    """Resolve `auto`.
+def choose_device(device: str) -> str:
+    """Replace `auto` by the first available of `cuda`, `mps` and `cpu`.
 
     Args:
-        wanted: `auto`, `cpu`, `cuda` or `mps`.
+        device: `auto`, `cpu`, `cuda` or `mps`.
 
     Returns:
-        `auto` as CUDA, else MPS, else CPU; anything else as it is.
+        The device; unchanged unless `auto`.
     """
-    if wanted != "auto":
-        return wanted
+    if device != "auto":
+        return device
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def uses_bf16(precision: str, device: str) -> bool:
-    """Resolve `auto`: bf16 where the device has instructions for it.
+    """Decide whether to train under bf16 autocast.
 
     Args:
-        precision: `auto`, `bf16` or `fp32`.
-        device: As `choose_device` gives it.
+        precision: `bf16`, `fp32`, or `auto` for bf16 where the device supports it in hardware.
+        device: A device from `choose_device`.
 
     Returns:
-        Whether to train under bf16 autocast.
+        True for bf16, False for fp32.
     """
     if precision != "auto":
         return precision == "bf16"

@@ -1,8 +1,8 @@
-"""Convolutions that do not multiply by padding where all of a picture lies under one kernel.
+"""Convolutions that skip zero padding where the kernel covers the whole feature map.
 
-Small pictures end as one pixel per channel in the last stage of a network like ResNet-18. A kernel
-of 3 x 3 then meets one number and eight zeros of padding, and on a CPU the gradient of its weights
-takes half of a training step for nothing. Knows torch only.
+In the last stage of a network like ResNet-18, a small image has shrunk to one pixel per channel. A
+3 x 3 kernel then multiplies one value and eight zeros, and on a CPU the gradient of its weights
+accounts for half of a training step.
 """
 
 from __future__ import annotations
@@ -12,17 +12,10 @@ from torch.nn import functional
 
 
 class TrimmedConv2d(nn.Conv2d):
-    """A convolution that, in training, leaves out the part of its kernel that lies over padding."""
+    """A convolution that, in training, skips the part of its kernel that covers padding only."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """Convolve.
-
-        Args:
-            input: (B, C, H, W).
-
-        Returns:
-            What `nn.Conv2d` gives, but for rounding; (B, O, H', W').
-        """
+        """Convolve (B, C, H, W) to (B, O, H', W'); equal to `nn.Conv2d` except for rounding."""
         if not (self.training and self._covers(input)):
             return super().forward(input)
         top, left = self._padding()
@@ -30,12 +23,12 @@ class TrimmedConv2d(nn.Conv2d):
         weight = self.weight[:, :, top : top + height, left : left + width]
         return functional.conv2d(input, weight, self.bias, groups=self.groups)
 
-    def _covers(self, pictures: Tensor) -> bool:
-        """Whether the only place of the kernel has the whole picture under it."""
+    def _covers(self, images: Tensor) -> bool:
+        """Check that the kernel has a single position and covers the whole feature map there."""
         return all(
             pad + size <= kernel <= size + 2 * pad < kernel + stride
             for pad, size, kernel, stride in zip(
-                self._padding(), pictures.shape[-2:], self.kernel_size, self.stride, strict=True
+                self._padding(), images.shape[-2:], self.kernel_size, self.stride, strict=True
             )
         )
 
@@ -46,11 +39,7 @@ class TrimmedConv2d(nn.Conv2d):
 
 
 def trim_convolutions(network: nn.Module) -> None:
-    """Let a network's convolutions leave out padding.
-
-    Args:
-        network: Changed in place; its weights and their names stay.
-    """
+    """Make a network's convolutions skip padding, in place; weights and names stay the same."""
     for module in network.modules():
         if type(module) is nn.Conv2d and _is_plain(module):
             module.__class__ = TrimmedConv2d

@@ -1,8 +1,7 @@
-"""Labelled posts as training examples: token ids, decoded pictures, labels.
+"""Labelled posts as training examples: token ids, decoded images and labels.
 
-Captions are tokenised and pictures decoded once, by the policy that scoring uses
-(`postbias.posts.images`); pictures lie in a file on disk, so that memory does not grow with their
-number. Knows nothing of models.
+Captions are tokenised and images decoded once, exactly as for scoring. Decoded images are
+memory-mapped from a file, so that memory use does not grow with their number.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from postbias.errors import CorpusError, UnreadableImageError
-from postbias.posts.images import decode
+from postbias.posts.images import decode_square
 from postbias.posts.shards import ROW_GROUP_POSTS, iter_posts, list_shards
 
 if TYPE_CHECKING:
@@ -34,42 +33,42 @@ if TYPE_CHECKING:
     from postbias.params import TrainParams
 
 
-_SHIFT = 0.08  # share of a picture's side by which augmentation shifts it at most
+_MAX_SHIFT = 0.08  # of augmentation, as a share of the image's side
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Posts of one fold, in the order asked for.
+    """Posts of one fold, in the order of their labels.
 
     Attributes:
-        post_ids: One id per post.
-        token_ids: Token ids of each caption, cut to `max_tokens`; empty for an empty caption.
-        pixels: All pictures, uint8 (M, S, S, 3).
-        images: Rows of `pixels` that belong to each post.
-        labels: float32 (N, A).
+        post_ids: Ids of the posts.
+        token_ids: Token ids of each caption, truncated to `max_tokens`; empty for an empty caption.
+        pixels: All images, uint8 (M, S, S, 3).
+        image_rows: Rows of `pixels` that belong to each post.
+        labels: Labels, float32 (N, A).
     """
 
     post_ids: tuple[str, ...]
     token_ids: tuple[tuple[int, ...], ...]
     pixels: NDArray[np.uint8]
-    images: tuple[range, ...]
+    image_rows: tuple[range, ...]
     labels: NDArray[np.float32]
 
     def __len__(self) -> int:
         """Return the number of posts."""
         return len(self.post_ids)
 
-    def usable(self, modality: str) -> list[int]:
-        """Return the rows from which a student of this modality can learn.
+    def usable_rows(self, modality: str) -> list[int]:
+        """Select the posts that have an input for a student.
 
         Args:
             modality: `fusion`, `text` or `image`.
 
         Returns:
-            Rows that have a caption, a readable picture, or (fusion) either.
+            Rows of posts with a caption (text), a readable image (image), or either (fusion).
         """
         has_text = [bool(tokens) for tokens in self.token_ids]
-        has_image = [len(rows) > 0 for rows in self.images]
+        has_image = [len(rows) > 0 for rows in self.image_rows]
         usable = {
             "text": has_text,
             "image": has_image,
@@ -78,9 +77,9 @@ class Examples:
         return [row for row, keep in enumerate(usable) if keep]
 
     def digest(self) -> str:
-        """Return the SHA-256 of everything that training can see of these posts."""
+        """Compute the SHA-256 (hex) of everything that training uses."""
         hasher = hashlib.sha256()
-        hasher.update(repr((self.post_ids, self.token_ids, self.images)).encode())
+        hasher.update(repr((self.post_ids, self.token_ids, self.image_rows)).encode())
         hasher.update(np.ascontiguousarray(self.pixels).data)
         hasher.update(self.labels.tobytes())
         return hasher.hexdigest()
@@ -91,56 +90,57 @@ def load_examples(
     labels: dict[str, NDArray[np.float32]],
     tokenizer: Tokenizer | None,
     params: TrainParams,
-    scratch_file: Path | None,
+    pixel_file: Path | None,
 ) -> Examples:
-    """Read, tokenise and decode the posts of one fold.
+    """Load, tokenise and decode the posts of one fold.
 
     Args:
         posts: Folder of post shards.
-        labels: Labels (A,) by post id; its order is the order of the examples.
-        tokenizer: The tokenizer, or None to leave captions out.
-        params: Sizes; `image_size` and `max_images` bound the pictures.
-        scratch_file: Where decoded pictures go, or None to leave pictures out; the caller removes
-            it when done.
+        labels: Labels (A,) by post id; determines the order of the examples.
+        tokenizer: The tokenizer; None for examples without captions.
+        params: Uses `image_size`, `max_images` and `max_tokens`.
+        pixel_file: File to write decoded images to, which the caller deletes; None for examples
+            without images.
 
     Returns:
-        The examples; a picture that cannot be read is left out, as in scoring.
+        The examples; unreadable images are left out, as in scoring.
 
     Raises:
-        CorpusError: If a labelled post is not in the corpus.
+        CorpusError: If a labelled post is missing from the corpus.
     """
     captions: dict[str, str] = {}
-    images: dict[str, range] = {}
+    image_rows: dict[str, range] = {}
     total = 0
-    columns = ["post_id", "caption", *(["images"] if scratch_file else [])]
+    columns = ["post_id", "caption", *(["images"] if pixel_file else [])]
     size, max_images = params.image_size, params.max_images
     with (
-        (scratch_file or Path(os.devnull)).open("wb") as file,
+        (pixel_file or Path(os.devnull)).open("wb") as file,
         ThreadPoolExecutor() as pool,
         tqdm(total=len(labels), desc="reading posts", unit="post", disable=None) as progress,
     ):
         for batch in iter_posts(list_shards(posts), columns, ROW_GROUP_POSTS):
-            wanted = [row for row in batch.to_pylist() if row["post_id"] in labels]
-            raw = [
-                [image["bytes"] for image in row.get("images", [])][:max_images] for row in wanted
+            labelled = [row for row in batch.to_pylist() if row["post_id"] in labels]
+            encoded = [
+                [image["bytes"] for image in row.get("images", [])][:max_images] for row in labelled
             ]
-            for row, decoded in zip(wanted, pool.map(partial(_decode_all, size), raw), strict=True):
+            decoded = pool.map(partial(_decode_all, size), encoded)
+            for row, images in zip(labelled, decoded, strict=True):
                 captions[row["post_id"]] = row["caption"]
-                images[row["post_id"]] = range(total, total + len(decoded))
-                total += len(decoded)
-                file.writelines(picture.tobytes() for picture in decoded)
-            progress.update(len(wanted))
+                image_rows[row["post_id"]] = range(total, total + len(images))
+                total += len(images)
+                file.writelines(image.tobytes() for image in images)
+            progress.update(len(labelled))
     if missing := [post_id for post_id in labels if post_id not in captions]:
         raise CorpusError(
-            f"{len(missing)} labelled posts are not in {posts}",
+            f"{len(missing)} labelled posts are missing from {posts}",
             seen=missing[0],
-            do="run `dvc repro` so that labels match the posts",
+            do="run `dvc repro` to make labels match the posts",
         )
     return Examples(
         post_ids=tuple(labels),
         token_ids=_tokenise([captions[p] for p in labels], tokenizer, params.max_tokens),
-        pixels=_map_pixels(scratch_file, (total, size, size, 3)),
-        images=tuple(images[p] for p in labels),
+        pixels=_map_pixels(pixel_file, (total, size, size, 3)),
+        image_rows=tuple(image_rows[p] for p in labels),
         labels=np.stack(list(labels.values())).astype(np.float32),
     )
 
@@ -148,8 +148,8 @@ def load_examples(
 def _decode_all(size: int, images: Sequence[bytes | None]) -> list[NDArray[np.uint8]]:
     decoded = []
     for data in images:
-        with suppress(UnreadableImageError):  # judged by what is left, exactly as in scoring
-            decoded.append(decode(data or b"", size))
+        with suppress(UnreadableImageError):  # as in scoring, which uses the remaining images
+            decoded.append(decode_square(data or b"", size))
     return decoded
 
 
@@ -159,29 +159,29 @@ def _tokenise(
     if tokenizer is None:
         return tuple(() for _ in captions)
     tokenizer.enable_truncation(max_tokens)
-    encoded = tokenizer.encode_batch([caption.strip() for caption in captions])
+    encodings = tokenizer.encode_batch([caption.strip() for caption in captions])
     tokenizer.no_truncation()
     return tuple(
-        tuple(one.ids) if caption.strip() else ()
-        for one, caption in zip(encoded, captions, strict=True)
+        tuple(encoding.ids) if caption.strip() else ()
+        for encoding, caption in zip(encodings, captions, strict=True)
     )
 
 
 def _map_pixels(file: Path | None, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    if file is None or shape[0] == 0:  # an empty file cannot be mapped
+    if file is None or shape[0] == 0:  # an empty file cannot be memory-mapped
         return np.zeros(shape, np.uint8)
     return np.memmap(file, np.uint8, "r", shape=shape)
 
 
 class PostDataset(Dataset[dict[str, Any]]):
-    """Examples as the collator wants them; in training, pictures are shifted and brightened.
+    """A data set of examples, optionally with random augmentation and dropout of inputs.
 
-    Randomness comes from torch's global generator, which the trainer seeds and saves with every
-    checkpoint: a resumed run then draws what an uninterrupted one draws.
+    Random numbers come from torch's global generator, which the Trainer seeds and saves with each
+    checkpoint, so that a resumed run draws the same numbers as an uninterrupted one.
     """
 
-    #: Makes a batch of posts.
-    collate = staticmethod(lambda posts: collate(posts))
+    #: Collates posts to a batch.
+    collate = staticmethod(lambda posts: collate_posts(posts))
 
     def __init__(
         self,
@@ -192,14 +192,14 @@ class PostDataset(Dataset[dict[str, Any]]):
         token_dropout: float = 0.0,
         augment: bool = False,
     ) -> None:
-        """Choose examples.
+        """Select rows of the examples.
 
         Args:
             examples: The posts of a fold.
-            rows: Which of them.
-            modality_dropout: Share of posts with both modalities that lose one, chosen at random.
-            token_dropout: Share of tokens that are left out at random.
-            augment: Whether pictures are shifted and brightened at random.
+            rows: Rows to use.
+            modality_dropout: Share of posts with both modalities from which one is hidden.
+            token_dropout: Share of tokens to drop.
+            augment: Whether to shift and brighten images.
         """
         from torchvision.transforms import v2
 
@@ -211,8 +211,8 @@ class PostDataset(Dataset[dict[str, Any]]):
         self.augmentation = (
             v2.Compose(
                 [
-                    # A padded crop shifts 40 times as fast as an affine map.
-                    v2.RandomCrop(size, padding=round(_SHIFT * size), fill=127),
+                    # A padded crop is 40 times as fast as an affine shift.
+                    v2.RandomCrop(size, padding=round(_MAX_SHIFT * size), fill=127),
                     v2.ColorJitter(brightness=0.2),
                 ]
             )
@@ -231,58 +231,59 @@ class PostDataset(Dataset[dict[str, Any]]):
 
     @property
     def lengths(self) -> list[int]:
-        """Caption lengths in tokens, to batch captions of similar length."""
+        """Caption lengths in tokens, by which batches are grouped."""
         return [len(self.examples.token_ids[row]) for row in self.rows]
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         """Return one post: `token_ids`, `pixels` uint8 (m, S, S, 3) and `labels` (A,)."""
         row = self.rows[item]
         tokens = self.examples.token_ids[row]
-        span = self.examples.images[row]
-        hidden = hide_one_modality(self.modality_dropout) if tokens and len(span) else None
+        span = self.examples.image_rows[row]
+        hidden = choose_hidden_modality(self.modality_dropout) if tokens and len(span) else None
         if hidden == "text":
             tokens = ()
         elif hidden == "image":
             span = range(0)
         if self.token_dropout and tokens:
             kept = (torch.rand(len(tokens)) >= self.token_dropout).tolist()
-            kept[0] = True  # a caption stays a caption
+            kept[0] = True  # never drop the whole caption
             tokens = tuple(token for token, keep in zip(tokens, kept, strict=True) if keep)
         pixels = torch.from_numpy(np.array(self.examples.pixels[span.start : span.stop]))
         if self.augmentation is not None and len(pixels):
-            first = pixels.permute(0, 3, 1, 2)  # (m, 3, S, S)
-            pixels = torch.stack([self.augmentation(p) for p in first]).permute(0, 2, 3, 1)
+            channels_first = pixels.permute(0, 3, 1, 2)  # (m, 3, S, S)
+            augmented = [self.augmentation(image) for image in channels_first]
+            pixels = torch.stack(augmented).permute(0, 2, 3, 1)
         return {"token_ids": tokens, "pixels": pixels, "labels": self.examples.labels[row]}
 
 
-def hide_one_modality(share: float) -> str | None:
-    """Choose at random whether a post with both modalities loses one, and which.
+def choose_hidden_modality(share: float) -> str | None:
+    """Draw which modality of a post to hide, from torch's global generator.
 
     Args:
-        share: Of posts that lose one.
+        share: Probability that one is hidden.
 
     Returns:
-        `text`, `image`, or None for most.
+        `text`, `image`, or None to hide neither.
     """
     if not share or torch.rand(()) >= share:
         return None
     return "text" if torch.rand(()) < 0.5 else "image"
 
 
-def collate(posts: Iterable[dict[str, Any]]) -> dict[str, Tensor]:
-    """Make a batch of what `PostDataset` gives.
+def collate_posts(posts: Iterable[dict[str, Any]]) -> dict[str, Tensor]:
+    """Collate posts of a `PostDataset` to a batch.
 
     Args:
         posts: B posts.
 
     Returns:
-        The keyword arguments of `Student.forward`, and `labels` float32 (B, A).
+        The keyword arguments of `Student.forward`, and `labels`, float32 (B, A).
     """
     posts = list(posts)
     width = max(1, *(len(post["token_ids"]) for post in posts))
     input_ids = torch.zeros(len(posts), width, dtype=torch.int64)  # (B, T)
     attention_mask = torch.zeros_like(input_ids)
-    attention_mask[:, 0] = 1  # attention over nothing is not a number; has_text hides this token
+    attention_mask[:, 0] = 1  # attention over no token is NaN; has_text hides this one
     for row, post in enumerate(posts):
         length = len(post["token_ids"])
         input_ids[row, :length] = torch.tensor(post["token_ids"], dtype=torch.int64)

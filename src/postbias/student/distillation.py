@@ -1,9 +1,4 @@
-"""Distillation: labels and posts in, one trained student out, as a complete artifact.
-
-The whole way of one cell of the ablation matrix: read the folds, train, export, and measure on the
-calib fold how wide the intervals must be. Intervals rest on the scores that ship (int8, clipped).
-Knows nothing of the other students; which of them is best is for `postbias.evidence`.
-"""
+"""Distil the teacher's labels into a student: train, export, and add intervals to the artifact."""
 
 from __future__ import annotations
 
@@ -25,65 +20,74 @@ from postbias.errors import ParamsError
 from postbias.json_files import write_json
 from postbias.params import Modality
 from postbias.scoring.manifest import Manifest
-from postbias.student import distributed as processes
+from postbias.student import distributed
 from postbias.student.compute_device import choose_device
 from postbias.student.export import export_student
-from postbias.student.fitting import Learned, OnSeed, learn, learn_and_remember
-from postbias.student.interval_fitting import add_intervals, add_reference
-from postbias.student.training_setup import Cell, Labels, Lesson, read_folds, read_lesson
+from postbias.student.interval_fitting import add_intervals, add_reference_profile
+from postbias.student.training import OnSeed, TrainedStudent, train_or_load, train_seeds
+from postbias.student.training_setup import (
+    LabelsByPost,
+    TrainingJob,
+    TrainingSetup,
+    load_training_setup,
+    read_fold_labels,
+)
 from postbias.teacher.rubric import Rubric, load_rubric
 
 if TYPE_CHECKING:
     from postbias.params import Params
     from postbias.paths import Paths
-    from postbias.student.training import Fit
+    from postbias.student.trainer import FitResult
 
 logger = logging.getLogger(__name__)
 
-Report = dict[str, float]
+TrainingReport = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Distilled:
-    """What one cell of the ablation matrix came to.
+class DistillationResult:
+    """A finished student.
 
     Attributes:
-        digest: Of the artifact.
-        report: What `reports/train/<modality>.json` says.
-        fit: How training went.
+        digest: Digest of its artifact.
+        report: Content of `reports/train/<modality>.json`.
+        fit: Learning curve of the seed that was kept.
     """
 
     digest: str
-    report: Report
-    fit: Fit
+    report: TrainingReport
+    fit: FitResult
 
 
-def distil(paths: Paths, params: Params, modality: str, on_seed: OnSeed) -> Distilled:
-    """Train one student and write its artifact, report and learning curve.
+def distil_student(
+    paths: Paths, params: Params, modality: str, on_seed: OnSeed
+) -> DistillationResult:
+    """Train a student and write its artifact, report and learning curve.
+
+    Writes `build/students/<modality>/`, `reports/train/<modality>.json` and
+    `reports/curves/<modality>.csv`.
 
     Args:
-        paths: The repository; reads posts, labels and folds, writes
-            `build/students/<modality>/`, `reports/train/<modality>.json` and
-            `reports/curves/<modality>.csv`.
+        paths: The repository, with posts, labels and folds.
         params: All parameters.
         modality: `fusion`, `text` or `image`.
-        on_seed: Called with each seed; opens its log.
+        on_seed: Opens the log of one seed's training run.
 
     Returns:
-        The artifact's digest and what was reported.
+        The finished student.
 
     Raises:
-        CorpusError: If a fold has too few posts that this modality can use.
-        ParamsError: If there is no such modality.
-        WeightsError: If pretrained weights cannot be had.
+        CorpusError: If a fold has too few posts with an input for this modality.
+        ParamsError: If the modality is unknown.
+        WeightsError: If pretrained weights cannot be loaded.
     """
-    distilled = distil_into(paths.students / modality, paths, params, modality, on_seed)
-    write_json(paths.reports / "train" / f"{modality}.json", distilled.report)
-    _write_curve(distilled.fit, paths.reports / "curves" / f"{modality}.csv")
-    return distilled
+    result = distil_artifact(paths.students / modality, paths, params, modality, on_seed)
+    write_json(paths.reports / "train" / f"{modality}.json", result.report)
+    _write_curve(result.fit, paths.reports / "curves" / f"{modality}.csv")
+    return result
 
 
-def distil_into(
+def distil_artifact(
     folder: Path,
     paths: Paths,
     params: Params,
@@ -91,96 +95,99 @@ def distil_into(
     on_seed: OnSeed,
     *,
     share: float = 1.0,
-) -> Distilled:
-    """Train one student and write its artifact.
+) -> DistillationResult:
+    """Train a student and write its artifact only.
 
     Args:
-        folder: The artifact's.
-        paths: The repository; reads posts, labels and folds.
+        folder: Folder of the artifact.
+        paths: The repository, with posts, labels and folds.
         params: All parameters.
         modality: `fusion`, `text` or `image`.
-        on_seed: Called with each seed; opens its log.
-        share: Share of the train fold to learn from.
+        on_seed: Opens the log of one seed's training run.
+        share: Share of the train fold to use.
 
     Returns:
-        The artifact's digest and how training went.
+        The finished student.
 
     Raises:
-        CorpusError: If a fold has too few posts that this modality can use.
-        ParamsError: If there is no such modality.
-        WeightsError: If pretrained weights cannot be had.
+        CorpusError: If a fold has too few posts with an input for this modality.
+        ParamsError: If the modality is unknown.
+        WeightsError: If pretrained weights cannot be loaded.
     """
-    folds = read_folds(paths, share=share)
-    with _lesson(paths, params, modality, folds) as (lesson, rubric):
-        # Nobody borrows from a student that learned from a part.
-        learned = _together(learn_and_remember if share == 1 else learn, lesson, rubric, on_seed)
+    folds = read_fold_labels(paths, share=share)
+    with _open_setup(paths, params, modality, folds) as (setup, rubric):
+        # Only a fusion student of the whole train fold is cached for the other modalities.
+        train = train_or_load if share == 1 else train_seeds
+        trained = _train_in_group(train, setup, rubric, on_seed)
         manifest = Manifest(
             axes=_axes(rubric),
             rubric=rubric.ref,
             training_digest=_training_digest(folds),
-            n_train=len(lesson.usable()[0]),
-            **lesson.cell.sizes(),
+            n_train=len(setup.usable_rows()[0]),
+            **setup.job.manifest_fields(),
         )
-        tokenizer = lesson.tokenizer if lesson.cell.has_text else None
-        export_student(learned.student, manifest, tokenizer, lesson.calibration(), folder)
-        report = _report(learned, lesson)
+        tokenizer = setup.tokenizer if setup.job.has_text else None
+        export_student(trained.student, manifest, tokenizer, setup.calibration(), folder)
+        report = _report(trained, setup)
     coverage = params.evaluate.coverage
     add_intervals(folder, paths.posts, folds["calib"], coverage=coverage, threads=params.threads)
-    artifact = add_reference(
+    artifact = add_reference_profile(
         folder, paths.posts, folds["train"], folds["calib"], threads=params.threads
     )
-    return Distilled(artifact.digest, report, learned.fits[learned.best])
+    return DistillationResult(artifact.digest, report, trained.fits[trained.best_index])
 
 
-def assist(paths: Paths, params: Params, modality: str) -> None:
-    """Train a student beside the first process that `torchrun` started; write nothing.
+def join_training(paths: Paths, params: Params, modality: str) -> None:
+    """Train as one of the further processes of `torchrun`; the main process writes all files.
 
     Args:
-        paths: The repository; reads posts, labels and folds.
+        paths: The repository, with posts, labels and folds.
         params: All parameters.
         modality: `fusion`, `text` or `image`.
 
     Raises:
-        CorpusError: If a fold has too few posts that this modality can use.
-        ParamsError: If there is no such modality.
-        WeightsError: If pretrained weights cannot be had.
+        CorpusError: If a fold has too few posts with an input for this modality.
+        ParamsError: If the modality is unknown.
+        WeightsError: If pretrained weights cannot be loaded.
     """
-    with _lesson(paths, params, modality, read_folds(paths)) as (lesson, rubric):
-        _together(learn_and_remember, lesson, rubric, lambda _: nullcontext(lambda *_: None))
+    with _open_setup(paths, params, modality, read_fold_labels(paths)) as (setup, rubric):
+        _train_in_group(train_or_load, setup, rubric, lambda _: nullcontext(lambda *_: None))
 
 
 @contextmanager
-def _lesson(
-    paths: Paths, params: Params, modality: str, folds: dict[str, Labels]
-) -> Iterator[tuple[Lesson, Rubric]]:
+def _open_setup(
+    paths: Paths, params: Params, modality: str, folds: dict[str, LabelsByPost]
+) -> Iterator[tuple[TrainingSetup, Rubric]]:
+    """Configure torch, and load the data into a temporary folder."""
     if modality not in (allowed := get_args(Modality)):
-        raise ParamsError("no such modality", seen=modality, allowed=", ".join(allowed))
+        raise ParamsError("unknown modality", seen=modality, allowed=", ".join(allowed))
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    # Filling memory that is about to be written takes 5% of a step and changes nothing.
+    # Filling memory that is overwritten anyway takes 5% of a step and changes no result.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     rubric = load_rubric(paths.root / params.annotate.rubric)
     with tempfile.TemporaryDirectory(prefix="postbias-") as scratch:
-        yield read_lesson(Cell(paths, params, modality, Path(scratch)), folds), rubric
+        job = TrainingJob(paths, params, modality, Path(scratch))
+        yield load_training_setup(job, folds), rubric
 
 
-def _together(
-    how: Callable[[Lesson, tuple[Axis, ...], OnSeed], Learned],
-    lesson: Lesson,
+def _train_in_group(
+    train: Callable[[TrainingSetup, tuple[Axis, ...], OnSeed], TrainedStudent],
+    setup: TrainingSetup,
     rubric: Rubric,
     on_seed: OnSeed,
-) -> Learned:
-    with processes.together(choose_device(lesson.cell.params.train.device)):
-        return how(lesson, _axes(rubric), on_seed)
+) -> TrainedStudent:
+    with distributed.process_group(choose_device(setup.job.params.train.device)):
+        return train(setup, _axes(rubric), on_seed)
 
 
 def _axes(rubric: Rubric) -> tuple[Axis, ...]:
     return tuple(Axis(axis.name, axis.low, axis.high) for axis in rubric.axes)
 
 
-def _training_digest(folds: dict[str, Labels]) -> str:
-    """Return the SHA-256 of which posts, with which labels, a student learned from."""
+def _training_digest(folds: dict[str, LabelsByPost]) -> str:
+    """Compute the SHA-256 of the post ids and labels of the train and valid folds."""
     hasher = hashlib.sha256()
     for fold in ("train", "valid"):
         for post_id, values in sorted(folds[fold].items()):
@@ -188,31 +195,31 @@ def _training_digest(folds: dict[str, Labels]) -> str:
     return hasher.hexdigest()
 
 
-def _report(learned: Learned, lesson: Lesson) -> Report:
-    best = learned.fits[learned.best]
-    n_train, n_valid = map(len, lesson.usable())
-    weights = list(learned.student.parameters())
+def _report(trained: TrainedStudent, setup: TrainingSetup) -> TrainingReport:
+    kept = trained.fits[trained.best_index]
+    n_train, n_valid = map(len, setup.usable_rows())
+    weights = list(trained.student.parameters())
     report = {
         "n_train": n_train,
         "n_valid": n_valid,
-        "epochs": len(best.curve),
-        "best_epoch": best.best_epoch,
+        "epochs": len(kept.curve),
+        "best_epoch": kept.best_epoch,
         "parameters": sum(p.numel() for p in weights),
         "trained_parameters": sum(p.numel() for p in weights if p.requires_grad),
-        "seeds": len(learned.fits),
-        "best_seed": lesson.cell.params.seed + learned.best,
-        **{name: value for name, value in best.best.items() if name.startswith("valid_")},
+        "seeds": len(trained.fits),
+        "best_seed": setup.job.params.seed + trained.best_index,
+        **{name: value for name, value in kept.best_row.items() if name.startswith("valid_")},
     }
-    if len(learned.fits) > 1:
+    if len(trained.fits) > 1:
         for name in ("valid_mae", "valid_rmse"):
-            values = [outcome.best[name] for outcome in learned.fits]
+            values = [fit.best_row[name] for fit in trained.fits]
             report[f"{name}_sd_over_seeds"] = statistics.stdev(values)
     return report
 
 
-def _write_curve(outcome: Fit, path: Path) -> None:
+def _write_curve(fit: FitResult, path: Path) -> None:
     import pandas as pd
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    curve = pd.DataFrame(list(outcome.curve)).drop(columns="step").set_index("epoch")
+    curve = pd.DataFrame(list(fit.curve)).drop(columns="step").set_index("epoch")
     curve.to_csv(path, float_format="%.6g")

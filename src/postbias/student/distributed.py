@@ -1,8 +1,8 @@
-"""Several processes that train one student together, one per GPU, as `torchrun` starts them.
+"""Data-parallel training with `torchrun`, one process per GPU.
 
-Each reads the same posts and learns from its share of every batch; gradients are averaged, so that
-all hold the same weights. Only the first one writes. Without `torchrun` there is one process, and
-nothing here does anything. Knows nothing of students.
+Every process reads the same posts and trains on its share of each batch; gradients are averaged, so
+that all processes hold the same weights. Only the main process (rank 0) writes files. Without
+`torchrun` there is one process, and the functions below do nothing.
 """
 
 from __future__ import annotations
@@ -17,109 +17,104 @@ import torch
 from torch import distributed, nn
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-# The others wait while the first one looks after files; a large corpus takes its time.
-_PATIENCE = timedelta(hours=2)
+# The other processes wait while the main process writes or deletes files of a large corpus.
+_TIMEOUT = timedelta(hours=2)
 
 
-def count() -> int:
-    """Return how many processes train together; 1 without `torchrun`."""
+def process_count() -> int:
+    """Return the number of processes that train together; 1 without `torchrun`."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def number() -> int:
-    """Return which of them this one is, from 0 on."""
+def process_rank() -> int:
+    """Return the number of this process, counted from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
-def is_first() -> bool:
-    """Return whether this process writes."""
-    return number() == 0
+def is_main_process() -> bool:
+    """Return whether this is the process that writes files."""
+    return process_rank() == 0
 
 
 @contextmanager
-def together(device: str) -> Iterator[None]:
-    """Join the other processes for a while.
+def process_group(device: str) -> Iterator[None]:
+    """Join torch's process group, and leave it at the end of the `with` block.
 
     Args:
-        device: What they compute on: `cuda` talks by NCCL, all else by Gloo.
+        device: Device type; `cuda` communicates with NCCL, all others with Gloo.
 
     Yields:
-        Nothing; within, all processes can wait for each other.
+        Nothing.
     """
-    if count() == 1:
+    if process_count() == 1:
         yield
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "nccl" if device == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=_PATIENCE)
+    distributed.init_process_group(backend, timeout=_TIMEOUT)
     try:
         yield
     finally:
         distributed.destroy_process_group()
 
 
-def wait() -> None:
-    """Wait until all processes are here."""
-    if count() > 1:
+def barrier() -> None:
+    """Wait until every process has reached this call."""
+    if process_count() > 1:
         distributed.barrier()
 
 
-def agree(value: Any) -> Any:  # noqa: ANN401 - whatever can be pickled among ourselves
-    """Take what the first process says.
+def broadcast_value(value: Any) -> Any:  # noqa: ANN401 - anything that can be pickled
+    """Return the main process's value in every process.
 
     Args:
-        value: What this one would say.
+        value: This process's value; ignored except in the main process.
 
     Returns:
-        The value of the first.
+        The main process's value.
     """
-    if count() == 1:
+    if process_count() == 1:
         return value
-    said = [value]
-    distributed.broadcast_object_list(said, src=0)
-    return said[0]
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
-def share_buffers(model: nn.Module) -> None:
-    """Give all processes the buffers of the first: batch statistics differ by what each has seen.
+def broadcast_buffers(model: nn.Module) -> None:
+    """Copy the main process's buffers to all others, in place.
 
-    Args:
-        model: The model, changed in place.
+    Batch normalisation statistics otherwise differ, because each process sees different posts.
     """
-    if count() > 1:
+    if process_count() > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, src=0)
 
 
-class SharedOrder(LengthGroupedSampler):
-    """Captions of similar length together, in one order for all processes and each epoch.
+class SharedLengthSampler(LengthGroupedSampler):
+    """Group captions of similar length, in an order that all processes share.
 
-    Drawn from seed and epoch alone: the global generator, which augmentation and dropout draw from,
-    is at another place in every process.
+    The order depends on seed and epoch only. It must not come from torch's global generator: its
+    state differs between processes, which draw different augmentation and dropout from it.
     """
 
     def __init__(self, batch_size: int, lengths: Sequence[int], seed: int) -> None:
-        """Choose what to order.
+        """Prepare the order.
 
         Args:
-            batch_size: Posts per pass of all processes together.
-            lengths: Of the captions.
-            seed: Of the order.
+            batch_size: Posts per forward pass, summed over all processes.
+            lengths: Caption lengths.
+            seed: Seed of the order.
         """
         super().__init__(batch_size, lengths=list(lengths), generator=torch.Generator())
         self._seed = seed
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins.
-
-        Args:
-            epoch: Its number.
-        """
+        """Select the order of an epoch; called by the Trainer."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        """Give the rows in this epoch's order."""
+        """Yield row numbers in the order of the current epoch."""
         self.generator.manual_seed(self._seed * 1_000_003 + self._epoch)
         return iter(super().__iter__())  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
-"""The fast path: posts are embedded once by encoders that no longer change; heads learn from that.
+"""Embed posts once with frozen encoders, and train heads on the cached embeddings.
 
-Embeddings are kept on disk, keyed by the encoder's weights and the content that it read, so that
-every seed, modality and later run finds them. Knows nothing of labels beyond carrying them.
+Embeddings are stored on disk by the digests of the encoder's weights and of its input, and shared
+by all seeds, modalities and later runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from postbias.student.dataset import hide_one_modality
+from postbias.student.dataset import choose_hidden_modality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,48 +32,43 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Batches always have this many rows, and captions of one batch the same length. Matrix products
-# then run the same kernels for a row whatever stands beside it: what is in the store does not
-# depend on what else was embedded with it, to the last bit.
-_ROWS = 16
-_PART_ROWS = 2048  # embeddings after which a part is written
+# Every batch has this many rows, and all its captions have the same length. Matrix products then
+# use the same kernels for a row whatever the other rows are, so that an embedding does not depend
+# on the rest of its batch, to the last bit.
+_BATCH_ROWS = 16
+_PART_ROWS = 2048  # embeddings per file of the store
 
 Forward = Callable[[Sequence[int]], Tensor]
 
 
 class EmbeddingStore:
-    """Embeddings of one encoder on disk, by the digest of what it read.
+    """Embeddings of one encoder on disk, by the digest of the input.
 
-    Parts are only ever added, each written whole or not at all, so that a killed run leaves
-    nothing that the next one must not use.
+    Files are only added, each atomically: every file that a killed run leaves can be used.
     """
 
     def __init__(self, folder: Path, dim: int) -> None:
         """Open a store.
 
         Args:
-            folder: Of this encoder; made when something is written.
-            dim: Width D of its embeddings.
+            folder: Folder of this encoder; created on the first write.
+            dim: Width D of the embeddings.
         """
         self._folder = folder
         self._dim = dim
 
     def read(self) -> dict[bytes, NDArray[np.float32]]:
-        """Return every embedding (D,) by its key."""
-        found: dict[bytes, NDArray[np.float32]] = {}
+        """Read all embeddings (D,) by key."""
+        embeddings: dict[bytes, NDArray[np.float32]] = {}
         for part in sorted(self._folder.glob("*.parquet")):
             table = pq.read_table(part)
             flat = table["embedding"].combine_chunks().flatten().to_numpy()
             rows = flat.reshape(-1, self._dim)
-            found.update(zip(table["key"].to_pylist(), rows, strict=True))
-        return found
+            embeddings.update(zip(table["key"].to_pylist(), rows, strict=True))
+        return embeddings
 
     def write(self, embeddings: dict[bytes, NDArray[np.float32]]) -> None:
-        """Add embeddings.
-
-        Args:
-            embeddings: (D,) by key; nothing is written if there are none.
-        """
+        """Add embeddings (D,) by key, if there are any."""
         if not embeddings:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +87,7 @@ class EmbeddingStore:
 
 
 class EmbeddedDataset(Dataset[dict[str, Any]]):
-    """Posts as their embeddings: what a head learns from."""
+    """A data set of embedded posts, to train a head on."""
 
     def __init__(
         self,
@@ -101,13 +96,13 @@ class EmbeddedDataset(Dataset[dict[str, Any]]):
         *,
         modality_dropout: float = 0.0,
     ) -> None:
-        """Hold embeddings.
+        """Combine embeddings and labels.
 
         Args:
             parts: `text` (N, Dt) with `has_text` (N, 1), `image` (N, Di) with `has_image` (N, 1),
                 or one of the two pairs.
-            labels: (N, A).
-            modality_dropout: Share of posts with both modalities that lose one, at random.
+            labels: Labels (N, A).
+            modality_dropout: Share of posts with both modalities from which one is hidden.
         """
         self.parts = parts
         self.labels = labels
@@ -119,14 +114,14 @@ class EmbeddedDataset(Dataset[dict[str, Any]]):
 
     @property
     def lengths(self) -> list[int]:
-        """All the same: embeddings have no length."""
+        """Zeros: embeddings have no length to group batches by."""
         return [0] * len(self)
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         """Return one post: its row of each part, and `labels` (A,)."""
         post: dict[str, Any] = {name: part[item] for name, part in self.parts.items()}
         hidden = (
-            hide_one_modality(self.modality_dropout)
+            choose_hidden_modality(self.modality_dropout)
             if bool(post.get("has_text", 0)) and bool(post.get("has_image", 0))
             else None
         )
@@ -137,26 +132,19 @@ class EmbeddedDataset(Dataset[dict[str, Any]]):
 
     @staticmethod
     def collate(posts: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        """Make a batch: the keyword arguments of `Head.forward`, and `labels` (B, A).
-
-        Args:
-            posts: B posts.
-
-        Returns:
-            Tensors by name.
-        """
+        """Collate posts to the keyword arguments of `Head.forward`, and `labels` (B, A)."""
         return {name: torch.stack([post[name] for post in posts]) for name in posts[0]}
 
 
 class Embedder:
-    """Runs a student's encoders over examples, and remembers."""
+    """Embed examples with a student's encoders, and cache the result."""
 
     def __init__(self, student: Student, store: Path, *, device: str, bf16: bool) -> None:
-        """Choose encoders.
+        """Prepare the encoders.
 
         Args:
-            student: Whose encoders; put in evaluation mode and on the device.
-            store: Folder of all encoders' embeddings.
+            student: Student with the encoders; put in evaluation mode and moved to the device.
+            store: Folder for the embeddings of all encoders.
             device: `cpu`, `cuda` or `mps`.
             bf16: Whether to compute in bf16.
         """
@@ -170,25 +158,25 @@ class Embedder:
         }
 
     def embed(self, examples: Examples, rows: Sequence[int]) -> dict[str, Tensor]:
-        """Embed posts; what the store has is not computed again.
+        """Embed posts, unless their embeddings are in the store.
 
         Args:
             examples: The posts of a fold.
-            rows: Which of them, N.
+            rows: Rows to embed, N in number.
 
         Returns:
-            `text` (N, Dt), `has_text` (N, 1), `image` (N, Di), `has_image` (N, 1), as far as the
-            student has the encoders; zeros where a post lacks a modality.
+            For each encoder of the student: `text` (N, Dt) and `has_text` (N, 1), `image` (N, Di)
+            and `has_image` (N, 1). Embeddings of a missing modality are zero.
         """
         parts: dict[str, Tensor] = {}
         if self._student.text is not None:
             captions = [examples.token_ids[row] for row in rows]
-            parts |= self._captions(captions, self._student.text_dim)
+            parts |= self._embed_captions(captions, self._student.text_dim)
         if self._student.image is not None:
-            parts |= self._pictures(examples, rows)
+            parts |= self._embed_images(examples, rows)
         return parts
 
-    def _captions(self, captions: Sequence[tuple[int, ...]], dim: int) -> dict[str, Tensor]:
+    def _embed_captions(self, captions: Sequence[tuple[int, ...]], dim: int) -> dict[str, Tensor]:
         by_length: dict[int, list[int]] = defaultdict(list)
         for row, tokens in enumerate(captions):
             by_length[len(tokens)].append(row)
@@ -198,68 +186,79 @@ class Embedder:
         def forward(batch: Sequence[int]) -> Tensor:
             assert self._student.text is not None
             ids = torch.tensor([captions[row] for row in batch], device=self._device)
-            embedded: Tensor = self._student.text(ids, torch.ones_like(ids))
-            return embedded
+            embeddings: Tensor = self._student.text(ids, torch.ones_like(ids))
+            return embeddings
 
-        found = self._compute("text", keys, list(by_length.values()), forward)
+        by_key = self._compute("text", keys, list(by_length.values()), forward)
         text = torch.zeros(len(captions), dim)
         for row, (tokens, key) in enumerate(zip(captions, keys, strict=True)):
             if tokens:
-                text[row] = torch.tensor(found[key])
+                text[row] = torch.tensor(by_key[key])
         has = torch.tensor([[float(bool(tokens))] for tokens in captions])
         return {"text": text, "has_text": has}
 
-    def _pictures(self, examples: Examples, rows: Sequence[int]) -> dict[str, Tensor]:
+    def _embed_images(self, examples: Examples, rows: Sequence[int]) -> dict[str, Tensor]:
         pixels = examples.pixels
-        pictures = [picture for row in rows for picture in examples.images[row]]
-        keys = {picture: _digest(pixels[picture]) for picture in pictures}
+        images = [image for row in rows for image in examples.image_rows[row]]
+        keys = {image: _digest(pixels[image]) for image in images}
 
         def forward(batch: Sequence[int]) -> Tensor:
             assert self._student.image is not None
-            chosen = np.stack([pixels[pictures[item]] for item in batch])
-            embedded: Tensor = self._student.image(torch.from_numpy(chosen).to(self._device))
-            return embedded
+            stacked = np.stack([pixels[images[item]] for item in batch])
+            embeddings: Tensor = self._student.image(torch.from_numpy(stacked).to(self._device))
+            return embeddings
 
-        ordered = [keys[picture] for picture in pictures]
-        found = self._compute("image", ordered, [list(range(len(pictures)))], forward)
-        image = torch.zeros(len(rows), self._student.image_dim)
-        for place, row in enumerate(rows):
-            if span := examples.images[row]:
-                image[place] = torch.from_numpy(np.mean([found[keys[p]] for p in span], axis=0))
-        has = torch.tensor([[float(len(examples.images[row]) > 0)] for row in rows])
-        return {"image": image, "has_image": has}
+        ordered = [keys[image] for image in images]
+        by_key = self._compute("image", ordered, [list(range(len(images)))], forward)
+        means = torch.zeros(len(rows), self._student.image_dim)
+        for position, row in enumerate(rows):
+            if span := examples.image_rows[row]:
+                mean = np.mean([by_key[keys[image]] for image in span], axis=0)
+                means[position] = torch.from_numpy(mean)
+        has = torch.tensor([[float(len(examples.image_rows[row]) > 0)] for row in rows])
+        return {"image": means, "has_image": has}
 
     @torch.no_grad()
     def _compute(
         self, name: str, keys: Sequence[bytes], groups: Sequence[Sequence[int]], forward: Forward
     ) -> dict[bytes, NDArray[np.float32]]:
-        """Return embeddings by key; each group holds items of one shape."""
+        """Compute the embeddings that the store lacks, and return all by key.
+
+        Args:
+            name: `text` or `image`.
+            keys: Key of each item.
+            groups: Items that can be stacked to a batch, because their inputs have one shape.
+            forward: Encodes a batch of items.
+
+        Returns:
+            Embeddings (D,) by key.
+        """
         store = self._stores[name]
-        found = store.read()
+        stored = store.read()
         new: dict[bytes, NDArray[np.float32]] = {}
-        missing = [[i for i in group if keys[i] not in found] for group in groups]
+        missing = [[i for i in group if keys[i] not in stored] for group in groups]
         total = sum(map(len, missing))
         autocast = torch.autocast(self._device, torch.bfloat16, enabled=self._bf16)
         with autocast, tqdm(total=total, desc=f"embedding {name}", disable=None) as progress:
             for group in missing:
-                for start in range(0, len(group), _ROWS):
-                    batch = group[start : start + _ROWS]
-                    full = [*batch, *[batch[-1]] * (_ROWS - len(batch))]
-                    embedded = forward(full)[: len(batch)].float().cpu().numpy()
-                    new |= {keys[i]: row for i, row in zip(batch, embedded, strict=True)}
+                for start in range(0, len(group), _BATCH_ROWS):
+                    batch = group[start : start + _BATCH_ROWS]
+                    full = [*batch, *[batch[-1]] * (_BATCH_ROWS - len(batch))]
+                    embeddings = forward(full)[: len(batch)].float().cpu().numpy()
+                    new |= {keys[i]: row for i, row in zip(batch, embeddings, strict=True)}
                     progress.update(len(batch))
-                    if len(new) >= _PART_ROWS:  # what a killed run has done is not done again
+                    if len(new) >= _PART_ROWS:  # a killed run loses at most one part
                         store.write(new)
-                        found |= new
+                        stored |= new
                         new = {}
         store.write(new)
-        logger.info("%s: %d embedded, %d found", name, total, len(keys) - total)
-        return found | new
+        logger.info("%s: %d embedded, %d read from the cache", name, total, len(keys) - total)
+        return stored | new
 
     def _encoder_key(self, encoder: nn.Module) -> str:
-        """Digest of all that an embedding depends on besides what is read."""
-        how = f"{self._device} {self._bf16} {torch.get_num_threads()} {torch.__version__}"
-        hasher = hashlib.sha256(how.encode())
+        """Digest everything that an embedding depends on, except the input."""
+        environment = f"{self._device} {self._bf16} {torch.get_num_threads()} {torch.__version__}"
+        hasher = hashlib.sha256(environment.encode())
         for name, value in sorted(encoder.state_dict().items()):
             hasher.update(name.encode())
             hasher.update(value.cpu().contiguous().numpy().tobytes())

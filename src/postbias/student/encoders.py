@@ -1,8 +1,6 @@
-"""The two encoders: a caption to a vector, a picture to a vector.
+"""Load text encoders from Hugging Face and image encoders from torchvision, by name or from disk.
 
-Any Hugging Face encoder reads captions and any torchvision classifier, without its last layer,
-looks at pictures; both by name or from disk. Knows nothing of labels, heads or training. Weights
-that cannot be had are an error: random weights are used only where params say so.
+Weights that cannot be loaded are an error: random weights are used only if params ask for them.
 """
 
 from __future__ import annotations
@@ -25,11 +23,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What `text_encoder` and `image_weights` say for weights that are random on purpose.
+#: Values of `text_encoder` and `image_weights` that ask for random weights.
 SCRATCH = "scratch"
 NO_WEIGHTS = "none"
 
-# torchvision's ImageNet constants; harmless for networks trained from scratch.
+# torchvision's ImageNet constants; suitable for training from random weights too.
 _MEAN = (0.485, 0.456, 0.406)
 _SD = (0.229, 0.224, 0.225)
 
@@ -43,7 +41,7 @@ class TextEncoder(nn.Module):
         """Wrap a backbone.
 
         Args:
-            backbone: Takes `input_ids` and `attention_mask`, gives `last_hidden_state`.
+            backbone: Maps `input_ids` and `attention_mask` to `last_hidden_state`.
             dim: Width of its hidden states.
         """
         super().__init__()
@@ -58,7 +56,7 @@ class TextEncoder(nn.Module):
             attention_mask: 1 for a token and 0 for padding, int64 (B, T).
 
         Returns:
-            Mean of the hidden states over real tokens, float32 (B, D).
+            Mean of the hidden states over tokens that are not padding, float32 (B, D).
         """
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
         mask = attention_mask.unsqueeze(-1).float()  # (B, T, 1)
@@ -68,7 +66,7 @@ class TextEncoder(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """A torchvision classifier without its last layer; normalisation included."""
+    """A torchvision classifier without its last layer, preceded by normalisation."""
 
     mean: Tensor
     sd: Tensor
@@ -77,8 +75,8 @@ class ImageEncoder(nn.Module):
         """Wrap a backbone.
 
         Args:
-            backbone: Takes normalised pictures (B, 3, S, S), gives (B, D).
-            dim: Width of what it gives.
+            backbone: Maps normalised images (B, 3, S, S) to embeddings (B, D).
+            dim: Width of the embeddings.
         """
         super().__init__()
         self.backbone = backbone
@@ -87,7 +85,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("sd", torch.tensor(_SD).view(1, 3, 1, 1) * 255, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             pixels: RGB, uint8 (B, S, S, 3).
@@ -97,25 +95,25 @@ class ImageEncoder(nn.Module):
         """
         channels_first = pixels.permute(0, 3, 1, 2).float()  # (B, 3, S, S)
         normalised = (channels_first - self.mean) / self.sd
-        if self.training:  # 1.7 times as fast in bf16 on CPU
+        if self.training:  # 1.7 times as fast in bf16 on a CPU
             normalised = normalised.contiguous(memory_format=torch.channels_last)
         embedding: Tensor = self.backbone(normalised)
         return embedding.float()
 
 
 def load_text_encoder(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> TextEncoder:
-    """Load a text encoder, or make one with random weights if `name` is `scratch`.
+    """Load a text encoder, or initialise one with random weights.
 
     Args:
-        name: Hub name, folder, or `scratch`.
-        scratch: Size of a scratch encoder.
-        tokenizer: The tokenizer that it will be used with.
+        name: Hub name or folder; `scratch` for random weights.
+        scratch: Size of an encoder with random weights.
+        tokenizer: Tokenizer that determines its vocabulary.
 
     Returns:
         The encoder.
 
     Raises:
-        WeightsError: If the weights cannot be had.
+        WeightsError: If the weights cannot be loaded.
     """
     from transformers import AutoModel, BertConfig
 
@@ -135,29 +133,29 @@ def load_text_encoder(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> 
         backbone = AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise _no_text_weights(name, error) from error
-    # Encoder-decoders would need a decoder input: only their encoder reads captions.
+    # Of an encoder-decoder only the encoder is used: the decoder would need an input of its own.
     backbone = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
     return TextEncoder(_without_pooler(backbone), int(backbone.config.hidden_size))
 
 
 def load_tokenizer(name: str, captions: Sequence[str], vocab_size: int) -> Tokenizer:
-    """Load the tokenizer of an encoder, or learn one on captions if `name` is `scratch`.
+    """Load the tokenizer of an encoder, or train one on captions.
 
     Args:
-        name: Hub name, folder, or `scratch`.
-        captions: Captions of the train fold; used by `scratch` only.
-        vocab_size: Tokens of a learned vocabulary at most.
+        name: Hub name or folder; `scratch` to train one.
+        captions: Captions of the train fold; used for `scratch` only.
+        vocab_size: Maximum vocabulary size of a trained tokenizer.
 
     Returns:
-        A tokenizer without padding or truncation; those belong to the scorer.
+        A tokenizer without padding or truncation, which are left to the scorer.
 
     Raises:
-        WeightsError: If the tokenizer cannot be had or is of a kind that cannot be shipped.
+        WeightsError: If the tokenizer cannot be loaded, or exists as Python code only.
     """
     from transformers import AutoTokenizer
 
     if name == SCRATCH:
-        return _learn_tokenizer(captions, vocab_size)
+        return _train_tokenizer(captions, vocab_size)
     try:
         loaded = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -165,13 +163,15 @@ def load_tokenizer(name: str, captions: Sequence[str], vocab_size: int) -> Token
     tokenizer: Tokenizer | None = getattr(loaded, "backend_tokenizer", None)
     if tokenizer is None:
         raise WeightsError(
-            "the tokenizer of this text encoder has no fast form and cannot be shipped",
+            "the tokenizer of this text encoder has no fast version and cannot be exported",
             seen=name,
-            do="choose an encoder that comes with a tokenizer.json",
+            do="choose an encoder with a tokenizer.json",
         )
-    # A folder without tokenizer files gives a tokenizer that knows no word, and no error.
+    # transformers loads an empty vocabulary, without error, from a folder without tokenizer files.
     if tokenizer.get_vocab_size(with_added_tokens=False) <= len(loaded.all_special_tokens):
-        raise _no_text_weights(name, ValueError("its tokenizer is missing or knows no words"))
+        raise _no_text_weights(
+            name, ValueError("its tokenizer is missing or has an empty vocabulary")
+        )
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -182,19 +182,20 @@ def load_image_encoder(name: str, weights: str) -> ImageEncoder:
 
     Args:
         name: A torchvision classifier, for example `resnet18`.
-        weights: `imagenet`, a file of weights (safetensors or a state dict), or `none` for random.
+        weights: `imagenet`, a file of weights (safetensors or a state dict), or `none` for random
+            weights.
 
     Returns:
-        The encoder, its last linear layer taken off.
+        The encoder, without the classifier's last linear layer.
 
     Raises:
         ParamsError: If torchvision has no such classifier.
-        WeightsError: If the weights cannot be had or do not fit.
+        WeightsError: If the weights cannot be loaded or belong to another architecture.
     """
     from torchvision import models
 
     if name not in (allowed := models.list_models(module=models)):
-        raise ParamsError("train.image_encoder is no torchvision classifier", seen=name,
+        raise ParamsError("train.image_encoder is not a torchvision classifier", seen=name,
                           allowed=", ".join(allowed[:8]) + ", ...")  # fmt: skip
     if weights == "imagenet":
         backbone = _imagenet(name)
@@ -203,7 +204,7 @@ def load_image_encoder(name: str, weights: str) -> ImageEncoder:
         if weights != NO_WEIGHTS:
             _load_state(backbone, Path(weights))
     trim_convolutions(backbone)
-    return ImageEncoder(backbone, _take_off_last_linear(backbone, name))
+    return ImageEncoder(backbone, _remove_last_linear(backbone, name))
 
 
 def _imagenet(name: str) -> nn.Module:
@@ -212,7 +213,7 @@ def _imagenet(name: str) -> nn.Module:
     try:
         backbone: nn.Module = models.get_model(name, weights="DEFAULT")
     except (OSError, RuntimeError) as error:
-        raise _no_image_weights(f"ImageNet weights of {name} cannot be had", error) from error
+        raise _no_image_weights(f"cannot load the ImageNet weights of {name}", error) from error
     return backbone
 
 
@@ -226,16 +227,16 @@ def _load_state(backbone: nn.Module, path: Path) -> None:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
         backbone.load_state_dict(state)
-    except Exception as error:  # torch and safetensors raise their own types for a damaged file
-        raise _no_image_weights(f"{path} cannot be used as image weights", error) from error
+    except Exception as error:  # torch and safetensors raise various types for a damaged file
+        raise _no_image_weights(f"cannot load image weights from {path}", error) from error
 
 
-def _take_off_last_linear(backbone: nn.Module, name: str) -> int:
-    """Replace the classifier's last linear layer by nothing; return the width before it."""
+def _remove_last_linear(backbone: nn.Module, name: str) -> int:
+    """Replace the classifier's last linear layer by the identity; return its input width."""
     linears = [path for path, module in backbone.named_modules() if isinstance(module, nn.Linear)]
     if not linears:
         raise ParamsError(
-            "train.image_encoder has no linear last layer to take off",
+            "train.image_encoder has no linear layer to remove",
             seen=name,
             do="choose another torchvision classifier, for example resnet18",
         )
@@ -246,20 +247,18 @@ def _take_off_last_linear(backbone: nn.Module, name: str) -> int:
 
 
 def _without_pooler(backbone: nn.Module) -> nn.Module:
-    """Drop BERT's pooler: mean pooling never uses it, and unused weights would ship."""
+    """Remove BERT's pooler, whose weights mean pooling does not use."""
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # type: ignore[assignment]
     return backbone
 
 
-def _learn_tokenizer(captions: Sequence[str], vocab_size: int) -> Tokenizer:
-    """Learn byte-level BPE: no character is unknown to it, be it an emoji.
-
-    Not WordPiece: its trainer numbers the pieces in the order of a randomised hash map, so that
-    ties between equally frequent pieces, and with them the vocabulary, change from run to run.
-    """
+def _train_tokenizer(captions: Sequence[str], vocab_size: int) -> Tokenizer:
+    """Train a byte-level BPE tokenizer, which covers every character, emoji included."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+    # Not WordPiece: its trainer breaks ties between equally frequent pieces in the order of a
+    # randomised hash map, so that the vocabulary would differ from run to run.
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -281,18 +280,18 @@ def _learn_tokenizer(captions: Sequence[str], vocab_size: int) -> Tokenizer:
 
 def _no_text_weights(name: str, error: Exception) -> WeightsError:
     return WeightsError(
-        f"text encoder {name} cannot be had ({_short(error)})",
-        do="three ways: (1) run once where the hub can be reached, so that its cache has it; "
-        "(2) copy the model's folder here and set train.text_encoder to its path; "
+        f"cannot load text encoder {name} ({_short(error)})",
+        do="three ways: (1) run once with access to the hub, which fills its cache; "
+        "(2) copy the model's folder to this machine and set train.text_encoder to its path; "
         "(3) set train.text_encoder: scratch to train from random weights",
     )
 
 
-def _no_image_weights(what: str, error: Exception) -> WeightsError:
+def _no_image_weights(problem: str, error: Exception) -> WeightsError:
     return WeightsError(
-        f"{what} ({_short(error)})",
-        do="three ways: (1) run once where the download host can be reached, so that torch's cache "
-        "has them; (2) copy the file of weights here and set train.image_weights to its path; "
+        f"{problem} ({_short(error)})",
+        do="three ways: (1) run once with access to the download server, which fills torch's "
+        "cache; (2) copy the weights file to this machine and set train.image_weights to its path; "
         "(3) set train.image_weights: none to train from random weights",
     )
 

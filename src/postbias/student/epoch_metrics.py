@@ -1,4 +1,4 @@
-"""What is noted of each epoch: the metrics on the valid fold and the learning curve."""
+"""Compute metrics on the valid fold after each epoch, and collect them into a learning curve."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def curve_of(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-    """Join the Trainer's training and evaluation entries of each epoch.
+def build_curve(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ...]:
+    """Join the training and evaluation entries of each epoch in the Trainer's log.
 
     Args:
-        history: The Trainer's log.
+        history: `trainer.state.log_history`.
 
     Returns:
-        One row per judged epoch, with `epoch`, `step` and the metrics.
+        One row per evaluated epoch, with `epoch`, `step` and the metrics.
     """
     by_step: dict[int, dict[str, float]] = {}
     for entry in history:
@@ -35,51 +35,46 @@ def curve_of(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ...]:
     return tuple(row for row in by_step.values() if "valid_loss" in row)
 
 
-def metrics_of(row: dict[str, float]) -> dict[str, float]:
-    """Return the metrics of a row of the curve.
-
-    Args:
-        row: With `epoch` and `step`.
-
-    Returns:
-        Without them.
-    """
+def metric_values(row: dict[str, float]) -> dict[str, float]:
+    """Drop `epoch` and `step` from a row of the curve."""
     return {name: value for name, value in row.items() if name not in ("epoch", "step")}
 
 
-def judge(axes: Sequence[Axis]) -> Callable[[transformers.EvalPrediction], dict[str, float]]:
-    """Return what the Trainer judges an epoch by.
+def make_compute_metrics(
+    axes: Sequence[Axis],
+) -> Callable[[transformers.EvalPrediction], dict[str, float]]:
+    """Build the Trainer's `compute_metrics` function.
 
     Args:
-        axes: The axes in label order, the main one first.
+        axes: Axes in label order, the main axis first.
 
     Returns:
-        From predictions (N, A) to the metrics of clipped scores: those of the main axis without a
-        suffix, those of the others with one.
+        A function from predictions (N, A) to the metrics of the clipped scores. Metrics of all
+        axes but the main one have the axis' name as a suffix.
     """
 
-    def judged(outcome: transformers.EvalPrediction) -> dict[str, float]:
-        scores, labels = np.asarray(outcome.predictions), np.asarray(outcome.label_ids)
+    def compute_metrics(prediction: transformers.EvalPrediction) -> dict[str, float]:
+        scores, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
         metrics: dict[str, float] = {}
         for column, axis in enumerate(axes):
             clipped: NDArray[np.float64] = scores[:, column].clip(axis.low, axis.high)
             suffix = f"_{axis.name}" if column else ""
-            found = _point_metrics(labels[:, column], clipped)
-            metrics |= {f"{name}{suffix}": value for name, value in found.items()}
+            of_axis = _point_metrics(labels[:, column], clipped)
+            metrics |= {f"{name}{suffix}": value for name, value in of_axis.items()}
         return metrics
 
-    return judged
+    return compute_metrics
 
 
 def _point_metrics(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> dict[str, float]:
-    """Metrics to choose an epoch by; constant scores rank nothing, so their Spearman is 0."""
+    """Compute the metrics of one axis; Spearman's correlation with a constant is defined as 0."""
     from scipy.stats import spearmanr
 
     error = scores - labels
-    varies = np.ptp(scores) > 0 and np.ptp(labels) > 0
+    is_defined = np.ptp(scores) > 0 and np.ptp(labels) > 0
     return {
         "mae": float(np.abs(error).mean()),
         "rmse": float(np.sqrt(np.square(error).mean())),
         "r2": float(1 - np.square(error).mean() / max(labels.var(), 1e-12)),
-        "spearman": float(spearmanr(labels, scores).statistic) if varies else 0.0,
+        "spearman": float(spearmanr(labels, scores).statistic) if is_defined else 0.0,
     }

@@ -1,8 +1,6 @@
-"""A trained student becomes an artifact: graphs that run without torch.
+"""Export a trained student as an artifact: ONNX graphs in fp32 and int8, which run without torch.
 
-Each graph is exported in fp32 and checked against PyTorch (`postbias.student.onnx_export`), then
-quantized (`postbias.student.quantize`); a quantized graph that moves the scores too far does not
-ship, and the manifest says so. Writes into the folder it is given and nowhere else.
+A quantized graph that changes the scores too much is left out; the manifest records this.
 """
 
 from __future__ import annotations
@@ -27,26 +25,26 @@ from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import MANIFEST, TOKENIZER, WEIGHTS, GraphPrecision, Manifest
 from postbias.student.encoders import ImageEncoder, TextEncoder
 from postbias.student.network import Student
-from postbias.student.onnx_export import Export, export_graph, make_canonical, open_session
+from postbias.student.onnx_export import GraphExport, export_graph, make_canonical, open_session
 from postbias.student.quantize import quantize_image, quantize_text
 
 logger = logging.getLogger(__name__)
 
-#: Mean absolute change of the scores, as a share of the axis' range, that int8 may make. Beside a
-#: teacher's own noise of a point or more in ten, a tenth of a point is lost.
+#: Maximum mean absolute change of the scores by int8, as a share of the axis' range. On a scale of
+#: 10 this is a tenth of a point, where a teacher's own noise is a point or more.
 MAX_INT8_LOSS = 0.01
 
-_MEASURED = 64
-_PER_RUN = 8
+_N_MEASURED = 64  # images, and captions, that the loss is measured on
+_IMAGES_PER_RUN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """What posts of the train fold look like to the encoders: enough to quantize and to measure.
+class CalibrationPosts:
+    """Inputs from the train fold, on which graphs are calibrated and their int8 loss is measured.
 
     Attributes:
-        pixels: Decoded pictures, uint8 (N, S, S, 3); empty for a text student.
-        token_ids: Token ids of captions, cut to `max_tokens`; empty for an image student.
+        pixels: Decoded images, uint8 (N, S, S, 3); empty for a text student.
+        token_ids: Token ids of captions, truncated to `max_tokens`; empty for an image student.
     """
 
     pixels: NDArray[np.uint8]
@@ -57,23 +55,23 @@ def export_student(
     student: Student,
     manifest: Manifest,
     tokenizer: Tokenizer | None,
-    calibration: Calibration,
+    calibration: CalibrationPosts,
     folder: Path,
 ) -> Artifact:
     """Write a student as an artifact.
 
     Args:
         student: The trained student; not changed.
-        manifest: What to say of it; `precision` and `files` are filled in.
+        manifest: Its manifest, to which `precision` and `files` are added.
         tokenizer: Its tokenizer; None for an image student.
-        calibration: Posts of the train fold.
-        folder: Where to write; graphs that lie there are replaced.
+        calibration: Inputs from the train fold.
+        folder: Folder to write to; graphs in it are replaced.
 
     Returns:
-        The complete artifact.
+        The artifact.
 
     Raises:
-        ArtifactError: If a graph does not give what PyTorch gives.
+        ArtifactError: If a graph's output differs from PyTorch's.
     """
     (folder / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(folder / "onnx", ignore_errors=True)
@@ -91,20 +89,22 @@ def export_student(
     for name, export in exports.items():
         model = export_graph(export)
         onnx.save(model, folder / "onnx" / f"{name}.onnx")
-        precision[name] = _ship_int8(name, model, _Measure(student, manifest, calibration), folder)
+        precision[name] = _write_int8(
+            name, model, _LossMeter(student, manifest, calibration), folder
+        )
     return write_artifact(folder, dataclasses.replace(manifest, precision=precision))
 
 
 @dataclass(frozen=True, slots=True)
-class _Measure:
-    """What is needed to say how far a quantized graph moves the scores."""
+class _LossMeter:
+    """Measures how much quantizing a graph changes the scores."""
 
     student: Student
     manifest: Manifest
-    calibration: Calibration
+    calibration: CalibrationPosts
 
     def loss(self, name: str, model: onnx.ModelProto, quantized: onnx.ModelProto) -> float:
-        """Give the mean absolute change of the scores in shares of the range, the worst axis."""
+        """Compute the mean absolute change of the scores, as a share of the range; worst axis."""
         before, after = (self._score(name, self._embed(name, m)) for m in (model, quantized))
         ranges = np.array([axis.high - axis.low for axis in self.manifest.axes])
         loss = float((np.abs(after - before).mean(axis=0) / ranges).max())
@@ -114,45 +114,47 @@ class _Measure:
         session = open_session(model)
         runs: list[dict[str, NDArray[np.generic]]]
         if name == "image":
-            pixels = self.calibration.pixels[:_MEASURED]
-            runs = [{"pixels": pixels[i : i + _PER_RUN]} for i in range(0, len(pixels), _PER_RUN)]
+            pixels = self.calibration.pixels[:_N_MEASURED]
+            starts = range(0, len(pixels), _IMAGES_PER_RUN)
+            runs = [{"pixels": pixels[start : start + _IMAGES_PER_RUN]} for start in starts]
         else:
-            captions = [ids for ids in self.calibration.token_ids if len(ids)][:_MEASURED]
+            captions = [ids for ids in self.calibration.token_ids if len(ids)][:_N_MEASURED]
             rows = [np.array([ids], np.int64) for ids in captions]
             runs = [{"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows]
         return np.concatenate([session.run(["embedding"], run)[0] for run in runs])
 
     def _score(self, name: str, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score embeddings of one modality; the other one, if there is any, is missing."""
+        """Score posts that have this modality only."""
         inputs: dict[str, Tensor | None] = {}
-        for other, dim in _dims(self.student).items():
-            shown = other == name
-            values = embedding if shown else np.zeros((len(embedding), dim), np.float32)
-            inputs[other] = torch.from_numpy(values) if dim else None
-            inputs[f"has_{other}"] = torch.full((len(embedding), 1), float(shown)) if dim else None
+        for modality, dim in _dims(self.student).items():
+            has = modality == name
+            values = embedding if has else np.zeros((len(embedding), dim), np.float32)
+            flags = torch.full((len(embedding), 1), float(has))
+            inputs[modality] = torch.from_numpy(values) if dim else None
+            inputs[f"has_{modality}"] = flags if dim else None
         scores: NDArray[np.float32] = self.student.head(**inputs).numpy()
         return scores
 
 
-def _ship_int8(
-    name: str, model: onnx.ModelProto, measure: _Measure, folder: Path
+def _write_int8(
+    name: str, model: onnx.ModelProto, meter: _LossMeter, folder: Path
 ) -> GraphPrecision:
-    """Quantize a graph and, if it loses little, write it; say what was done."""
-    calibration = measure.calibration
+    """Quantize a graph, and write it if its loss is small enough."""
+    calibration = meter.calibration
     can_calibrate = {
         "image": len(calibration.pixels) > 0,
         "text": any(len(ids) for ids in calibration.token_ids),
-        "head": False,  # a few thousand weights: nothing to gain
+        "head": False,  # a few thousand weights: int8 would save nothing
     }
     if not can_calibrate[name]:
         return GraphPrecision("fp32")
     is_image = name == "image"
     quantized = quantize_image(model, calibration.pixels) if is_image else quantize_text(model)
     quantized = make_canonical(quantized)
-    loss = float(f"{measure.loss(name, model, quantized):.3g}")
+    loss = float(f"{meter.loss(name, model, quantized):.3g}")
     if loss > MAX_INT8_LOSS:
         logger.warning(
-            "the %s graph ships as fp32: int8 would move its scores by %s of the range, allowed %s",
+            "the %s graph ships in fp32: int8 changes the scores by %s of the range, allowed: %s",
             name, loss, MAX_INT8_LOSS,
         )  # fmt: skip
         return GraphPrecision("fp32", loss)
@@ -160,21 +162,21 @@ def _ship_int8(
     return GraphPrecision("int8", loss)
 
 
-def _image_export(student: Student, manifest: Manifest) -> Export:
+def _image_export(student: Student, manifest: Manifest) -> GraphExport:
     assert student.image is not None
     size = manifest.image_size or 0
     rng = np.random.default_rng(0)
     noise = torch.from_numpy(rng.integers(0, 256, (5, size, size, 3), np.uint8))
     example, check = {"pixels": noise[:2]}, {"pixels": noise[2:]}
-    shipped = _ShippedImage(student.image, size)
-    return Export(shipped, example, check, {0: "batch"}, "embedding", student.image)
+    module = _ExportedImageEncoder(student.image, size)
+    return GraphExport(module, example, check, {0: "batch"}, "embedding", student.image)
 
 
-class _ShippedImage(nn.Module):
-    """A picture encoder whose normalisation is spelt out along a row of the picture.
+class _ExportedImageEncoder(nn.Module):
+    """An image encoder with the normalisation constants repeated along a row of the image.
 
-    onnxruntime puts the channels last before it normalises, and goes through a picture three values
-    at a time if that is all that the constants have: a tenth of the encoder's time.
+    onnxruntime moves the channels last before it normalises, and then works on as many values at a
+    time as the constants have. With only three, that takes a tenth of the encoder's time.
     """
 
     mean: Tensor
@@ -184,8 +186,8 @@ class _ShippedImage(nn.Module):
         super().__init__()
         self.backbone = encoder.backbone
         for name in ("mean", "sd"):
-            along_row = getattr(encoder, name).expand(1, 3, 1, size).clone()
-            self.register_buffer(name, along_row, persistent=False)
+            repeated = getattr(encoder, name).expand(1, 3, 1, size).clone()
+            self.register_buffer(name, repeated, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         channels_first = pixels.permute(0, 3, 1, 2).float()  # (B, 3, S, S)
@@ -193,20 +195,21 @@ class _ShippedImage(nn.Module):
         return embedding.float()
 
 
-def _text_export(student: Student, manifest: Manifest, vocabulary: int) -> Export:
+def _text_export(student: Student, manifest: Manifest, vocabulary: int) -> GraphExport:
     assert student.text is not None
     width = manifest.max_tokens or 0
     example = _captions(2, max(3, width // 2), vocabulary)
     check = _captions(3, width, vocabulary)
     dynamic = {0: "batch", 1: "tokens"}
-    return Export(_ShippedText(student.text), example, check, dynamic, "embedding", student.text)
+    module = _ExportedTextEncoder(student.text)
+    return GraphExport(module, example, check, dynamic, "embedding", student.text)
 
 
-class _ShippedText(nn.Module):
-    """A text encoder that pools by a product of matrices, one per caption.
+class _ExportedTextEncoder(nn.Module):
+    """A text encoder that pools with a matrix product per caption.
 
-    onnxruntime sums over tokens in an order that depends on how many captions there are, and a
-    caption's embedding must not.
+    In onnxruntime, the order in which a sum over tokens is evaluated depends on the number of
+    captions in the batch. With the product, a caption's embedding does not depend on its batch.
     """
 
     def __init__(self, encoder: TextEncoder) -> None:
@@ -220,13 +223,13 @@ class _ShippedText(nn.Module):
         return total / mask.sum(2).clamp(min=1.0)
 
 
-def _head_export(student: Student) -> Export:
+def _head_export(student: Student) -> GraphExport:
     example, check = _embeddings(_dims(student), 2), _embeddings(_dims(student), 5)
-    return Export(student.head, example, check, {0: "batch"}, "scores", student.head)
+    return GraphExport(student.head, example, check, {0: "batch"}, "scores", student.head)
 
 
 def _captions(count: int, width: int, vocabulary: int) -> dict[str, Tensor]:
-    """Make captions of random tokens; all but the first are shorter than the width."""
+    """Draw captions of random tokens; all but the first are shorter than the width."""
     rng = np.random.default_rng(0)
     lengths = np.maximum(1, width - 2 * np.arange(count))
     mask = np.arange(width) < lengths[:, None]
@@ -253,7 +256,7 @@ def _dims(student: Student) -> dict[str, int]:
 
 
 def _save_weights(student: Student, path: Path) -> None:
-    """Write all weights, without metadata: more than one key of it has a random order."""
+    """Write all weights; no metadata, because safetensors writes its keys in random order."""
     save_file({name: value.clone().contiguous() for name, value in student.state_dict().items()},
               path)  # fmt: skip
 

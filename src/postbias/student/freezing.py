@@ -1,76 +1,66 @@
-"""Which layers of pretrained encoders keep their weights.
+"""Freeze the lower layers of pretrained encoders.
 
-Counted from the input: the lower layers of a pretrained network fit any text or picture, the upper
-ones its old task. Knows the shapes of networks, nothing of training.
+Layers are counted from the input: lower layers extract general features, upper layers are specific
+to the task of pretraining.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from postbias.errors import ParamsError
 
 if TYPE_CHECKING:
+    from postbias.params.students import FrozenLayers
     from postbias.student.network import Student
 
-#: How many layers from the input keep their weights, or the whole encoder.
-Frozen = int | Literal["all"]
 
-
-def freeze(student: Student, *, text: Frozen, image: Frozen) -> None:
-    """Keep layers from changing: no gradients, no dropout, batch statistics as they are.
+def freeze(student: Student, *, text: FrozenLayers, image: FrozenLayers) -> None:
+    """Freeze layers in place: no gradients, no dropout, fixed batch statistics.
 
     Args:
-        student: The student, changed in place.
-        text: Of the text encoder; its embeddings are frozen with the first layer.
-        image: Of the image encoder: blocks of a torchvision network (for ResNet: stem convolution,
-            its normalisation, four stages).
+        student: The student.
+        text: Number of layers of the text encoder, or `all`; the first includes the embeddings.
+        image: Number of blocks of the image encoder, or `all`. A ResNet has six: the convolution
+            and the normalisation of its stem, and four stages.
 
     Raises:
         ParamsError: If an encoder has fewer layers.
     """
-    for name, encoder, wanted in (("text", student.text, text), ("image", student.image, image)):
-        if encoder is None or wanted == 0:
+    for name, encoder, count in (("text", student.text, text), ("image", student.image, image)):
+        if encoder is None or count == 0:
             continue
         layers = text_layers(encoder) if name == "text" else image_layers(encoder)
-        if wanted == "all":
-            chosen: list[nn.Module] = [encoder]
-        elif wanted <= len(layers):
-            chosen = _with_stem(encoder, layers, wanted)
+        if count == "all":
+            frozen: list[nn.Module] = [encoder]
+        elif count <= len(layers):
+            frozen = _with_stem(encoder, layers, count)
         else:
             raise ParamsError(
-                f"train.freeze.{name} asks for more layers than the encoder has",
-                seen=wanted,
+                f"train.freeze.{name} is greater than the encoder's number of layers",
+                seen=count,
                 allowed=f"0 to {len(layers)}, or all",
             )
-        for module in chosen:
+        for module in frozen:
             module.requires_grad_(requires_grad=False)
             student.keep_in_eval_mode(module)
 
 
 def text_layers(encoder: nn.Module) -> list[nn.Module]:
-    """Return the transformer layers of a text encoder, from the input on.
+    """List the transformer layers of a Hugging Face encoder, starting at the input.
 
-    Args:
-        encoder: A Hugging Face encoder.
-
-    Returns:
-        The children of its longest module list.
+    They are the children of its longest module list.
     """
     lists = [list(module) for module in encoder.modules() if isinstance(module, nn.ModuleList)]
     return max(lists, key=len, default=[])
 
 
 def image_layers(encoder: nn.Module) -> list[nn.Module]:
-    """Return the blocks of an image encoder, from the input on.
+    """List the blocks of a torchvision network, starting at the input.
 
-    Args:
-        encoder: A torchvision classifier without its last layer.
-
-    Returns:
-        The first modules with several children that have weights.
+    They are the children of the outermost module that has more than one child with weights.
     """
     module = encoder
     while len(children := [c for c in module.children() if _has_weights(c)]) == 1:
@@ -78,16 +68,16 @@ def image_layers(encoder: nn.Module) -> list[nn.Module]:
     return children
 
 
-def _with_stem(encoder: nn.Module, layers: list[nn.Module], wanted: int) -> list[nn.Module]:
-    """Return the first layers and every smaller module that is registered before them."""
+def _with_stem(encoder: nn.Module, layers: list[nn.Module], count: int) -> list[nn.Module]:
+    """List the first `count` layers and all modules registered before them."""
     inside = {id(module) for layer in layers for module in layer.modules()}
-    last = id(layers[wanted - 1])
+    last = id(layers[count - 1])
     chosen: list[nn.Module] = []
     for module in encoder.modules():
         if id(module) in inside and module not in layers:
             continue
-        holds_layer = any(layer is not module and layer in module.modules() for layer in layers)
-        if not holds_layer and _has_weights(module):
+        has_layer = any(layer is not module and layer in module.modules() for layer in layers)
+        if not has_layer and _has_weights(module):
             chosen.append(module)
         if id(module) == last:
             break

@@ -1,7 +1,6 @@
-"""How wide a student's intervals must be, measured on the calib fold; and what it learned from.
+"""Add prediction intervals and a reference profile to the manifest of a new artifact.
 
-Intervals rest on the scores that ship: int8 and clipped to the axis, as `postbias.scoring` gives
-them. The fold was used for nothing else before. Results go into the artifact's manifest.
+Both are computed from the shipped scores: int8, clipped to the axis, by `postbias.scoring`.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ def add_intervals(
     coverage: float,
     threads: int,
 ) -> Artifact:
-    """Score the calib fold as it will be scored, and write the offsets into the manifest.
+    """Fit the offsets of the prediction intervals on the calib fold.
 
     Args:
-        folder: The artifact; its `student.json` is replaced.
+        folder: Folder of the artifact; its `student.json` is replaced.
         posts: Folder of post shards.
-        labels: Labels (A,) of the calib fold by post id.
-        coverage: Nominal coverage.
+        labels: Labels (A,) by post id of the calib fold, which training has not used.
+        coverage: Nominal coverage of the intervals.
         threads: CPU threads.
 
     Returns:
-        The complete artifact.
+        The artifact with intervals.
     """
     with Scorer.open(folder, precision="int8", threads=threads) as scorer:
         manifest, views = scorer.manifest, see_calib(scorer, posts, labels)
@@ -59,16 +58,13 @@ def add_intervals(
     return write_artifact(folder, complete)
 
 
-def add_reference(
+def add_reference_profile(
     folder: Path, posts: Path, train: Iterable[str], calib: Iterable[str], *, threads: int
 ) -> Artifact:
-    """Write into the manifest what posts the student knows are like.
-
-    What anybody can see of posts comes from those it learned from. What it makes of posts comes
-    from the calib fold, drawn from the same: those that it learned by heart get other scores.
+    """Add the distributions that later posts are compared with to detect drift.
 
     Args:
-        folder: The artifact; its `student.json` is replaced.
+        folder: Folder of the artifact; its `student.json` is replaced.
         posts: Folder of post shards.
         train: Ids of the train fold.
         calib: Ids of the calib fold.
@@ -79,6 +75,8 @@ def add_reference(
     """
     with Scorer.open(folder, precision="int8", threads=threads) as scorer:
         manifest = scorer.manifest
+        # Scores and embeddings of training posts differ from those of posts not seen before,
+        # so the latter come from calib.
         content = describe_content(posts, choose_ids(train, REFERENCE_POSTS))
         answers = describe_answers(scorer, posts, choose_ids(calib, REFERENCE_POSTS))
     reference = {"content": content, "answers": answers}

@@ -1,7 +1,4 @@
-"""The student: up to two encoders and one head that gives every axis.
-
-Knows shapes only; where posts, labels and weights come from is the business of its callers.
-"""
+"""The student network: a text encoder, an image encoder or both, and a head for all axes."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from postbias.student.encoders import ImageEncoder, TextEncoder
 
 
 class Head(nn.Module):
-    """Concatenation and an MLP.
+    """An MLP on the concatenated embeddings.
 
-    Each embedding is layer-normalised, so that neither modality starts louder than the other, and
-    multiplied by whether the post has it: a missing modality is a zero vector plus a zero flag.
+    Each embedding is layer-normalised, so that both modalities start with equal weight. A missing
+    modality is a zero vector with a zero flag.
     """
 
     center: Tensor
@@ -32,16 +29,16 @@ class Head(nn.Module):
         *,
         bounded: bool = False,
     ) -> None:
-        """Make a head with random weights.
+        """Initialise the head with random weights.
 
         Args:
-            dims: Widths of the embeddings that it will get, text before image.
+            dims: Widths of the embeddings, text before image.
             hidden: Width of the hidden layer.
-            n_axes: How many axes it gives.
+            n_axes: Number of axes A.
             dropout: Share of hidden units dropped in training.
-            bounded: Whether a logistic function keeps scores between `center` and `center` +
-                `scale`; else these are the labels' mean and standard deviation, and any score can
-                come out.
+            bounded: Whether a logistic function limits scores to the range from `center` to
+                `center` + `scale`. Otherwise scores are unlimited, and `center` and `scale` hold
+                the labels' mean and standard deviation.
         """
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in dims)
@@ -66,16 +63,16 @@ class Head(nn.Module):
 
         Args:
             text: Caption embeddings, float32 (B, Dt), or None for a student without text.
-            has_text: 1 where there is a caption, else 0, float32 (B, 1).
-            image: Mean picture embeddings, float32 (B, Di), or None for a student without images.
-            has_image: 1 where there is a picture, else 0, float32 (B, 1).
+            has_text: 1 if the post has a caption, else 0, float32 (B, 1).
+            image: Mean image embeddings, float32 (B, Di), or None for a student without images.
+            has_image: 1 if the post has an image, else 0, float32 (B, 1).
 
         Returns:
             Scores in units of the axes, not clipped, float32 (B, A).
         """
-        given = [(e, h) for e, h in ((text, has_text), (image, has_image)) if e is not None]
+        inputs = [(e, h) for e, h in ((text, has_text), (image, has_image)) if e is not None]
         parts: list[Tensor] = []
-        for norm, (embedding, has) in zip(self.norms, given, strict=True):
+        for norm, (embedding, has) in zip(self.norms, inputs, strict=True):
             assert has is not None
             parts += [norm(embedding) * has, has]
         standardised: Tensor = self.mlp(torch.cat(parts, dim=1)).float()  # (B, A)
@@ -86,7 +83,7 @@ class Head(nn.Module):
 
 
 class Student(nn.Module):
-    """Encoders and head together."""
+    """Encoders and head."""
 
     def __init__(
         self,
@@ -98,15 +95,15 @@ class Student(nn.Module):
         dropout: float,
         bounded: bool = False,
     ) -> None:
-        """Put a student together.
+        """Combine encoders with a new head.
 
         Args:
-            text: Caption encoder, or None for an image student.
-            image: Picture encoder, or None for a text student.
+            text: Text encoder, or None for an image student.
+            image: Image encoder, or None for a text student.
             hidden: Width of the head's hidden layer.
-            n_axes: How many axes it gives.
+            n_axes: Number of axes A.
             dropout: Dropout in the head.
-            bounded: Whether its scores cannot leave the axes' ranges.
+            bounded: Whether scores are limited to the axes' ranges.
         """
         super().__init__()
         self.text = text
@@ -116,15 +113,11 @@ class Student(nn.Module):
         self._frozen: list[nn.Module] = []
 
     def keep_in_eval_mode(self, module: nn.Module) -> None:
-        """Let a part never train: no dropout in it, its batch statistics stay.
-
-        Args:
-            module: A module of an encoder.
-        """
+        """Keep a module in evaluation mode even while the student trains."""
         self._frozen.append(module)
 
     def train(self, mode: bool = True) -> Student:
-        """Set training mode everywhere but in frozen parts."""
+        """Set training or evaluation mode; frozen modules stay in evaluation mode."""
         super().train(mode)
         for module in self._frozen:
             module.eval()
@@ -132,18 +125,18 @@ class Student(nn.Module):
 
     @property
     def encoders_are_frozen(self) -> bool:
-        """Whether only the head can learn."""
+        """Whether only the head has trainable weights."""
         encoders = [encoder for encoder in (self.text, self.image) if encoder is not None]
         return not any(p.requires_grad for encoder in encoders for p in encoder.parameters())
 
     @property
     def text_dim(self) -> int:
-        """Width of caption embeddings; 0 without text."""
+        """Width of caption embeddings; 0 without a text encoder."""
         return self.text.dim if self.text else 0
 
     @property
     def image_dim(self) -> int:
-        """Width of picture embeddings; 0 without images."""
+        """Width of image embeddings; 0 without an image encoder."""
         return self.image.dim if self.image else 0
 
     def forward(
@@ -160,11 +153,11 @@ class Student(nn.Module):
 
         Args:
             input_ids: Token ids of the captions, int64 (B, T).
-            attention_mask: 1 for a token, int64 (B, T).
-            pixels: All pictures of the batch, uint8 (M, S, S, 3).
-            image_of: The row of the batch that each picture belongs to, int64 (M,).
-            has_text: 1 where a caption may be used, float32 (B, 1).
-            has_image: 1 where pictures may be used, float32 (B, 1).
+            attention_mask: 1 for a token, 0 for padding, int64 (B, T).
+            pixels: All images of the batch, uint8 (M, S, S, 3).
+            image_of: Row of the post that each image belongs to, int64 (M,).
+            has_text: 1 if the caption is to be used, float32 (B, 1).
+            has_image: 1 if the images are to be used, float32 (B, 1).
 
         Returns:
             Scores in units of the axes, not clipped, float32 (B, A).
@@ -179,7 +172,7 @@ class Student(nn.Module):
             n_rows = has_image.shape[0]
             image = (
                 mean_by_row(self.image(pixels), image_of, n_rows)
-                if len(pixels)  # batch normalisation cannot look at nothing
+                if len(pixels)  # batch normalisation fails on an empty batch
                 else has_image.new_zeros(n_rows, self.image_dim)
             )  # (B, Di)
         return self.head(  # type: ignore[no-any-return]
@@ -191,15 +184,15 @@ class Student(nn.Module):
 
 
 def mean_by_row(embeddings: Tensor, row_of: Tensor, n_rows: int) -> Tensor:
-    """Average the embeddings that belong to the same row.
+    """Average the image embeddings of each post.
 
     Args:
-        embeddings: One per picture, float32 (M, D).
-        row_of: The row of each, int64 (M,).
-        n_rows: B.
+        embeddings: One row per image, float32 (M, D).
+        row_of: Row of the post that each image belongs to, int64 (M,).
+        n_rows: Number of posts B.
 
     Returns:
-        Means, float32 (B, D); zero for a row without a picture.
+        Means, float32 (B, D); zero for a post without an image.
     """
     total = embeddings.new_zeros(n_rows, embeddings.shape[1]).index_add(0, row_of, embeddings)
     count = embeddings.new_zeros(n_rows).index_add(0, row_of, embeddings.new_ones(len(row_of)))

@@ -1,7 +1,7 @@
-"""One PyTorch module becomes one ONNX graph: exported, made canonical, checked.
+"""Export a PyTorch module to an ONNX graph, and check the graph against the module.
 
-Knows nothing of students, artifacts or files. The same module gives the same bytes: names are made
-canonical, and traces, which hold paths, are removed.
+The same module always gives the same bytes: names are made canonical, and stack traces, which
+contain paths, are removed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from postbias.errors import ArtifactError
 
-#: What an output may differ from PyTorch's: absolutely, or relative to the largest value if that
-#: is above 1.
+#: Maximum difference from PyTorch's output: absolute, or relative to the largest value if that is
+#: above 1.
 TOLERANCE = 1e-4
 
 _OPSET = 20
@@ -28,28 +28,29 @@ _OUTPUT = "the_output"
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
-    """What to export, and by which names.
+class GraphExport:
+    """A module to export, with its inputs and names.
 
     Attributes:
         module: The module; its `forward` takes the inputs by name.
-        example: Inputs of at least two rows, so that no size is taken for a constant; None for
-            an argument that the graph will not have.
-        check: Inputs of other sizes, to compare with PyTorch.
-        dynamic: Names of the inputs' free dimensions, by position.
-        output: What to call the output.
-        reference: What the graph must agree with: the module, or what the module stands for.
+        example_inputs: At least two rows, because the exporter treats a size of 1 as a constant.
+            None for an argument that the graph will not have.
+        check_inputs: Inputs of other sizes, on which graph and `reference` are compared.
+        dynamic_dims: Names of the inputs' dynamic dimensions, by position.
+        output: Name of the output.
+        reference: The module that the graph must agree with; differs from `module` if that is a
+            reformulation for the export.
     """
 
     module: nn.Module
-    example: Mapping[str, Tensor | None]
-    check: Mapping[str, Tensor | None]
-    dynamic: Mapping[int, str]
+    example_inputs: Mapping[str, Tensor | None]
+    check_inputs: Mapping[str, Tensor | None]
+    dynamic_dims: Mapping[int, str]
     output: str
     reference: nn.Module
 
 
-def export_graph(export: Export) -> onnx.ModelProto:
+def export_graph(export: GraphExport) -> onnx.ModelProto:
     """Export a module and check it against PyTorch.
 
     Args:
@@ -59,24 +60,25 @@ def export_graph(export: Export) -> onnx.ModelProto:
         A self-contained graph with canonical names.
 
     Raises:
-        ArtifactError: If it does not give what PyTorch gives.
+        ArtifactError: If the graph's output differs from PyTorch's.
     """
-    free = {at: torch.export.Dim(name) for at, name in export.dynamic.items()}
+    dims = {at: torch.export.Dim(name) for at, name in export.dynamic_dims.items()}
     shapes = {
-        name: None if value is None else {at: dim for at, dim in free.items() if at < value.dim()}
-        for name, value in export.example.items()
+        name: None if value is None else {at: dim for at, dim in dims.items() if at < value.dim()}
+        for name, value in export.example_inputs.items()
     }
+    inputs = [name for name, value in export.example_inputs.items() if value is not None]
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            # Of names of dimensions and deprecations inside torch: nothing a user could act on.
+            # About dimension names, and deprecations inside torch: users cannot act on them.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 export.module,
-                kwargs=dict(export.example),
-                input_names=[name for name, value in export.example.items() if value is not None],
+                kwargs=dict(export.example_inputs),
+                input_names=inputs,
                 output_names=[_OUTPUT],
                 dynamic_shapes=shapes,
                 opset_version=_OPSET,
@@ -95,17 +97,17 @@ def export_graph(export: Export) -> onnx.ModelProto:
 def make_canonical(
     model: onnx.ModelProto, renamed: Mapping[str, str] | None = None
 ) -> onnx.ModelProto:
-    """Rename what is inside a graph by position, and drop what is only said of it.
+    """Rename nodes and values by position, and remove documentation and metadata.
 
     Args:
         model: The graph; not changed.
-        renamed: New names of outputs; none to keep them.
+        renamed: New names of outputs, if any.
 
     Returns:
-        The same computation, in the same bytes for the same computation.
+        An equivalent graph; equal computations give equal bytes.
 
     Raises:
-        ArtifactError: If a node holds a graph of its own, whose names would be lost.
+        ArtifactError: If a node has a subgraph, whose names would not be renamed.
     """
     clean = onnx.ModelProto()
     clean.CopyFrom(model)
@@ -118,7 +120,7 @@ def make_canonical(
     for at, node in enumerate(graph.node):
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise ArtifactError(
-                "the exported encoder branches, which cannot be shipped",
+                "the exported encoder contains branches, which are not supported",
                 seen=node.op_type,
                 do="choose another encoder",
             )
@@ -136,32 +138,26 @@ def make_canonical(
     return clean
 
 
-def _check(export: Export, model: onnx.ModelProto) -> None:
-    """Compare a graph with its reference on the inputs kept for that."""
+def _check(export: GraphExport, model: onnx.ModelProto) -> None:
+    """Compare the graph's output with the reference's on the check inputs."""
+    inputs = export.check_inputs
     with torch.no_grad():
-        wanted = export.reference(**export.check).numpy()
-    feeds = {name: value.numpy() for name, value in export.check.items() if value is not None}
-    seen = open_session(model).run([export.output], feeds)[0]
-    largest = float(np.abs(seen - wanted).max())
-    allowed = TOLERANCE * max(1.0, float(np.abs(wanted).max()))
-    if not largest <= allowed:
+        expected = export.reference(**inputs).numpy()
+    feeds = {name: value.numpy() for name, value in inputs.items() if value is not None}
+    actual = open_session(model).run([export.output], feeds)[0]
+    difference = float(np.abs(actual - expected).max())
+    allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    if not difference <= allowed:  # also true for NaN
         raise ArtifactError(
-            f"the exported graph does not give what PyTorch gives ({export.output})",
-            seen=f"a difference of {largest:.3g}",
-            allowed=f"{allowed:.3g}",
-            do="choose another encoder, and report this one",
+            f"the output `{export.output}` of the exported graph differs from PyTorch's",
+            seen=f"a difference of {difference:.3g}",
+            allowed=f"at most {allowed:.3g}",
+            do="choose another encoder, and report this one as a bug",
         )
 
 
 def open_session(model: onnx.ModelProto) -> ort.InferenceSession:
-    """Load a graph to run it here and now.
-
-    Args:
-        model: The graph.
-
-    Returns:
-        A session on one thread.
-    """
+    """Load a graph into a CPU session with one thread."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

@@ -1,13 +1,8 @@
-"""Encoder graphs in 8 bits: a quarter of the size, a multiple of the speed.
+"""Quantize encoder graphs to int8: a quarter of the size, and several times as fast.
 
-Pictures: static scales per tensor for activations, from calibration pictures, and per channel for
-weights. Captions: weights per column; activations per token, at run time, so that what a caption's
-neighbours in a batch are changes nothing (onnxruntime's own dynamic quantization takes one scale
-over the whole batch; see docs/experiments.md for the alternatives and their speed).
-
-Weights use 7 bits of the 8: processors without VNNI add pairs of products in 16 bits, which eight
-would overflow, and one artifact must give the same scores everywhere. Knows nothing of torch,
-students or files.
+Image encoders: one static scale per tensor for activations, from calibration images, and one per
+channel for weights. Text encoders: one scale per column for weights, and one per token, computed at
+run time, for activations.
 """
 
 from __future__ import annotations
@@ -31,32 +26,34 @@ from onnxruntime.quantization import (
 
 Array = NDArray[Any]
 
+# Weights use 7 of 8 bits: CPUs without VNNI add pairs of products in 16 bits, which 8 bits would
+# overflow, and an artifact must give the same scores on every CPU.
 _WEIGHT_MAX = 64
 _ACTIVATION_MAX = 127
 _ACTIVATION_ZERO = 128
-_SMALLEST_TABLE = 4096
-_PICTURES_PER_RUN = 8
+_MIN_TABLE_SIZE = 4096  # weights of an embedding table below which quantizing saves nothing
+_IMAGES_PER_RUN = 8
 
 
 def quantize_image(model: onnx.ModelProto, pixels: NDArray[np.uint8]) -> onnx.ModelProto:
-    """Quantize a picture encoder.
+    """Quantize an image encoder.
 
     Args:
         model: The fp32 graph; not changed.
-        pixels: Pictures of the train fold, uint8 (N, S, S, 3), N at least 1.
+        pixels: Calibration images, uint8 (N, S, S, 3), N at least 1.
 
     Returns:
-        The int8 graph, of the same signature.
+        The int8 graph, with the same inputs and outputs.
     """
     model = _copy(model)
-    # Says that shapes were inferred, which these graphs do not need; else a warning does.
+    # Suppresses a warning that shapes were not inferred, which these graphs do not need.
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         quantize_static(
             model,
             path,
-            _Pictures(pixels),
+            _ImageReader(pixels),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -68,32 +65,36 @@ def quantize_image(model: onnx.ModelProto, pixels: NDArray[np.uint8]) -> onnx.Mo
 
 
 def quantize_text(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Quantize a caption encoder: its linear layers and its embedding tables.
+    """Quantize a text encoder: its linear layers and its embedding tables.
+
+    Activations get a scale per token, so that a caption's embedding does not depend on its batch.
+    onnxruntime's own dynamic quantization has one scale for the whole batch; docs/experiments.md
+    compares the alternatives and their speed.
 
     Args:
         model: The fp32 graph; not changed.
 
     Returns:
-        The int8 graph, of the same signature, row by row independent.
+        The int8 graph, with the same inputs and outputs.
     """
     model = _copy(model)
-    rewrite = _Rewrite(model.graph)
+    rewriter = _GraphRewriter(model.graph)
     for node in model.graph.node:
-        weight = rewrite.weights.get(node.input[1]) if node.op_type == "MatMul" else None
-        table = rewrite.weights.get(node.input[0]) if node.op_type == "Gather" else None
+        weight = rewriter.weights.get(node.input[1]) if node.op_type == "MatMul" else None
+        table = rewriter.weights.get(node.input[0]) if node.op_type == "Gather" else None
         if weight is not None and weight.ndim == 2:
-            rewrite.multiply(node, weight)
-        elif table is not None and table.ndim == 2 and table.size >= _SMALLEST_TABLE:
-            rewrite.look_up(node, table)
+            rewriter.quantize_product(node, weight)
+        elif table is not None and table.ndim == 2 and table.size >= _MIN_TABLE_SIZE:
+            rewriter.quantize_lookup(node, table)
         else:
-            rewrite.nodes.append(node)
-    rewrite.finish()
+            rewriter.nodes.append(node)
+    rewriter.replace_graph()
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     return model
 
 
-class _Rewrite:
-    """The nodes and constants that take the place of a graph's own."""
+class _GraphRewriter:
+    """Collects the nodes and constants that will replace those of a graph."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
@@ -106,8 +107,8 @@ class _Rewrite:
         self._constants: dict[str, onnx.TensorProto] = {}
         self._quantized: dict[str, tuple[str, str]] = {}
 
-    def multiply(self, node: onnx.NodeProto, weight: Array) -> None:
-        """Put an integer product in the place of `x @ weight`."""
+    def quantize_product(self, node: onnx.NodeProto, weight: Array) -> None:
+        """Replace `x @ weight` by an integer product."""
         x, name, output = node.input[0], node.input[1], node.output[0]
         rows, row_scales = self._quantize_rows(x, len(weight))
         integers, scales = _symmetric(weight, axis=0)
@@ -129,10 +130,10 @@ class _Rewrite:
         shape = self._emit("Concat", [shape, width], f"{output}.shape", axis=0)
         self._emit("Reshape", [flat, shape], output)
 
-    def look_up(self, node: onnx.NodeProto, table: Array) -> None:
-        """Put int8 rows and their scales in the place of an embedding table."""
+    def quantize_lookup(self, node: onnx.NodeProto, table: Array) -> None:
+        """Replace an embedding table by int8 rows and their scales."""
         name, ids, output = node.input[0], node.input[1], node.output[0]
-        integers, scales = _symmetric(table, axis=1, largest=_ACTIVATION_MAX)
+        integers, scales = _symmetric(table, axis=1, max_value=_ACTIVATION_MAX)
         rows = self._constant(f"{name}.int8", integers)
         rows = self._emit("Gather", [rows, ids], f"{output}.found")
         rows = self._emit("Cast", [rows], f"{output}.found.float", to=onnx.TensorProto.FLOAT)
@@ -140,8 +141,8 @@ class _Rewrite:
         scale = self._emit("Gather", [scale, ids], f"{output}.found.scale")
         self._emit("Mul", [rows, scale], output)
 
-    def finish(self) -> None:
-        """Replace the graph's nodes, and the constants that none of them uses any more."""
+    def replace_graph(self) -> None:
+        """Write the collected nodes and all constants in use back into the graph."""
         used = {name for node in self.nodes for name in node.input}
         kept = [constant for constant in self.graph.initializer if constant.name in used]
         del self.graph.node[:], self.graph.initializer[:], self.graph.value_info[:]
@@ -149,7 +150,7 @@ class _Rewrite:
         self.graph.initializer.extend([*kept, *self._constants.values()])
 
     def _quantize_rows(self, x: str, width: int) -> tuple[str, str]:
-        """Give the rows of a tensor (..., K) as uint8 (M, K), and their scales (M, 1)."""
+        """Quantize the rows of a tensor (..., K) to uint8 (M, K) with scales (M, 1)."""
         if x not in self._quantized:
             last = self._constant("int8.last", np.array([-1]))
             flat = self._emit(
@@ -181,25 +182,25 @@ class _Rewrite:
         return output
 
 
-class _Pictures(CalibrationDataReader):  # type: ignore[misc]
-    """Hands calibration pictures to onnxruntime, a few at a time."""
+class _ImageReader(CalibrationDataReader):  # type: ignore[misc]
+    """Passes calibration images to onnxruntime, a few at a time."""
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self._runs: Iterator[int] = iter(range(0, len(pixels), _PICTURES_PER_RUN))
+        self._starts: Iterator[int] = iter(range(0, len(pixels), _IMAGES_PER_RUN))
         self._pixels = pixels
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        start = next(self._runs, None)
+        start = next(self._starts, None)
         if start is None:
             return None
-        return {"pixels": self._pixels[start : start + _PICTURES_PER_RUN]}
+        return {"pixels": self._pixels[start : start + _IMAGES_PER_RUN]}
 
 
-def _symmetric(values: Array, *, axis: int, largest: int = _WEIGHT_MAX) -> tuple[Array, Array]:
-    """Give integers, and the scales along `axis` (kept as 1 wide) that restore the values."""
-    scales = np.abs(values).max(axis=axis, keepdims=True) / np.float32(largest)
+def _symmetric(values: Array, *, axis: int, max_value: int = _WEIGHT_MAX) -> tuple[Array, Array]:
+    """Quantize symmetrically with one scale per slice along `axis`, which is kept with width 1."""
+    scales = np.abs(values).max(axis=axis, keepdims=True) / np.float32(max_value)
     scales = np.where(scales == 0, np.float32(1), scales).astype(np.float32)
-    return np.clip(np.rint(values / scales), -largest, largest).astype(np.int8), scales
+    return np.clip(np.rint(values / scales), -max_value, max_value).astype(np.int8), scales
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,7 +1,4 @@
-"""One cell of the ablation matrix: which posts, encoders and sizes a student of one modality gets.
-
-Reads the folds and makes examples, data sets and untrained students from them; trains nothing.
-"""
+"""Load the labelled posts of one training job; build its data sets and its untrained student."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from postbias.errors import CorpusError
-from postbias.posts.schema import SPLIT, axes_of, labels_schema
-from postbias.posts.shards import read_table, take_posts
-from postbias.student import distributed as processes
+from postbias.posts.schema import SPLIT, axes_in_schema, labels_schema
+from postbias.posts.shards import read_selected_posts, read_table
+from postbias.student import distributed
 from postbias.student.compute_device import choose_device, uses_bf16
 from postbias.student.dataset import Examples, PostDataset, load_examples
 from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
-from postbias.student.export import Calibration
+from postbias.student.export import CalibrationPosts
 from postbias.student.network import Student
 
 if TYPE_CHECKING:
@@ -31,26 +28,26 @@ if TYPE_CHECKING:
     from postbias.params import Params
     from postbias.paths import Paths
 
-#: Posts below which a fold says nothing.
+#: Minimum number of posts in the train and in the valid fold.
 MIN_POSTS = 10
-#: Packages whose version changes what is learned or shipped.
-VERSIONS = ("onnxruntime", "tokenizers", "torch", "torchvision", "transformers")
+#: Packages whose version changes the weights or the graphs; recorded in the manifest.
+RECORDED_PACKAGES = ("onnxruntime", "tokenizers", "torch", "torchvision", "transformers")
 
 _N_CALIBRATION = 256
-_RECIPE = 3  # higher when the same params and posts begin to give other weights or graphs
+_RECIPE = 3  # increase when unchanged params and posts lead to different weights or graphs
 
-Labels = dict[str, "NDArray[np.float32]"]
+LabelsByPost = dict[str, "NDArray[np.float32]"]
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell of the ablation matrix, and the folder that its decoded pictures may lie in.
+class TrainingJob:
+    """A student to train.
 
     Attributes:
         paths: The repository.
         params: All parameters.
         modality: `fusion`, `text` or `image`.
-        scratch: A folder that the caller removes when done.
+        scratch: Folder for decoded images; the caller deletes it.
     """
 
     paths: Paths
@@ -60,24 +57,24 @@ class Cell:
 
     @property
     def has_text(self) -> bool:
-        """Whether this student reads captions."""
+        """Whether the student reads captions."""
         return self.modality != "image"
 
     @property
     def has_image(self) -> bool:
-        """Whether this student looks at pictures."""
+        """Whether the student reads images."""
         return self.modality != "text"
 
     @property
-    def borrows(self) -> bool:
-        """Whether this student keeps the fusion student's encoders and learns a head only."""
+    def has_fusion_encoders(self) -> bool:
+        """Whether the student takes the fusion student's encoders and trains a head only."""
         train = self.params.train
         return (
             train.ablation == "heads" and self.modality != "fusion" and "fusion" in train.modalities
         )
 
-    def sizes(self) -> dict[str, Any]:
-        """Return the fields of the artifact's manifest that params decide."""
+    def manifest_fields(self) -> dict[str, Any]:
+        """Return the fields of the artifact's manifest that params determine."""
         train = self.params.train
         return {
             "modality": self.modality,
@@ -86,111 +83,101 @@ class Cell:
             "max_tokens": train.max_tokens if self.has_text else None,
             "image_encoder": train.image_encoder if self.has_image else None,
             "image_size": train.image_size if self.has_image else None,
-            "versions": {package: version(package) for package in VERSIONS},
+            "versions": {package: version(package) for package in RECORDED_PACKAGES},
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """What one student learns from.
+class TrainingSetup:
+    """A training job with its data loaded.
 
     Attributes:
-        cell: Its cell of the matrix.
-        tokenizer: For captions, or None without them.
+        job: What to train.
+        tokenizer: Tokenizer of the captions; None for an image student.
         train: The train fold.
         valid: The valid fold.
     """
 
-    cell: Cell
+    job: TrainingJob
     tokenizer: Tokenizer | None
     train: Examples
     valid: Examples
 
     @property
     def n_axes(self) -> int:
-        """How many axes labels have."""
+        """Number of labelled axes."""
         return int(self.train.labels.shape[1])
 
-    def of(self, modality: str) -> Lesson:
-        """Return the same posts as another modality sees them.
+    def for_modality(self, modality: str) -> TrainingSetup:
+        """Copy the setup for a student of another modality, with the same posts.
 
-        Args:
-            modality: `fusion`, `text` or `image`; captions and pictures must have been read.
-
-        Returns:
-            The lesson.
+        Captions and images must have been loaded for both.
         """
-        return replace(self, cell=replace(self.cell, modality=modality))
+        return replace(self, job=replace(self.job, modality=modality))
 
-    def key(self, seed: int) -> str:
-        """Return the digest of all that a trained student depends on.
-
-        Args:
-            seed: Of its random numbers.
-
-        Returns:
-            SHA-256 as hex.
-        """
-        params = self.cell.params
+    def cache_key(self, seed: int) -> str:
+        """Compute the SHA-256 (hex) of everything that determines the trained weights."""
+        params = self.job.params
         left_out = {"modalities", "seeds", "ablation", "launch"}
         group = params.train.model_dump(mode="json", exclude=left_out)
-        seen = [self.train.digest(), self.valid.digest()]
+        data = [self.train.digest(), self.valid.digest()]
         device = choose_device(params.train.device)
-        how = [
+        environment = [
             _RECIPE,
-            self.cell.borrows,
+            self.job.has_fusion_encoders,
             params.threads,
             device,
             uses_bf16(params.train.precision, device),
-            [version(package) for package in VERSIONS],
-            processes.count(),
+            [version(package) for package in RECORDED_PACKAGES],
+            distributed.process_count(),
         ]
-        parts = [seen, group, self.cell.modality, seed, how]
+        parts = [data, group, self.job.modality, seed, environment]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def usable(self) -> tuple[list[int], list[int]]:
-        """Choose the rows of the train and the valid fold that this student can learn from.
+    def usable_rows(self) -> tuple[list[int], list[int]]:
+        """Select the posts that have an input for this student.
 
         Returns:
-            Row numbers of each.
+            Row numbers in the train fold and in the valid fold.
 
         Raises:
-            CorpusError: If there are too few.
+            CorpusError: If either fold has fewer than `MIN_POSTS` such posts, or if a fusion
+                student lacks captions or images altogether.
         """
-        modality = self.cell.modality
+        modality = self.job.modality
         if modality == "fusion" and not (len(self.train.pixels) and any(self.train.token_ids)):
             raise CorpusError(
-                "a fusion student needs captions and pictures, and the train fold lacks one of"
-                " them",
+                "a fusion student needs captions and images, and the train fold has only one of"
+                " the two",
                 do="set train.modalities to [text] or [image]",
             )
-        rows = self.train.usable(modality), self.valid.usable(modality)
-        for fold, found in zip(("train", "valid"), rows, strict=True):
-            if len(found) < MIN_POSTS:
+        rows = self.train.usable_rows(modality), self.valid.usable_rows(modality)
+        for fold, usable in zip(("train", "valid"), rows, strict=True):
+            if len(usable) < MIN_POSTS:
                 raise CorpusError(
-                    f"too few posts of the {fold} fold have what a {modality} student looks at",
-                    seen=len(found),
+                    f"too few posts in the {fold} fold have an input for the {modality} student",
+                    seen=len(usable),
                     allowed=f"at least {MIN_POSTS}",
                     do=f"remove {modality} from train.modalities, or label more such posts",
                 )
         return rows
 
     def datasets(self) -> tuple[PostDataset, PostDataset]:
-        """Make data sets of the posts that this student can learn from.
+        """Build the data sets of the usable posts.
 
         Returns:
-            The train fold, with augmentation, and the valid fold, without.
+            The train fold with augmentation, and the valid fold without.
 
         Raises:
-            CorpusError: If one has too few posts.
+            CorpusError: If there are too few usable posts.
         """
-        train_rows, valid_rows = self.usable()
-        params = self.cell.params.train
+        train_rows, valid_rows = self.usable_rows()
+        params = self.job.params.train
         return (
             PostDataset(
                 self.train,
                 train_rows,
-                modality_dropout=params.modality_dropout if self.cell.modality == "fusion" else 0.0,
+                modality_dropout=params.modality_dropout if self.job.modality == "fusion" else 0.0,
                 token_dropout=params.token_dropout,
                 augment=params.augment,
             ),
@@ -198,13 +185,13 @@ class Lesson:
         )
 
     def new_student(self) -> Student:
-        """Return an untrained student; what is random in it comes from torch's generator."""
-        train = self.cell.params.train
+        """Build an untrained student; random weights come from torch's global generator."""
+        train = self.job.params.train
         text = image = None
-        if self.cell.has_text:
+        if self.job.has_text:
             assert self.tokenizer is not None
             text = load_text_encoder(train.text_encoder, train.text_scratch, self.tokenizer)
-        if self.cell.has_image:
+        if self.job.has_image:
             image = load_image_encoder(train.image_encoder, train.image_weights)
         return Student(
             text,
@@ -215,37 +202,37 @@ class Lesson:
             bounded=train.loss == "cross_entropy",
         )
 
-    def calibration(self) -> Calibration:
-        """Return posts of the train fold that say which values activations take."""
-        rng = np.random.default_rng(self.cell.params.seed)
+    def calibration(self) -> CalibrationPosts:
+        """Draw posts of the train fold from which the ranges of activations are estimated."""
+        rng = np.random.default_rng(self.job.params.seed)
 
         def choose(total: int) -> NDArray[np.int64]:
             return np.sort(rng.choice(total, min(total, _N_CALIBRATION), replace=False))
 
         captions = [tokens for tokens in self.train.token_ids if tokens]
-        return Calibration(
+        return CalibrationPosts(
             pixels=np.ascontiguousarray(self.train.pixels[choose(len(self.train.pixels))]),
             token_ids=[captions[row] for row in choose(len(captions))],
         )
 
 
-def read_folds(paths: Paths, *, share: float = 1.0) -> dict[str, Labels]:
-    """Read the labels of the folds that training may see.
+def read_fold_labels(paths: Paths, *, share: float = 1.0) -> dict[str, LabelsByPost]:
+    """Read the labels of the folds that training may use.
 
     Args:
         paths: The repository.
-        share: Share of the train fold to keep, for a learning curve. Which posts is decided by
-            their ids alone, so that a smaller share is part of a larger one.
+        share: Share of the train fold to keep, for a learning curve. Posts are chosen by the hash
+            of their ids, so that smaller shares are subsets of larger ones.
 
     Returns:
-        Labels (A,) by post id for `train`, `valid` and `calib`, in the order of the split.
+        For `train`, `valid` and `calib`: labels (A,) by post id, in the order of the split.
     """
     labels = read_table(paths.labels)
-    axes = axes_of(labels.schema, spread="_sd")
+    axes = axes_in_schema(labels.schema, companion="_sd")
     labels = read_table(paths.labels, labels_schema(axes))
     values = np.column_stack([labels[axis].to_numpy() for axis in axes]).astype(np.float32)
     by_id = dict(zip(labels["post_id"].to_pylist(), values, strict=True))
-    folds: dict[str, Labels] = {"train": {}, "valid": {}, "calib": {}}
+    folds: dict[str, LabelsByPost] = {"train": {}, "valid": {}, "calib": {}}
     split = read_table(paths.split, SPLIT)
     for post_id, fold in zip(split["post_id"].to_pylist(), split["fold"].to_pylist(), strict=True):
         if fold in folds:
@@ -257,35 +244,38 @@ def read_folds(paths: Paths, *, share: float = 1.0) -> dict[str, Labels]:
     return folds
 
 
-def read_lesson(cell: Cell, folds: dict[str, Labels]) -> Lesson:
-    """Read, tokenise and decode what a student learns from.
+def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> TrainingSetup:
+    """Load, tokenise and decode the posts of a training job.
+
+    A student with the fusion student's encoders gets captions and images, whatever its modality:
+    the fusion student may have to be trained first.
 
     Args:
-        cell: Its cell of the matrix.
-        folds: What `read_folds` gave.
+        job: What to train.
+        folds: Labels by fold, as `read_fold_labels` returns them.
 
     Returns:
-        The lesson; with captions and pictures for a student that borrows its encoders.
+        The job with its data.
 
     Raises:
-        CorpusError: If a fold has no post, or a labelled post is not in the corpus.
-        WeightsError: If a pretrained tokenizer cannot be had.
+        CorpusError: If a fold is empty, or a labelled post is missing from the corpus.
+        WeightsError: If a pretrained tokenizer cannot be loaded.
     """
-    train = cell.params.train
+    train = job.params.train
     for fold in ("train", "valid"):
         if not folds[fold]:
             raise CorpusError(
-                f"the {fold} fold holds no labelled post", seen=0, allowed=f"at least {MIN_POSTS}",
-                do="label more posts, or give this fold a larger share",
+                f"no labelled post in the {fold} fold", seen=0, allowed=f"at least {MIN_POSTS}",
+                do="label more posts, or increase this fold's share in split.shares",
             )  # fmt: skip
     tokenizer = None
-    if cell.has_text or cell.borrows:
+    if job.has_text or job.has_fusion_encoders:
         ids = list(folds["train"])
-        captions = take_posts(cell.paths.posts, ids, ["caption"])["caption"].to_pylist()
+        captions = read_selected_posts(job.paths.posts, ids, ["caption"])["caption"].to_pylist()
         tokenizer = load_tokenizer(train.text_encoder, captions, train.text_scratch.vocab_size)
 
-    def examples(fold: str) -> Examples:
-        pictures = cell.scratch / fold if cell.has_image or cell.borrows else None
-        return load_examples(cell.paths.posts, folds[fold], tokenizer, train, pictures)
+    def load_fold(fold: str) -> Examples:
+        pixel_file = job.scratch / fold if job.has_image or job.has_fusion_encoders else None
+        return load_examples(job.paths.posts, folds[fold], tokenizer, train, pixel_file)
 
-    return Lesson(cell, tokenizer, examples("train"), examples("valid"))
+    return TrainingSetup(job, tokenizer, load_fold("train"), load_fold("valid"))

@@ -1,8 +1,7 @@
-"""Label the sampled posts: ask the teacher, write what it said, report on it.
+"""The annotate stage: label the sampled posts and report on the labels.
 
-Reads the sample and the rubric; writes `build/labels.parquet` (one row per sampled post, sorted),
-`build/label_rejects.parquet`, `reports/labels.json` and `reports/plots/labels.csv`. Who the teacher
-is decides `annotate.teacher`; replies that were paid for live in `store/replies.sqlite`, not here.
+Writes `build/labels.parquet` (one row per sampled post, sorted by id), `build/label_rejects.parquet`,
+`reports/labels.json` and `reports/plots/labels.csv`.
 """
 
 from __future__ import annotations
@@ -22,29 +21,33 @@ from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.schema import REJECTS, SAMPLE, labels_schema
 from postbias.posts.shards import read_posts, read_table, write_table
-from postbias.teacher.label_report import describe_axes, histogram_rows, warnings_of
-from postbias.teacher.labels import OK, Answers, count_reasons, labels_table, rejects_table
-from postbias.teacher.recorded_labels import read_recorded
+from postbias.teacher.label_report import (
+    collect_warnings,
+    describe_label_axes,
+    label_histogram_rows,
+)
+from postbias.teacher.labels import OK, SampleLabels, count_reasons, labels_table, rejects_table
+from postbias.teacher.recorded_labels import read_recorded_labels
 from postbias.teacher.rubric import Rubric, load_rubric
 
 logger = logging.getLogger(__name__)
 
-#: Below this no student can be trained, let alone judged.
+#: Fewer labels cannot train a student, let alone evaluate one.
 MIN_LABELS = 50
 
-#: Rejects listed in the report; all are in `build/label_rejects.parquet`.
-_LISTED = 20
+#: The report lists the first rejects only; `build/label_rejects.parquet` has them all.
+_MAX_LISTED_REJECTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotateSummary:
-    """How labelling went.
+    """Outcome of the annotate stage.
 
     Attributes:
-        n_sampled: Posts that were to be labelled.
+        n_sampled: Sampled posts.
         n_labelled: Posts with a valid label.
-        rejected: Sampled posts without one, by reason.
-        report: What `reports/labels.json` holds.
+        rejected: Sampled posts without a label, by reason.
+        report: Content of `reports/labels.json`.
     """
 
     n_sampled: int
@@ -53,51 +56,40 @@ class AnnotateSummary:
     report: dict[str, Any]
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers to log.
-
-        Returns:
-            Counts, the distribution of each axis, and an endpoint's cost and own error.
-        """
-        numbers = {
+        """Return the metrics to log: counts, distributions, test-retest error and cost."""
+        metrics = {
             "n_sampled": float(self.n_sampled),
             "n_labelled": float(self.n_labelled),
             **{f"rejected.{reason}": float(n) for reason, n in self.rejected.items()},
         }
-        for axis, found in self.report["axes"].items():
+        for axis, described in self.report["axes"].items():
             for name in ("mean", "sd", "distinct", "share_at_mode", "heaping"):
-                numbers[f"{axis}.{name}"] = float(found[name])
-        for axis, found in self.report["teacher"].get("retest", {}).items():
-            numbers |= {f"{axis}.retest_{k}": float(v) for k, v in found.items() if v is not None}
+                metrics[f"{axis}.{name}"] = float(described[name])
+        for axis, retest in self.report["teacher"].get("retest", {}).items():
+            metrics |= {f"{axis}.retest_{k}": float(v) for k, v in retest.items() if v is not None}
         for name, usd in (self.report["teacher"].get("cost_usd") or {}).items():
-            numbers[f"cost_usd.{name}"] = float(usd)
-        return numbers
+            metrics[f"cost_usd.{name}"] = float(usd)
+        return metrics
 
 
 def annotate(paths: Paths, params: Params) -> AnnotateSummary:
-    """Label the sampled posts.
-
-    Args:
-        paths: The repository.
-        params: Its parameters.
-
-    Returns:
-        How it went.
+    """Label the sampled posts with the teacher that `annotate.teacher` names.
 
     Raises:
         RubricError: If the rubric cannot be used.
-        LabelsError: If the labels cannot be read or fewer than 50 are valid.
+        LabelsError: If recorded labels cannot be read, or fewer than `MIN_LABELS` are valid.
         ParamsError: If `annotate.labels` is not set for recorded labels.
-        TeacherError: If the endpoint cannot be asked to the end; what was answered is kept.
+        TeacherError: If the endpoint cannot answer all requests; replies so far are kept.
         CorpusError: If there are no posts.
-        SchemaError: If posts or sample are damaged.
+        SchemaError: If the posts or the sample are damaged.
         CountsError: If labels and rejects do not add up to the sample.
         StorageError: If the results cannot be written.
     """
     rubric = load_rubric(paths.root / params.annotate.rubric)
     post_ids: list[str] = read_table(paths.sample, SAMPLE, ["post_id"])["post_id"].to_pylist()
-    answers = _TEACHERS[params.annotate.teacher](paths, params, rubric, post_ids)
-    table = labels_table(answers.labels, post_ids, rubric)
-    summary = _summarize(table, answers, rubric)
+    sample_labels = _TEACHERS[params.annotate.teacher](paths, params, rubric, post_ids)
+    table = labels_table(sample_labels.labels, post_ids, rubric)
+    summary = _summarize(table, sample_labels, rubric)
     if summary.n_labelled < MIN_LABELS:
         raise LabelsError(
             f"only {summary.n_labelled} of {summary.n_sampled} sampled posts have a valid label",
@@ -106,86 +98,81 @@ def annotate(paths: Paths, params: Params) -> AnnotateSummary:
             do="label more posts, or compare post ids and axes of the labels with data/posts",
         )
     write_table(table, paths.labels, labels_schema(rubric.axis_names))
-    write_table(rejects_table(answers.rejects), paths.label_rejects, REJECTS)
+    write_table(rejects_table(sample_labels.rejects), paths.label_rejects, REJECTS)
     write_json(paths.reports / "labels.json", summary.report)
-    _write_histogram(paths, summary)
+    _write_histograms(paths, summary)
     for warning in summary.report["warnings"]:
         logger.warning("labels: %s", warning)
     return summary
 
 
-def _write_histogram(paths: Paths, summary: AnnotateSummary) -> None:
+def _write_histograms(paths: Paths, summary: AnnotateSummary) -> None:
     path = paths.reports / "plots" / "labels.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = histogram_rows(summary.report["axes"])
+    rows = label_histogram_rows(summary.report["axes"])
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def plan_labels(paths: Paths, params: Params) -> str:
-    """Measure a few requests and say what labelling the sample would take.
-
-    Args:
-        paths: The repository.
-        params: Its parameters.
+def describe_labelling_plan(paths: Paths, params: Params) -> str:
+    """Send a few requests and estimate what labelling the whole sample would take.
 
     Returns:
-        The plan, for a person.
+        The plan as text.
 
     Raises:
-        ParamsError: If no endpoint is to be asked.
+        ParamsError: If `annotate.teacher` is not an endpoint.
         RubricError: If the rubric cannot be used.
-        TeacherError: If the endpoint cannot be asked.
+        TeacherError: If the endpoint cannot answer the requests.
         SchemaError: If there is no sample.
         CorpusError: If there are no posts.
         StorageError: If the reply store cannot be written.
     """
-    from postbias.teacher.plan import plan  # with it comes the openai package
+    # Imports the openai package, which takes a second.
+    from postbias.teacher.labelling_plan import plan_labelling
 
     rubric, post_ids = _open_sample(paths, params)
-    return plan(paths, params, rubric, post_ids).describe()
+    return plan_labelling(paths, params, rubric, post_ids).describe()
 
 
-def fill_store(paths: Paths, params: Params) -> str:
-    """Ask about all sampled posts and keep the replies; write no labels.
-
-    Args:
-        paths: The repository.
-        params: Its parameters.
+def fill_reply_store(paths: Paths, params: Params) -> str:
+    """Request and store replies for all sampled posts without writing labels.
 
     Returns:
-        How it went, for a person.
+        The outcome as text.
 
     Raises:
-        ParamsError: If no endpoint is to be asked.
+        ParamsError: If `annotate.teacher` is not an endpoint.
         RubricError: If the rubric cannot be used.
-        TeacherError: If the endpoint cannot be asked to the end; what was answered is kept.
+        TeacherError: If the endpoint cannot answer all requests; replies so far are kept.
         SchemaError: If there is no sample.
         CorpusError: If there are no posts.
         StorageError: If the reply store cannot be written.
     """
     rubric, post_ids = _open_sample(paths, params)
-    answers = _endpoint(paths, params, rubric, post_ids)
-    n_ok = sum(label.status == OK for label in answers.labels)
-    reasons = ", ".join(f"{n} {why}" for why, n in count_reasons(answers.rejects).items())
-    said = f"{n_ok} of {len(post_ids)} posts are labelled"
-    return f"{said}; rejected: {reasons}" if reasons else said
+    sample_labels = _label_with_endpoint(paths, params, rubric, post_ids)
+    n_ok = sum(label.status == OK for label in sample_labels.labels)
+    reasons = ", ".join(f"{n} {why}" for why, n in count_reasons(sample_labels.rejects).items())
+    outcome = f"{n_ok} of {len(post_ids)} posts are labelled"
+    return f"{outcome}; rejected: {reasons}" if reasons else outcome
 
 
 def _open_sample(paths: Paths, params: Params) -> tuple[Rubric, list[str]]:
     if params.annotate.teacher != "openai":
         raise ParamsError(
-            "nobody is to be asked",
+            "there is no endpoint to send requests to",
             seen=f"annotate.teacher: {params.annotate.teacher}",
-            do="set it to openai; docs/teacher.md goes through it",
+            do="set annotate.teacher to openai (see docs/teacher.md)",
         )
     rubric = load_rubric(paths.root / params.annotate.rubric)
     return rubric, read_table(paths.sample, SAMPLE, ["post_id"])["post_id"].to_pylist()
 
 
-def _recorded(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]) -> Answers:
+def _read_recorded(
+    paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]
+) -> SampleLabels:
     if params.annotate.labels is None:
         raise ParamsError(
             "annotate.teacher is recorded but annotate.labels is not set",
@@ -193,39 +180,42 @@ def _recorded(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[s
         )
     corpus = frozenset(read_posts(paths.posts, ["post_id"])["post_id"].to_pylist())
     file = paths.root / params.annotate.labels
-    found = read_recorded(file, rubric, frozenset(post_ids), corpus)
+    recorded = read_recorded_labels(file, rubric, frozenset(post_ids), corpus)
     report = {
-        "name": found.teacher,
-        "rows": found.n_rows,
-        "outside_sample": found.n_unneeded,
-        "rejects": count_reasons(found.rejects),
+        "name": recorded.teacher,
+        "rows": recorded.n_rows,
+        "outside_sample": recorded.n_outside_sample,
+        "rejects": count_reasons(recorded.rejects),
     }
-    return Answers(found.labels, found.rejects, report)
+    return SampleLabels(recorded.labels, recorded.rejects, report)
 
 
-def _endpoint(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]) -> Answers:
-    from postbias.teacher.endpoint import ask_endpoint  # the openai package takes a second
+def _label_with_endpoint(
+    paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]
+) -> SampleLabels:
+    # Imports the openai package, which takes a second.
+    from postbias.teacher.labelling_run import label_with_endpoint
 
-    return ask_endpoint(paths, params, rubric, post_ids)
+    return label_with_endpoint(paths, params, rubric, post_ids)
 
 
-_TEACHERS = {"recorded": _recorded, "openai": _endpoint}
+_TEACHERS = {"recorded": _read_recorded, "openai": _label_with_endpoint}
 
 
-def _summarize(table: pa.Table, answers: Answers, rubric: Rubric) -> AnnotateSummary:
+def _summarize(table: pa.Table, sample_labels: SampleLabels, rubric: Rubric) -> AnnotateSummary:
     statuses = Counter(table["status"].to_pylist())
     n_ok = statuses.pop(OK, 0)
     rejected = dict(sorted(statuses.items()))
     if n_ok + sum(rejected.values()) != table.num_rows:
         raise CountsError("labels and rejects do not add up to the sample", seen=table.num_rows)
-    axes = describe_axes(table, rubric)
+    axes = describe_label_axes(table, rubric)
     report = {
         "rubric": rubric.ref,
         "n": {"sampled": table.num_rows, "labelled": n_ok, "rejected": sum(rejected.values())},
         "rejected": rejected,
-        "teacher": answers.report,
+        "teacher": sample_labels.report,
         "axes": axes,
-        "warnings": [*warnings_of(axes), *answers.report.pop("warnings", ())],
-        "first_rejects": rejects_table(answers.rejects[:_LISTED]).to_pylist(),
+        "warnings": [*collect_warnings(axes), *sample_labels.report.pop("warnings", ())],
+        "first_rejects": rejects_table(sample_labels.rejects[:_MAX_LISTED_REJECTS]).to_pylist(),
     }
     return AnnotateSummary(table.num_rows, n_ok, rejected, report)

@@ -1,7 +1,6 @@
-"""The files and batches endpoints, asked with patience.
+"""Client for an endpoint's files and batches API.
 
-One call each for what batch mode needs; a call that fails on its way is made again until the
-endpoint has been silent for `outage_s`. Knows nothing of posts, replies and the store.
+A call that fails in transit is repeated until the endpoint has been silent for `outage_s`.
 """
 
 from __future__ import annotations
@@ -17,144 +16,125 @@ import openai
 from openai.types import Batch as RemoteBatch
 
 from postbias.errors import TeacherError
-from postbias.teacher.api_errors import Next, StoppedError, fault_of
-from postbias.teacher.request_loop import Caller
+from postbias.teacher.request_failures import NextStep, RunStoppedError, failure_from_exception
+from postbias.teacher.request_sender import RequestSender
 
 logger = logging.getLogger(__name__)
 
-_TAG = "postbias"
-_LISTED = 1000
+_TAG_KEY = "postbias"
+#: Batches searched for a tag, newest first.
+_MAX_LISTED = 1000
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 1.0, 30.0
 T = TypeVar("T")
 
 
-class Courier:
-    """Carries files of requests to the endpoint and brings files of replies back."""
+class BatchClient:
+    """Upload request files, follow their batches and download the replies."""
 
-    def __init__(self, caller: Caller, outage_s: float) -> None:
-        """Use the line of a run.
+    def __init__(self, sender: RequestSender, outage_s: float) -> None:
+        """Use the connection of a run.
 
         Args:
-            caller: Its client, and whether everything stops.
-            outage_s: How long the endpoint may be silent.
+            sender: Provides the HTTP client and the stop signal.
+            outage_s: How long the endpoint may be silent before the run stops.
         """
-        self._caller, self._client, self._outage_s = caller, caller.client.openai, outage_s
+        self._sender, self._client, self._outage_s = sender, sender.client.openai, outage_s
 
-    async def send(self, path: Path, tag: str) -> str:
-        """Upload a file and make a batch of it.
+    async def submit(self, path: Path, tag: str) -> str:
+        """Upload a file of requests and create a batch from it.
 
         Args:
-            path: Requests, one per line.
-            tag: By which the batch is found again.
+            path: Requests, one JSON object per line.
+            tag: Our name of the batch, stored at the endpoint so that `find_by_tag` finds it.
 
         Returns:
             The endpoint's id of the batch.
 
         Raises:
-            TeacherError: If the endpoint takes no batches.
-            StoppedError: If everything stops, or the endpoint is down.
+            TeacherError: If the endpoint does not support batches.
+            RunStoppedError: If the run stops or the endpoint is down.
         """
-        file = await self._patiently(lambda: self._client.files.create(file=path, purpose="batch"))
-        batch = await self._patiently(
+        file = await self._retry(lambda: self._client.files.create(file=path, purpose="batch"))
+        batch = await self._retry(
             lambda: self._client.batches.create(
                 input_file_id=file.id,
                 endpoint="/v1/chat/completions",
                 completion_window="24h",
-                metadata={_TAG: tag},
+                metadata={_TAG_KEY: tag},
             )
         )
         return batch.id
 
-    async def find(self, tag: str) -> str | None:
-        """Look for a batch that may or may not have been made before a crash.
-
-        Args:
-            tag: Ours.
-
-        Returns:
-            The endpoint's id of it; None if it has none.
+    async def find_by_tag(self, tag: str) -> str | None:
+        """Return the id of the batch with a tag; None if the endpoint has none.
 
         Raises:
-            TeacherError: If the endpoint takes no batches.
-            StoppedError: If everything stops, or the endpoint is down.
+            TeacherError: If the endpoint does not support batches.
+            RunStoppedError: If the run stops or the endpoint is down.
         """
 
         async def search() -> str | None:
-            seen = 0
+            n_seen = 0
             async for batch in self._client.batches.list(limit=100):
-                seen += 1
-                if (batch.metadata or {}).get(_TAG) == tag:
+                n_seen += 1
+                if (batch.metadata or {}).get(_TAG_KEY) == tag:
                     return batch.id
-                if seen >= _LISTED:
+                if n_seen >= _MAX_LISTED:
                     break
             return None
 
-        return await self._patiently(search)
+        return await self._retry(search)
 
-    async def state(self, batch_id: str) -> RemoteBatch:
-        """Look at a batch.
-
-        Args:
-            batch_id: The endpoint's.
-
-        Returns:
-            What it says of it.
+    async def retrieve(self, batch_id: str) -> RemoteBatch:
+        """Fetch the state of a batch.
 
         Raises:
-            TeacherError: If it knows no such batch.
-            StoppedError: If everything stops, or the endpoint is down.
+            TeacherError: If the endpoint does not know the batch.
+            RunStoppedError: If the run stops or the endpoint is down.
         """
-        return await self._patiently(lambda: self._client.batches.retrieve(batch_id))
+        return await self._retry(lambda: self._client.batches.retrieve(batch_id))
 
-    async def fetch(self, file_id: str, path: Path) -> None:
-        """Bring a file back.
-
-        Args:
-            file_id: The endpoint's.
-            path: Where to.
+    async def download(self, file_id: str, path: Path) -> None:
+        """Download a file.
 
         Raises:
-            TeacherError: If it has no such file.
-            StoppedError: If everything stops, or the endpoint is down.
+            TeacherError: If the endpoint does not know the file.
+            RunStoppedError: If the run stops or the endpoint is down.
         """
 
-        async def download() -> None:
+        async def stream_to_disk() -> None:
             with path.open("wb") as file:
                 async with self._client.files.with_streaming_response.content(file_id) as response:
                     async for chunk in response.iter_bytes():
                         file.write(chunk)
 
-        await self._patiently(download)
+        await self._retry(stream_to_disk)
 
-    async def forget(self, file_id: str | None) -> None:
-        """Delete a file at the endpoint, if it lets us: it holds captions.
-
-        Args:
-            file_id: The endpoint's; None for no file.
-        """
+    async def delete_file(self, file_id: str | None) -> None:
+        """Delete a file at the endpoint, if allowed: it holds captions. Ignore None."""
         if file_id is None:
             return
         try:
             await self._client.files.delete(file_id)
         except (openai.APIError, httpx2.HTTPError):
-            logger.warning("a batch file could not be deleted at the endpoint: %s", file_id)
+            logger.warning("cannot delete batch file %s at the endpoint; delete it there", file_id)
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
         silent_since, pause_s = time.monotonic(), _FIRST_PAUSE_S
-        while not self._caller.stopped:
+        while not self._sender.stop_reason:
             try:
                 return await call()
             except (openai.APIError, httpx2.HTTPError, httpx2.StreamError) as error:
-                fault = fault_of(error, time.time())
-            said = f"{fault.detail} {self._caller.client.redact(fault.hint)}".strip()
-            if fault.next in {Next.DOUBT, Next.STOP}:
+                failure = failure_from_exception(error, time.time())
+            message = f"{failure.detail} {self._sender.client.redact(failure.hint)}".strip()
+            if failure.next_step in {NextStep.CHECK_ENDPOINT, NextStep.ABORT}:
                 raise TeacherError(
-                    f"the endpoint takes no batches: {said}",
+                    f"the endpoint rejects batch requests: {message}",
                     do="set annotate.endpoint.mode: live",
                 )
             if time.monotonic() - silent_since > self._outage_s:
-                self._caller.stop(f"the endpoint is down: {said}")
+                self._sender.stop(f"the endpoint is down: {message}")
                 break
-            await self._caller.sleep(fault.retry_after_s or pause_s)
+            await self._sender.sleep(failure.retry_after_s or pause_s)
             pause_s = min(2 * pause_s, _MAX_PAUSE_S)
-        raise StoppedError
+        raise RunStoppedError

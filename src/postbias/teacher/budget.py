@@ -1,7 +1,4 @@
-"""The cap on spending: each request reserves the most it can cost before it is sent.
-
-Counts dollars only; the reply store remembers them across runs. One event loop uses it.
-"""
+"""The spending cap: each request reserves the most it can cost before it is sent."""
 
 from __future__ import annotations
 
@@ -11,17 +8,17 @@ from dataclasses import dataclass
 from postbias.params import CostParams
 
 _MILLION = 1_000_000
-# Sums of floats; far below the price of one token.
+# Tolerance for sums of floats; far below the price of one token.
 _ROUNDING_USD = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """A request in flight, as noted in the store.
+class Reservation:
+    """The budget reserved for a request in flight, as recorded in the store.
 
     Attributes:
-        id: Of the note.
-        worst_usd: What is reserved for it.
+        id: Row id in the store's `sent` table.
+        worst_usd: The most the request can cost.
     """
 
     id: int
@@ -29,14 +26,17 @@ class Ticket:
 
 
 class Budget:
-    """What was spent, what is in flight, and whether one more request fits under the cap."""
+    """Track what was spent and what is reserved; decide whether one more request fits the cap.
+
+    For use in one event loop.
+    """
 
     def __init__(self, params: CostParams, spent_usd: float) -> None:
-        """Start from what was spent before.
+        """Start from earlier spending.
 
         Args:
             params: Prices and cap.
-            spent_usd: All that was ever spent from the reply store.
+            spent_usd: Everything ever spent from the reply store.
         """
         self._params = params
         self.spent_usd = spent_usd
@@ -46,46 +46,27 @@ class Budget:
 
     @property
     def has_prices(self) -> bool:
-        """Whether a cost can be computed."""
+        """Whether costs can be computed."""
         return self._params.usd_per_million_input is not None
 
     def cost_usd(self, tokens_in: float, tokens_out: float, *, is_batch: bool = False) -> float:
-        """Compute what tokens cost.
-
-        Args:
-            tokens_in: Input tokens.
-            tokens_out: Output tokens.
-            is_batch: Whether batch prices hold.
-
-        Returns:
-            Dollars; 0 without prices.
-        """
-        inward = tokens_in * (self._params.usd_per_million_input or 0.0)
-        outward = tokens_out * (self._params.usd_per_million_output or 0.0)
-        return (inward + outward) / _MILLION * (self._params.batch_factor if is_batch else 1.0)
+        """Return the price of input and output tokens; 0 without prices."""
+        cost_in = tokens_in * (self._params.usd_per_million_input or 0.0)
+        cost_out = tokens_out * (self._params.usd_per_million_output or 0.0)
+        return (cost_in + cost_out) / _MILLION * (self._params.batch_factor if is_batch else 1.0)
 
     def fits(self, worst_usd: float) -> bool:
-        """Tell whether a request may be sent now.
-
-        Args:
-            worst_usd: The most it can cost.
-
-        Returns:
-            Whether cap, spending and everything in flight leave room for it.
-        """
+        """Return whether spending, reservations and `worst_usd` together stay within the cap."""
         cap = self._params.max_cost_usd
         if cap is None:
             return True
         return self.spent_usd + self._reserved_usd + worst_usd <= cap + _ROUNDING_USD
 
     async def reserve(self, worst_usd: float) -> bool:
-        """Reserve the most that a request can cost; waits while what is in flight may make room.
-
-        Args:
-            worst_usd: The most it can cost.
+        """Reserve the most a request can cost, waiting while requests in flight may free budget.
 
         Returns:
-            Whether it may be sent; if not, the cap is reached.
+            Whether the request may be sent; False means that the cap is reached.
         """
         while not self.fits(worst_usd):
             if self._in_flight == 0:
@@ -97,12 +78,7 @@ class Budget:
         return True
 
     def settle(self, worst_usd: float, cost_usd: float) -> None:
-        """Replace a reservation by what was really spent.
-
-        Args:
-            worst_usd: What was reserved.
-            cost_usd: What it cost.
-        """
+        """Replace a reservation of `worst_usd` by the actual cost."""
         self._reserved_usd -= worst_usd
         self._in_flight -= 1
         self.spent_usd += cost_usd

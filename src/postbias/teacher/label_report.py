@@ -1,7 +1,4 @@
-"""What a person should know of labels before a student is trained on them.
-
-Takes the table of labels and gives plain numbers for `reports/labels.json`; writes nothing.
-"""
+"""Distribution of the labels of each axis, and warnings, for `reports/labels.json`."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import pyarrow.compute as pc
 from postbias.teacher.labels import OK
 from postbias.teacher.rubric import Rubric, RubricAxis
 
-#: Beyond these, labels say too little for a regression; see docs/teacher.md.
+#: Beyond these limits labels carry too little information for a regression; see docs/teacher.md.
 MAX_MODAL_SHARE = 0.5
 MIN_DISTINCT = 5
 MIN_SPREAD_SHARE = 0.05
@@ -23,50 +20,39 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _BINS = 20
 
 
-def describe_axes(labels: pa.Table, rubric: Rubric) -> dict[str, Any]:
-    """Describe the distribution of valid labels, axis by axis.
-
-    Args:
-        labels: A table of labels.
-        rubric: By what they were scored.
+def describe_label_axes(labels: pa.Table, rubric: Rubric) -> dict[str, Any]:
+    """Describe the distribution of the valid labels of each axis.
 
     Returns:
         Per axis: moments, quantiles, histogram, distinct values, the mode and its share, heaping
-        (the share of the three commonest values) and warnings.
+        (the share of the three most frequent values) and warnings.
     """
-    good = labels.filter(pc.equal(labels["status"], OK))
-    return {axis.name: _describe_axis(good[axis.name].to_numpy(), axis) for axis in rubric.axes}
+    valid = labels.filter(pc.equal(labels["status"], OK))
+    return {axis.name: _describe_axis(valid[axis.name].to_numpy(), axis) for axis in rubric.axes}
 
 
-def histogram_rows(axes: dict[str, Any]) -> list[dict[str, Any]]:
-    """Lay the histograms out for DVC's plots.
+def label_histogram_rows(axes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Convert the histograms to the rows that DVC plots.
 
     Args:
-        axes: What `describe_axes` returned.
+        axes: Result of `describe_label_axes`.
 
     Returns:
         One row per axis and bin: `axis`, `score_from`, `score_to`, `posts` and `share` of the
-        axis' labels.
+        labels of the axis.
     """
     rows = []
-    for name, found in axes.items():
-        if found["n"]:
-            counts, edges = found["histogram"]["counts"], found["histogram"]["edges"]
+    for name, described in axes.items():
+        if described["n"]:
+            counts, edges = described["histogram"]["counts"], described["histogram"]["edges"]
             for start, end, count in zip(edges, edges[1:], counts, strict=False):
-                where = {"axis": name, "score_from": start, "score_to": end}
-                rows.append({**where, "posts": count, "share": round(count / found["n"], 6)})
+                bin_ = {"axis": name, "score_from": start, "score_to": end}
+                rows.append({**bin_, "posts": count, "share": round(count / described["n"], 6)})
     return rows
 
 
-def warnings_of(axes: dict[str, Any]) -> list[str]:
-    """Collect the warnings of all axes.
-
-    Args:
-        axes: What `describe_axes` returned.
-
-    Returns:
-        One sentence per warning, the main axis first.
-    """
+def collect_warnings(axes: dict[str, Any]) -> list[str]:
+    """Collect the warnings of all axes, the main axis first."""
     return [warning for axis in axes.values() for warning in axis["warnings"]]
 
 
@@ -76,7 +62,7 @@ def _describe_axis(scores: npt.NDArray[np.float64], axis: RubricAxis) -> dict[st
         return {"n": 0, "warnings": [f"{axis.name}: no valid label"]}
     mode = values[np.argmax(counts)]
     histogram, edges = np.histogram(scores, bins=_BINS, range=(axis.low, axis.high))
-    found = {
+    described = {
         "n": len(scores),
         "mean": float(scores.mean()),
         "sd": float(scores.std(ddof=1)) if len(scores) > 1 else 0.0,
@@ -87,24 +73,24 @@ def _describe_axis(scores: npt.NDArray[np.float64], axis: RubricAxis) -> dict[st
         "share_at_mode": float(counts.max() / len(scores)),
         "heaping": float(np.sort(counts)[-3:].sum() / len(scores)),
     }
-    return {**found, "warnings": _warn(found, axis)}
+    return {**described, "warnings": _warnings(described, axis)}
 
 
-def _warn(found: dict[str, Any], axis: RubricAxis) -> list[str]:
+def _warnings(described: dict[str, Any], axis: RubricAxis) -> list[str]:
     warnings = []
-    if found["share_at_mode"] > MAX_MODAL_SHARE:
+    if described["share_at_mode"] > MAX_MODAL_SHARE:
         warnings.append(
-            f"{axis.name}: {found['share_at_mode']:.0%} of the labels are {found['mode']:g}; "
-            "a constant will be hard to beat"
+            f"{axis.name}: {described['share_at_mode']:.0%} of the labels are "
+            f"{described['mode']:g}; a constant will be hard to beat"
         )
-    if found["distinct"] < MIN_DISTINCT:
+    if described["distinct"] < MIN_DISTINCT:
         warnings.append(
-            f"{axis.name}: only {found['distinct']} distinct values; this is a classification, "
-            "judge students by rank or RMSE"
+            f"{axis.name}: only {described['distinct']} distinct values; this is a "
+            "classification, judge students by rank or RMSE"
         )
-    if found["sd"] < MIN_SPREAD_SHARE * (axis.high - axis.low):
+    if described["sd"] < MIN_SPREAD_SHARE * (axis.high - axis.low):
         warnings.append(
-            f"{axis.name}: sd {found['sd']:.2g} on a scale of {axis.high - axis.low:g}; "
+            f"{axis.name}: sd {described['sd']:.2g} on a scale of {axis.high - axis.low:g}; "
             "the labels hardly differ, a student has nothing to learn"
         )
     return warnings

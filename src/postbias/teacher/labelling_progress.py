@@ -1,4 +1,4 @@
-"""The progress line of a run: posts/s, cost so far and at the end, ETA, rejects by reason."""
+"""Progress bar of a labelling run: rate, cost, remaining time and rejects by reason."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Self
 from tqdm import tqdm
 
 from postbias.teacher.budget import Budget
-from postbias.teacher.scheduler import Tally
+from postbias.teacher.label_scheduler import LabelCounts
 
 
-class Progress:
-    """A tqdm bar on stderr; silent where stderr is no terminal."""
+class LabellingProgress:
+    """A tqdm bar on stderr; silent where stderr is not a terminal."""
 
-    def __init__(self, total: int, tally: Tally, budget: Budget) -> None:
-        """Start the line.
+    def __init__(self, total: int, counts: LabelCounts, budget: Budget) -> None:
+        """Start the bar.
 
         Args:
-            total: Questions in all, answered before or not.
-            tally: Counts as they grow.
-            budget: Spending as it grows.
+            total: Requests in all, including those answered in earlier runs.
+            counts: The running counts to show.
+            budget: The running cost to show.
         """
-        self._tally, self._budget = tally, budget
-        self._before_usd = budget.spent_usd
+        self._counts, self._budget = counts, budget
+        self._start_usd = budget.spent_usd
         self._bar = tqdm(total=total, unit="post", desc="annotate", disable=None, smoothing=0.05)
 
     def __enter__(self) -> Self:
-        """Show the line."""
+        """Return the bar."""
         return self
 
     def __exit__(
@@ -36,27 +36,24 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the line as it is."""
+        """Show the final counts and leave the bar on the terminal."""
         self.update()
         self._bar.close()
 
     def extend(self, n: int) -> None:
-        """Expect more questions.
-
-        Args:
-            n: How many.
-        """
+        """Add `n` requests to the total."""
         self._bar.total = (self._bar.total or 0) + n
 
     def update(self) -> None:
-        """Show the counts of now."""
-        tally = self._tally
-        done = tally.labelled + sum(tally.rejected.values())
-        self._bar.n = done + tally.known
-        notes = [f"{reason} {n}" for reason, n in sorted(tally.rejected.items())]
+        """Show the current counts and cost."""
+        counts = self._counts
+        n_done = counts.labelled + sum(counts.rejected.values())
+        self._bar.n = n_done + counts.known
+        notes = [f"{reason} {n}" for reason, n in sorted(counts.rejected.items())]
         if self._budget.has_prices:
-            spent_usd = self._budget.spent_usd - self._before_usd
-            left = max(0, (self._bar.total or 0) - self._bar.n)
-            at_end_usd = self._budget.spent_usd + (spent_usd / done * left if done else 0.0)
-            notes.insert(0, f"${self._budget.spent_usd:.2f} of ~${at_end_usd:.2f}")
+            spent_usd = self._budget.spent_usd - self._start_usd
+            n_left = max(0, (self._bar.total or 0) - self._bar.n)
+            projected_usd = self._budget.spent_usd
+            projected_usd += spent_usd / n_done * n_left if n_done else 0.0
+            notes.insert(0, f"${self._budget.spent_usd:.2f} of ~${projected_usd:.2f}")
         self._bar.set_postfix_str(", ".join(notes), refresh=True)

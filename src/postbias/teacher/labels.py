@@ -1,8 +1,4 @@
-"""Labels: what a teacher's answer on one post becomes, and the table of them.
-
-Does not know where answers come from (see `postbias.teacher.recorded_labels` and
-`postbias.teacher.endpoint`). One label per sampled post, valid or rejected, sorted by post id.
-"""
+"""Labels and label rejects, and their tables."""
 
 from __future__ import annotations
 
@@ -14,26 +10,26 @@ from typing import Any
 import pyarrow as pa
 
 from postbias.errors import CountsError
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import REJECTS, labels_schema
 from postbias.teacher.rubric import Rubric
 
-#: Status of a valid label; any other status is a `Reason`.
+#: Status of a valid label; any other status is a `RejectReason`.
 OK = "ok"
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What the teacher said about one post.
+    """The teacher's scores for one post, or the reason why there are none.
 
     Attributes:
         post_id: The post.
         scores: One score per axis; empty for a reject.
-        sds: Standard deviation over repeats per axis; None where there is one reply only.
-        n_replies: Valid replies behind the scores.
-        reason: The teacher's reason, or what is wrong with a reject.
-        teacher: Who scored.
-        status: `ok` or the reject's `Reason`.
+        sds: Standard deviation over repeats per axis; None where there is only one reply.
+        n_replies: Number of valid replies that the scores are the mean of.
+        reason: The teacher's reason, or the details of a reject.
+        teacher: Name of the teacher.
+        status: `ok` or a `RejectReason`.
     """
 
     post_id: str
@@ -45,63 +41,57 @@ class Label:
     status: str
 
     @classmethod
-    def rejected(cls, post_id: str, reason: Reason, detail: str, teacher: str) -> Label:
-        """Make the label of a post that has none.
+    def rejected(cls, post_id: str, reason: RejectReason, detail: str, teacher: str) -> Label:
+        """Create the label of a rejected post.
 
         Args:
             post_id: The post.
-            reason: Why.
-            detail: The same in words, without caption or secret.
-            teacher: Who was asked.
-
-        Returns:
-            A label without scores.
+            reason: The reject reason.
+            detail: The reason in words; contains no caption and no secret.
+            teacher: Name of the teacher.
         """
         return cls(post_id, (), (), 0, detail, teacher, reason.value)
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
-    """A row or post that gave no label.
+class LabelReject:
+    """A row or post without a valid label.
 
     Attributes:
-        source: Where it came from: a file and row, or an endpoint's model.
+        source: File and row, or the model of an endpoint.
         post_id: The post, if known.
-        reason: Why.
-        detail: The same in words, without caption or secret.
+        reason: The reject reason.
+        detail: The reason in words; contains no caption and no secret.
     """
 
     source: str
     post_id: str | None
-    reason: Reason
+    reason: RejectReason
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What a teacher gave for the whole sample.
+class SampleLabels:
+    """A teacher's labels for the whole sample.
 
     Attributes:
-        labels: One per sampled post.
-        rejects: Whatever gave no label.
-        report: The teacher's own part of the report.
+        labels: One per sampled post, rejects included.
+        rejects: All rows and posts without a valid label.
+        report: The teacher's part of `reports/labels.json`.
     """
 
     labels: Sequence[Label]
-    rejects: Sequence[Reject]
+    rejects: Sequence[LabelReject]
     report: dict[str, Any]
 
 
 def labels_table(labels: Sequence[Label], post_ids: Sequence[str], rubric: Rubric) -> pa.Table:
-    """Lay out labels as a table, one row for every sampled post.
+    """Build the table of labels, sorted by post id.
 
     Args:
         labels: One per sampled post, in any order.
         post_ids: The sampled posts.
-        rubric: By what they were scored.
-
-    Returns:
-        The table, sorted by post id.
+        rubric: Names the score columns.
 
     Raises:
         CountsError: If the labels are not exactly one per sampled post.
@@ -125,15 +115,8 @@ def labels_table(labels: Sequence[Label], post_ids: Sequence[str], rubric: Rubri
     return pa.table(columns, schema=labels_schema(rubric.axis_names))
 
 
-def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
-    """Lay out rejects as a table.
-
-    Args:
-        rejects: Rows and posts without a label.
-
-    Returns:
-        The table in the order given.
-    """
+def rejects_table(rejects: Sequence[LabelReject]) -> pa.Table:
+    """Build the table of rejects in the order given."""
     rows = [
         {
             "source": reject.source,
@@ -147,13 +130,6 @@ def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=REJECTS)
 
 
-def count_reasons(rejects: Sequence[Reject]) -> dict[str, int]:
-    """Count rejects by reason.
-
-    Args:
-        rejects: Any rejects.
-
-    Returns:
-        How many there are of each reason, sorted by name.
-    """
+def count_reasons(rejects: Sequence[LabelReject]) -> dict[str, int]:
+    """Count rejects by reason, sorted by reason."""
     return dict(sorted(Counter(reject.reason.value for reject in rejects).items()))

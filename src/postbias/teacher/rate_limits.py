@@ -1,7 +1,4 @@
-"""How fast an endpoint is asked: slots, paces per minute, and everybody slowing down after a 429.
-
-Only waits and counts; knows neither requests nor replies. One event loop uses it.
-"""
+"""Limit how fast an endpoint is called: concurrency slots, rates per minute, pauses after a 429."""
 
 from __future__ import annotations
 
@@ -21,15 +18,15 @@ _BURST_S = 1.0
 _MAX_PAUSE_S = 60.0
 
 
-class Pace:
-    """At most so many units in any minute, evenly, with bursts of a second."""
+class PerMinutePacer:
+    """Spread units evenly so that no 60 s window exceeds a rate; bursts of one second."""
 
     def __init__(self, per_minute: int, sleep: Sleep) -> None:
-        """Start a pace.
+        """Start without a backlog.
 
         Args:
-            per_minute: Units in any 60 seconds.
-            sleep: How to wait.
+            per_minute: Maximum number of units in any 60 seconds.
+            sleep: Coroutine function that waits.
         """
         self._burst_s = _BURST_S if per_minute > 60 else 0.0
         # In any window of 60 s: at most (60 + burst) / interval + 1 units.
@@ -38,11 +35,7 @@ class Pace:
         self._due = 0.0
 
     async def acquire(self, units: float) -> None:
-        """Wait until so many units may go.
-
-        Args:
-            units: How many.
-        """
+        """Wait until `units` more may be used."""
         now = time.monotonic()
         self._due = max(self._due, now)
         wait_s = self._due - self._burst_s - now
@@ -51,49 +44,45 @@ class Pace:
             await self._sleep(wait_s)
 
     def correct(self, units: float) -> None:
-        """Give units back that were not used, or take more that were.
-
-        Args:
-            units: Used minus acquired.
-        """
+        """Account for the difference between the units used and those acquired."""
         self._due += units * self._interval_s
 
 
-class Throttle:
-    """Slots for requests in flight, halved after a 429 and won back one by one."""
+class RequestThrottle:
+    """Slots for requests in flight: halved after a 429, regained one by one.
+
+    For use in one event loop.
+    """
 
     def __init__(self, limits: LimitsParams, sleep: Sleep, rng: np.random.Generator) -> None:
         """Start with all slots.
 
         Args:
-            limits: How many, and how much per minute.
-            sleep: How to wait.
-            rng: Spreads what waited together.
+            limits: Maximum concurrency and rates per minute.
+            sleep: Coroutine function that waits.
+            rng: Source of jitter.
         """
-        self._most = limits.concurrency
+        self._max_slots = limits.concurrency
         self._slots = float(limits.concurrency)
         self._sleep, self._rng = sleep, rng
-        self._requests = _pace(limits.requests_per_minute, sleep)
-        self._tokens = _pace(limits.tokens_per_minute, sleep)
+        self._requests = _make_pacer(limits.requests_per_minute, sleep)
+        self._tokens = _make_pacer(limits.tokens_per_minute, sleep)
         self._active = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._resume_at = self._cut_at = 0.0
-        self._strikes = 0
+        self._resume_at = self._halved_at = 0.0
+        self._n_halvings = 0
 
     @property
     def slots(self) -> int:
-        """Requests that may be in flight just now."""
+        """The current maximum number of requests in flight."""
         return int(self._slots)
 
     @asynccontextmanager
     async def slot(self, tokens: float) -> AsyncIterator[None]:
-        """Hold a slot for one request.
-
-        Args:
-            tokens: What it will take, roughly.
+        """Hold a slot for one request that takes about `tokens`.
 
         Yields:
-            When it may be sent.
+            When the request may be sent.
         """
         while self._active >= self.slots:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -106,60 +95,55 @@ class Throttle:
             if self._tokens:
                 await self._tokens.acquire(tokens)
             while (wait_s := self._resume_at - time.monotonic()) > 0:
-                # Not all in the same instant: that would be the next 429.
+                # Jitter: resuming all at once would cause the next 429.
                 await self._sleep(wait_s + float(self._rng.uniform(0, min(1.0, wait_s))))
             yield
         finally:
             self._active -= 1
             self._wake()
 
-    def used(self, tokens: float, expected: float) -> None:
-        """Correct the token pace by what a request really took.
-
-        Args:
-            tokens: Really.
-            expected: As said when the slot was taken.
-        """
+    def correct_tokens(self, used: float, expected: float) -> None:
+        """Correct the token rate by what a request took beyond the expectation."""
         if self._tokens:
-            self._tokens.correct(tokens - expected)
+            self._tokens.correct(used - expected)
 
     def succeed(self, sent_at: float) -> None:
-        """Win back a little after a success.
+        """Regain a fraction of a slot after a success.
 
         Args:
             sent_at: When the request was sent, on the monotonic clock.
         """
-        if sent_at > self._cut_at:
-            self._strikes = 0
-        self._slots = min(self._most, self._slots + 1 / self._slots)
+        if sent_at > self._halved_at:
+            self._n_halvings = 0
+        self._slots = min(self._max_slots, self._slots + 1 / self._slots)
         self._wake()
 
     def slow_down(self, sent_at: float, retry_after_s: float | None) -> None:
-        """Let everybody wait, and halve the slots, once per wave of 429s.
+        """Pause all requests and halve the slots, once per wave of 429s.
 
         Args:
             sent_at: When the refused request was sent, on the monotonic clock.
-            retry_after_s: How long the endpoint asks to wait, if it says.
+            retry_after_s: The delay that the endpoint asked for; None for a growing one.
         """
         now = time.monotonic()
-        if sent_at > self._cut_at:
-            self._cut_at = now
+        if sent_at > self._halved_at:
+            self._halved_at = now
             self._slots = max(1.0, self._slots / 2)
-            self._strikes += 1
+            self._n_halvings += 1
         pause_s = retry_after_s
         if pause_s is None:
-            longest = min(_MAX_PAUSE_S, 0.5 * 2.0**self._strikes)
-            pause_s = longest * float(self._rng.uniform(0.5, 1))
+            max_pause_s = min(_MAX_PAUSE_S, 0.5 * 2.0**self._n_halvings)
+            pause_s = max_pause_s * float(self._rng.uniform(0.5, 1))
         self._resume_at = max(self._resume_at, now + pause_s)
 
     def _wake(self) -> None:
-        free = self.slots - self._active
-        while self._waiting and free > 0:
+        n_free = self.slots - self._active
+        while self._waiting and n_free > 0:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                free -= 1
+                n_free -= 1
 
 
-def _pace(per_minute: int | None, sleep: Sleep) -> Pace | None:
-    return Pace(per_minute, sleep) if per_minute else None
+def _make_pacer(per_minute: int | None, sleep: Sleep) -> PerMinutePacer | None:
+    return PerMinutePacer(per_minute, sleep) if per_minute else None

@@ -18,13 +18,13 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
 from postbias.errors import CountsError, LabelsError
-from postbias.posts.reasons import Reason
-from postbias.teacher.labels import OK, Label, Reject
+from postbias.posts.reasons import RejectReason
+from postbias.teacher.labels import OK, Label, LabelReject
 from postbias.teacher.rubric import Rubric, RubricAxis
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedLabels:
     """What a file of labels gave for a sample.
 
     Attributes:
@@ -37,14 +37,14 @@ class Recorded:
 
     teacher: str
     labels: tuple[Label, ...]
-    rejects: tuple[Reject, ...]
+    rejects: tuple[LabelReject, ...]
     n_rows: int
     n_unneeded: int
 
 
-def read_recorded(
+def read_recorded_labels(
     path: Path, rubric: Rubric, sampled: frozenset[str], corpus: frozenset[str]
-) -> Recorded:
+) -> RecordedLabels:
     """Read the labels of sampled posts from a file.
 
     The first good row of a post counts; further rows of it are rejects.
@@ -65,13 +65,15 @@ def read_recorded(
     table = _read_strings(path, rubric)
     teacher = f"recorded:{path.name}@{_digest(path)}"
     good: dict[str, Label] = {}
-    bad: dict[str, Reject] = {}
-    rejects: list[Reject] = []
+    bad: dict[str, LabelReject] = {}
+    rejects: list[LabelReject] = []
     for label, reject in _judge(table, rubric, path.name, teacher):
         if label is not None and label.post_id not in corpus:
-            reject = _reject_row(reject, Reason.UNKNOWN_POST, "no such post in data/posts")
+            reject = _reject_row(reject, RejectReason.UNKNOWN_POST, "no such post in data/posts")
         elif label is not None and label.post_id in good:
-            reject = _reject_row(reject, Reason.DUPLICATE_ID, "an earlier row labels this post")
+            reject = _reject_row(
+                reject, RejectReason.DUPLICATE_ID, "an earlier row labels this post"
+            )
         elif label is not None:
             good[label.post_id] = label
             continue
@@ -86,11 +88,11 @@ def read_recorded(
     for post_id in sorted(sampled - needed.keys()):
         why = bad.get(post_id)
         if why is None:
-            why = Reject(path.name, post_id, Reason.NO_LABEL, "no row for this post")
+            why = LabelReject(path.name, post_id, RejectReason.NO_LABEL, "no row for this post")
             rejects.append(why)
         needed[post_id] = Label.rejected(post_id, why.reason, why.detail, teacher)
     unneeded = len(good.keys() - sampled)
-    return Recorded(teacher, tuple(needed.values()), tuple(rejects), table.num_rows, unneeded)
+    return RecordedLabels(teacher, tuple(needed.values()), tuple(rejects), table.num_rows, unneeded)
 
 
 def _read_strings(path: Path, rubric: Rubric) -> pa.Table:
@@ -148,43 +150,46 @@ _PARSE = pv.ParseOptions(newlines_in_values=True)
 
 def _judge(
     table: pa.Table, rubric: Rubric, file: str, teacher: str
-) -> Iterator[tuple[Label | None, Reject]]:
+) -> Iterator[tuple[Label | None, LabelReject]]:
     """Give each row's label if it has one, and the reject that it is (or would become)."""
     columns = {name: table[name].to_pylist() for name in table.schema.names}
     reasons = columns.get("reason", [None] * table.num_rows)
     for row, post_id in enumerate(columns["post_id"]):
         source, post_id = f"{file}:{row + 1}", (post_id or "").strip()
         if not post_id:
-            yield None, Reject(source, None, Reason.MISSING_ID, "no post_id")
+            yield None, LabelReject(source, None, RejectReason.MISSING_ID, "no post_id")
             continue
         values = [_score(columns[axis.name][row], axis) for axis in rubric.axes]
         fault = next((value for value in values if isinstance(value, tuple)), None)
         if fault is not None:
-            yield None, Reject(source, post_id, *fault)
+            yield None, LabelReject(source, post_id, *fault)
             continue
         scores = tuple(value for value in values if isinstance(value, float))
         label = Label(post_id, scores, (None,) * len(scores), 1, reasons[row] or "", teacher, OK)
-        yield label, Reject(source, post_id, Reason.NO_LABEL, "")
+        yield label, LabelReject(source, post_id, RejectReason.NO_LABEL, "")
 
 
-def _score(text: str | None, axis: RubricAxis) -> float | tuple[Reason, str]:
+def _score(text: str | None, axis: RubricAxis) -> float | tuple[RejectReason, str]:
     """Read one score, or say why it is none; never echoes text, which may be a caption."""
     text = (text or "").strip()
     if not text:
-        return Reason.NO_LABEL, f"{axis.name} is empty"
+        return RejectReason.NO_LABEL, f"{axis.name} is empty"
     try:
         value = float(text)
     except ValueError:
-        return Reason.NOT_A_NUMBER, f"{axis.name} is not a number"
+        return RejectReason.NOT_A_NUMBER, f"{axis.name} is not a number"
     if not math.isfinite(value):
-        return Reason.NOT_A_NUMBER, f"{axis.name} is {value}"
+        return RejectReason.NOT_A_NUMBER, f"{axis.name} is {value}"
     if not axis.low <= value <= axis.high:
-        return Reason.OUT_OF_RANGE, f"{axis.name} is {value:g}, not {axis.low:g}..{axis.high:g}"
+        return (
+            RejectReason.OUT_OF_RANGE,
+            f"{axis.name} is {value:g}, not {axis.low:g}..{axis.high:g}",
+        )
     return value
 
 
-def _reject_row(row: Reject, reason: Reason, detail: str) -> Reject:
-    return Reject(row.source, row.post_id, reason, detail)
+def _reject_row(row: LabelReject, reason: RejectReason, detail: str) -> LabelReject:
+    return LabelReject(row.source, row.post_id, reason, detail)
 
 
 def _digest(path: Path) -> str:

@@ -66,7 +66,7 @@ COLUMNS = tuple(Reply.__dataclass_fields__)
 _INSERT = f"INSERT INTO replies ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - column names of ours
 
 
-def keep_fact(key: str, value: object) -> tuple[str, tuple[Any, ...]]:
+def upsert_fact(key: str, value: object) -> tuple[str, tuple[Any, ...]]:
     """Write a statement that keeps a fact.
 
     Args:
@@ -79,7 +79,7 @@ def keep_fact(key: str, value: object) -> tuple[str, tuple[Any, ...]]:
     return "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value))
 
 
-def keep_reply(reply: Reply) -> tuple[str, tuple[Any, ...]]:
+def insert_reply(reply: Reply) -> tuple[str, tuple[Any, ...]]:
     """Write a statement that keeps a reply.
 
     Args:
@@ -94,7 +94,7 @@ def keep_reply(reply: Reply) -> tuple[str, tuple[Any, ...]]:
     return _INSERT, tuple(values.values())
 
 
-def add_total(name: str, value: float) -> tuple[str, tuple[Any, ...]]:
+def increment_total(name: str, value: float) -> tuple[str, tuple[Any, ...]]:
     """Write a statement that adds to a running total.
 
     Args:
@@ -108,7 +108,7 @@ def add_total(name: str, value: float) -> tuple[str, tuple[Any, ...]]:
     return sql, (name, value, value)
 
 
-def reply_of(row: Sequence[Any]) -> Reply:
+def reply_from_row(row: Sequence[Any]) -> Reply:
     """Read a row of the store.
 
     Args:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from postbias.errors import StorageError
-from postbias.teacher.reply import COLUMNS, Reply, reply_of
+from postbias.teacher.reply import COLUMNS, Reply, reply_from_row
 
 _VERSION = 1
 _SCHEMA = """
@@ -170,7 +170,7 @@ class ReplyStore:
             All replies in the order in which they came.
         """
         sql = f"SELECT {', '.join(COLUMNS)} FROM replies WHERE key = ? AND repeat = ? ORDER BY id"  # noqa: S608 - as above
-        return [reply_of(row) for row in self.rows(sql, (key, repeat))]
+        return [reply_from_row(row) for row in self.rows(sql, (key, repeat))]
 
     def iter_replies(self, post_id: str | None = None) -> Iterator[tuple[str, Reply]]:
         """Go through the replies.
@@ -187,7 +187,7 @@ class ReplyStore:
             "WHERE ?1 IS NULL OR a.post_id = ?1 ORDER BY 1, r.id"
         )
         for row in self._db.execute(sql, (post_id,)):
-            yield row[0], reply_of(row[1:])
+            yield row[0], reply_from_row(row[1:])
 
     def compact(self) -> None:
         """Give the room of deleted rows back, so that nothing of them stays in the file.

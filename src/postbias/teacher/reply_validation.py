@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 from postbias.teacher.rubric import Rubric, RubricAxis
 from postbias.teacher.token_probabilities import expected_score
 
@@ -30,7 +30,7 @@ _MIN_CERTAINTY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ParsedReply:
     """What a reply is worth.
 
     Attributes:
@@ -46,16 +46,16 @@ class Verdict:
     modes: tuple[float, ...]
     reason: str
     text: str
-    fault: Reason | None
+    fault: RejectReason | None
     detail: str
 
 
 class _UnusableError(Exception):
-    def __init__(self, fault: Reason, detail: str) -> None:
+    def __init__(self, fault: RejectReason, detail: str) -> None:
         self.fault, self.detail = fault, detail
 
 
-def judge(reply: dict[str, Any], rubric: Rubric, models: frozenset[str]) -> Verdict:
+def parse_reply(reply: dict[str, Any], rubric: Rubric, models: frozenset[str]) -> ParsedReply:
     """Judge a reply.
 
     Args:
@@ -73,7 +73,7 @@ def judge(reply: dict[str, Any], rubric: Rubric, models: frozenset[str]) -> Verd
         text = str(message.get("content") or "")
         if (name := reply.get("model")) and not any(is_same_model(m, str(name)) for m in models):
             raise _UnusableError(
-                Reason.WRONG_MODEL, "another model than the one asked for answered"
+                RejectReason.WRONG_MODEL, "another model than the one asked for answered"
             )
         modes, reason = _read(choice, message, text, rubric)
         scores = tuple(
@@ -81,11 +81,11 @@ def judge(reply: dict[str, Any], rubric: Rubric, models: frozenset[str]) -> Verd
             for axis, mode in zip(rubric.axes, modes, strict=True)
         )
     except _UnusableError as unusable:
-        return Verdict((), (), "", text, unusable.fault, unusable.detail)
-    return Verdict(scores, modes, reason, text, None, "")
+        return ParsedReply((), (), "", text, unusable.fault, unusable.detail)
+    return ParsedReply(scores, modes, reason, text, None, "")
 
 
-def prepare() -> None:
+def load_language_identifier() -> None:
     """Load the language model, so that the first reply does not wait for it."""
     _identifier()
 
@@ -109,7 +109,7 @@ def is_same_model(asked: str, answered: str) -> bool:
 def _choice(reply: dict[str, Any]) -> dict[str, Any]:
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise _UnusableError(Reason.EMPTY_REPLY, "it holds no answer")
+        raise _UnusableError(RejectReason.EMPTY_REPLY, "it holds no answer")
     return choices[0]
 
 
@@ -118,19 +118,21 @@ def _read(
 ) -> tuple[tuple[float, ...], str]:
     finish = choice.get("finish_reason")
     if message.get("refusal"):
-        raise _UnusableError(Reason.REFUSED, "the model refused to judge this post")
+        raise _UnusableError(RejectReason.REFUSED, "the model refused to judge this post")
     if finish == "content_filter":
-        raise _UnusableError(Reason.FILTERED, "the endpoint's content filter stopped it")
+        raise _UnusableError(RejectReason.FILTERED, "the endpoint's content filter stopped it")
     spoken = _THINKING.sub("", text).strip()
     found = _find_object(spoken, rubric)
     if found is None:
         if finish == "length":
-            raise _UnusableError(Reason.CUT_OFF, "it was cut off before its end; be brief")
+            raise _UnusableError(RejectReason.CUT_OFF, "it was cut off before its end; be brief")
         if not spoken:
-            raise _UnusableError(Reason.EMPTY_REPLY, "it is empty")
+            raise _UnusableError(RejectReason.EMPTY_REPLY, "it is empty")
         if _REFUSAL.match(spoken):
-            raise _UnusableError(Reason.REFUSED, "the model refused to judge this post")
-        raise _UnusableError(Reason.INVALID_REPLY, "it holds no JSON object with the axes as keys")
+            raise _UnusableError(RejectReason.REFUSED, "the model refused to judge this post")
+        raise _UnusableError(
+            RejectReason.INVALID_REPLY, "it holds no JSON object with the axes as keys"
+        )
     modes = tuple(_score(found, axis) for axis in rubric.axes)
     return modes, _reason(found, rubric.reply.language)
 
@@ -152,31 +154,33 @@ def _find_object(text: str, rubric: Rubric) -> dict[str, Any] | None:
 
 def _score(found: dict[str, Any], axis: RubricAxis) -> float:
     if axis.name not in found:
-        raise _UnusableError(Reason.INVALID_REPLY, f"the score `{axis.name}` is missing")
+        raise _UnusableError(RejectReason.INVALID_REPLY, f"the score `{axis.name}` is missing")
     value = found[axis.name]
     try:
         if isinstance(value, bool):
             raise ValueError
         score = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise _UnusableError(Reason.NOT_A_NUMBER, f"`{axis.name}` is not a plain number") from error
+        raise _UnusableError(
+            RejectReason.NOT_A_NUMBER, f"`{axis.name}` is not a plain number"
+        ) from error
     if not math.isfinite(score):
-        raise _UnusableError(Reason.NOT_A_NUMBER, f"`{axis.name}` is not a finite number")
+        raise _UnusableError(RejectReason.NOT_A_NUMBER, f"`{axis.name}` is not a finite number")
     if not axis.low <= score <= axis.high:
         allowed = f"{axis.low:g} to {axis.high:g}"
-        raise _UnusableError(Reason.OUT_OF_RANGE, f"`{axis.name}` is not within {allowed}")
+        raise _UnusableError(RejectReason.OUT_OF_RANGE, f"`{axis.name}` is not within {allowed}")
     return score
 
 
 def _reason(found: dict[str, Any], language: str | None) -> str:
     reason = found.get("reason")
     if not isinstance(reason, str) or not reason.strip():
-        raise _UnusableError(Reason.INVALID_REPLY, "the `reason` is missing")
+        raise _UnusableError(RejectReason.INVALID_REPLY, "the `reason` is missing")
     if language and sum(map(str.isalpha, reason)) >= _min_letters(reason):
         spoken, certainty = _identifier().classify(reason)
         if spoken != language and certainty >= _MIN_CERTAINTY:
             detail = f"its `reason` is in another language than `{language}`"
-            raise _UnusableError(Reason.OTHER_LANGUAGE, detail)
+            raise _UnusableError(RejectReason.OTHER_LANGUAGE, detail)
     return reason.strip()
 
 

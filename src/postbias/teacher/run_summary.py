@@ -17,7 +17,7 @@ from postbias.teacher.labels import OK
 from postbias.teacher.reply import Reply
 from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.rubric import Rubric
-from postbias.teacher.stored_answers import Setting, repeats_of
+from postbias.teacher.stored_replies import LabellingConfig, repeat_count
 
 #: Fewer repeated posts say nothing of the teacher's error.
 MIN_RETESTED = 30
@@ -43,7 +43,7 @@ class _Found:
 
 
 def describe_run(
-    store: ReplyStore, setting: Setting, keys: Mapping[str, str], budget: Budget
+    store: ReplyStore, setting: LabellingConfig, keys: Mapping[str, str], budget: Budget
 ) -> dict[str, Any]:
     """Describe the replies behind a set of labels.
 
@@ -63,8 +63,8 @@ def describe_run(
     spent = {"these_labels": found.cost_usd, "ever": budget.spent_usd}
     return {
         "name": f"openai:{setting.params.model}",
-        "format": setting.probe.abilities.format,
-        "expected_scores": setting.probe.abilities.has_logprobs,
+        "format": setting.profile.capabilities.format,
+        "expected_scores": setting.profile.capabilities.has_logprobs,
         "models": dict(sorted(found.models.items())),
         "replies": {"valid": found.n_valid, "unusable": dict(sorted(found.unusable.items()))},
         "tokens": {"in": found.tokens_in, "out": found.tokens_out},
@@ -75,11 +75,11 @@ def describe_run(
     }
 
 
-def _gather(store: ReplyStore, setting: Setting, questions: Sequence[str]) -> _Found:
+def _gather(store: ReplyStore, setting: LabellingConfig, questions: Sequence[str]) -> _Found:
     found = _Found()
     for key in questions:
         valid: list[Reply] = []
-        for repeat in range(repeats_of(key, setting.params)):
+        for repeat in range(repeat_count(key, setting.params)):
             replies = store.replies(key, repeat)
             for reply in replies:
                 found.unusable[reply.status] += reply.status != OK

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from postbias.errors import InputError, StorageError
 from postbias.paths import Paths
-from postbias.posts.shards import replacing
+from postbias.posts.shards import atomic_write
 from postbias.teacher.reply import Reply
 from postbias.teacher.reply_store import ReplyStore
 
@@ -41,7 +41,7 @@ _ROWS = 500
 
 
 @contextmanager
-def opened(paths: Paths, *, is_changed: bool = False) -> Iterator[ReplyStore]:
+def open_reply_store(paths: Paths, *, is_changed: bool = False) -> Iterator[ReplyStore]:
     """Open the store of a repository for a look or a change.
 
     Args:
@@ -72,7 +72,7 @@ def opened(paths: Paths, *, is_changed: bool = False) -> Iterator[ReplyStore]:
         lock.release()
 
 
-def summarize(store: ReplyStore) -> str:
+def summarize_store(store: ReplyStore) -> str:
     """Say what the store holds.
 
     Args:
@@ -102,7 +102,7 @@ def summarize(store: ReplyStore) -> str:
     )
 
 
-def describe_post(store: ReplyStore, post_id: str) -> str:
+def describe_post_replies(store: ReplyStore, post_id: str) -> str:
     """Say what the teacher said about a post.
 
     Args:
@@ -129,7 +129,7 @@ def describe_post(store: ReplyStore, post_id: str) -> str:
     return "\n".join(lines)
 
 
-def export(store: ReplyStore, path: Path) -> int:
+def export_replies(store: ReplyStore, path: Path) -> int:
     """Copy all replies out.
 
     Args:
@@ -147,7 +147,7 @@ def export(store: ReplyStore, path: Path) -> int:
         raise InputError("replies can be exported to .parquet or .csv", seen=path.name)
     replies, n = store.iter_replies(), 0
     schema = _EXPORT if path.suffix == ".parquet" else _csv_schema()
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         opened_writer: Any = (
             pq.ParquetWriter(temporary, schema, compression="zstd")
             if path.suffix == ".parquet"
@@ -161,7 +161,7 @@ def export(store: ReplyStore, path: Path) -> int:
     return n
 
 
-def prune(
+def prune_replies(
     store: ReplyStore, *, rubric: str | None, model: str | None, failed: bool, dry_run: bool
 ) -> int:
     """Throw replies away, so that their questions are asked again if they come up.
@@ -202,7 +202,7 @@ def prune(
     return int(n)
 
 
-def forget(paths: Paths, post_ids: Sequence[str]) -> dict[str, int]:
+def delete_posts(paths: Paths, post_ids: Sequence[str]) -> dict[str, int]:
     """Delete everything that is kept about posts: replies, labels and scores.
 
     Args:
@@ -217,7 +217,7 @@ def forget(paths: Paths, post_ids: Sequence[str]) -> dict[str, int]:
     """
     gone = {"replies": 0, "labels": 0, "scores": 0}
     if paths.replies.exists():
-        with opened(paths, is_changed=True) as store:
+        with open_reply_store(paths, is_changed=True) as store:
             gone["replies"] = _forget_replies(store, post_ids)
     for file in (paths.labels, paths.label_rejects):
         gone["labels"] += _forget_rows(file, post_ids)
@@ -256,7 +256,7 @@ def _forget_rows(path: Path, post_ids: Sequence[str]) -> int:
     table = pq.ParquetFile(path).read()
     is_kept = pc.invert(pc.is_in(table["post_id"], value_set=pa.array(post_ids, pa.string())))
     kept = table.filter(is_kept)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(kept, temporary, compression="zstd")
     return int(table.num_rows - kept.num_rows)
 

@@ -1,7 +1,7 @@
-"""Writes to the reply store from an event loop: one thread, commits grouped as they come.
+"""Write to the reply store from an event loop, in one thread with grouped commits.
 
-Sixty-four requests a second need a hundred durable writes a second; those that wait while one
-commit runs share the next.
+64 requests a second need about a hundred durable writes a second; writes that arrive during a
+commit share the next one.
 """
 
 from __future__ import annotations
@@ -16,31 +16,27 @@ from typing import Any
 from postbias.errors import StorageError
 from postbias.teacher.reply_store import ReplyStore
 
-Statements = Sequence[tuple[str, Sequence[Any]]]
+SqlStatements = Sequence[tuple[str, Sequence[Any]]]
 
-_GROUP = 256
+_MAX_GROUPED_WRITES = 256
 
 
-class Writer:
-    """A thread that owns one connection to the store."""
+class StoreWriter:
+    """A thread that owns one connection to the reply store."""
 
     def __init__(self, path: Path) -> None:
-        """Start the thread.
-
-        Args:
-            path: The store's file.
-        """
+        """Open the store at `path` and start the thread."""
         self._store = ReplyStore.open(path)
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="reply-store")
         self._thread.start()
 
-    async def write(self, make: Callable[[], Statements]) -> None:
-        """Write durably.
+    async def write(self, make: Callable[[], SqlStatements]) -> None:
+        """Run the statements of one transaction durably.
 
         Args:
-            make: Gives the statements of one transaction; called in the thread.
+            make: Returns the statements; called in the writer thread.
 
         Raises:
             StorageError: If nothing could be written.
@@ -50,7 +46,7 @@ class Writer:
         await done
 
     async def close(self) -> None:
-        """Finish all writes and end the thread."""
+        """Complete all writes and end the thread."""
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         self._store.close()
@@ -58,7 +54,7 @@ class Writer:
     def _work(self) -> None:
         while (first := self._jobs.get()) is not None:
             jobs = [first]
-            while len(jobs) < _GROUP and (job := self._next()) is not None:
+            while len(jobs) < _MAX_GROUPED_WRITES and (job := self._next()) is not None:
                 jobs.append(job)
             try:
                 self._store.transact([line for make, _ in jobs for line in make()])
@@ -73,11 +69,11 @@ class Writer:
         except queue.Empty:
             return None
         if job is None:
-            self._jobs.put(None)  # for the outer loop, after this group
+            self._jobs.put(None)  # leave the end mark to the outer loop
         return job
 
 
-_Job = tuple[Callable[[], Statements], "asyncio.Future[None]"]
+_Job = tuple[Callable[[], SqlStatements], "asyncio.Future[None]"]
 
 
 def _resolve(waiting: Sequence[asyncio.Future[None]], failure: StorageError | None) -> None:

@@ -1,7 +1,7 @@
-"""How many tokens a question takes: learned from the replies, bounded from above before asking.
+"""Estimate the tokens of a request: a typical value learned from replies, and an upper bound.
 
-The instructions are measured by the probe, whose one picture has the largest size that is sent.
-Typical sizes follow the replies; bounds take a byte for a token and any picture for the largest.
+The probe measures the instructions and one image of the largest size. Upper bounds assume one token
+per byte of text and the largest size for every image.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 from postbias.params import EndpointParams
 
-#: Bytes of text per token, and pixels of a picture's side per token: starting points only.
+#: Initial guesses only: bytes of text per token, and image side in px per token.
 _BYTES_PER_TOKEN = 3.5
 _SIDE_PX = 28
-#: For what the protocol puts around each message.
+#: Protocol overhead of the messages.
 _FRAME_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """What a request may take.
+class TokenEstimate:
+    """The tokens that a request may take.
 
     Attributes:
-        tokens: Input and output together, roughly.
-        worst_in: Input tokens at most.
-        worst_out: Output tokens at most.
+        tokens: Typical input plus output.
+        worst_in: Upper bound of the input.
+        worst_out: Upper bound of the output.
     """
 
     tokens: float
@@ -33,104 +33,81 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What a request is made of.
+class RequestShape:
+    """The size of a request's variable parts.
 
     Attributes:
-        text_bytes: Caption and corrections, UTF-8.
-        pictures: How many.
+        text_bytes: Caption and corrections in UTF-8.
+        n_images: Number of images.
     """
 
     text_bytes: int
-    pictures: int
+    n_images: int
 
 
-class Meter:
-    """Learns what questions take."""
+class TokenEstimator:
+    """Learn from replies how many tokens requests take."""
 
     def __init__(self, params: EndpointParams, probe_tokens: int | None, system_bytes: int) -> None:
         """Start from the probe.
 
         Args:
-            params: Sizes of pictures and replies.
-            probe_tokens: Input tokens of the probe, if told.
-            system_bytes: Size of the instructions.
+            params: Image size and output limit.
+            probe_tokens: Input tokens of the probe request, if reported.
+            system_bytes: Length of the system message.
         """
         self._params = params
         side = params.images.max_side_px / _SIDE_PX
-        self._picture_guess = side * side
-        # Without usage: no tokenizer makes more tokens than bytes, no model more than 14-px
-        # patches.
+        self._tokens_per_image = side * side
+        # Without usage: no tokenizer makes more tokens than bytes, no model uses patches below
+        # 14 px.
         self._fixed_bound = float(probe_tokens or system_bytes)
-        self._picture_bound = max(float(probe_tokens or 0), 4 * self._picture_guess)
-        self._fixed_guess = system_bytes / _BYTES_PER_TOKEN
-        self._guessed = self._told = self._told_out = 0.0
+        self._image_bound = max(float(probe_tokens or 0), 4 * self._tokens_per_image)
+        self._fixed_tokens = system_bytes / _BYTES_PER_TOKEN
+        self._sum_prior = self._sum_in = self._sum_out = 0.0
         self._n = 0
         self._inflation = 1.0
 
-    def guess_in(self, shape: Shape) -> float:
-        """Guess the input tokens of a request.
+    def typical_in(self, shape: RequestShape) -> float:
+        """Return the typical number of input tokens, corrected by the replies so far."""
+        return self._prior_in(shape) * (self._sum_in / self._sum_prior if self._sum_prior else 1.0)
 
-        Args:
-            shape: What it is made of.
+    def typical_out(self) -> float:
+        """Return the mean number of output tokens; half of the limit before the first reply."""
+        return self._sum_out / self._n if self._n else self._params.max_tokens / 2
 
-        Returns:
-            Tokens, corrected by what was learned.
-        """
-        return self._raw(shape) * (self._told / self._guessed if self._guessed else 1.0)
-
-    def guess_out(self) -> float:
-        """Guess the output tokens of a reply.
-
-        Returns:
-            The mean so far; half of the limit before the first.
-        """
-        return self._told_out / self._n if self._n else self._params.max_tokens / 2
-
-    def size(self, shape: Shape) -> Size:
-        """Say what a request may take.
-
-        Args:
-            shape: What it is made of.
-
-        Returns:
-            Its likely and its largest size.
-        """
+    def estimate(self, shape: RequestShape) -> TokenEstimate:
+        """Return the typical and the largest size of a request."""
         worst = (
             self._fixed_bound
             + shape.text_bytes
-            + shape.pictures * self._picture_bound
+            + shape.n_images * self._image_bound
             + _FRAME_TOKENS
         )
-        likely = self.guess_in(shape) + self.guess_out()
-        return Size(likely, worst * self._inflation, float(self._params.max_tokens))
+        typical = self.typical_in(shape) + self.typical_out()
+        return TokenEstimate(typical, worst * self._inflation, float(self._params.max_tokens))
 
-    def learn(self, shape: Shape, tokens_in: int | None, tokens_out: int | None) -> bool:
-        """Learn from a reply.
-
-        Args:
-            shape: What the request was made of.
-            tokens_in: Input tokens, if told.
-            tokens_out: Output tokens, if told.
+    def learn(self, shape: RequestShape, tokens_in: int | None, tokens_out: int | None) -> bool:
+        """Learn from the usage of a reply; ignored if a count was not reported.
 
         Returns:
-            Whether it stayed within its bound.
+            Whether the input stayed within its bound; if not, all later bounds are raised.
         """
         if tokens_in is None or tokens_out is None:
             return True
-        self._guessed += self._raw(shape)
-        self._told += tokens_in
-        self._told_out += tokens_out
+        self._sum_prior += self._prior_in(shape)
+        self._sum_in += tokens_in
+        self._sum_out += tokens_out
         self._n += 1
-        worst = self.size(shape).worst_in
+        worst = self.estimate(shape).worst_in
         if tokens_in <= worst:
             return True
         self._inflation *= 1.1 * tokens_in / worst
         return False
 
-    def _raw(self, shape: Shape) -> float:
+    def _prior_in(self, shape: RequestShape) -> float:
         return (
-            self._fixed_guess
+            self._fixed_tokens
             + shape.text_bytes / _BYTES_PER_TOKEN
-            + shape.pictures * self._picture_guess
+            + shape.n_images * self._tokens_per_image
         )

@@ -1,8 +1,4 @@
-"""Opens MLflow's database: the one place that says where runs and models are remembered.
-
-Everything lies under `mlruns/`. MLflow stores absolute paths, so a checkout that was moved or
-copied is put right here when it is next opened. Knows nothing of stages and models.
-"""
+"""The MLflow tracking database of a repository: its location, creation and repair."""
 
 from __future__ import annotations
 
@@ -21,10 +17,30 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXPERIMENT = "postbias"
-# Seconds between two samples of CPU, memory and disk while a stage runs.
+# Seconds between samples of CPU, memory and disk use while a stage runs.
 SYSTEM_METRICS_EVERY_S = 2
 
-# Where MLflow's tables hold absolute locations.
+# Shown above the runs in the UI; Markdown.
+_DESCRIPTION = """\
+One run per executed DVC stage; `train@fusion`, `train@text` and `train@image` are the students.
+
+- **Compare students:** open the URL that `make ui` prints, or filter by `tags.stage = 'train'`. \
+`test.<axis>.<metric>` are measured on the test fold with the int8 model that ships; \
+`valid_*` and `train_loss` are learning curves.
+- **Parameters** are those that the stage depends on (`dvc.yaml`), so runs with different \
+parameters computed different things.
+- **Tags** `dvc.deps.*` and `dvc.outs.*` are the digests recorded in `dvc.lock`; `git.commit` and \
+`git.dirty` identify the code; `restored` marks runs that `postbias sync` rebuilt from `dvc.lock`.
+- The registered model `postbias` holds the champion: the student that passed the gate.
+"""
+
+_EXPERIMENT_TAGS = {
+    "mlflow.note.content": _DESCRIPTION,
+    # The UI opens the experiment with the menu for model training instead of that for agents.
+    "mlflow.experimentKind": "custom_model_development",
+}
+
+# Columns of MLflow's tables that hold absolute locations.
 _LOCATIONS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -35,67 +51,40 @@ _LOCATIONS = (
 
 
 def tracking_uri(paths: Paths) -> str:
-    """Say where runs are kept.
-
-    Args:
-        paths: The repository.
-
-    Returns:
-        `MLFLOW_TRACKING_URI` if the user has set it, else the database under `mlruns/`.
-    """
+    """Return `MLFLOW_TRACKING_URI` if it is set, else the URI of the database under `mlruns/`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database(paths)}"
 
 
 def database(paths: Paths) -> Path:
-    """Give the file of this repository's own runs and models.
-
-    Args:
-        paths: The repository.
-
-    Returns:
-        The SQLite file, whether it exists or not.
-    """
+    """Return the path of the SQLite file under `mlruns/`, whether or not it exists."""
     return paths.mlruns / "mlflow.db"
 
 
 def uses_own_database(paths: Paths) -> bool:
-    """Tell whether runs are kept in `database` and not where the user has said.
-
-    Args:
-        paths: The repository.
-
-    Returns:
-        Whether they are, by whichever way the URI is written.
-    """
+    """Check whether the tracking URI, however it is spelled, means `database(paths)`."""
     scheme, _, file = tracking_uri(paths).partition(":///")
     return scheme == "sqlite" and Path(file).resolve() == database(paths).resolve()
 
 
-def place(paths: Paths) -> str:
-    """Name where runs are kept, for messages; an address may hold a password.
-
-    Args:
-        paths: The repository.
-
-    Returns:
-        The database's path, or the name of the variable that says another place.
-    """
-    return str(database(paths)) if uses_own_database(paths) else "what MLFLOW_TRACKING_URI names"
+def describe_location(paths: Paths) -> str:
+    """Describe where runs are stored, for messages."""
+    # Not the URI: it may contain a password.
+    return str(database(paths)) if uses_own_database(paths) else "the MLFLOW_TRACKING_URI server"
 
 
 def connect(paths: Paths) -> str:
-    """Point MLflow at this repository's runs; the database is made on first use.
+    """Point MLflow at this repository's database and create it on first use.
 
     Args:
         paths: The repository.
 
     Returns:
-        The id of the experiment.
+        The experiment id.
 
     Raises:
         TrackingError: If the database cannot be opened.
     """
-    quiet_mlflow()
+    configure_environment()
     import mlflow
     from filelock import FileLock
     from mlflow.exceptions import MlflowException
@@ -105,28 +94,22 @@ def connect(paths: Paths) -> str:
     paths.mlruns.mkdir(parents=True, exist_ok=True)
     is_own = uses_own_database(paths)
     try:
-        # Two processes that create the database at once crash in each other's migration.
+        # Two processes that create the database at once crash in each other's migrations.
         with FileLock(paths.mlruns / ".lock"):
             if is_own and database(paths).exists():
-                _follow_move(paths)
+                _rewrite_locations(paths)
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
-            experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-            if experiment is not None:
-                if experiment.lifecycle_stage == "deleted":
-                    mlflow.MlflowClient().restore_experiment(experiment.experiment_id)
-                return str(experiment.experiment_id)
-            location = _artifacts(paths) if is_own else None
-            return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
+            return _open_experiment(_artifacts(paths) if is_own else None)
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         raise TrackingError(
-            f"MLflow cannot open {place(paths)}: {str(error).splitlines()[0]}",
-            do="if it is damaged, move mlruns/ away and run `postbias sync`: it is made again",
+            f"MLflow cannot open {describe_location(paths)}: {str(error).splitlines()[0]}",
+            do="if it is damaged, move mlruns/ away and run `postbias sync` to rebuild it",
         ) from error
 
 
-def quiet_mlflow() -> None:
-    """Set what MLflow reads when it is imported: no telemetry, no chatter."""
+def configure_environment() -> None:
+    """Set the environment variables that MLflow reads on import: no telemetry, few messages."""
     every_s = str(SYSTEM_METRICS_EVERY_S)
     os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", every_s)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -135,11 +118,29 @@ def quiet_mlflow() -> None:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 
+def _open_experiment(artifact_location: str | None) -> str:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        experiment_id = str(client.create_experiment(EXPERIMENT, artifact_location))
+    else:
+        experiment_id = str(experiment.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment_id)
+    tags = {} if experiment is None else experiment.tags
+    for name, value in _EXPERIMENT_TAGS.items():
+        if tags.get(name) != value:
+            client.set_experiment_tag(experiment_id, name, value)
+    return experiment_id
+
+
 def _artifacts(paths: Paths) -> str:
     return (paths.mlruns / "artifacts").as_uri()
 
 
-def _follow_move(paths: Paths) -> None:
+def _rewrite_locations(paths: Paths) -> None:
     """Rewrite absolute locations after the checkout was moved or copied."""
     with closing(sqlite3.connect(database(paths))) as connection:
         row = connection.execute(
@@ -148,7 +149,7 @@ def _follow_move(paths: Paths) -> None:
         old, new = row[0] if row else None, _artifacts(paths)
         if old is None or old == new:
             return
-        logger.info("mlruns/ was made at %s: its locations are rewritten", old)
+        logger.info("mlruns/ was created at %s: rewriting its absolute paths", old)
         with connection:
             for table, column in _LOCATIONS:
                 connection.execute(

@@ -1,10 +1,4 @@
-"""What DVC and git know about a stage: the link between a pipeline and its MLflow runs.
-
-A `StageRecord` holds what `dvc.lock` records of one executed stage. A running stage takes its own
-record from the files (DVC writes `dvc.lock` only after the stage has ended); `sync` reads it back
-from `dvc.lock`; both give the same `identity`, so the run is found by content. DVC's own library
-does the hashing and the templating of `dvc.yaml`. Knows nothing of MLflow.
-"""
+"""Records of executed stages from DVC, and the state of the code from git."""
 
 from __future__ import annotations
 
@@ -27,22 +21,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A CSV file whose first column has one of these names is a curve.
+# A CSV file is a curve if its first column has one of these names.
 STEPS = ("epoch", "step")
 
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """What one execution of a stage read and wrote.
+    """The inputs and outputs of one execution of a stage, as `dvc.lock` records them.
 
     Attributes:
-        name: The stage, `train@fusion` in a matrix.
-        deps: Digest of each dependency by path, as in `dvc.lock`.
-        outs: Digest of each output by path, as in `dvc.lock`.
-        params: The parameters that the stage declares, as in `dvc.lock`.
-        metrics: The outputs that `dvc.yaml` calls metrics.
-        plots: The outputs that `dvc.yaml` calls plots.
-        intact: The outputs whose files are there with just this digest.
+        name: The stage; `train@fusion` in a matrix.
+        deps: Digest of each dependency by path.
+        outs: Digest of each output by path.
+        params: Values of the parameters that the stage declares.
+        metrics: The outputs that `dvc.yaml` lists as metrics.
+        plots: The outputs that `dvc.yaml` lists as plots.
+        intact: The outputs whose files exist and have the recorded digest.
     """
 
     name: str
@@ -55,72 +49,91 @@ class StageRecord:
 
     @property
     def identity(self) -> str:
-        """Digest of stage, dependencies, parameters and outputs: equal means the same work."""
+        """SHA-256 of name, dependencies, parameters and outputs: equal for equal work."""
         content = [self.name, self.deps, self.params, self.outs]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def current_record(paths: Paths, stage: str) -> StageRecord | None:
-    """Take the record of a stage from the files as they are now.
+    """Compute the record of a stage from the current files.
 
     Args:
         paths: The repository.
-        stage: The stage's name.
+        stage: Name of the stage.
 
     Returns:
-        The record; none outside DVC, for a stage that `dvc.yaml` does not have, and while a
-        dependency or an output is missing.
+        The record; None outside DVC, for a stage that `dvc.yaml` does not have, or if a dependency
+        or an output is missing.
     """
     from dvc.exceptions import DvcException
 
+    # A running stage cannot read dvc.lock: DVC updates it only after the stage has ended.
     try:
         with _repository(paths) as repo:
             found = repo.stage.load_one(name=stage)
             for entry in (*found.deps, *found.outs):
-                # Hashes through DVC's state database: what DVC has hashed is not read again.
+                # Uses DVC's state database, so files that DVC has hashed are not read again.
                 entry.hash_info = entry.get_hash()
             return _record(found)
     except (DvcException, OSError) as error:
-        logger.info("run of %s is not linked to DVC: %s", stage, _first_line(error))
+        logger.info("the run of %s is not linked to DVC: %s", stage, _first_line(error))
         return None
 
 
 def input_digests(paths: Paths, stage: str) -> dict[str, str]:
-    """Take the digests of what a stage reads from the files as they are now.
-
-    `dvc.lock` cannot tell a running stage: it still holds what the stage read the last time, which
-    is another thing in every clone.
+    """Compute the digests of the files that a running stage depends on.
 
     Args:
         paths: The repository.
-        stage: The stage's name.
+        stage: Name of the stage.
 
     Returns:
-        Digest by path, as `dvc.lock` will have them; empty outside DVC, for a stage that `dvc.yaml`
-        does not have, and while a dependency is missing.
+        Digest by path, as `dvc.lock` will record them; empty outside DVC, for a stage that
+        `dvc.yaml` does not have, or if a dependency is missing.
     """
     from dvc.exceptions import DvcException
 
+    # dvc.lock still holds the digests of the stage's previous execution.
     try:
         with _repository(paths) as repo:
             files = _file_deps(repo.stage.load_one(name=stage))
             return {dep.def_path: dep.get_hash().value for dep in files}
     except (DvcException, OSError) as error:
-        logger.info("DVC knows no digests of what %s reads: %s", stage, _first_line(error))
+        logger.info("DVC has no digests of the inputs of %s: %s", stage, _first_line(error))
         return {}
+
+
+def declared_params(paths: Paths, stage: str) -> frozenset[str] | None:
+    """List the parameters and parameter groups that a stage depends on, from `dvc.yaml`.
+
+    Args:
+        paths: The repository.
+        stage: Name of the stage.
+
+    Returns:
+        Dotted keys; None outside DVC and for a stage that `dvc.yaml` does not have.
+    """
+    from dvc.dependency import ParamsDependency
+    from dvc.exceptions import DvcException
+
+    try:
+        with _repository(paths) as repo:
+            deps = repo.stage.load_one(name=stage).deps
+            declared = [dep.params for dep in deps if isinstance(dep, ParamsDependency)]
+    except (DvcException, OSError) as error:
+        logger.info("DVC does not know stage %s: %s", stage, _first_line(error))
+        return None
+    return frozenset(key for keys in declared for key in keys)
 
 
 def locked_records(paths: Paths) -> list[StageRecord]:
     """Read the records of all executed stages from `dvc.lock`.
 
-    Args:
-        paths: The repository.
-
     Returns:
-        One record per stage that `dvc.lock` holds completely, in the order of `dvc.yaml`.
+        One record per stage that is complete in `dvc.lock`, in the order of `dvc.yaml`.
 
     Raises:
-        TrackingError: If this is no DVC repository, or `dvc.yaml` or `dvc.lock` is broken.
+        TrackingError: If this is not a DVC repository, or `dvc.yaml` or `dvc.lock` is invalid.
     """
     from dvc.exceptions import DvcException
     from dvc.stage import PipelineStage
@@ -132,21 +145,17 @@ def locked_records(paths: Paths) -> list[StageRecord]:
     except (DvcException, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise TrackingError(
             f"DVC cannot read this pipeline: {_first_line(error)}",
-            do="see `git diff dvc.yaml dvc.lock`; `git checkout dvc.lock` brings the last "
-            "committed one back",
+            do="check `git diff dvc.yaml dvc.lock`; `git checkout dvc.lock` restores the last "
+            "committed version",
         ) from error
 
 
 def recorded_metrics(paths: Paths, record: StageRecord) -> dict[str, float]:
-    """Read the numbers of a stage's metrics files.
-
-    Args:
-        paths: The repository.
-        record: The stage; only its intact outputs are read.
+    """Read the metrics files of a stage that are intact.
 
     Returns:
-        Each number by its dotted path; the last part `value` is left out, so that `mae.value`,
-        `mae.lo`, `mae.hi` become `mae`, `mae.lo`, `mae.hi`.
+        Numbers by dotted path. A final `value` is dropped: `mae.value`, `mae.lo` and `mae.hi`
+        become `mae`, `mae.lo` and `mae.hi`.
     """
     metrics: dict[str, float] = {}
     for file in _files(paths, record, record.metrics, ".json"):
@@ -155,14 +164,10 @@ def recorded_metrics(paths: Paths, record: StageRecord) -> dict[str, float]:
 
 
 def recorded_curves(paths: Paths, record: StageRecord) -> dict[str, list[tuple[int, float]]]:
-    """Read the series of a stage's plots files that have a step in their first column.
-
-    Args:
-        paths: The repository.
-        record: The stage; only its intact outputs are read.
+    """Read the curves among the intact plots files of a stage.
 
     Returns:
-        Pairs of step and number by column name.
+        Pairs of step and value, by column name.
     """
     curves: dict[str, list[tuple[int, float]]] = {}
     for file in _files(paths, record, record.plots, ".csv"):
@@ -178,13 +183,10 @@ def recorded_curves(paths: Paths, record: StageRecord) -> dict[str, list[tuple[i
 
 
 def git_state(paths: Paths) -> dict[str, str]:
-    """Describe the code version, leaving out what the pipeline itself writes.
-
-    Args:
-        paths: The repository.
+    """Describe the version of the code, ignoring files that the pipeline writes.
 
     Returns:
-        Tags `git.commit` and `git.dirty`; empty without git or without a commit.
+        Tags `git.commit` and `git.dirty`; empty outside git and before the first commit.
     """
     commit = _git(paths, "rev-parse", "HEAD")
     if commit is None:

@@ -1,4 +1,4 @@
-"""Log an evaluation to MLflow: metrics, tags, the result table and the figures."""
+"""Logging of an evaluation to its MLflow run: metrics, tags, result table and figures."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def log_evaluation(run: StageRun, found: Evaluation, report: Json) -> dict[str, dict[str, Figure]]:
-    """Keep metrics, the result table and figures with the MLflow run.
+def log_evaluation(
+    run: StageRun, evaluation: Evaluation, report: Json
+) -> dict[str, dict[str, Figure]]:
+    """Log an evaluation to the run of the evaluate stage.
 
     Args:
         run: The run of the stage.
-        found: The evaluation.
-        report: The same as laid out in `evaluate.json`.
+        evaluation: The evaluation.
+        report: The content of `evaluate.json`.
 
     Returns:
-        The figures of each student, for the run that trained it.
+        Figures by student and name, to be added to the training runs as well.
     """
     from postbias.evaluation import plots
 
@@ -40,30 +42,33 @@ def log_evaluation(run: StageRun, found: Evaluation, report: Json) -> dict[str, 
         }
         | {
             f"gate.{name}": line.value
-            for name, line in found.gate.items()
+            for name, line in evaluation.gate.items()
             if line.value is not None
         }
     )
     run.set_tags(
-        {"chosen": found.chosen}
+        {"chosen": evaluation.chosen}
         | {f"champion.{k}": v for k, v in (report["champion"] or {}).items()}
     )
     run.log_text(markdown_table(report), "result.md")
-    axis = found.bench.axes[0]
-    labels = found.bench.fold.labels[:, 0]
+    axis = evaluation.bench.axes[0]
+    labels = evaluation.bench.fold.labels[:, 0]
     figures: dict[str, dict[str, Figure]] = {}
-    for name, student in found.students.items():
-        said = student.test.by_axis[axis.name]
-        rows = said.is_scored
+    for name, student in evaluation.students.items():
+        predictions = student.test.by_axis[axis.name]
+        rows = predictions.is_scored
+        scores = predictions.values[rows]
         figures[name] = {
-            "scores": plots.labels_over_scores(labels[rows], said.values[rows], axis, name),
-            "residuals": plots.residuals_by_band(labels[rows], said.values[rows], axis, name),
+            "scores": plots.labels_over_scores(labels[rows], scores, axis, name),
+            "residuals": plots.residuals_by_band(
+                labels[rows], predictions.values[rows], axis, name
+            ),
             "slices": plots.slices(report, name),
         }
         for kind, figure in figures[name].items():
             run.log_figure(figure, f"{kind}_{name}.png")
     run.log_figure(plots.comparison(report), "comparison.png")
-    run.log_figure(plots.coverage(report, found.params.coverage), "coverage.png")
+    run.log_figure(plots.coverage(report, evaluation.params.coverage), "coverage.png")
     run.log_table(list(slice_rows(report)), "slices.json")
     run.log_table(list(coverage_rows(report)), "coverage.json")
     run.log_table([{"line": name, **line} for name, line in report["gate"].items()], "gate.json")

@@ -1,7 +1,4 @@
-"""Finds versions of the registered model: by alias, by content, and whether their files are whole.
-
-A version carries the digest of the artifact that it was made of. Reads MLflow, changes nothing.
-"""
+"""Look-up of registered model versions, by alias or by the digest of their artifact."""
 
 from __future__ import annotations
 
@@ -23,13 +20,10 @@ ALIAS = "champion"
 
 
 def champion_version(client: MlflowClient) -> ModelVersion | None:
-    """Find the champion.
-
-    Args:
-        client: Of the MLflow to ask.
+    """Find the version that the alias `champion` points to.
 
     Returns:
-        The version that the alias points to; None if there is none.
+        The version; None if there is none.
 
     Raises:
         TrackingError: If the registry cannot be read.
@@ -39,21 +33,21 @@ def champion_version(client: MlflowClient) -> ModelVersion | None:
     try:
         return client.get_model_version_by_alias(MODEL, ALIAS)
     except MlflowException as error:
-        # Neither the model nor the alias: two codes for "there is none".
+        # No such model, no such alias.
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             return None
-        raise TrackingError(f"MLflow's registry cannot be read: {error.error_code}") from error
+        raise TrackingError(f"cannot read the MLflow model registry: {error.error_code}") from error
 
 
 def find_version(
     client: MlflowClient, digest: str, precision: Precision | None = None
 ) -> ModelVersion | None:
-    """Find the version that was made of an artifact.
+    """Find the version that holds an artifact.
 
     Args:
-        client: Of the MLflow to ask.
-        digest: Of the artifact.
-        precision: Which of its graphs serving must run; None takes either.
+        client: The MLflow client.
+        digest: Digest of the artifact.
+        precision: Precision that the version serves; None for either.
 
     Returns:
         The version; None if there is none.
@@ -65,15 +59,8 @@ def find_version(
     return None
 
 
-def student_folder(version: ModelVersion) -> Path | None:
-    """Find the artifact inside a version's packed model.
-
-    Args:
-        version: The version.
-
-    Returns:
-        Its folder; None if the files are gone.
-    """
+def artifact_folder(version: ModelVersion) -> Path | None:
+    """Return the folder of a version's artifact; None if its files are missing."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -83,17 +70,9 @@ def student_folder(version: ModelVersion) -> Path | None:
         return None
 
 
-def is_whole(version: ModelVersion, digest: str) -> bool:
-    """Tell whether a version's files are there and undamaged.
-
-    Args:
-        version: The version.
-        digest: Of the artifact that they must be.
-
-    Returns:
-        Whether they are.
-    """
-    folder = student_folder(version)
+def is_intact(version: ModelVersion, digest: str) -> bool:
+    """Check whether the files of a version exist and have this digest."""
+    folder = artifact_folder(version)
     try:
         return folder is not None and Artifact.open(folder).digest == digest
     except ArtifactError:

@@ -1,9 +1,4 @@
-"""Packs an artifact as an MLflow model and proves that it answers.
-
-The package holds the artifact, the few modules that scoring needs, and the list of packages to
-install: no torch, no pickle. A child process loads it with the packed modules, not with these, and
-its scores must be those of the scorer here. Knows nothing of runs, versions and aliases.
-"""
+"""Packaging of an artifact as an MLflow model, without torch and without pickle."""
 
 from __future__ import annotations
 
@@ -25,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 from postbias.errors import ChampionError
 from postbias.scoring.request import answer_row, read_post
 from postbias.scoring.scorer import OK, Scorer
-from postbias.tracking.database import quiet_mlflow
+from postbias.tracking.database import configure_environment
 
 if TYPE_CHECKING:
     from postbias.scoring.artifact import Artifact
     from postbias.scoring.manifest import Precision
 
-#: What the packed model needs; pinned to what it was tried with.
+#: Requirements of the packaged model; pinned to the versions it was checked with.
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")
 
-#: The modules that travel with the model: the import closure of `postbias.scoring.serving`.
+#: Modules that ship with the model: the import closure of `postbias.scoring.serving`.
 MODULES = (
     "__init__.py",
     "axes.py",
@@ -53,13 +48,13 @@ MODULES = (
     "scoring/serving.py",
 )
 
-#: Where the artifact lies in the package.
+#: Path of the artifact inside the package.
 STUDENT_PATH = Path("artifacts") / "student"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SMOKE_TIMEOUT_S = 300
 
-# Models from code: MLflow runs this file to get the model object, so nothing is pickled.
+# A model from code: MLflow executes this file to build the model, so nothing is pickled.
 _ENTRY = '''"""Hands the model to MLflow."""
 
 from mlflow.models import set_model
@@ -79,13 +74,13 @@ json.dump(model.predict(json.load(sys.stdin)), sys.stdout)
 """
 
 
-def pack(artifact: Artifact, dest: Path, *, precision: Precision) -> None:
-    """Write the MLflow model of an artifact.
+def write_package(artifact: Artifact, dest: Path, *, precision: Precision) -> None:
+    """Write an MLflow model that holds an artifact and the code that scores with it.
 
     Args:
-        artifact: The student.
-        dest: The folder to make.
-        precision: Which of its graphs run.
+        artifact: The artifact.
+        dest: The folder to create.
+        precision: Precision of the graphs to run.
     """
     with TemporaryDirectory() as temporary:
         code = Path(temporary) / "postbias"
@@ -109,16 +104,16 @@ def pack(artifact: Artifact, dest: Path, *, precision: Precision) -> None:
             )
 
 
-def prove(artifact: Artifact, package: Path, *, precision: Precision) -> None:
-    """Load a package in a process of its own and compare what it answers.
+def check_package(artifact: Artifact, package: Path, *, precision: Precision) -> None:
+    """Check in a separate process that a package returns the scores of its artifact.
 
     Args:
-        artifact: The student that was packed.
-        package: The folder that `pack` has made.
-        precision: Which of its graphs run.
+        artifact: The artifact that was packaged.
+        package: The folder written by `write_package`.
+        precision: Precision of the graphs to run.
 
     Raises:
-        ChampionError: If it cannot be loaded, answers nothing, or answers otherwise.
+        ChampionError: If the package cannot be loaded, scores nothing, or scores differently.
     """
     rows = _smoke_rows()
     with Scorer.open(artifact.folder, precision=precision) as scorer:
@@ -126,18 +121,16 @@ def prove(artifact: Artifact, package: Path, *, precision: Precision) -> None:
         expected = [answer_row(scorer.axes, score) for score in scores]
     answer = _ask(package, rows)
     if answer != expected:
-        raise ChampionError("the packed model scores otherwise than the student it was made of")
+        raise ChampionError("the packaged model and its artifact return different scores")
     if not any(row["status"] == OK for row in answer):
-        raise ChampionError("the packed model scores none of the trial posts")
+        raise ChampionError("the packaged model scores none of the test posts")
 
 
 @contextmanager
 def _without_advice() -> Iterator[Any]:
-    """Give mlflow, with its advice to add a signature silenced.
-
-    With one, unknown columns would be dropped in silence and errors would repeat the input.
-    """
-    quiet_mlflow()
+    """Import mlflow.pyfunc and silence its advice to add a signature."""
+    # With a signature, MLflow drops unknown columns silently and its errors repeat the input.
+    configure_environment()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         import mlflow.pyfunc
@@ -154,8 +147,8 @@ def _without_advice() -> Iterator[Any]:
 
 
 def _ask(package: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    # -I: neither the working folder nor PYTHONPATH may stand in for what was packed. -B: nothing
-    # is added to it.
+    # -I: the working folder and PYTHONPATH must not shadow the packaged modules. -B: no bytecode
+    # is added to the package.
     command = [sys.executable, "-I", "-B", "-W", "ignore", "-c", _SMOKE, str(package)]
     try:
         process = subprocess.run(  # noqa: S603 - our own code, no shell
@@ -169,9 +162,11 @@ def _ask(package: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         answer: list[dict[str, Any]] = json.loads(process.stdout)
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ChampionError(f"the packed model cannot be loaded: {last}") from error
+        raise ChampionError(f"the packaged model cannot be loaded: {last}") from error
     except (subprocess.TimeoutExpired, ValueError) as error:
-        raise ChampionError(f"the packed model does not answer: {type(error).__name__}") from error
+        raise ChampionError(
+            f"the packaged model returns no scores: {type(error).__name__}"
+        ) from error
     return answer
 
 

@@ -1,8 +1,7 @@
-"""Decides whether a registered version becomes champion, and writes promotions down.
+"""Promotion of registered versions to champion, and the record of each promotion.
 
-A version that was never champion must not be worse than the champion on the same test fold. One
-that was champion before may always be it again: going back to it was somebody's decision. Each
-version keeps its scores of the test fold beside its model, so that the next one can be compared.
+Every version stores its scores of the test fold beside its model, so that a later challenger can be
+compared on the same posts.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Beside a version's model: what it says of the test fold.
+#: File beside a version's model with its scores of the test fold.
 TEST_SCORES = "test_scores.json"
-#: Tags of a version: when it last became champion, and why it may not.
+#: Tags of a version: time of its last promotion, and why a promotion was refused.
 PROMOTED, REFUSED = "promoted_at", "refused"
 
 
-def keep_test_scores(paths: Paths, version: ModelVersion) -> None:
-    """Keep what a version says of the test fold beside its model, if the reports tell.
+def store_test_scores(paths: Paths, version: ModelVersion) -> None:
+    """Store a version's scores of the test fold beside its model, if the reports hold them.
 
     Args:
         paths: The repository.
-        version: The version that holds the pipeline's champion.
+        version: The version that holds `build/champion`.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -55,18 +54,16 @@ def keep_test_scores(paths: Paths, version: ModelVersion) -> None:
         repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
 
 
-def succeed(version: ModelVersion, champion: ModelVersion | None) -> Succession:
+def decide_promotion(version: ModelVersion, champion: ModelVersion | None) -> Succession:
     """Decide whether a version may become champion.
 
     Args:
-        version: The version.
-        champion: The champion of now, another version; None if there is none.
-
-    Returns:
-        The decision.
+        version: The challenger.
+        champion: The current champion, another version; None if there is none.
     """
     if champion is None:
         return Succession(True, "there was no champion")
+    # Returning to a former champion was the user's decision.
     if PROMOTED in version.tags:
         return Succession(True, "it was champion before")
     return compare(_stored(version), _stored(champion))
@@ -79,15 +76,13 @@ def record_promotion(
     versions: tuple[ModelVersion, ModelVersion | None],
     succession: Succession,
 ) -> None:
-    """Write down what became champion, when, in place of what, and how good it is.
-
-    MLflow itself keeps no history of its aliases.
+    """Record a promotion, because MLflow keeps no history of its aliases.
 
     Args:
-        client: MLflow.
+        client: The MLflow client.
         paths: The repository.
-        run_id: The run that keeps the record.
-        versions: The champion, and the one before if there was one.
+        run_id: The run that stores the record.
+        versions: The new champion, and the previous one if there was one.
         succession: How the two compare.
     """
     version, previous = versions
@@ -129,18 +124,18 @@ def record_refusal(
     champion: ModelVersion | None,
     succession: Succession,
 ) -> None:
-    """Write down why a version did not become champion.
+    """Record why a version did not become champion.
 
     Args:
-        client: MLflow.
-        version: The version.
-        champion: The champion that stays.
+        client: The MLflow client.
+        version: The challenger.
+        champion: The champion, which stays.
         succession: How the two compare.
     """
     client.set_model_version_tag(version.name, version.version, REFUSED, succession.why)
     logger.warning(
-        "version %s does not become champion: version %s is better, %s; go back to what made it, "
-        "or run `postbias promote` to take the new one all the same",
+        "version %s does not become champion: version %s is better, %s; restore the data, params "
+        "and code that produced it, or run `postbias promote` to use the new version anyway",
         version.version,
         champion.version if champion is not None else None,
         succession.why,

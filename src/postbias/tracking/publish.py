@@ -1,9 +1,4 @@
-"""Takes the report to MLflow: the page with its runs, and the cards with the registered champion.
-
-The page and the cards that DVC keeps name no run and no commit; the copies here do. Cards go to the
-version whose digest they were written for, found by content like everything else. Writes nothing
-outside MLflow.
-"""
+"""Copies of the report in MLflow, which name the commit and the runs behind the report."""
 
 from __future__ import annotations
 
@@ -27,12 +22,12 @@ logger = logging.getLogger(__name__)
 _ITSELF = "report"
 
 
-def publish(run: StageRun, found: Findings) -> None:
-    """Keep the page with the run, and the cards with the run and the registered champion.
+def publish_report(run: StageRun, found: Findings) -> None:
+    """Store the report page and the cards with the run, and the cards with the champion.
 
     Args:
-        run: The run of the stage.
-        found: What the page shows.
+        run: The run of the report stage.
+        found: The content of the report.
     """
     run.log_text(found.page(find_origin(run.paths)), "report.html")
     for name, text in found.cards.items():
@@ -41,12 +36,9 @@ def publish(run: StageRun, found: Findings) -> None:
 
 
 def attach_cards(paths: Paths) -> bool:
-    """Keep the model card and the data sheet with the registered version they were written for.
+    """Attach the model card and the data sheet to the registered versions of `build/champion`.
 
-    The model card becomes the version's description; both lie as files beside its model.
-
-    Args:
-        paths: The repository; reads `build/cards/` and `build/champion/`.
+    The model card becomes the version's description; both become files beside its model.
 
     Returns:
         Whether there were cards and a version to attach them to.
@@ -71,21 +63,14 @@ def attach_cards(paths: Paths) -> bool:
 
 
 def find_origin(paths: Paths) -> Origin:
-    """Find the commit and the MLflow runs behind the pipeline's outputs.
-
-    Args:
-        paths: The repository.
-
-    Returns:
-        The origin; without runs where DVC knows none.
-    """
+    """Find the commit and the MLflow runs behind the outputs of the pipeline."""
     from mlflow import MlflowClient
 
     commit = git_state(paths).get("git.commit")
     try:
         records = [r for r in locked_records(paths) if r.name != _ITSELF]
     except TrackingError as error:
-        logger.warning("the page names no runs: %s", error)
+        logger.warning("the report does not name its runs: %s", error)
         return Origin(commit, ())
     client = MlflowClient()
     experiments = [one.experiment_id for one in client.search_experiments()]
@@ -96,7 +81,7 @@ def find_origin(paths: Paths) -> Origin:
             f"tags.`dvc.identity` = '{record.identity}' and attributes.status = 'FINISHED'",
             max_results=1,
         )
-        # Where `make ui` shows it; the port is the default of the Makefile.
+        # In the UI that `make ui` starts, on the Makefile's default port.
         runs += [
             (
                 record.name,

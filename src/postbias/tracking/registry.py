@@ -1,9 +1,4 @@
-"""Registers the pipeline's champion with MLflow and finds it again.
-
-Versions are found by the digest of the artifact they were made of, so that none is registered
-twice. The alias `champion` belongs to the checkout: an experiment in a
-temporary tree (`dvc exp run --temp`, `--queue`) registers its student but leaves the alias alone.
-"""
+"""Registration of `build/champion` with MLflow, and look-up of registered artifacts."""
 
 from __future__ import annotations
 
@@ -19,17 +14,17 @@ from postbias.tracking.database import connect
 from postbias.tracking.model_versions import (
     ALIAS,
     MODEL,
+    artifact_folder,
     champion_version,
     find_version,
-    is_whole,
-    student_folder,
+    is_intact,
 )
 from postbias.tracking.promotion import (
     REFUSED,
-    keep_test_scores,
+    decide_promotion,
     record_promotion,
     record_refusal,
-    succeed,
+    store_test_scores,
 )
 
 if TYPE_CHECKING:
@@ -50,14 +45,14 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What registering a student came to.
+    """The result of registering a student.
 
     Attributes:
         version: The model version that holds it.
-        is_new: Whether the version was made now.
-        previous: The version that was champion before, if another one was.
-        is_champion: Whether the alias points to it; not in an experiment's temporary tree.
-        refused: Why it may not take the place of the champion, if so.
+        is_new: Whether the version was created by this call.
+        previous: The version that was champion before, if it was another one.
+        is_champion: Whether the alias points to this version.
+        refused: Why it did not replace the champion; None if it did.
     """
 
     version: int
@@ -70,23 +65,23 @@ class Registration:
 def register_champion(
     paths: Paths, run_id: str, *, precision: Precision = "int8", is_forced: bool = False
 ) -> Registration:
-    """Make `build/champion` the registered champion; does nothing if it is that already.
+    """Register `build/champion` and point the alias `champion` at it; idempotent.
 
-    The model is packed, loaded in a process of its own and compared with the student before
-    anything is registered and before the alias moves. The alias stays where it is if the champion
-    was better on the same test fold.
+    Before anything is registered, the packaged model is loaded in a separate process and its scores
+    are compared with those of the artifact. The alias does not move if the current champion is
+    significantly better on the same test fold, nor in the temporary tree of a DVC experiment.
 
     Args:
         paths: The repository.
-        run_id: The run of the stage that chose it.
-        precision: Which of its graphs serving runs (`infer.precision`).
-        is_forced: Whether the alias moves even from a better one.
+        run_id: The run of the evaluate stage.
+        precision: Precision that serving uses (`infer.precision`).
+        is_forced: Whether to move the alias away from a better champion too.
 
     Returns:
-        The version, and what it took the place of.
+        The version and the one that it replaced.
 
     Raises:
-        ChampionError: If the packed model does not answer as the student does.
+        ChampionError: If the packaged model and the artifact return different scores.
         ArtifactError: If `build/champion` is incomplete or damaged.
     """
     connect(paths)
@@ -100,12 +95,12 @@ def register_champion(
         current = champion_version(client)
         version = find_version(client, artifact.digest, precision)
         is_new = version is None
-        if version is None or not is_whole(version, artifact.digest):
+        if version is None or not is_intact(version, artifact.digest):
             version = _register(client, artifact, version, run_id, precision)
-        keep_test_scores(paths, version)
+        store_test_scores(paths, version)
         is_other = current is None or current.version != version.version
         if is_other and not _is_experiment(paths):
-            succession = succeed(version, current)
+            succession = decide_promotion(version, current)
             if succession.is_allowed or is_forced:
                 client.set_registered_model_alias(MODEL, ALIAS, version.version)
                 record_promotion(client, paths, run_id, (version, current), succession)
@@ -121,43 +116,37 @@ def register_champion(
     )
 
 
-def promote(paths: Paths) -> Registration:
-    """Make `build/champion` the champion even if the one before was better on the same test fold.
-
-    Args:
-        paths: The repository.
+def force_promotion(paths: Paths) -> Registration:
+    """Make `build/champion` the champion even if the current one is significantly better.
 
     Returns:
-        The version, and what it took the place of.
+        The version and the one that it replaced.
 
     Raises:
-        ChampionError: If `build/champion` is missing or was never registered, or this is an
-            experiment's temporary tree.
+        ChampionError: If `build/champion` is missing or not registered, or in the temporary tree
+            of a DVC experiment.
     """
     if _is_experiment(paths):
-        raise ChampionError("an experiment's temporary tree has no champion of its own")
+        raise ChampionError(
+            "the temporary tree of a DVC experiment has no champion",
+            do="run `postbias promote` in the main checkout",
+        )
     connect(paths)
     from mlflow import MlflowClient
 
     version = find_version(MlflowClient(), _built(paths).digest)
     if version is None or version.run_id is None:
-        raise ChampionError("what the pipeline built is not registered", do="run `postbias sync`")
+        raise ChampionError("build/champion is not registered", do="run `postbias sync`")
     precision: Precision = "fp32" if version.tags.get("precision") == "fp32" else "int8"
     return register_champion(paths, version.run_id, precision=precision, is_forced=True)
 
 
 def champion_artifact(paths: Paths) -> Path:
-    """Give the registered champion's artifact, once it is sure that it is the pipeline's.
-
-    Args:
-        paths: The repository.
-
-    Returns:
-        The artifact folder inside the registered model.
+    """Return the folder of the registered champion after checking that it is `build/champion`.
 
     Raises:
-        ChampionError: If no champion is registered, its files are gone or damaged, or it is
-            another one than `build/champion`.
+        ChampionError: If no champion is registered, its files are missing or damaged, or it is
+            not `build/champion`.
     """
     connect(paths)
     from mlflow import MlflowClient
@@ -180,20 +169,20 @@ def champion_artifact(paths: Paths) -> Path:
             raise ChampionError(
                 f"the pipeline built version {refused.version}, which is worse than the champion, "
                 f"version {version.version}: {refused.tags[REFUSED]}",
-                do="go back to what made the champion, or run `postbias promote` to take the new "
-                "one all the same",
+                do="restore the data, params and code that produced the champion, or run "
+                "`postbias promote` to use the new version anyway",
             )
         raise ChampionError(
-            f"version {version.version} is the registered champion, but the pipeline built another",
+            f"version {version.version} is the registered champion, but build/champion is another",
             seen=registered[:12],
             allowed=built.digest[:12],
             do="run `postbias sync`",
         )
-    folder = student_folder(version)
-    if folder is None or not is_whole(version, built.digest):
+    folder = artifact_folder(version)
+    if folder is None or not is_intact(version, built.digest):
         raise ChampionError(
-            f"the files of version {version.version} are gone or damaged",
-            do="run `postbias sync`: it makes them again",
+            f"the files of version {version.version} are missing or damaged",
+            do="run `postbias sync` to restore them",
         )
     return folder
 
@@ -212,13 +201,12 @@ def warn_if_another_champion(paths: Paths) -> None:
         logger.warning("scoring with build/champion, but %s", error)
 
 
-def registered_artifact(uri: str, paths: Paths | None) -> Path:
-    """Give the artifact of any registered model.
+def fetch_artifact(uri: str, paths: Paths | None) -> Path:
+    """Fetch the artifact of a registered model.
 
     Args:
-        uri: `models:/postbias@champion`, `models:/postbias/3` and the like.
-        paths: The repository whose MLflow is asked; None for the one that MLflow's own
-            environment variables name.
+        uri: Such as `models:/postbias@champion` or `models:/postbias/3`.
+        paths: The repository whose database to use; None for MLflow's own environment variables.
 
     Returns:
         The artifact folder inside the model.
@@ -244,11 +232,11 @@ def _built(paths: Paths) -> Artifact:
     try:
         return Artifact.open(paths.champion)
     except ArtifactError as error:
-        raise ChampionError(f"the pipeline has built no champion: {error}") from error
+        raise ChampionError(f"there is no build/champion: {error}") from error
 
 
 def _is_experiment(paths: Paths) -> bool:
-    return paths.root != paths.memory
+    return paths.root != paths.persistent_root
 
 
 def _register(
@@ -258,23 +246,23 @@ def _register(
     run_id: str,
     precision: Precision,
 ) -> ModelVersion:
-    """Pack, prove and register; a version whose files are gone gets its files back."""
+    """Package, check and register; a version whose files are missing gets them back."""
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    from postbias.tracking.packaging import pack, prove
+    from postbias.tracking.packaging import check_package, write_package
 
     with TemporaryDirectory() as temporary:
         package = Path(temporary) / "model"
-        pack(artifact, package, precision=precision)
-        prove(artifact, package, precision=precision)
+        write_package(artifact, package, precision=precision)
+        check_package(artifact, package, precision=precision)
         if version is not None:
             source = str(version.source)
         else:
-            # One run may register two: the same student to be run in another precision.
+            # One run may register two versions: the same student in another precision.
             name = f"model-{artifact.digest[:12]}-{precision}"
             source = f"{client.get_run(run_id).info.artifact_uri}/{name}"
-        # Not by run id: MLflow remembers where a run's files lay before the checkout moved.
+        # Not by run id: MLflow has the location from before the checkout moved.
         get_artifact_repository(source).log_artifacts(str(package))  # type: ignore[no-untyped-call]
     if version is not None:
         return version

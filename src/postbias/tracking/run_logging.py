@@ -1,9 +1,6 @@
-"""Writes into an MLflow run which work it did: tags, parameters, recorded metrics and curves.
+"""Tags, parameters, metrics and curves of a run.
 
-Runs that trained a student also get what the evaluation found out about it.
-
-Shared by runs that are being executed and runs that `sync` restores, so that both look the same.
-Neither opens nor ends a run.
+Shared by executed runs and runs that `sync` restores, so that both look the same.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from postbias.tracking.database import EXPERIMENT
 from postbias.tracking.dvc_records import StageRecord, recorded_curves, recorded_metrics
+from postbias.tracking.students_view import save_view
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,18 +22,18 @@ if TYPE_CHECKING:
 
     from postbias.paths import Paths
 
-# What one call to the tracking store may hold, by MLflow's own limits.
+# MLflow's limits for one call to the tracking store.
 _PARAMS_PER_CALL = 100
 _METRICS_PER_CALL = 1000
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
 
 
 def stage_tags(stage: str, record: StageRecord | None) -> dict[str, str]:
-    """Make the tags that say which work a run did.
+    """Build the tags that identify the work of a run.
 
     Args:
-        stage: The stage's name.
-        record: What it read and wrote, if DVC knows it.
+        stage: Name of the stage.
+        record: DVC's record of the stage, if there is one.
 
     Returns:
         Tags `stage`, `modality` (in a matrix), `dvc.identity`, and the digest of each dependency
@@ -52,30 +50,32 @@ def stage_tags(stage: str, record: StageRecord | None) -> dict[str, str]:
     return tags
 
 
-def log_params(run_id: str, params: Mapping[str, object]) -> None:
-    """Log parameters, in as many calls as MLflow's limit asks for.
+def log_params(run_id: str, stage: str, params: Mapping[str, object]) -> None:
+    """Log the parameters of a stage, and the modality where the stage trains one student.
 
     Args:
         run_id: The run.
-        params: Value by dotted key.
+        stage: Name of the stage.
+        params: Values by dotted key.
     """
     from mlflow import MlflowClient
     from mlflow.entities import Param
 
+    modality = matrix_value(stage)
+    # As a parameter too: the UI compares runs by parameters, not by tags.
+    params = params if modality is None else {"modality": modality, **params}
     entries = [Param(key, str(value)) for key, value in params.items()]
     for start in range(0, len(entries), _PARAMS_PER_CALL):
         MlflowClient().log_batch(run_id, params=entries[start : start + _PARAMS_PER_CALL])
 
 
 def log_recorded(paths: Paths, run_id: str, record: StageRecord) -> None:
-    """Log what a stage's metrics and plots files say and its run does not have yet.
-
-    Runs that were executed and runs that were restored have the same metrics by this.
+    """Log the contents of a stage's metrics and plots files, unless the run has them already.
 
     Args:
         paths: The repository.
         run_id: The run.
-        record: The stage.
+        record: DVC's record of the stage.
     """
     from mlflow import MlflowClient
     from mlflow.entities import Metric
@@ -95,15 +95,16 @@ def log_recorded(paths: Paths, run_id: str, record: StageRecord) -> None:
         client.log_batch(run_id, metrics=entries[start : start + _METRICS_PER_CALL])
 
 
-def log_tests(paths: Paths, figures: Mapping[str, Mapping[str, Figure]] | None = None) -> None:
-    """Log what the evaluation found on the test fold onto the runs that trained the students.
+def log_test_metrics(
+    paths: Paths, figures: Mapping[str, Mapping[str, Figure]] | None = None
+) -> None:
+    """Add the test metrics of each student to the run that trained it.
 
-    They are found by content: a student's run has the digest of its artifact as the tag `artifact`.
-    Side by side in the UI, runs of the students then show what the decision rests on.
+    Also points the saved view of the UI at the newest run of each student.
 
     Args:
         paths: The repository; reads `reports/evaluate.json`.
-        figures: Figures by modality and name, without an ending, to keep with the runs.
+        figures: Figures to store with the runs, by modality and file name without extension.
     """
     from mlflow import MlflowClient
     from mlflow.entities import Metric
@@ -112,7 +113,9 @@ def log_tests(paths: Paths, figures: Mapping[str, Mapping[str, Figure]] | None =
     if not file.is_file():
         return
     client, now = MlflowClient(), int(time.time() * 1000)
+    experiment_id = _experiment_id(client)
     report = json.loads(file.read_text(encoding="utf-8"))
+    newest: list[str] = []
     for modality, student in report.get("students", {}).items():
         found = [
             Metric(f"test.{axis}.{name}", number["value"], now, 0)
@@ -120,29 +123,34 @@ def log_tests(paths: Paths, figures: Mapping[str, Mapping[str, Figure]] | None =
             for name, number in metrics.items()
             if number["value"] is not None
         ]
-        for run_id in _runs_of(client, student["digest"]):
+        # Found by content: a training run is tagged with the digest of the artifact it wrote.
+        run_ids = _training_runs(client, experiment_id, student["digest"])
+        newest += run_ids[:1]
+        for run_id in run_ids:
             known = client.get_run(run_id).data.metrics
             if new := [metric for metric in found if metric.key not in known]:
                 client.log_batch(run_id, metrics=new)
             for name, figure in (figures or {}).get(modality, {}).items():
                 client.log_figure(run_id, figure, f"{name}.png")
+    if newest:
+        main = report["main"]["axis"]
+        axes = [main, *(axis for axis in report["axes"] if axis != main)]
+        save_view(client, experiment_id, newest, axes)
 
 
-def _runs_of(client: MlflowClient, digest: str) -> list[str]:
+def _experiment_id(client: MlflowClient) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
-    wanted = f"tags.artifact = '{digest}' and tags.stage = 'train'"
-    found = client.search_runs([experiment.experiment_id], wanted)
-    return [str(run.info.run_id) for run in found]
+    return str(experiment.experiment_id)
+
+
+def _training_runs(client: MlflowClient, experiment_id: str, digest: str) -> list[str]:
+    """Return the runs that trained the student with this digest, the newest first."""
+    query = f"tags.artifact = '{digest}' and tags.stage = 'train'"
+    runs = client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"])
+    return [str(run.info.run_id) for run in runs]
 
 
 def matrix_value(stage: str) -> str | None:
-    """Give what stands behind the `@` of a matrix stage's name.
-
-    Args:
-        stage: The stage's name.
-
-    Returns:
-        `fusion` of `train@fusion`; none for a stage that is no matrix.
-    """
+    """Return the part after the `@` of a matrix stage's name; None for other stages."""
     return stage.partition("@")[2] or None

@@ -1,10 +1,4 @@
-"""The one door to MLflow: one run per executed stage, and reports as files.
-
-`stage_run` is what every stage script stands in: it loads params and paths, sets logging up, opens
-the MLflow run, turns a `PostbiasError` into one line and exit code 1, and links the run to DVC by
-the digests of what the stage read and wrote. Everything of MLflow lies under `mlruns/`, which is a
-memory that `postbias sync` can make again. Knows nothing of the stages and of the registry.
-"""
+"""The context that every stage script runs in: paths, parameters, logging and an MLflow run."""
 
 from __future__ import annotations
 
@@ -22,10 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from postbias.errors import PostbiasError, StorageError, TrackingError
-from postbias.params import Params, flatten, load_params
+from postbias.params import Params, flatten_params, load_params
 from postbias.paths import Paths
-from postbias.tracking.database import connect, place
-from postbias.tracking.dvc_records import current_record, git_state
+from postbias.tracking.database import connect, describe_location
+from postbias.tracking.dvc_records import current_record, declared_params, git_state
 from postbias.tracking.run_logging import log_params, log_recorded, matrix_value, stage_tags
 
 if TYPE_CHECKING:
@@ -38,14 +32,14 @@ _STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACC
 
 @dataclass(frozen=True, slots=True)
 class StageRun:
-    """One stage being executed, and the MLflow run that remembers it.
+    """A stage that is being executed, and its MLflow run.
 
     Attributes:
-        name: The stage, `train@fusion` in a matrix.
-        paths: Where things lie.
-        params: The checked parameters.
-        run_id: MLflow's id of the run; never written into a DVC output. Empty in a process that
-            only helps the first one of `torchrun`.
+        name: The stage; `train@fusion` in a matrix.
+        paths: Paths of the repository.
+        params: The validated parameters.
+        run_id: The MLflow run id, which must not be written to a DVC output. Empty in every
+            `torchrun` process but the first.
     """
 
     name: str
@@ -55,21 +49,16 @@ class StageRun:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes: the only one, or the first of `torchrun`."""
+        """Whether this process writes results: the only one, or the first one of `torchrun`."""
         return bool(self.run_id)
 
     @property
     def modality(self) -> str | None:
-        """The matrix value of the stage (`fusion` of `train@fusion`), if it has one."""
+        """The matrix value of the stage, such as `fusion` in `train@fusion`."""
         return matrix_value(self.name)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers; those that are not finite are left out.
-
-        Args:
-            metrics: Number by name.
-            step: Epoch or other step, for a curve.
-        """
+        """Log the finite ones of these metrics, at a step if they belong to a curve."""
         import mlflow
 
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
@@ -77,13 +66,13 @@ class StageRun:
 
     @contextmanager
     def seed_log(self, seed: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-        """Open the log of one seed's training: a nested run, if there are several seeds.
+        """Log the training of one seed, in a nested run if there are several seeds.
 
         Args:
-            seed: The seed.
+            seed: The random seed.
 
         Yields:
-            What logs the metrics of an epoch.
+            A function that logs the metrics of an epoch.
         """
         import mlflow
 
@@ -110,22 +99,17 @@ class StageRun:
         mlflow.log_figure(figure, name)
 
     def log_text(self, text: str, name: str) -> None:
-        """Keep a text with the run.
-
-        Args:
-            text: What to keep.
-            name: File name.
-        """
+        """Store a text as an artifact of the run, under this file name."""
         import mlflow
 
         mlflow.log_text(text, name)
 
     def log_table(self, rows: Sequence[Mapping[str, object]], name: str) -> None:
-        """Keep a table with the run; MLflow shows it.
+        """Store a table as an artifact of the run, which the UI can display.
 
         Args:
             rows: One mapping per row.
-            name: File name, ending in `.json`.
+            name: File name with the extension `.json`.
         """
         import mlflow
         import pandas as pd
@@ -133,11 +117,7 @@ class StageRun:
         mlflow.log_table(pd.DataFrame(list(rows)), name)
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Tag the run.
-
-        Args:
-            tags: Value by name; values are kept as text.
-        """
+        """Tag the run; values are stored as text."""
         import mlflow
 
         mlflow.set_tags(dict(tags))
@@ -145,32 +125,32 @@ class StageRun:
 
 @contextmanager
 def stage_run(name: str) -> Iterator[StageRun]:
-    """Run a stage inside an MLflow run.
+    """Execute a stage inside an MLflow run that is linked to DVC by content digests.
 
     Args:
-        name: The stage; in a matrix DVC's `DVC_STAGE` says which one exactly.
+        name: The stage, used where DVC has not set `DVC_STAGE`.
 
     Yields:
-        The run, with params and paths.
+        The run, with paths and parameters.
 
     Raises:
         SystemExit: With code 1 and one line on stderr after a `PostbiasError` or when the disk is
-            full or not writable; with 130 after Ctrl-C and 143 after SIGTERM.
+            full or read-only; with code 130 after Ctrl-C and 143 after SIGTERM.
     """
     stage = os.environ.get("DVC_STAGE", name)
-    configure_logging()
+    configure_stage_logging()
     before = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         paths = Paths.find()
         params = load_params(paths.params)
         if not (is_first := os.environ.get("RANK", "0") == "0"):
-            configure_logging(logging.WARNING)
+            configure_stage_logging(logging.WARNING)
         with _open_run(paths, stage, params) if is_first else nullcontext("") as run_id:
             yield StageRun(stage, paths, params, run_id)
     except PostbiasError as error:
         _stop(stage, error, code=1)
     except KeyboardInterrupt as error:
-        _stop(stage, "interrupted; run it again to go on", code=143 if error.args else 130)
+        _stop(stage, "interrupted; run it again to resume", code=143 if error.args else 130)
     except OSError as error:
         if error.errno not in _STORAGE_ERRNOS:
             raise
@@ -180,12 +160,8 @@ def stage_run(name: str) -> Iterator[StageRun]:
         signal.signal(signal.SIGTERM, before)
 
 
-def configure_logging(level: int = logging.INFO) -> None:
-    """Send log lines to stderr; other packages only speak up to warn.
-
-    Args:
-        level: From which level on postbias speaks.
-    """
+def configure_stage_logging(level: int = logging.INFO) -> None:
+    """Log to stderr: postbias from this level, other packages from WARNING."""
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
@@ -202,8 +178,8 @@ def _open_run(paths: Paths, stage: str, params: Params) -> Iterator[str]:
             yield run_id
     except MlflowException as error:
         raise TrackingError(
-            f"MLflow cannot remember this run: {str(error).splitlines()[0]}",
-            do=f"see that {place(paths)} can be reached and written, then run it again",
+            f"MLflow cannot record this run: {str(error).splitlines()[0]}",
+            do=f"check that {describe_location(paths)} is reachable and writable, then retry",
         ) from error
 
 
@@ -220,7 +196,7 @@ def _active_run(paths: Paths, stage: str, params: Params, experiment_id: str) ->
     )
     status = "FAILED"
     try:
-        log_params(run.info.run_id, flatten(params))
+        log_params(run.info.run_id, stage, _params_of(paths, stage, params))
         yield run.info.run_id
         record = current_record(paths, stage)
         mlflow.set_tags(stage_tags(stage, record))
@@ -238,6 +214,15 @@ def _active_run(paths: Paths, stage: str, params: Params, experiment_id: str) ->
         mlflow.end_run(status)
 
 
+def _params_of(paths: Paths, stage: str, params: Params) -> Mapping[str, object]:
+    """Return the parameters that the stage depends on; all of them for a stage unknown to DVC."""
+    flat, declared = flatten_params(params), declared_params(paths, stage)
+    if declared is None:
+        return flat
+    prefixes = tuple(f"{key}." for key in declared)
+    return {k: v for k, v in flat.items() if k in declared or k.startswith(prefixes)}
+
+
 def _cost(started: float) -> dict[str, float]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
@@ -249,7 +234,7 @@ def _cost(started: float) -> dict[str, float]:
 
 
 def _stop(stage: str, why: object, *, code: int) -> NoReturn:
-    print(f"{stage}: {why}", file=sys.stderr)  # noqa: T201 - the one line that the user sees
+    print(f"{stage}: {why}", file=sys.stderr)  # noqa: T201 - the only line that the user sees
     raise SystemExit(code)
 
 

@@ -1,9 +1,4 @@
-"""Keeps MLflow's runs, model versions and the alias `champion` in step with DVC.
-
-DVC is the source, `mlruns/` a memory of it: `sync` makes again whatever is missing, from `dvc.lock`
-and the files it records, and changes nothing when nothing is missing. Runs are found by content,
-never by a run id kept in an output. The evaluate stage registers through the same function.
-"""
+"""Restores MLflow runs, model versions and the alias `champion` from `dvc.lock`."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from postbias.tracking.database import connect, database, uses_own_database
 from postbias.tracking.dvc_records import StageRecord, git_state, locked_records
 from postbias.tracking.registry import Registration, register_champion
-from postbias.tracking.run_logging import log_params, log_recorded, log_tests, stage_tags
+from postbias.tracking.run_logging import log_params, log_recorded, log_test_metrics, stage_tags
 
 if TYPE_CHECKING:
     from postbias.paths import Paths
@@ -26,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SyncSummary:
-    """What `sync` had to do.
+    """What `sync` did.
 
     Attributes:
-        restored: Stages whose runs were made again.
-        registration: The champion; none if the pipeline has built none.
-        is_unchanged: Whether a stamp showed that nothing had changed since the last sync.
+        restored: Stages whose runs were restored.
+        registration: The champion; None if the pipeline has built none.
+        is_unchanged: Whether nothing had changed since the last call.
     """
 
     restored: tuple[str, ...]
@@ -39,9 +34,9 @@ class SyncSummary:
     is_unchanged: bool = False
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Summarize in one line."""
         if self.is_unchanged:
-            return "MLflow is in step with dvc.lock"
+            return "MLflow is up to date with dvc.lock"
         parts = [f"{len(self.restored)} run(s) restored"]
         if self.restored:
             parts[0] += f" ({', '.join(self.restored)})"
@@ -49,7 +44,7 @@ class SyncSummary:
             version, why = self.registration.version, self.registration.refused
             parts.append(f"version {version} does not become champion: {why}")
         elif self.registration is None:
-            parts.append("no champion yet: run `dvc repro`, or `dvc pull` what others have built")
+            parts.append("no champion yet: run `dvc repro`, or `dvc pull` the outputs of others")
         else:
             made = "registered" if self.registration.is_new else "already registered"
             parts.append(f"champion is version {self.registration.version} ({made})")
@@ -57,17 +52,13 @@ class SyncSummary:
 
 
 def sync(paths: Paths) -> SyncSummary:
-    """Make again whatever run, model version or alias `dvc.lock` implies and MLflow lacks.
+    """Restore the runs, model versions and alias that `dvc.lock` implies and MLflow lacks.
 
-    Args:
-        paths: The repository.
-
-    Returns:
-        What had to be done.
+    Idempotent. Runs are matched by content, never by a run id stored in an output.
 
     Raises:
-        TrackingError: If `dvc.yaml` or `dvc.lock` or MLflow's database cannot be read.
-        ChampionError: If the champion's files are there but cannot be registered.
+        TrackingError: If `dvc.yaml`, `dvc.lock` or the MLflow database cannot be read.
+        ChampionError: If the champion's files exist but cannot be registered.
     """
     stamp, stamp_file = _stamp(paths), paths.mlruns / ".synced"
     if stamp and stamp_file.is_file() and stamp_file.read_text(encoding="utf-8") == stamp:
@@ -80,7 +71,7 @@ def sync(paths: Paths) -> SyncSummary:
         runs[record.name] = _restore_run(paths, experiment_id, record)
     for record in records:
         _tag_artifact(paths, record, runs[record.name])
-    log_tests(paths)
+    log_test_metrics(paths)
     registration = _register(paths, records, runs)
     if registration is not None:
         from postbias.tracking.publish import attach_cards
@@ -99,7 +90,7 @@ def _register(
         if champion in record.outs and run_id is not None:
             if champion in record.intact:
                 return register_champion(paths, run_id, precision=_precision(records))
-            logger.warning("%s is not what dvc.lock records: `dvc pull` it", champion)
+            logger.warning("%s does not match dvc.lock: run `dvc pull %s`", champion, champion)
     return None
 
 
@@ -126,14 +117,14 @@ def _restore_run(paths: Paths, experiment_id: str, record: StageRecord) -> str:
     tags = stage_tags(record.name, record) | git_state(paths) | {"restored": "true"}
     run = client.create_run(experiment_id, run_name=record.name, tags=tags)
     run_id = str(run.info.run_id)
-    log_params(run_id, _flat(record.params))
+    log_params(run_id, record.name, _flat(record.params))
     log_recorded(paths, run_id, record)
     client.set_terminated(run_id, "FINISHED")
     return run_id
 
 
 def _tag_artifact(paths: Paths, record: StageRecord, run_id: str | None) -> None:
-    """Tag a run with the student that it trained, as executed ones are, once that is there."""
+    """Tag a restored training run with the digest of its student, as executed runs are."""
     from mlflow import MlflowClient
 
     from postbias.scoring.artifact import Artifact
@@ -148,7 +139,7 @@ def _tag_artifact(paths: Paths, record: StageRecord, run_id: str | None) -> None
 
 
 def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, object]:
-    """Flatten what `dvc.lock` holds to the keys that `postbias.params.flatten` gives."""
+    """Flatten the params of `dvc.lock` in the format of `postbias.params.flatten_params`."""
     flat: dict[str, object] = {}
     for name, value in params.items():
         if isinstance(value, dict):
@@ -160,7 +151,7 @@ def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, object]:
 
 
 def _stamp(paths: Paths) -> str:
-    """Digest of all that decides whether there is anything to do; empty if it cannot be told."""
+    """Digest of everything that `sync` depends on; empty if that is unknown."""
     own = database(paths)
     if not uses_own_database(paths) or not own.is_file():
         return ""

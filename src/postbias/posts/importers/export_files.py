@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.records import FaultError, Picture, PictureFault
 from postbias.posts.importers.text_repair import to_text
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 
 #: A page of a hundred posts has under 1 MiB.
 MAX_JSON_BYTES = 256 * 2**20
@@ -56,7 +56,7 @@ def read_json(path: str) -> Any:  # noqa: ANN401 - the shape of foreign JSON is 
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         said = " ".join(str(error).split())
-        raise FaultError(Reason.BROKEN_FILE, f"not JSON: {said}"[:200]) from error
+        raise FaultError(RejectReason.BROKEN_FILE, f"not JSON: {said}"[:200]) from error
 
 
 def _read(path: str) -> bytes:
@@ -67,11 +67,11 @@ def _read(path: str) -> bytes:
         else:
             data, _ = _slurp(path, MAX_JSON_BYTES + 1)
     except FileNotFoundError as error:
-        raise FaultError(Reason.MISSING_FILE, "the file is not there") from error
+        raise FaultError(RejectReason.MISSING_FILE, "the file is not there") from error
     except (OSError, lzma.LZMAError, EOFError, ValueError) as error:
-        raise FaultError(Reason.BROKEN_FILE, f"unreadable: {_why(error)}") from error
+        raise FaultError(RejectReason.BROKEN_FILE, f"unreadable: {_why(error)}") from error
     if len(data) > MAX_JSON_BYTES:
-        raise FaultError(Reason.TOO_LARGE, f"over {MAX_JSON_BYTES} bytes")
+        raise FaultError(RejectReason.TOO_LARGE, f"over {MAX_JSON_BYTES} bytes")
     return data
 
 
@@ -119,12 +119,12 @@ def read_picture(root: str, name: str) -> Picture | PictureFault:
     try:
         data, size = _slurp(f"{root}/{name}", MAX_BYTES)
         if size > MAX_BYTES:
-            return PictureFault(Reason.TOO_LARGE, f"{name}: {size} bytes, over {MAX_BYTES}")
+            return PictureFault(RejectReason.TOO_LARGE, f"{name}: {size} bytes, over {MAX_BYTES}")
         return Picture(data, name)
     except FileNotFoundError:
-        return PictureFault(Reason.MISSING_FILE, f"{name}: not there")
+        return PictureFault(RejectReason.MISSING_FILE, f"{name}: not there")
     except (OSError, ValueError) as error:
-        return PictureFault(Reason.BROKEN_FILE, f"{name}: {_why(error)}")
+        return PictureFault(RejectReason.BROKEN_FILE, f"{name}: {_why(error)}")
 
 
 def _why(error: Exception) -> str:
@@ -262,7 +262,7 @@ class PictureIndex:
         """
         path = self.find(name)
         if path is None:
-            return PictureFault(Reason.MISSING_FILE, f"{name}: in no folder")
+            return PictureFault(RejectReason.MISSING_FILE, f"{name}: in no folder")
         return read_picture(self._root, path)
 
 

@@ -41,7 +41,7 @@ from postbias.posts.importers.part_writer import Background, write_part
 from postbias.posts.importers.records import Source
 from postbias.posts.importers.tables import Columns
 from postbias.posts.schema import REJECTS
-from postbias.posts.shards import count_rows, read_table, replacing, rows, writer
+from postbias.posts.shards import count_rows, read_table, atomic_write, parquet_writer
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ def _refuse_other_layouts(staging: Path, src: Path, progress: Progress) -> None:
 
 def _first_reject(staging: Path, *, unknown_wrapper: bool = False) -> str | None:
     for part in sorted((staging / "rejects").glob("*.parquet")):
-        for row in rows(read_table(part, REJECTS)):
+        for row in read_table(part, REJECTS).to_pylist():
             if not unknown_wrapper or "wrapper" in row["detail"] or "media node" in row["detail"]:
                 return f"{row['source']}: {row['detail']}"
     return None
@@ -257,7 +257,10 @@ def _move_into_place(staging: Path, dest: Path, summary: ImportSummary, digest: 
     """Let the complete import appear; every step can be done again after a crash."""
     written = staging / POSTS_FOLDER
     try:
-        with replacing(dest / REJECTS_FILE) as temporary, writer(temporary, REJECTS) as out:
+        with (
+            atomic_write(dest / REJECTS_FILE) as temporary,
+            parquet_writer(temporary, REJECTS) as out,
+        ):
             for part in sorted((staging / "rejects").glob("*.parquet")):
                 out.write_table(read_table(part, REJECTS))
         (dest / MANIFEST).unlink(missing_ok=True)
@@ -268,5 +271,5 @@ def _move_into_place(staging: Path, dest: Path, summary: ImportSummary, digest: 
             written.rename(dest / POSTS_FOLDER)
     except OSError as error:
         raise StorageError(f"cannot move the import into {dest}: {error.strerror}") from error
-    with replacing(dest / MANIFEST) as temporary:
+    with atomic_write(dest / MANIFEST) as temporary:
         temporary.write_text(summary.manifest(digest), encoding="utf-8")

@@ -32,7 +32,7 @@ from postbias.posts.importers.records import (
     WrapperError,
 )
 from postbias.posts.importers.text_repair import clean, encoding_of, recode
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 
 TABLE = "post_info.txt"
 JSON = "json"
@@ -112,18 +112,20 @@ def _parse(line: str) -> _Row:
     if '"' in line:
         cells = [_unquote(cell) for cell in cells]
     if len(cells) != 5:
-        raise FaultError(Reason.BROKEN_ROW, f"{len(cells)} fields between tabs, expected 5")
+        raise FaultError(RejectReason.BROKEN_ROW, f"{len(cells)} fields between tabs, expected 5")
     _, author, sponsored, json_name, names = (cell.strip() for cell in cells)
     if sponsored not in {"0", "1"}:
-        raise FaultError(Reason.BROKEN_ROW, f"sponsored is {sponsored[:40]!r}, expected 0 or 1")
+        raise FaultError(
+            RejectReason.BROKEN_ROW, f"sponsored is {sponsored[:40]!r}, expected 0 or 1"
+        )
     if not json_name.removesuffix(".json"):
-        raise FaultError(Reason.MISSING_ID, "no JSON file named")
+        raise FaultError(RejectReason.MISSING_ID, "no JSON file named")
     if not author:
-        raise FaultError(Reason.BROKEN_ROW, "no username")
+        raise FaultError(RejectReason.BROKEN_ROW, "no username")
     pictures = _picture_names(names)
     for name in (json_name, *pictures):
         if not is_plain_name(name):
-            raise FaultError(Reason.BROKEN_ROW, f"{name[:80]!r} is no plain file name")
+            raise FaultError(RejectReason.BROKEN_ROW, f"{name[:80]!r} is no plain file name")
     return _Row(author, sponsored == "1", json_name, pictures)
 
 
@@ -138,7 +140,7 @@ def _unquote(cell: str) -> str:
 def _picture_names(literal: str) -> tuple[str, ...]:
     """Read the list literal; a pattern, because nothing from a file is evaluated."""
     if not _LIST.fullmatch(literal):
-        raise FaultError(Reason.BROKEN_ROW, f"images are no list: {literal[:80]!r}")
+        raise FaultError(RejectReason.BROKEN_ROW, f"images are no list: {literal[:80]!r}")
     return tuple(one or other for one, other in _ITEMS.findall(literal) if one or other)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from postbias.posts.importers.records import FaultError
 from postbias.posts.importers.text_repair import clean
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 
 PLATFORM = "instagram"
 
@@ -156,7 +156,9 @@ def _caption(value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise FaultError(Reason.BROKEN_FILE, f"its caption is no text but {type(value).__name__}")
+        raise FaultError(
+            RejectReason.BROKEN_FILE, f"its caption is no text but {type(value).__name__}"
+        )
     return clean(value)
 
 

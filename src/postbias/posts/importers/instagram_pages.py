@@ -39,7 +39,7 @@ from postbias.posts.importers.records import (
     Unit,
     WrapperError,
 )
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 
 JSON_ENDINGS = (".json", ".json.xz")
 
@@ -197,7 +197,7 @@ def _load(root: str, index: PictureIndex | None, unwrap: Unwrap, name: str) -> I
         post_id = None
         try:
             if not is_media(node):
-                raise FaultError(Reason.BROKEN_FILE, "one of its entries is no media node")
+                raise FaultError(RejectReason.BROKEN_FILE, "one of its entries is no media node")
             media = read_media(node)
             post_id = media.post_id
             yield to_post(media, name, _pictures(node, media, index))
@@ -220,7 +220,7 @@ def to_post(media: Media, source: str, found: list[Picture | PictureFault]) -> P
         FaultError: If the node has no id.
     """
     if media.post_id is None:
-        raise FaultError(Reason.MISSING_ID, "a media node without an id")
+        raise FaultError(RejectReason.MISSING_ID, "a media node without an id")
     return Post(
         post_id=media.post_id,
         # Nobody knows who: such a post is its own author, lest strangers become one person.

@@ -21,15 +21,15 @@ from postbias.errors import StorageError
 from postbias.posts.importers.import_progress import PROGRESS, Progress, Records, SeenIds
 from postbias.posts.importers.records import Picture, Post, Record, Reject
 from postbias.posts.importers.text_repair import clean
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import IMAGE, POSTS, REJECTS
 from postbias.posts.shards import (
     ROW_GROUP_POSTS,
     SHARD_BYTES,
     SHARD_POSTS,
-    replacing,
+    atomic_write,
     write_table,
-    writer,
+    parquet_writer,
 )
 
 #: A part also ends when so many rejects are waiting: they are held in memory.
@@ -107,7 +107,7 @@ def write_part(
     def finish() -> None:
         shard.close()
         write_table(pa.Table.from_pylist(part.rejects, REJECTS), rejects, REJECTS)
-        with replacing(folder / PROGRESS) as temporary:
+        with atomic_write(folder / PROGRESS) as temporary:
             temporary.write_text(said, encoding="utf-8")
 
     background.do(finish)
@@ -124,8 +124,8 @@ class _Shard:
     def append(self, posts: list[Post]) -> None:
         """Write posts as one row group."""
         if self._out is None:
-            temporary = self._stack.enter_context(replacing(self._path))
-            self._out = self._stack.enter_context(writer(temporary, POSTS))
+            temporary = self._stack.enter_context(atomic_write(self._path))
+            self._out = self._stack.enter_context(parquet_writer(temporary, POSTS))
         try:
             self._out.write_table(_table(posts))
         except OSError as error:
@@ -186,7 +186,7 @@ class _Part:
         progress.n_images += len(record.pictures)
 
     def _reject(
-        self, source: str, post_id: str | None, stage: str, reason: Reason, detail: str
+        self, source: str, post_id: str | None, stage: str, reason: RejectReason, detail: str
     ) -> None:
         self.rejects.append(
             {
@@ -215,7 +215,9 @@ def _without_content(post: Post) -> Reject | None:
 def _duplicate(post: Post, seen: SeenIds) -> Reject | None:
     if seen.is_new(post.post_id):
         return None
-    return Reject(post.source, post.post_id, Reason.DUPLICATE_ID, "an earlier post has this id")
+    return Reject(
+        post.source, post.post_id, RejectReason.DUPLICATE_ID, "an earlier post has this id"
+    )
 
 
 def _table(posts: list[Post]) -> pa.Table:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 
 
 class FaultError(Exception):
     """Why one post or file cannot be imported; never leaves the importers: it becomes a reject."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: RejectReason, detail: str) -> None:
         """Remember the reason.
 
         Args:
@@ -35,7 +35,7 @@ class WrapperError(FaultError):
         Args:
             detail: One line for people.
         """
-        super().__init__(Reason.BROKEN_FILE, detail)
+        super().__init__(RejectReason.BROKEN_FILE, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class PictureFault:
         detail: One line for people.
     """
 
-    reason: Reason
+    reason: RejectReason
     detail: str
 
 
@@ -119,7 +119,7 @@ class Reject:
 
     source: str
     post_id: str | None
-    reason: Reason
+    reason: RejectReason
     detail: str
     is_unknown_wrapper: bool = False
 

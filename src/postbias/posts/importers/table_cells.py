@@ -12,7 +12,7 @@ from typing import Any
 
 from postbias.posts.importers.records import FaultError, Picture
 from postbias.posts.importers.text_repair import clean, recode
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _EMPTY = frozenset({"", "nan", "none", "null", "<na>", "nat"})
@@ -44,7 +44,7 @@ def text(value: object, column: str) -> str:
     if isinstance(value, str):
         return clean(recode(value))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FaultError(Reason.BROKEN_ROW, f"{column} is no text but {type(value).__name__}")
+        raise FaultError(RejectReason.BROKEN_ROW, f"{column} is no text but {type(value).__name__}")
     return str(value)
 
 
@@ -67,7 +67,8 @@ def flag(value: object) -> bool | None:
     read = _FLAGS.get(str(value).strip().lower())
     if read is None:
         raise FaultError(
-            Reason.BROKEN_ROW, f"sponsored is {str(value)[:40]!r}, allowed: {', '.join(_FLAGS)}"
+            RejectReason.BROKEN_ROW,
+            f"sponsored is {str(value)[:40]!r}, allowed: {', '.join(_FLAGS)}",
         )
     return read
 
@@ -92,7 +93,9 @@ def count(value: object, column: str) -> int | None:
     except ValueError:
         number = -1.0
     if not (number.is_integer() and 0 <= number < 2**53):
-        raise FaultError(Reason.BROKEN_ROW, f"{column} is {str(value)[:40]!r}, no whole number")
+        raise FaultError(
+            RejectReason.BROKEN_ROW, f"{column} is {str(value)[:40]!r}, no whole number"
+        )
     return int(number)
 
 
@@ -115,7 +118,7 @@ def moment_us(value: object) -> int | None:
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError, OSError, TypeError) as error:
         raise FaultError(
-            Reason.BROKEN_ROW,
+            RejectReason.BROKEN_ROW,
             f"posted_at is {str(value)[:40]!r}, allowed: ISO 8601 or seconds since 1970",
         ) from error
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
@@ -155,7 +158,7 @@ def picture_cells(value: Any) -> list[str | Picture]:  # noqa: ANN401 - a cell
     if isinstance(value, dict | bytes):
         value = [value]
     if not isinstance(value, list):
-        raise FaultError(Reason.BROKEN_ROW, f"images are no list but {type(value).__name__}")
+        raise FaultError(RejectReason.BROKEN_ROW, f"images are no list but {type(value).__name__}")
     return [_picture_cell(one) for one in value if not _is_empty(one)]
 
 
@@ -165,7 +168,9 @@ def _split(written: str) -> list[Any]:
             # Also the way Python writes a list of plain names.
             return json.loads(written if '"' in written else written.replace("'", '"'))  # type: ignore[no-any-return]
         except (ValueError, RecursionError) as error:
-            raise FaultError(Reason.BROKEN_ROW, f"images are no list: {written[:80]!r}") from error
+            raise FaultError(
+                RejectReason.BROKEN_ROW, f"images are no list: {written[:80]!r}"
+            ) from error
     return [part.strip() for part in written.replace("|", ";").split(";")]
 
 
@@ -178,4 +183,4 @@ def _picture_cell(value: object) -> str | Picture:
         return Picture(data, clean(path) if isinstance(path, str) else "")
     if isinstance(path, str) and path:
         return clean(path)
-    raise FaultError(Reason.BROKEN_ROW, "an image has neither bytes nor a path")
+    raise FaultError(RejectReason.BROKEN_ROW, "an image has neither bytes nor a path")

@@ -37,7 +37,7 @@ from postbias.posts.importers.table_cells import (
     text,
 )
 from postbias.posts.importers.text_repair import encoding_of, recode
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 
 _BATCH = 256
 
@@ -177,13 +177,13 @@ def _csv_rows(src: Path, columns: Columns) -> Iterator[Row]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield FaultError(Reason.BROKEN_ROW, str(error))
+                yield FaultError(RejectReason.BROKEN_ROW, str(error))
                 continue
             if len(cells) == len(header):
                 yield dict(zip(header, cells, strict=True))
             elif cells:
                 detail = f"{len(cells)} cells, the header has {len(header)}"
-                yield FaultError(Reason.BROKEN_ROW, detail)
+                yield FaultError(RejectReason.BROKEN_ROW, detail)
 
 
 def _jsonl_rows(src: Path, columns: Columns) -> Iterator[Row]:
@@ -200,10 +200,10 @@ def _jsonl_rows(src: Path, columns: Columns) -> Iterator[Row]:
                 yield fault
                 continue
             except (ValueError, RecursionError) as error:
-                yield FaultError(Reason.BROKEN_ROW, f"not JSON: {str(error)[:120]}")
+                yield FaultError(RejectReason.BROKEN_ROW, f"not JSON: {str(error)[:120]}")
                 continue
             if not isinstance(row, dict):
-                yield FaultError(Reason.BROKEN_ROW, f"no object but a {type(row).__name__}")
+                yield FaultError(RejectReason.BROKEN_ROW, f"no object but a {type(row).__name__}")
                 continue
             if not is_checked:
                 # Later rows may leave out what they have not.
@@ -242,7 +242,7 @@ def _load(root: Path, columns: Columns, source: str, row: Row) -> list[Record]:
             raise row
         post_id = text(row.get(columns.post_id), "post_id").strip() or None
         if post_id is None:
-            raise FaultError(Reason.MISSING_ID, f"nothing in column {columns.post_id!r}")
+            raise FaultError(RejectReason.MISSING_ID, f"nothing in column {columns.post_id!r}")
         return [_post(root, columns, source, post_id, row)]
     except FaultError as fault:
         return [Reject.of(fault, source, post_id)]
@@ -269,17 +269,17 @@ def _post(root: Path, columns: Columns, source: str, post_id: str, row: Mapping[
 def _picture(root: Path, cell: str | Picture) -> Picture | PictureFault:
     if isinstance(cell, Picture):
         if len(cell.data) > MAX_BYTES:
-            return PictureFault(Reason.TOO_LARGE, f"{len(cell.data)} bytes, over {MAX_BYTES}")
+            return PictureFault(RejectReason.TOO_LARGE, f"{len(cell.data)} bytes, over {MAX_BYTES}")
         return cell
     if "://" in cell:
-        return PictureFault(Reason.MISSING_FILE, f"{cell[:120]}: addresses are not fetched")
+        return PictureFault(RejectReason.MISSING_FILE, f"{cell[:120]}: addresses are not fetched")
     try:
         place = (root / cell).resolve()
     except (OSError, ValueError, RuntimeError):  # a NUL, a loop of links
-        return PictureFault(Reason.MISSING_FILE, f"{cell[:120]!r}: no path")
+        return PictureFault(RejectReason.MISSING_FILE, f"{cell[:120]!r}: no path")
     if Path(cell).is_absolute() or not place.is_relative_to(root):
         raise FaultError(
-            Reason.BROKEN_ROW,
+            RejectReason.BROKEN_ROW,
             f"image path {cell[:120]!r} leaves the table's folder; paths are relative to it",
         )
     return read_picture(str(root), cell)

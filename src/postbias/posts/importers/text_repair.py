@@ -13,7 +13,7 @@ import ftfy
 from ftfy.badness import is_bad
 
 from postbias.posts.importers.records import FaultError
-from postbias.posts.reasons import Reason
+from postbias.posts.reasons import RejectReason
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -61,11 +61,13 @@ def to_text(data: bytes) -> str:
         return data.decode(encoding_of(data))
     except UnicodeDecodeError as error:
         if encoding_of(data) != "utf-8":
-            raise FaultError(Reason.BAD_ENCODING, f"neither UTF-8 nor {error.encoding}") from error
+            raise FaultError(
+                RejectReason.BAD_ENCODING, f"neither UTF-8 nor {error.encoding}"
+            ) from error
         text = ftfy.fix_encoding(data.decode("sloppy-windows-1252"))
         if is_bad(text):
             raise FaultError(
-                Reason.BAD_ENCODING, f"not UTF-8 at byte {error.start}, nor Windows-1252"
+                RejectReason.BAD_ENCODING, f"not UTF-8 at byte {error.start}, nor Windows-1252"
             ) from error
         return text
 

@@ -1,4 +1,4 @@
-"""What every parameter group is: strict, frozen, closed; and the kinds of number they share."""
+"""The base class of all parameter groups, and the number types that they share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Group(BaseModel):
-    """Base of all parameter groups: strict, frozen, closed."""
+    """Base class of all parameter groups: strict types, immutable, no unknown keys, no NaN."""
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True

@@ -1,8 +1,4 @@
-"""The whole of `params.yaml`: read, checked, and flattened for MLflow.
-
-Reads with ruamel.yaml, DVC's own parser (PyYAML reads `1e-4` as text), and checks with pydantic;
-all faults are reported at once, each with its key, the value seen and what is allowed.
-"""
+"""Read and validate `params.yaml`, and flatten parameters for MLflow."""
 
 from __future__ import annotations
 
@@ -13,18 +9,19 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from postbias.errors import ParamsError
-from postbias.params.claims import EvaluateParams, InferParams, ReportParams
-from postbias.params.group import Count, Group
+from postbias.params.base import Count, Group
 from postbias.params.labelling import AnnotateParams, SampleParams
+from postbias.params.results import EvaluateParams, InferParams, ReportParams
 from postbias.params.students import SplitParams, TrainParams
 
 
 class Params(Group):
-    """All of params.yaml."""
+    """The whole of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of everything random")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of all random numbers")
     threads: Count = Field(
-        description="CPU threads of training and scoring; another number gives other bytes"
+        description="CPU threads for training and scoring; a different number changes the last"
+        " digits of the results"
     )
     sample: SampleParams
     annotate: AnnotateParams
@@ -36,69 +33,75 @@ class Params(Group):
 
 
 def load_params(path: Path) -> Params:
-    """Read and check a parameter file.
+    """Read and validate a parameter file.
 
     Args:
         path: The YAML file, usually `params.yaml`.
 
     Returns:
-        The checked parameters.
+        The parameters.
 
     Raises:
-        ParamsError: If the file cannot be read or says anything that is not allowed; the message
-            names every fault.
+        ParamsError: If the file cannot be read or is not valid; the message lists every error with
+            its key, the value seen and what is allowed.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
+        # DVC's own parser: unlike PyYAML it reads `1e-4` as a number.
         data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ParamsError(
-            "no parameter file", seen=str(path), do="copy one of params/*.yaml to params.yaml"
+            "parameter file not found",
+            seen=str(path),
+            do="copy one of params/*.yaml to params.yaml",
         ) from error
     except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ParamsError(f"{path} is not readable YAML: {_one_line(error)}") from error
+        raise ParamsError(f"{path} is not valid YAML: {_one_line(error)}") from error
     try:
-        # Through JSON: strict mode then still takes YAML's lists for tuples.
+        # From JSON, because strict mode accepts lists for tuples there.
         return Params.model_validate_json(json.dumps(data))
     except ValidationError as error:
         raise ParamsError(_describe(path, error)) from error
     except TypeError as error:
-        raise ParamsError(f"{path} holds a value of no known type: {_one_line(error)}") from error
+        raise ParamsError(f"{path} has a value of unknown type: {_one_line(error)}") from error
 
 
-def flatten(group: BaseModel, prefix: str = "") -> dict[str, str | int | float | bool | None]:
-    """Flatten a group to dotted keys, as MLflow shows parameters.
+def flatten_params(
+    group: BaseModel, prefix: str = ""
+) -> dict[str, str | int | float | bool | None]:
+    """Flatten a group to dotted keys, as MLflow displays parameters.
 
     Args:
         group: Any parameter group.
-        prefix: Dotted prefix of the keys.
+        prefix: Prefix of the keys, with its dot.
 
     Returns:
-        One scalar per dotted key; lists become comma-separated text.
+        One scalar per dotted key; tuples as comma-separated text.
     """
     flat: dict[str, str | int | float | bool | None] = {}
     for name in type(group).model_fields:
         value, key = getattr(group, name), f"{prefix}{name}"
         if isinstance(value, BaseModel):
-            flat |= flatten(value, f"{key}.")
+            flat |= flatten_params(value, f"{key}.")
         else:
             flat[key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
     return flat
 
 
 def _describe(path: Path, error: ValidationError) -> str:
-    faults = []
+    lines = []
     for fault in error.errors(include_url=False):
         key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
         seen = "" if fault["type"] == "missing" else f" (saw {fault['input']!r:.80})"
-        faults.append(f"{key}: {_allowed(fault['type'], fault['msg'])}{seen}")
-    known = "docs/params.md lists all keys and what they take"
-    return f"{path.name} has {len(faults)} fault(s): {'; '.join(faults)}; {known}"
+        lines.append(f"{key}: {_explain(fault['type'], fault['msg'])}{seen}")
+    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
+    reference = "docs/params.md lists all keys and their allowed values"
+    return f"{path.name} has {count}: {'; '.join(lines)}; {reference}"
 
 
-def _allowed(kind: str, message: str) -> str:
+def _explain(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "unknown key, remove it or check its spelling"
     if kind == "missing":

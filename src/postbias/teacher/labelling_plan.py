@@ -19,18 +19,23 @@ from postbias.errors import TeacherError
 from postbias.params import EndpointParams, Params
 from postbias.paths import Paths
 from postbias.posts.shards import list_shards
-from postbias.teacher.endpoint import Run, alone, open_run, questions_of
+from postbias.teacher.labelling_run import (
+    LabellingRun,
+    hold_store_lock,
+    open_labelling_run,
+    iter_run_requests,
+)
 from postbias.teacher.labels import OK
 from postbias.teacher.reply import Reply
 from postbias.teacher.rubric import Rubric
-from postbias.teacher.stored_answers import is_final, repeats_of
+from postbias.teacher.stored_replies import is_final, repeat_count
 
 #: Enough for the price to be within a few per cent where posts differ by a factor of two or three.
 MEASURED = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LabellingPlan:
     """What labelling would take.
 
     Attributes:
@@ -85,7 +90,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]) -> Plan:
+def plan_labelling(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]) -> LabellingPlan:
     """Measure a few requests and extrapolate.
 
     Args:
@@ -102,18 +107,18 @@ def plan(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]) 
         CorpusError: If there are no posts.
         StorageError: If the reply store cannot be written.
     """
-    with alone(paths):
+    with hold_store_lock(paths):
         return asyncio.run(_plan(paths, params, rubric, frozenset(post_ids)))
 
 
-async def _plan(paths: Paths, params: Params, rubric: Rubric, post_ids: frozenset[str]) -> Plan:
+async def _plan(paths: Paths, params: Params, rubric: Rubric, post_ids: frozenset[str]) -> LabellingPlan:
     asked = params.annotate.endpoint
     weights = dict(_weights(paths.posts, post_ids, asked))
-    async with open_run(paths, params, rubric) as run:
+    async with open_labelling_run(paths, params, rubric) as run:
         keys: dict[str, str] = {}
-        await run.interview.run(questions_of(run, _spread(weights), keys), 0)
-        if run.caller.stopped:
-            raise TeacherError(f"{run.caller.stopped}; nothing is lost: run it again to go on")
+        await run.scheduler.run(iter_run_requests(run, _spread(weights), keys), 0)
+        if run.sender.stop_reason:
+            raise TeacherError(f"{run.sender.stop_reason}; nothing is lost: run it again to go on")
         measured = [
             (weights[post_id], reply)
             for post_id, key in keys.items()
@@ -151,31 +156,31 @@ def _spread(weights: dict[str, float]) -> frozenset[str]:
     return frozenset(ordered[int((i + 0.5) * len(ordered) / n)] for i in range(n))
 
 
-def _todo(run: Run, post_ids: frozenset[str]) -> list[str]:
+def _todo(run: LabellingRun, post_ids: frozenset[str]) -> list[str]:
     """List the posts still to be asked about, each as often as it is to be asked."""
     todo: list[str] = []
     seen: set[str] = set()
-    for question in questions_of(run, post_ids, {}):
+    for question in iter_run_requests(run, post_ids, {}):
         is_empty = not question.images and not question.caption.strip()
         if is_empty or question.key in seen:
             continue  # nothing to show, or another post shows the very same
         seen.add(question.key)
         todo += [
             question.post_id
-            for repeat in range(repeats_of(question.key, run.setting.params))
-            if not is_final(run.store.replies(question.key, repeat), run.setting)
+            for repeat in range(repeat_count(question.key, run.config.params))
+            if not is_final(run.store.replies(question.key, repeat), run.config)
         ]
     return todo
 
 
 def _extrapolate(
-    run: Run,
+    run: LabellingRun,
     weights: dict[str, float],
     measured: Sequence[tuple[float, Reply]],
     n_asked: int,
     todo: Sequence[str],
-) -> Plan:
-    params, budget = run.setting.params, run.caller.budget
+) -> LabellingPlan:
+    params, budget = run.config.params, run.sender.budget
     # Instructions are a constant and pictures and captions a slope: a line through the sizes.
     sizes = np.array([weight for weight, _ in measured])
     tokens = np.array([float(reply.tokens_in or 0) for _, reply in measured])
@@ -187,7 +192,7 @@ def _extrapolate(
     latency_s = float(np.median([reply.latency_s or 0.0 for _, reply in measured]))
     is_batch = params.mode == "batch"
     cost_usd = budget.cost_usd(tokens_in, tokens_out, is_batch=is_batch)
-    return Plan(
+    return LabellingPlan(
         n_posts=len(weights),
         n_requests=round(n_requests),
         tokens_in=tokens_in,
