@@ -1,7 +1,7 @@
-"""annotate: ask the teacher for the scores of the sampled posts.
+"""annotate: label the sampled posts with the teacher.
 
-Reads build/sample/posts.parquet, data/posts, the rubric and either recorded labels or an endpoint;
-writes build/labels.parquet, build/label_rejects.parquet, reports/labels.json and
+Reads build/sample/posts.parquet, data/posts, the rubric and recorded labels or an endpoint; writes
+build/labels.parquet, build/label_rejects.parquet, reports/labels.json and
 reports/plots/labels.csv; params: annotate.
 """
 

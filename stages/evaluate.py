@@ -1,9 +1,9 @@
-"""evaluate: judge what ships beside the baselines, and promote the best if the gate lets it pass.
+"""evaluate: measure the students as shipped, beside the baselines, and promote the best one.
 
 Reads data/posts, build/labels.parquet, build/split.parquet, reports/split.json, build/students and
 the word pairs of evaluate.audit; writes reports/evaluate.json, reports/metrics.json, reports/plots
-and build/champion, and registers the champion with MLflow, which may keep a better one; params:
-seed, threads, train.modalities, evaluate, infer.precision, infer.device.
+and, if the gate passes, build/champion, and registers the champion with MLflow; params: seed,
+threads, train.modalities, evaluate, infer.precision, infer.device.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ def main() -> None:
     """Run the stage."""
     with stage_run("evaluate") as run:
         from postbias.evaluation.evaluate import evaluate
-        from postbias.evaluation.outputs import promote, write_outcome
+        from postbias.evaluation.outputs import write_champion, write_evaluation
         from postbias.tracking.evaluation_logging import log_evaluation
         from postbias.tracking.registry import register_champion
         from postbias.tracking.run_logging import log_test_metrics
 
         evaluation = evaluate(run.paths, run.params)
-        report = write_outcome(evaluation, run.paths)
+        report = write_evaluation(evaluation, run.paths)
         log_test_metrics(run.paths, log_evaluation(run, evaluation, report))
-        promote(evaluation, run.paths)
+        write_champion(evaluation, run.paths)
         register_champion(run.paths, run.run_id, precision=run.params.infer.precision)
 
 

@@ -1,4 +1,4 @@
-"""learning_curve: say what more labels would buy.
+"""learning_curve: measure how the test error falls with the number of labels.
 
 Reads data/posts, build/labels.parquet, build/split.parquet and the first modality's student; writes
 reports/learning_curve.json and reports/plots/learning_curve.csv; params: seed, threads, train,

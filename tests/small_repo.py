@@ -1,8 +1,7 @@
 """A complete small repository: the real stages and package, git, DVC, and a corpus in a remote.
 
-Everything is as in the real one but for its size, so that the whole pipeline runs in well under a
-minute: one text student of one layer, a few hundred posts, no limits that so small a student could
-fail by bad luck.
+Only its size differs from the real one, so that the pipeline runs in well under a minute: one text
+student with one layer, a few hundred posts, and a gate that so small a student always passes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tests.small_corpus import write_small_corpus
 
 _COPIED = (".dvcignore", ".gitignore", "brands", "dvc.yaml", "rubrics", "src", "stages")
 
-#: Dotted keys of params.yaml and what they are here.
+#: Values of params.yaml that differ, by dotted key.
 SMALL: Mapping[str, object] = {
     "threads": 1,
     "train.modalities": ["text"],
@@ -44,12 +43,12 @@ SMALL: Mapping[str, object] = {
 
 
 def make_small_repo(root: Path, *, n_posts: int = 240, **params: object) -> Path:
-    """Write and commit it, its corpus pushed to the remote `demo`; nothing is run.
+    """Write and commit the repository, and push its corpus to the remote `demo`; run no stage.
 
     Args:
         root: A folder that does not exist yet.
-        n_posts: Posts of the corpus.
-        params: More values, by dotted key with `__` for the dot.
+        n_posts: Number of posts.
+        params: Further values, by dotted key with `__` for the dot.
 
     Returns:
         The folder.
@@ -74,7 +73,7 @@ def make_small_repo(root: Path, *, n_posts: int = 240, **params: object) -> Path
 
 
 def add_data(root: Path) -> None:
-    """Track `data/` with DVC and push it to the remote `demo`, bound to it as in the real one."""
+    """Track `data/` with DVC, bind it to the remote `demo` and push it there."""
     run_command(root, "dvc", "add", "-q", "data")
     file = root / "data.dvc"
     text = file.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A Qwen2.5-VL of a few thousand random weights, made on the spot with its processor."""
+"""A Qwen2.5-VL model with a few thousand random weights, and its processor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TEMPLATE = (
 
 
 def build_tiny_model(folder: Path) -> Path:
-    """Write model and processor; the words it makes mean nothing."""
+    """Write model and processor to a folder; the model generates random text."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import (

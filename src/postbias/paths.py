@@ -82,7 +82,7 @@ class Paths:
 
     @property
     def labels(self) -> Path:
-        """Labels, one row per sampled post."""
+        """Labels of the sampled posts, valid and rejected."""
         return self.build / "labels.parquet"
 
     @property

@@ -1,4 +1,4 @@
-"""A fusion and a text student, trained for seconds on posts that can be learned in seconds."""
+"""A fusion and a text student, trained in seconds on synthetic posts that are easy to learn."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GENDERED = (("man", "men", "boys", "he"), ("woman", "women", "girls", "she"))
 _SMALL: dict[str, Any] = {
     "modalities": ["fusion", "text"],
     "text_scratch": {"vocab_size": 320, "hidden": 32, "layers": 1, "heads": 2},
-    "image_encoder": "shufflenet_v2_x0_5",  # learns red from blue in seconds
+    "image_encoder": "shufflenet_v2_x0_5",  # learns to tell red from blue in seconds
     "image_size": 32,
     "max_tokens": 48,
     "head_hidden": 32,
@@ -42,7 +42,7 @@ _SMALL: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, Params]:
-    """Give a repository with labelled posts and no student, and its params."""
+    """A repository with labelled posts and no student, and its params."""
     root = tmp_path_factory.mktemp("behaviour")
     shutil.copytree(ROOT / "rubrics", root / "rubrics")
     (root / "dvc.yaml").write_text("stages: {}\n")
@@ -52,8 +52,8 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, Params]:
 
 
 @pytest.fixture(scope="session")
-def behaved(untrained: tuple[Paths, Params]) -> tuple[Paths, Params]:
-    """Give a repository with two trained students, and its params."""
+def trained(untrained: tuple[Paths, Params]) -> tuple[Paths, Params]:
+    """A repository with two trained students, and its params."""
     from postbias.student.distillation import distil_student
 
     paths, params = untrained
@@ -67,7 +67,7 @@ def _params(root: Path) -> Params:
     params["train"] |= _SMALL
     params["threads"] = 1
     params["evaluate"]["bootstrap"] = 500
-    # So small a student has hardly seen what a word means: by little is less little here.
+    # Less strict than the default: so small a student has seen few examples of each word.
     params["evaluate"]["gate"] |= {"max_swap_change": 0.15, "max_repeat_change": 0.2}
     from ruamel.yaml import YAML
 
@@ -78,8 +78,8 @@ def _params(root: Path) -> Params:
 def _write(paths: Paths) -> None:
     """Write posts, labels and split.
 
-    bias: 1, plus 3 for a claim, 2 for a red picture and 2 for both; orientation: 5, plus or minus
-    2.5 by the caption's gendered words.
+    Ground truth of bias: 1, plus 3 for a claim, 2 for a red image and 2 for both. Of orientation:
+    5, plus or minus 2.5 for gendered words in the caption.
     """
     rng = np.random.default_rng(0)
     posts, labels, split = [], [], []
@@ -89,9 +89,9 @@ def _write(paths: Paths) -> None:
         words += rng.choice(_CLAIMS, 2).tolist() if claims else []
         words += rng.choice(_GENDERED[gender], 2).tolist() if gender < 2 else []
         author = f"a{i // PER_AUTHOR:03d}"
-        # Enough of a sentence for its language to be known.
+        # Enough of a sentence for language detection.
         caption = " ".join(["this is what we said about the", *rng.permutation(words)])
-        posts.append(_post(i, author, caption, _picture(rng, is_red)))
+        posts.append(_post(i, author, caption, _image(rng, is_red)))
         bias = 1 + 3 * claims + 2 * is_red + 2 * (claims and is_red) + rng.normal(0, 0.3)
         orientation = 5 + (-2.5, 2.5, 0.0)[gender] + rng.normal(0, 0.3)
         labels.append((f"p{i:04d}", *np.clip([bias, orientation], 0, 10).tolist()))
@@ -111,7 +111,7 @@ def _write(paths: Paths) -> None:
 
 
 def _post(i: int, author: str, caption: str, image: bytes) -> dict[str, object]:
-    # A few captions and pictures are missing, as everywhere.
+    # As in real data, a few captions and images are missing.
     return {
         "post_id": f"p{i:04d}",
         "author": author,
@@ -124,7 +124,7 @@ def _post(i: int, author: str, caption: str, image: bytes) -> dict[str, object]:
     }
 
 
-def _picture(rng: np.random.Generator, is_red: bool) -> bytes:
+def _image(rng: np.random.Generator, is_red: bool) -> bytes:
     pixels = rng.integers(0, 60, (32, 32, 3), np.uint8)
     pixels[..., 0 if is_red else 2] += 160
     out = io.BytesIO()

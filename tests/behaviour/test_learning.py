@@ -1,4 +1,4 @@
-"""Training: interrupted, split up, repeated or borrowed from, the same student comes out."""
+"""Training gives the same student if it is resumed, split into passes, repeated or cached."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from postbias.student.embedding_cache import EmbeddedDataset
 from postbias.student.network import Head
 from postbias.student.trainer import FitResult, fit
 
-Behaved = tuple[Paths, Params]
+Trained = tuple[Paths, Params]
 Train = Callable[..., DistillationResult]
 
 
 class Killed(Exception):  # noqa: N818 - not an error
-    """Stands for whatever ends a run."""
+    """Raised to end a run early."""
 
 
 def quiet(_: int) -> Any:
@@ -36,9 +36,9 @@ def quiet(_: int) -> Any:
 
 
 @pytest.fixture
-def train(behaved: Behaved, tmp_path: Path) -> Train:
-    """Give a function that trains a student for three epochs, with a store of its own."""
-    paths, params = behaved
+def train(trained: Trained, tmp_path: Path) -> Train:
+    """A function that trains a student for three epochs, with a separate store."""
+    paths, params = trained
     root = tmp_path / "repo"
     shutil.copytree(paths.root, root, ignore=shutil.ignore_patterns("store", "students"))
     base = params.model_dump(mode="json")
@@ -53,7 +53,7 @@ def train(behaved: Behaved, tmp_path: Path) -> Train:
     return run
 
 
-def test_a_text_student_is_the_same_whether_fusion_was_trained_before_or_not(train: Train) -> None:
+def test_a_text_student_does_not_depend_on_whether_fusion_was_trained_before(train: Train) -> None:
     alone = train("text", ablation="heads")
     again = train("text", ablation="heads")
     shutil.rmtree(train.store)  # type: ignore[attr-defined]
@@ -63,50 +63,52 @@ def test_a_text_student_is_the_same_whether_fusion_was_trained_before_or_not(tra
     assert alone.report["trained_parameters"] < 0.2 * alone.report["parameters"]
 
 
-def test_a_fusion_student_out_of_the_store_is_the_one_that_was_trained(train: Train) -> None:
+def test_a_cached_fusion_student_equals_the_trained_one(train: Train) -> None:
     epochs: list[list[int]] = []
 
     @contextmanager
-    def told(_: int) -> Iterator[Any]:
+    def record(_: int) -> Iterator[Any]:
         epochs.append([])
         yield lambda epoch, _: epochs[-1].append(epoch)
 
-    first = train("fusion", told, ablation="heads")
-    again = train("fusion", told, ablation="heads")
+    first = train("fusion", record, ablation="heads")
+    again = train("fusion", record, ablation="heads")
     assert first == again
     assert epochs == [[1, 2, 3], [1, 2, 3]]
 
 
 @pytest.mark.parametrize(
-    ("last", "frozen"), [(1, 0), (2, 0), (3, 0), (2, "all")], ids=["1", "2", "3", "fast path"]
+    ("last", "frozen"), [(1, 0), (2, 0), (3, 0), (2, "all")], ids=["1", "2", "3", "frozen"]
 )
-def test_a_run_that_is_cut_short_goes_on_and_ends_with_the_same_bytes(
+def test_an_interrupted_run_is_resumed_and_ends_with_the_same_bytes(
     train: Train, last: int, frozen: int | str
 ) -> None:
     freeze = {"text": frozen, "image": frozen}
 
-    def cut(epoch: int, _: dict[str, float]) -> None:
+    def interrupt(epoch: int, _: dict[str, float]) -> None:
         if epoch == last:
             raise Killed
 
     with pytest.raises(Killed):
-        train("text", lambda _: nullcontext(cut), ablation="whole", freeze=freeze)
+        train("text", lambda _: nullcontext(interrupt), ablation="whole", freeze=freeze)
     resumed = train("text", ablation="whole", freeze=freeze)
     shutil.rmtree(train.store)  # type: ignore[attr-defined]
     assert resumed == train("text", ablation="whole", freeze=freeze)
 
 
-def test_of_several_seeds_the_best_on_the_valid_fold_ships(train: Train, behaved: Behaved) -> None:
+def test_of_several_seeds_the_best_on_the_valid_fold_is_kept(
+    train: Train, trained: Trained
+) -> None:
     seeds: list[int] = []
 
     @contextmanager
-    def told(seed: int) -> Iterator[Any]:
+    def record(seed: int) -> Iterator[Any]:
         seeds.append(seed)
         yield lambda *_: None
 
-    both = train("text", told, ablation="whole", seeds=2)
+    both = train("text", record, ablation="whole", seeds=2)
     one = train("text", ablation="whole")
-    base = behaved[1].seed
+    base = trained[1].seed
     assert seeds == [base, base + 1]
     assert both.report["valid_rmse"] <= one.report["valid_rmse"]
     assert both.report["valid_rmse_sd_over_seeds"] > 0
@@ -117,7 +119,9 @@ def test_of_several_seeds_the_best_on_the_valid_fold_ships(train: Train, behaved
 
 
 @pytest.mark.parametrize("modality", ["text", "fusion"])
-def test_frozen_encoders_take_the_fast_path_and_ship_unchanged(train: Train, modality: str) -> None:
+def test_with_frozen_encoders_only_the_head_is_trained_on_stored_embeddings(
+    train: Train, modality: str
+) -> None:
     frozen = train(modality, ablation="whole", freeze={"text": "all", "image": "all"})
     share = frozen.report["trained_parameters"] / frozen.report["parameters"]
     assert 0 < share < 0.2
@@ -137,7 +141,7 @@ def head_and_folds() -> tuple[Head, tuple[EmbeddedDataset, EmbeddedDataset]]:
 
 
 def fit_head(params: Params, folder: Path, *, limit: int = 10**6, **settings: Any) -> FitResult:
-    """Train a head on a device whose memory holds `limit` posts per training pass."""
+    """Train a head on a device with memory for `limit` posts per training pass."""
     head, folds = head_and_folds()
 
     def allocate(module: Head, _: object, given: dict[str, Tensor]) -> None:
@@ -151,45 +155,47 @@ def fit_head(params: Params, folder: Path, *, limit: int = 10**6, **settings: An
     return fit(head, folds, axes, params, seed=1, checkpoints=folder, on_epoch=lambda *_: None)
 
 
-def test_a_batch_that_memory_does_not_hold_is_split(
-    behaved: Behaved, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_batch_that_does_not_fit_into_memory_is_split(
+    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = fit_head(behaved[1], tmp_path / "a")
-    split = fit_head(behaved[1], tmp_path / "b", limit=20)
-    asked = fit_head(behaved[1], tmp_path / "c", micro_batch_size=16)
-    assert "trying 32 posts per pass" in caplog.text
-    assert "trying 16 posts per pass" in caplog.text
-    assert split == asked
-    # The same updates as with whole batches, up to the order in which floats are added.
+    whole = fit_head(trained[1], tmp_path / "a")
+    split = fit_head(trained[1], tmp_path / "b", limit=20)
+    configured = fit_head(trained[1], tmp_path / "c", micro_batch_size=16)
+    assert "retrying with 32 posts per pass" in caplog.text
+    assert "retrying with 16 posts per pass" in caplog.text
+    assert split == configured
+    # The same updates as with whole batches, except for the order of floating-point additions.
     for row, other in zip(split.curve, whole.curve, strict=True):
         assert row["step"] == other["step"]
         assert row["valid_loss"] == pytest.approx(other["valid_loss"], rel=1e-3)
 
 
-def test_a_post_that_memory_does_not_hold_is_an_error(behaved: Behaved, tmp_path: Path) -> None:
+def test_a_single_post_that_does_not_fit_into_memory_is_an_error(
+    trained: Trained, tmp_path: Path
+) -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        fit_head(behaved[1], tmp_path, limit=0)
+        fit_head(trained[1], tmp_path, limit=0)
 
 
-def test_cross_entropy_learns_the_probabilities_that_a_logistic_regression_finds(
-    behaved: Behaved, tmp_path: Path
+def test_cross_entropy_learns_the_probabilities_of_a_logistic_regression(
+    trained: Trained, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
-    seen = rng.normal(size=(3000, 8)).astype(np.float32)
-    seen = (seen - seen.mean(1, keepdims=True)) / seen.std(1, keepdims=True)  # as the head does
-    chance = 1 / (1 + np.exp(-(seen @ rng.normal(size=8)) - 1))
-    labels = 10.0 * (rng.random(3000) < chance)  # as people give them: one end or the other
-    reference = LogisticRegression().fit(seen[:2400], labels[:2400] > 5)
+    x = rng.normal(size=(3000, 8)).astype(np.float32)
+    x = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)  # as the head's layer norm does
+    probability = 1 / (1 + np.exp(-(x @ rng.normal(size=8)) - 1))
+    labels = 10.0 * (rng.random(3000) < probability)  # binary, as people often label
+    reference = LogisticRegression().fit(x[:2400], labels[:2400] > 5)
 
     def fold(rows: slice) -> EmbeddedDataset:
-        text = torch.from_numpy(seen[rows])
+        text = torch.from_numpy(x[rows])
         parts = {"text": text, "has_text": torch.ones(len(text), 1)}
         return EmbeddedDataset(parts, labels[rows, None].astype(np.float32))
 
     torch.manual_seed(0)
     head = Head([8], hidden=16, n_axes=1, dropout=0.0, bounded=True)
     settings = {"epochs": 20, "patience": 20, "loss": "cross_entropy", "batch_size": 64}
-    params = behaved[1]
+    params = trained[1]
     params = params.model_copy(update={"train": params.train.model_copy(update=settings)})
     folds = fold(slice(2400)), fold(slice(2400, 3000))
     fit(
@@ -202,9 +208,9 @@ def test_cross_entropy_learns_the_probabilities_that_a_logistic_regression_finds
         on_epoch=lambda *_: None,
     )
 
-    given = torch.from_numpy(seen[2400:])
-    scores = head.eval()(given, torch.ones(600, 1)).detach().numpy()[:, 0]
-    expected = 10 * reference.predict_proba(seen[2400:])[:, 1]
+    text = torch.from_numpy(x[2400:])
+    scores = head.eval()(text, torch.ones(600, 1)).detach().numpy()[:, 0]
+    expected = 10 * reference.predict_proba(x[2400:])[:, 1]
     assert scores.min() >= 0
     assert scores.max() <= 10
     assert np.abs(scores - expected).mean() < 0.5

@@ -1,4 +1,4 @@
-"""Ready-made params: encoders of their true architecture, random weights, the real loading code."""
+"""Ready-made params files, with encoders of the real architecture and random weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MEGABYTE = 1e6
 
 
 def write_text_checkpoint(folder: Path, name: str) -> None:
-    """Write what the hub holds under a name, but for what training put into the weights."""
+    """Write the files that the hub has for a model, with random weights."""
     from transformers import AutoConfig, AutoModel, BertTokenizerFast
 
     settings = dict(TEXT_CONFIGS[name])
@@ -57,11 +57,11 @@ def write_image_checkpoint(path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "most_mb"),
+    ("file", "max_mb"),
     [("resnet18-distilbert.yaml", 80), ("nano.yaml", 10), ("multilingual.yaml", None)],
 )
-def test_ready_made_params_train_ship_and_score(
-    behaved: tuple[Paths, Params], tmp_path: Path, file: str, most_mb: float | None
+def test_ready_made_params_train_export_and_score(
+    trained: tuple[Paths, Params], tmp_path: Path, file: str, max_mb: float | None
 ) -> None:
     ready = load_params(ROOT / "params" / file).model_dump(mode="json")
     text, image = tmp_path / "text", tmp_path / "image.safetensors"
@@ -69,13 +69,13 @@ def test_ready_made_params_train_ship_and_score(
     write_text_checkpoint(text, ready["train"]["text_encoder"])
     write_image_checkpoint(image, ready["train"]["image_encoder"])
     ready["train"] |= {"text_encoder": str(text), "image_weights": str(image), "epochs": 1}
-    ready["annotate"] = behaved[1].model_dump(mode="json")["annotate"]
+    ready["annotate"] = trained[1].model_dump(mode="json")["annotate"]
     params = Params.model_validate_json(json.dumps(ready))
     root = tmp_path / "repo"
-    shutil.copytree(behaved[0].root, root, ignore=shutil.ignore_patterns("store", "students"))
+    shutil.copytree(trained[0].root, root, ignore=shutil.ignore_patterns("store", "students"))
     folder = tmp_path / "artifact"
 
-    done = distil_artifact(
+    result = distil_artifact(
         folder,
         Paths(root, root),
         params,
@@ -84,12 +84,12 @@ def test_ready_made_params_train_ship_and_score(
         share=0.05,
     )
 
-    assert done.report["trained_parameters"] == done.report["parameters"]
-    if most_mb is not None:
-        assert Artifact.open(folder).size_bytes("int8") <= most_mb * MEGABYTE
-    picture = jpeg(np.random.default_rng(0), 300, 240)
+    assert result.report["trained_parameters"] == result.report["parameters"]
+    if max_mb is not None:
+        assert Artifact.open(folder).size_bytes("int8") <= max_mb * MEGABYTE
+    image = jpeg(np.random.default_rng(0), 300, 240)
     with Scorer.open(folder, precision="int8") as scorer:
-        both, alone = scorer.score([PostInput("a caption", (picture,)), PostInput("a caption")])
+        both, alone = scorer.score([PostInput("a caption", (image,)), PostInput("a caption")])
     assert (both.status, both.modalities) == ("ok", "image+text")
     assert (alone.status, alone.modalities) == ("ok", "text")
     assert both.scores["bias"].lo is not None

@@ -1,4 +1,4 @@
-"""The train stage as a process: killed without warning, by itself or as several under torchrun."""
+"""The train stage in processes that are killed, with python and with torchrun."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def make_repo(
 
 
 @pytest.fixture(scope="module")
-def left_alone(make_repo: Callable[[], Paths]) -> Callable[[str], tuple[Paths, str]]:
-    """Give a function that runs the stage to its end, once per way of launching it."""
+def uninterrupted(make_repo: Callable[[], Paths]) -> Callable[[str], tuple[Paths, str]]:
+    """A function that runs the stage to its end, once per launcher."""
 
     @cache
-    def run(how: str) -> tuple[Paths, str]:
+    def run(launcher: str) -> tuple[Paths, str]:
         repo = make_repo()
-        return repo, _finish(LAUNCH[how], repo)
+        return repo, _finish(LAUNCH[launcher], repo)
 
     return run
 
@@ -71,11 +71,11 @@ def _start(launch: list[str], repo: Paths) -> subprocess.Popen[str]:
 
 
 def _finish(launch: list[str], repo: Paths) -> str:
-    """Run the stage to its end; return what it said."""
+    """Run the stage to its end and return its log."""
     process = _start(launch, repo)
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-    return said
+    _, log = process.communicate()
+    assert process.returncode == 0, log
+    return log
 
 
 def _kill_after_an_epoch(launch: list[str], repo: Paths) -> None:
@@ -83,49 +83,49 @@ def _kill_after_an_epoch(launch: list[str], repo: Paths) -> None:
     while not list(repo.store.glob("checkpoints/*/checkpoint-*/whole")):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
-    ours = psutil.Process(process.pid)
-    for one in [ours, *ours.children(recursive=True)]:  # torchrun's have sessions of their own
-        one.kill()
+    parent = psutil.Process(process.pid)
+    # The children of torchrun have their own sessions, so there is no group to kill.
+    for started in [parent, *parent.children(recursive=True)]:
+        started.kill()
     process.communicate()
     assert not (repo.students / "text" / "student.json").exists()
 
 
-@pytest.mark.parametrize("how", LAUNCH)
-def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
-    how: str, make_repo: Callable[[], Paths], left_alone: Callable[[str], tuple[Paths, str]]
+@pytest.mark.parametrize("launcher", LAUNCH)
+def test_a_killed_stage_is_resumed_and_ends_with_the_same_bytes(
+    launcher: str, make_repo: Callable[[], Paths], uninterrupted: Callable[[str], tuple[Paths, str]]
 ) -> None:
-    alone, said = left_alone(how)
+    reference, log = uninterrupted(launcher)
     repo = make_repo()
-    _kill_after_an_epoch(LAUNCH[how], repo)
-    resumed = _finish(LAUNCH[how], repo)
-    assert "going on from checkpoint" in resumed
-    assert "going on from checkpoint" not in said
-    digest = Artifact.open(alone.students / "text").digest
+    _kill_after_an_epoch(LAUNCH[launcher], repo)
+    resumed = _finish(LAUNCH[launcher], repo)
+    assert "resuming from checkpoint" in resumed
+    assert "resuming from checkpoint" not in log
+    digest = Artifact.open(reference.students / "text").digest
     assert Artifact.open(repo.students / "text").digest == digest
-    assert _report(repo) == _report(alone)
-    # One process speaks, writes and logs, however many there are.
-    assert said.count("INFO postbias.student.trainer: epoch 1 ") == 1
+    assert _report(repo) == _report(reference)
+    # Only the main process logs and writes.
+    assert log.count("INFO postbias.student.trainer: epoch 1 ") == 1
     from mlflow import MlflowClient
 
-    for one in (alone, repo):
-        experiment_id = connect(one)
-        wanted = "attributes.status = 'FINISHED'"
-        (run,) = MlflowClient().search_runs([experiment_id], wanted)
+    for paths in (reference, repo):
+        experiment_id = connect(paths)
+        (run,) = MlflowClient().search_runs([experiment_id], "attributes.status = 'FINISHED'")
         assert run.info.run_name == "train@text"
         assert run.data.tags["artifact"] == digest
-        # Of a curve MLflow shows the last point, whichever epoch the student was taken from.
-        last = pd.read_csv(one.reports / "curves" / "text.csv")["valid_mae"].iloc[-1]
+        # For a curve MLflow shows the last value, whichever epoch was kept.
+        last = pd.read_csv(paths.reports / "curves" / "text.csv")["valid_mae"].iloc[-1]
         assert run.data.metrics["valid_mae"] == pytest.approx(last, rel=1e-5)
 
 
-def test_two_processes_learn_what_one_learns(
-    left_alone: Callable[[str], tuple[Paths, str]],
+def test_two_processes_reach_the_error_of_one(
+    uninterrupted: Callable[[str], tuple[Paths, str]],
 ) -> None:
-    one, two = (_report(left_alone(how)[0]) for how in LAUNCH)
+    one, two = (_report(uninterrupted(launcher)[0]) for launcher in LAUNCH)
     assert one["n_train"] == two["n_train"] > 0
     assert two["valid_mae"] == pytest.approx(one["valid_mae"], rel=0.25)
 
 
 def _report(repo: Paths) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((repo.reports / "train" / "text.json").read_text())
-    return found
+    report: dict[str, Any] = json.loads((repo.reports / "train" / "text.json").read_text())
+    return report

@@ -26,7 +26,7 @@ from tests.post_shards import random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.errors import ClusterError, SchemaError
-from postbias.posts.remote_files import place_of
+from postbias.posts.remote_files import parse_path
 from postbias.posts.shards import list_shards
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import BulkSummary, Destination, run_engine, score_shards
@@ -146,10 +146,10 @@ def test_a_bucket_is_read_by_the_workers_and_gets_the_same_bytes(
     bucket: str, corpus: Path, tmp_path: Path
 ) -> None:
     for shard in list_shards(corpus / "posts")[:3]:
-        place_of(f"{bucket}/posts/{shard.name}").upload(shard)  # type: ignore[union-attr]
+        parse_path(f"{bucket}/posts/{shard.name}").upload(shard)  # type: ignore[union-attr]
     engine = RayEngine(Artifact.open(corpus / "student"), Cluster(), batch_size=16)
-    out = place_of(f"{bucket}/out")
-    score_files(Job(place_of(f"{bucket}/posts"), out), engine)
+    out = parse_path(f"{bucket}/out")
+    score_files(Job(parse_path(f"{bucket}/posts"), out), engine)
     whole = outputs(corpus / "whole")
     for number in range(3):
         file = out / f"{number:05d}.parquet"

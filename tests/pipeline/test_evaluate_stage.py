@@ -1,4 +1,4 @@
-"""The evaluate stage as DVC runs it: a process, with MLflow and files."""
+"""The evaluate stage as DVC runs it: as a process, with MLflow and files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 from tests.conftest import ROOT
-from tests.unit import evidence_corpus as corpus
+from tests.unit import evaluation_corpus as corpus
 
 from postbias.paths import Paths
 from postbias.scoring.artifact import Artifact
@@ -24,13 +24,13 @@ def _stage(run_in: Run, paths: Paths) -> CompletedProcess[str]:
     return run_in(paths.root, "python", str(ROOT / "stages" / "evaluate.py"), check=False)
 
 
-def test_a_student_that_passes_is_copied_registered_and_logged(
+def test_a_student_that_passes_the_gate_is_copied_registered_and_logged(
     workspace: Paths, run_in: Run
 ) -> None:
     corpus.write_corpus(workspace.root)
     trained = _train_runs(workspace)
-    done = _stage(run_in, workspace)
-    assert done.returncode == 0, done.stderr
+    result = _stage(run_in, workspace)
+    assert result.returncode == 0, result.stderr
     report = json.loads((workspace.reports / "evaluate.json").read_text())
     digest = Artifact.open(workspace.champion).digest
     assert report["champion"] == {"modality": "fusion", "digest": digest}
@@ -44,18 +44,18 @@ def test_a_student_that_passes_is_copied_registered_and_logged(
     (run,) = client.search_runs([connect(workspace)], "attributes.run_name = 'evaluate'")
     mae = report["students"]["fusion"]["test"]["bias"]["mae"]["value"]
     assert abs(run.data.metrics["test.fusion.bias.mae"] - mae) < 1e-5
-    kept = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"comparison.png", "result.md", "scores_fusion.png", "residuals_text.png"} <= kept
+    artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"comparison.png", "result.md", "scores_fusion.png", "residuals_text.png"} <= artifacts
     for modality, run_id in trained.items():
         metrics = client.get_run(run_id).data.metrics
         expected = report["students"][modality]["test"]["orientation"]["r2"]["value"]
         assert metrics["test.orientation.r2"] == pytest.approx(expected, rel=1e-5)
-        kept = {file.path for file in client.list_artifacts(run_id)}
-        assert kept == {"scores.png", "residuals.png", "slices.png"}
+        artifacts = {file.path for file in client.list_artifacts(run_id)}
+        assert artifacts == {"scores.png", "residuals.png", "slices.png"}
 
 
 def _train_runs(paths: Paths) -> dict[str, str]:
-    """Write the runs that trained the students, as the train stage leaves them."""
+    """Create the training runs of the students, as the train stage does."""
     experiment_id = connect(paths)
     from mlflow import MlflowClient
 
@@ -69,14 +69,14 @@ def _train_runs(paths: Paths) -> dict[str, str]:
     return runs
 
 
-def test_students_that_fail_leave_a_report_one_line_and_no_champion(
+def test_students_that_fail_the_gate_give_a_report_a_one_line_error_and_no_champion(
     workspace: Paths, run_in: Run
 ) -> None:
     corpus.write_corpus(workspace.root)
     corpus.write_labels(workspace, np.full((corpus.N, 2), 7.5))
-    done = _stage(run_in, workspace)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("evaluate: no champion: the best student")
-    assert "Traceback" not in done.stderr
+    result = _stage(run_in, workspace)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("evaluate: no champion: the best student")
+    assert "Traceback" not in result.stderr
     assert json.loads((workspace.reports / "evaluate.json").read_text())["champion"] is None
     assert not workspace.champion.exists()

@@ -19,7 +19,7 @@ from tests.post_shards import random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.errors import InputError, StorageError
-from postbias.posts.remote_files import ObjectPath, Place, place_of
+from postbias.posts.remote_files import ObjectPath, AnyPath, parse_path
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import count_rows, iter_posts, read_table
 from postbias.scoring.bulk import BulkSummary, LocalEngine
@@ -30,7 +30,7 @@ from postbias.scoring.scorer import Scorer
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[ObjectPath]:
     with s3_bucket("posts-and-scores") as url:
-        yield place_of(f"{url}/a folder")  # type: ignore[misc]
+        yield parse_path(f"{url}/a folder")  # type: ignore[misc]
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, bucket: ObjectPath) -> Path:
     return folder
 
 
-def score(place: Path, source: Place, output: Place) -> BulkSummary:
+def score(place: Path, source: AnyPath, output: AnyPath) -> BulkSummary:
     with Scorer.open(place / "student", threads=2) as scorer:
         return score_files(Job(source, output), LocalEngine(scorer, batch_size=32))
 
 
-def contents(folder: Place) -> dict[str, str]:
+def contents(folder: AnyPath) -> dict[str, str]:
     return {
         file.name: hashlib.sha256(read(file)).hexdigest()
         for file in folder.iterdir()
@@ -58,7 +58,7 @@ def contents(folder: Place) -> dict[str, str]:
     }
 
 
-def read(file: Place) -> bytes:
+def read(file: AnyPath) -> bytes:
     if isinstance(file, Path):
         return file.read_bytes()
     with file.opened() as opened:
@@ -159,12 +159,12 @@ def test_other_content_under_the_same_name_has_another_digest(
 )
 def test_a_url_that_names_no_object_is_refused(text: str, fault: str) -> None:
     with pytest.raises(InputError, match=fault.replace("?", r"\?")):
-        place_of(text)
+        parse_path(text)
 
 
 def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
     with pytest.raises(InputError, match="holds credentials") as caught:
-        place_of("s3://me:secret@bucket/x")
+        parse_path("s3://me:secret@bucket/x")
     assert "secret" not in str(caught.value)
 
 
@@ -181,4 +181,4 @@ def test_what_is_not_there_or_not_ours_is_one_line_and_changes_nothing(
     with pytest.raises(InputError, match="OUT is INPUT"):
         score(place, foreign, foreign)
     with pytest.raises(StorageError, match="cannot write s3://no-such-bucket/x"):
-        place_of("s3://no-such-bucket/x").upload(place / "shards" / "00000.parquet")  # type: ignore[union-attr]
+        parse_path("s3://no-such-bucket/x").upload(place / "shards" / "00000.parquet")  # type: ignore[union-attr]

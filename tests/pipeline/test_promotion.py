@@ -84,7 +84,7 @@ def test_a_worse_student_is_registered_but_does_not_become_champion(
     worse = _build(workspace, 2, error=1.0)
     assert (worse.version, worse.is_champion, _champion()) == (2, False, 1)
     assert worse.refused is not None
-    assert "on the same 300 test posts (worse beyond chance" in worse.refused
+    assert "on the same 300 test posts (significantly worse" in worse.refused
     with pytest.raises(ChampionError, match=r"version 2, which is worse.*mae.*postbias promote"):
         champion_artifact(workspace)
 

@@ -9,7 +9,7 @@ from mlflow.artifacts import download_artifacts
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.paths import Paths
-from postbias.report.cards import DATA_SHEET, MODEL_CARD
+from postbias.report.page import DATA_SHEET, MODEL_CARD
 from postbias.tracking.database import connect
 from postbias.tracking.publish import attach_cards, find_origin
 from postbias.tracking.registry import MODEL

@@ -1,4 +1,4 @@
-"""The stage under real DVC, MLflow and git: no key and no caption is left where it should not."""
+"""The annotate stage under DVC, MLflow and git: where keys, captions and URLs must not appear."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.teacher_server import TeacherServer
 from postbias.paths import Paths
 
 KEY = "sk-a-very-secret-key"
-CAPTION = "CAPTION-THAT-NOBODY-MAY-SEE"
+CAPTION = "CAPTION-THAT-MUST-NOT-LEAK"
 
 _DVC = """
 stages:
@@ -54,17 +54,19 @@ def repro(root: Path, url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def everything_in(root: Path) -> list[tuple[str, bytes]]:
-    """Read all files but the posts themselves and DVC's copies of them."""
-    found = []
+def read_all_files(root: Path) -> list[tuple[str, bytes]]:
+    """Read all files outside `data`, and the members of zip archives."""
+    contents = []
     for path in sorted(root.rglob("*")):
         if not path.is_file() or path.is_relative_to(root / "data"):
             continue
-        found.append((str(path.relative_to(root)), path.read_bytes()))
+        contents.append((str(path.relative_to(root)), path.read_bytes()))
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as packed:
-                found += [(f"{path.name}:{name}", packed.read(name)) for name in packed.namelist()]
-    return found
+            with zipfile.ZipFile(path) as archive:
+                contents += [
+                    (f"{path.name}:{name}", archive.read(name)) for name in archive.namelist()
+                ]
+    return contents
 
 
 @pytest.mark.slow
@@ -77,15 +79,15 @@ def test_no_key_caption_or_address_is_in_logs_mlflow_dvc_reports_or_the_store(
     prices = {"usd_per_million_input": 1.0, "usd_per_million_output": 4.0}
     with TeacherServer(fault_rate=0.3, faults=faults, echo=True) as server:
         write_params(root, limits=limits, cost=prices)
-        whole = repro(root, server.url)
-        assert whole.returncode == 0, whole.stderr
+        completed = repro(root, server.url)
+        assert completed.returncode == 0, completed.stderr
         server.config.key = "another"
         write_params(root, limits=limits, cost=prices, model="test-vl-2")
         refused = repro(root, server.url)
         assert refused.returncode != 0
         address = server.url.removeprefix("http://").removesuffix("/v1")
-    texts = everything_in(root)
-    for name, run in (("whole", whole), ("refused", refused)):
+    texts = read_all_files(root)
+    for name, run in (("completed", completed), ("refused", refused)):
         texts.append((name, (run.stdout + run.stderr).encode()))
     assert any(name.startswith("mlruns/") for name, _ in texts)
     assert any(name == "dvc.lock" for name, _ in texts)

@@ -23,7 +23,7 @@ from postbias.posts.importers import import_posts
 from postbias.posts.importers import text_repair as text
 from postbias.posts.importers.influencer_brand import _picture_names
 from postbias.posts.importers.instagram_pages import unwrap_api_v1, unwrap_graphql
-from postbias.posts.importers.records import FaultError
+from postbias.posts.importers.records import RecordError
 from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import read_posts, read_table
@@ -45,7 +45,7 @@ def test_a_list_of_names_survives_its_python_literal(names: list[str]) -> None:
 def test_only_lists_of_names_are_taken_for_such(literal: str) -> None:
     try:
         names = _picture_names(literal)
-    except FaultError as fault:
+    except RecordError as fault:
         assert fault.reason == RejectReason.BROKEN_ROW  # noqa: PT017 - either outcome is right
     else:
         assert literal.strip()[0] == "["
@@ -55,7 +55,7 @@ def test_only_lists_of_names_are_taken_for_such(literal: str) -> None:
 @given(st.text(st.characters(codec=None)))
 @_QUIET
 def test_clean_text_can_always_be_stored_and_is_clean_already(damaged: str) -> None:
-    once = text.clean(damaged)
+    once = text.repair_text(damaged)
     once.encode()
     assert "\0" not in once
     assert "\r" not in once
@@ -65,15 +65,15 @@ def test_clean_text_can_always_be_stored_and_is_clean_already(damaged: str) -> N
 @_QUIET
 def test_text_without_odd_pairs_of_letters_stays_as_it_is(sound: str) -> None:
     if not text._MOJIBAKE.search(sound):
-        assert text.clean(sound) == sound
+        assert text.repair_text(sound) == sound
 
 
 @given(st.binary(max_size=200))
 @_QUIET
 def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
-        assert isinstance(text.to_text(data), str)
-    except FaultError as fault:
+        assert isinstance(text.decode_text(data), str)
+    except RecordError as fault:
         assert fault.reason == RejectReason.BAD_ENCODING  # noqa: PT017 - either outcome is right
 
 

@@ -79,7 +79,7 @@ def test_an_expected_score_is_on_the_scale_and_matches_the_token_probabilities(
     top = [{"token": t, "logprob": math.log(p / total)} for t, p in shares.items()]
     own = next(token for token in top if token["token"] == str(written))
     tokens = [{"token": '{"bias": ', "logprob": 0.0}, {**own, "top_logprobs": top}]
-    score = expected_score([*tokens, {"token": "}", "logprob": 0.0}], RUBRIC.main, written)
+    score = expected_score([*tokens, {"token": "}", "logprob": 0.0}], RUBRIC.axes[0], written)
     if score is None:
         return
     assert 0 <= score <= 10
@@ -137,7 +137,7 @@ def test_every_row_of_labels_is_used_rejected_or_outside_the_sample(
     assert Counter(label.post_id for label in found.labels) == Counter(sampled)
     n_ok = sum(label.status == "ok" for label in found.labels)
     of_rows = [reject for reject in found.rejects if ":" in reject.source]
-    assert len(rows) == n_ok + found.n_unneeded + len(of_rows)
+    assert len(rows) == n_ok + found.n_outside_sample + len(of_rows)
     good = {i for i, v in rows if v in {"1", "0", "10", "2.5"}}
     assert {label.post_id for label in found.labels if label.status == "ok"} == good & sampled
 

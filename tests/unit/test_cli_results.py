@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.unit.test_table import TEXT, a_report
+from tests.unit.test_results_table import TEXT, a_report
 
 from postbias.cli import main
 from postbias.json_files import write_json

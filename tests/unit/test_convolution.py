@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import resnet18
@@ -25,6 +25,7 @@ def gradients(network: nn.Module, images: Tensor) -> list[Tensor]:
     return [out, images.grad, *(p.grad for p in network.parameters() if p.grad is not None)]
 
 
+@settings(deadline=None)
 @given(
     height=st.integers(1, 5), width=st.integers(1, 5), kernel=st.tuples(small, small), stride=small,
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)), groups=st.sampled_from([1, 2]),
@@ -53,7 +54,9 @@ def test_a_whole_network_has_the_same_gradients_and_weight_names() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-def test_the_kernel_is_trimmed_only_for_a_feature_map_of_one_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_is_trimmed_only_for_a_feature_map_of_one_pixel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """In training, a 3 x 3 kernel on a single pixel becomes 1 x 1."""
     kernels: list[tuple[int, ...]] = []
     original = nn.functional.conv2d

@@ -47,9 +47,7 @@ def test_a_head_on_embeddings_scores_as_the_whole_student(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-def test_an_embedding_does_not_depend_on_its_batch(
-    tmp_path: Path, *, bf16: bool
-) -> None:
+def test_an_embedding_does_not_depend_on_its_batch(tmp_path: Path, *, bf16: bool) -> None:
     student, examples = small_student(), make_examples()
     rows = examples.usable_rows("fusion")
     batched = embedder(student, tmp_path / "all", bf16=bf16).embed(examples, rows)

@@ -1,4 +1,4 @@
-"""The whole evaluation on a small repository with real artifacts, scorer and files."""
+"""Evaluation of a small repository with real artifacts, scorer and files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
 from tests.tiny_artifact import AXES, write_tiny_artifact
-from tests.unit import evidence_corpus as corpus
+from tests.unit import evaluation_corpus as corpus
 
-from postbias.demo.ground_truth import optimal_predictions
-from postbias.demo.ground_truth import Cues, draw_cues, true_scores, simulate_teacher
+from postbias.demo.ground_truth import (
+    Cues,
+    draw_cues,
+    optimal_predictions,
+    simulate_teacher,
+    true_scores,
+)
 from postbias.errors import ArtifactError, GateError
-from postbias.evaluation.evaluate import Evaluation, choose, evaluate
-from postbias.evaluation.evaluation_json import as_report
-from postbias.evaluation.labelled_folds import Scored, load_folds
-from postbias.evaluation.measure import Bench, StudentEvidence
-from postbias.evaluation.outputs import promote, write_outcome
+from postbias.evaluation.evaluate import Evaluation, choose_student, evaluate
+from postbias.evaluation.evaluation_json import evaluation_to_json
+from postbias.evaluation.evaluation_set import EvaluationSet, StudentResults
+from postbias.evaluation.labelled_folds import FoldPredictions, load_labelled_folds
+from postbias.evaluation.outputs import write_champion, write_evaluation
 from postbias.paths import Paths
 from postbias.posts.shards import read_table
 from postbias.scoring.artifact import Artifact
@@ -40,7 +45,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 
 @pytest.fixture(scope="module")
-def found(template: Paths) -> Evaluation:
+def evaluation(template: Paths) -> Evaluation:
     return evaluate(template, corpus.demo_params())
 
 
@@ -56,8 +61,8 @@ def _numbers(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [n for model in models for axis in model["test"].values() for n in axis.values()]
 
 
-def test_the_report_has_the_agreed_shape(found: Evaluation) -> None:
-    report = as_report(found)
+def test_the_report_has_the_documented_structure(evaluation: Evaluation) -> None:
+    report = evaluation_to_json(evaluation)
     assert set(report["students"]) == {"fusion", "text", "image"}
     assert set(report["baselines"]) == {"constant", "tfidf_ridge"}
     metrics = report["students"]["fusion"]["test"]["bias"]
@@ -84,19 +89,19 @@ def test_the_report_has_the_agreed_shape(found: Evaluation) -> None:
     assert set(report["paired"]["fusion_vs_text"]["bias"]) == {"value", "lo", "hi", "p"}
 
 
-def test_values_lie_within_their_intervals_or_are_null(found: Evaluation) -> None:
-    for number in _numbers(as_report(found)):
+def test_values_are_within_their_intervals(evaluation: Evaluation) -> None:
+    for number in _numbers(evaluation_to_json(evaluation)):
         if number["lo"] is not None:
             assert number["lo"] <= number["hi"]
-            # A percentile interval of a skewed statistic may just miss its value.
+            # A percentile interval of a skewed statistic may narrowly miss its value.
             slack = 0.5 * (number["hi"] - number["lo"]) + 1e-9
             assert number["lo"] - slack <= number["value"] <= number["hi"] + slack
 
 
-def test_a_metric_is_that_of_the_int8_scorer_on_the_test_posts(
-    template: Paths, found: Evaluation
+def test_metrics_are_those_of_the_int8_scorer_on_the_test_posts(
+    template: Paths, evaluation: Evaluation
 ) -> None:
-    test = load_folds(template, AXES)["test"]
+    test = load_labelled_folds(template, AXES)["test"]
     table = read_table(template.posts / "part-1.parquet")
     rows = {row["post_id"]: row for row in table.to_pylist() if row["post_id"] in test.post_ids}
     with Scorer.open(template.students / "image") as scorer:
@@ -108,15 +113,15 @@ def test_a_metric_is_that_of_the_int8_scorer_on_the_test_posts(
             if result.status == "ok":
                 values.append(result.scores["bias"].value)
                 labels.append(label)
-    report = as_report(found)["students"]["image"]
+    report = evaluation_to_json(evaluation)["students"]["image"]
     assert report["n"]["test"] == len(values) < 150
     assert report["test"]["bias"]["mae"]["value"] == pytest.approx(
         mean_absolute_error(labels, values)
     )
 
 
-def test_posts_that_a_student_cannot_score_are_counted_by_reason(found: Evaluation) -> None:
-    students = as_report(found)["students"]
+def test_posts_that_a_student_cannot_score_are_counted_by_reason(evaluation: Evaluation) -> None:
+    students = evaluation_to_json(evaluation)["students"]
     for student in students.values():
         assert student["n"]["test"] + sum(student["unscored"]["test"].values()) == 150
     assert students["fusion"]["unscored"]["test"] == {}
@@ -125,41 +130,41 @@ def test_posts_that_a_student_cannot_score_are_counted_by_reason(found: Evaluati
     assert set(students["fusion"]["modalities"]) == {"image+text", "text", "image"}
 
 
-def test_two_students_are_compared_on_the_posts_that_both_can_score(found: Evaluation) -> None:
-    one = found.students["text"].test.by_axis["bias"]
-    two = found.students["image"].test.by_axis["bias"]
-    both = one.is_scored & two.is_scored
-    labels = found.folds["test"].labels[both, 0]
-    expected = mean_absolute_error(labels, one.values[both]) - mean_absolute_error(
-        labels, two.values[both]
+def test_two_students_are_compared_on_the_posts_that_both_can_score(evaluation: Evaluation) -> None:
+    text = evaluation.students["text"].test.by_axis["bias"]
+    image = evaluation.students["image"].test.by_axis["bias"]
+    both = text.is_scored & image.is_scored
+    labels = evaluation.folds["test"].labels[both, 0]
+    expected = mean_absolute_error(labels, text.values[both]) - mean_absolute_error(
+        labels, image.values[both]
     )
-    assert found.paired["text_vs_image"]["bias"][0] == pytest.approx(expected)
+    assert evaluation.paired["text_vs_image"]["bias"][0] == pytest.approx(expected)
 
 
-def test_the_fusion_student_wins_and_its_copy_is_the_champion(
-    copied: Paths, found: Evaluation
+def test_the_fusion_student_is_chosen_and_its_copy_is_the_champion(
+    copied: Paths, evaluation: Evaluation
 ) -> None:
-    report = write_outcome(found, copied)
-    champion = promote(found, copied)
-    assert found.chosen == "fusion"
+    report = write_evaluation(evaluation, copied)
+    champion = write_champion(evaluation, copied)
+    assert evaluation.chosen == "fusion"
     assert champion.digest == Artifact.open(copied.students / "fusion").digest
     assert report["champion"] == {"modality": "fusion", "digest": champion.digest}
     assert json.loads((copied.reports / "evaluate.json").read_text())["chosen"] == "fusion"
     assert not list(copied.build.glob(".champion*"))
 
 
-def test_the_same_input_gives_the_same_bytes(copied: Paths, found: Evaluation) -> None:
+def test_the_same_input_gives_the_same_bytes(copied: Paths, evaluation: Evaluation) -> None:
     def files(evaluation: Evaluation) -> dict[str, bytes]:
-        write_outcome(evaluation, copied)
+        write_evaluation(evaluation, copied)
         return {p.name: p.read_bytes() for p in copied.reports.rglob("*") if p.is_file()}
 
-    assert files(found) == files(evaluate(copied, corpus.demo_params()))
+    assert files(evaluation) == files(evaluate(copied, corpus.demo_params()))
 
 
 def test_plot_data_has_one_row_per_scored_post_student_and_axis(
-    copied: Paths, found: Evaluation
+    copied: Paths, evaluation: Evaluation
 ) -> None:
-    report = write_outcome(found, copied)
+    report = write_evaluation(evaluation, copied)
     with (copied.reports / "plots" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     expected = 2 * sum(student["n"]["test"] for student in report["students"].values())
@@ -168,7 +173,7 @@ def test_plot_data_has_one_row_per_scored_post_student_and_axis(
 
 
 @pytest.mark.parametrize("kind", ["random", "constant", "shuffled"])
-def test_labels_that_mean_nothing_give_no_champion_but_a_report(copied: Paths, kind: str) -> None:
+def test_meaningless_labels_give_a_report_but_no_champion(copied: Paths, kind: str) -> None:
     rng = np.random.default_rng(5)
     labels = read_table(copied.labels).select(["bias", "orientation"]).to_pandas().to_numpy()
     meaningless: dict[str, Callable[[], np.ndarray]] = {
@@ -179,19 +184,19 @@ def test_labels_that_mean_nothing_give_no_champion_but_a_report(copied: Paths, k
     corpus.write_labels(copied, meaningless[kind]())
     (copied.champion / "old").mkdir(parents=True)
     evaluation = evaluate(copied, corpus.demo_params())
-    report = write_outcome(evaluation, copied)
+    report = write_evaluation(evaluation, copied)
     assert report["champion"] is None
     with pytest.raises(GateError, match="beats_constant"):
-        promote(evaluation, copied)
+        write_champion(evaluation, copied)
     assert (copied.reports / "evaluate.json").is_file()
     assert not copied.champion.exists()
 
 
-def test_the_choice_is_made_on_valid_even_where_test_would_choose_another(
+def test_the_student_is_chosen_on_valid_even_if_another_is_best_on_test(
     copied: Paths,
 ) -> None:
-    """On valid the labels are those of the text student, on test those of the fusion student."""
-    folds = load_folds(copied, AXES)
+    """On valid, the labels are the scores of the text student; on test, of the fusion student."""
+    folds = load_labelled_folds(copied, AXES)
     with Scorer.open(copied.students / "text") as scorer:
         results = scorer.score([PostInput(caption) for caption in folds["valid"].captions])
     labels = read_table(copied.labels).to_pandas().set_index("post_id")[["bias", "orientation"]]
@@ -204,89 +209,94 @@ def test_the_choice_is_made_on_valid_even_where_test_would_choose_another(
     assert evaluation.paired["fusion_vs_text"]["bias"][0] < 0
 
 
-def test_a_student_that_changed_while_it_was_judged_is_not_promoted(
-    copied: Paths, found: Evaluation
+def test_a_student_that_changed_during_its_evaluation_is_not_promoted(
+    copied: Paths, evaluation: Evaluation
 ) -> None:
     shutil.rmtree(copied.students / "fusion")
     write_tiny_artifact(copied.students / "fusion", "fusion", seed=9)
-    with pytest.raises(ArtifactError, match="changed while it was judged"):
-        promote(found, copied)
+    with pytest.raises(ArtifactError, match="changed during its evaluation"):
+        write_champion(evaluation, copied)
     assert not copied.champion.exists()
 
 
-def test_students_without_a_common_post_are_chosen_by_their_own(
-    found: Evaluation, caplog: pytest.LogCaptureFixture
+def test_students_without_a_common_post_are_chosen_by_their_own_posts(
+    evaluation: Evaluation, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The text student is given captions only and the image student images only."""
-    bench = Bench.of(found.folds["valid"], AXES, 100, np.random.default_rng(0))
-    said = found.students["fusion"].valid.by_axis["bias"]
-    first = np.arange(len(bench.fold)) % 2 == 0
+    """The text student scores every other post, the image student the rest."""
+    valid = EvaluationSet.create(evaluation.folds["valid"], AXES, 100, np.random.default_rng(0))
+    scored = evaluation.students["fusion"].valid.by_axis["bias"]
+    first = np.arange(len(valid.fold)) % 2 == 0
 
-    def student(predictions: Predictions) -> StudentEvidence:
-        scored = Scored({"bias": predictions}, {}, ())
-        return StudentEvidence("", scored, scored, scored, {})
+    def student(predictions: Predictions) -> StudentResults:
+        scored = FoldPredictions({"bias": predictions}, {}, ())
+        return StudentResults("", scored, scored, scored, {})
 
-    worse = Predictions(said.values + 1, said.lo, said.hi)
-    chosen = choose(
-        bench, {"text": student(worse.only(first)), "image": student(said.only(~first))}, "mae"
+    worse = Predictions(scored.values + 1, scored.lo, scored.hi)
+    chosen = choose_student(
+        valid,
+        {"text": student(worse.restrict(first)), "image": student(scored.restrict(~first))},
+        "mae",
     )
     assert chosen == "image"
-    assert "each is judged on its own" in caplog.text
+    assert "comparing each on its own posts" in caplog.text
 
 
-def test_ceilings_stand_beside_the_students_of_the_demo_corpus_only(copied: Paths) -> None:
+def test_noise_ceilings_are_reported_for_the_demo_corpus_only(copied: Paths) -> None:
     ids = [f"p{i:04d}" for i in range(corpus.N)]
     params = corpus.demo_params()
     pq.write_table(pa.table({"post_id": ids[:9]}), copied.data / "truth.parquet")
-    assert as_report(evaluate(copied, params))["ceiling"] == {}
+    assert evaluation_to_json(evaluate(copied, params))["ceiling"] == {}
     rng = np.random.default_rng(3)
     cues = draw_cues(corpus.N, rng)
     answers = simulate_teacher(true_scores(cues), rng)
     corpus.write_labels(copied, np.column_stack([answers[axis] for axis in corpus.AXES]))
     columns = {field.name: getattr(cues, field.name) for field in fields(Cues)}
     pq.write_table(pa.table({"post_id": ids, **columns}), copied.data / "truth.parquet")
-    found = evaluate(copied, params)
-    report = as_report(found)
+    evaluation = evaluate(copied, params)
+    report = evaluation_to_json(evaluation)
     ceiling = report["ceiling"]
     assert set(ceiling) == {"fusion", "text", "image"}
     best = optimal_predictions(cues, 200_000, seed=4)["fusion"]
     for column, axis in enumerate(corpus.AXES):
-        student = found.students["fusion"].test.by_axis[axis]
-        rows = [ids.index(post_id) for post_id in found.bench.fold.post_ids]
+        student = evaluation.students["fusion"].test.by_axis[axis]
+        rows = [ids.index(post_id) for post_id in evaluation.test_set.fold.post_ids]
         scored = student.is_scored
-        labels = found.bench.fold.labels[scored, column]
+        labels = evaluation.test_set.fold.labels[scored, column]
         expected = r2_score(labels, best[axis][rows][scored])
         assert ceiling["fusion"][axis]["r2"]["value"] == pytest.approx(expected, abs=0.01)
         own = r2_score(labels, student.values[scored])
         reached = ceiling["fusion"][axis]["reached"]["value"]
         assert reached == pytest.approx(own / ceiling["fusion"][axis]["r2"]["value"], rel=1e-4)
         for modality in ("text", "image"):
-            one = ceiling[modality][axis]["r2"]
-            assert one["lo"] < one["value"] < one["hi"] < ceiling["fusion"][axis]["r2"]["value"]
-            assert 0 < one["value"] < ceiling["fusion"][axis]["r2"]["value"] < 1
+            single = ceiling[modality][axis]["r2"]
+            fusion = ceiling["fusion"][axis]["r2"]["value"]
+            assert single["lo"] < single["value"] < single["hi"] < fusion
+            assert 0 < single["value"] < fusion < 1
 
 
-def test_figures_table_and_numbers_are_kept_with_the_run(copied: Paths, found: Evaluation) -> None:
-    kept: dict[str, Any] = {}
+def test_figures_tables_and_metrics_are_logged_to_the_run(
+    copied: Paths, evaluation: Evaluation
+) -> None:
+    logged: dict[str, Any] = {}
 
     class Run:
-        log_figure = staticmethod(lambda figure, name: kept.update({name: figure}))
-        log_text = staticmethod(lambda text, name: kept.update({name: text}))
-        log_table = staticmethod(lambda rows, name: kept.update({name: rows}))
-        log_metrics = staticmethod(kept.update)
-        set_tags = staticmethod(kept.update)
+        log_figure = staticmethod(lambda figure, name: logged.update({name: figure}))
+        log_text = staticmethod(lambda text, name: logged.update({name: text}))
+        log_table = staticmethod(lambda rows, name: logged.update({name: rows}))
+        log_metrics = staticmethod(logged.update)
+        set_tags = staticmethod(logged.update)
 
-    report = write_outcome(found, copied)
-    log_evaluation(Run(), found, report)  # type: ignore[arg-type]
+    report = write_evaluation(evaluation, copied)
+    log_evaluation(Run(), evaluation, report)  # type: ignore[arg-type]
     mae = report["students"]["fusion"]["test"]["bias"]["mae"]
-    assert kept["test.fusion.bias.mae"] == mae["value"]
-    assert "test.constant.bias.spearman" not in kept
-    assert kept["champion.modality"] == "fusion"
-    assert kept["gate.no_leakage"] == 0
-    assert kept["result.md"].startswith("| `bias`, test fold |")
-    assert {"comparison.png", "scores_text.png", "residuals_image.png"} < set(kept)
-    assert {"slices_fusion.png", "coverage.png"} < set(kept)
-    assert {"slices.json", "coverage.json", "gate.json"} < set(kept)
-    assert {row["line"] for row in kept["gate.json"]} == set(report["gate"])
-    assert kept["audit.text.faults"] == 0
-    assert "checks.shuffled_image.loss" in kept
+    assert logged["test.fusion.bias.mae"] == mae["value"]
+    assert "test.constant.bias.spearman" not in logged
+    assert logged["champion.modality"] == "fusion"
+    assert logged["gate.no_leakage"] == 0
+    assert logged["result.md"].startswith("| `bias`, test fold |")
+    assert {"comparison.png", "scores_text.png", "residuals_image.png"} < set(logged)
+    assert {"slices_fusion.png", "coverage.png"} < set(logged)
+    assert {"slices.json", "coverage.json", "gate.json"} < set(logged)
+    assert {row["line"] for row in logged["gate.json"]} == set(report["gate"])
+    assert logged["audit.text.faults"] == 0
+    assert "checks.shuffled_image.loss" in logged

@@ -1,4 +1,4 @@
-"""What ends an evaluation, and what must not pass it."""
+"""Inputs that stop an evaluation or fail the gate."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.unit import evidence_corpus as corpus
+from tests.unit import evaluation_corpus as corpus
 
 from postbias.errors import ArtifactError, CorpusError, GateError, InputError, LabelsError
 from postbias.evaluation.evaluate import count_leaks, evaluate
-from postbias.evaluation.evaluation_json import as_report
-from postbias.evaluation.outputs import promote
+from postbias.evaluation.evaluation_json import evaluation_to_json
+from postbias.evaluation.outputs import write_champion
 from postbias.json_files import write_json
 from postbias.paths import Paths
 from postbias.posts.schema import SPLIT
@@ -25,7 +25,7 @@ def repository(tmp_path: Path) -> Paths:
     return corpus.write_corpus(tmp_path)
 
 
-def test_an_author_in_two_folds_is_a_leak_that_the_gate_names(repository: Paths) -> None:
+def test_an_author_in_two_folds_is_a_leak_that_the_gate_reports(repository: Paths) -> None:
     split = read_table(repository.split, SPLIT).to_pydict()
     assert count_leaks(repository) == 0
     split["author"][0] = split["author"][-1]
@@ -34,10 +34,10 @@ def test_an_author_in_two_folds_is_a_leak_that_the_gate_names(repository: Paths)
     )
     assert count_leaks(repository) == 1
     with pytest.raises(GateError, match=r"no_leakage 1 \(limit 0\)"):
-        promote(evaluate(repository, corpus.demo_params()), repository)
+        write_champion(evaluate(repository, corpus.demo_params()), repository)
 
 
-def test_what_the_audit_of_the_split_found_counts_as_a_leak(repository: Paths) -> None:
+def test_leaks_found_by_the_audit_of_the_split_count(repository: Paths) -> None:
     write_json(repository.reports / "split.json", {"audit": {"leakage": 4}})
     assert count_leaks(repository) == 4
     (repository.reports / "split.json").unlink()
@@ -45,7 +45,7 @@ def test_what_the_audit_of_the_split_found_counts_as_a_leak(repository: Paths) -
         count_leaks(repository)
 
 
-def test_a_fold_without_posts_is_an_error_that_says_which(repository: Paths) -> None:
+def test_an_empty_fold_is_an_error_that_names_it(repository: Paths) -> None:
     corpus.write_split(repository, (60, 60, 0, 0))
     with pytest.raises(CorpusError, match="no labelled post in the test fold"):
         evaluate(repository, corpus.demo_params())
@@ -56,14 +56,14 @@ def test_a_test_fold_of_one_author_has_values_without_intervals_and_no_champion(
 ) -> None:
     corpus.write_split(repository, (60, 30, 29, 1))
     evaluation = evaluate(repository, corpus.demo_params())
-    mae = as_report(evaluation)["students"]["fusion"]["test"]["bias"]["mae"]
+    mae = evaluation_to_json(evaluation)["students"]["fusion"]["test"]["bias"]["mae"]
     assert mae["value"] is not None
     assert mae["lo"] is None
     with pytest.raises(GateError, match="beats_constant"):
-        promote(evaluation, repository)
+        write_champion(evaluation, repository)
 
 
-def test_labels_without_the_students_axis_are_an_error(repository: Paths) -> None:
+def test_labels_without_an_axis_of_the_students_are_an_error(repository: Paths) -> None:
     labels = read_table(repository.labels)
     names = ["post_id", "bias", "bias_sd", "n_replies", "reason", "teacher", "rubric", "status"]
     one_axis = labels.select(names)
@@ -72,13 +72,13 @@ def test_labels_without_the_students_axis_are_an_error(repository: Paths) -> Non
         evaluate(repository, corpus.demo_params())
 
 
-def test_a_missing_student_is_one_clear_error(repository: Paths) -> None:
+def test_a_missing_student_is_an_error_that_names_it(repository: Paths) -> None:
     shutil.rmtree(repository.students / "text")
     with pytest.raises(ArtifactError, match="text"):
         evaluate(repository, corpus.demo_params())
 
 
-def test_students_that_score_different_axes_are_not_compared(repository: Paths) -> None:
+def test_students_that_score_different_axes_are_an_error(repository: Paths) -> None:
     folder = repository.students / "text"
     manifest = Artifact.open(folder).manifest
     write_artifact(folder, dataclasses.replace(manifest, axes=manifest.axes[::-1]))

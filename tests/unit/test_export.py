@@ -1,4 +1,4 @@
-"""The export: the graphs give what PyTorch gives, in the same bytes every time."""
+"""The export: graphs agree with PyTorch, and are reproducible to the byte."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CAPTIONS = ["hello world", "a", "girls are great at maths and boys can cook", "x
 def small_student(
     modality: Modality = "fusion", *, seed: int = 0, bounded: bool = False
 ) -> Student:
-    """Make a student that is small but made of the real parts."""
+    """Build a small student from the real classes."""
     from transformers import AutoModel, BertConfig
 
     torch.manual_seed(seed)
@@ -108,7 +108,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Student, Artifac
     return export(tmp_path_factory.mktemp("export") / "fusion")
 
 
-def test_a_bounded_student_never_leaves_the_range_before_clipping(tmp_path: Path) -> None:
+def test_scores_of_a_bounded_student_are_in_range_before_clipping(tmp_path: Path) -> None:
     student = small_student("text", bounded=True)
     student.head.center.fill_(0.0)
     student.head.scale.fill_(10.0)
@@ -116,8 +116,8 @@ def test_a_bounded_student_never_leaves_the_range_before_clipping(tmp_path: Path
         student.head.mlp[-1].weight.mul_(1000)
     tokenizer = tiny_tokenizer()
     ids = [tokenizer.encode(caption).ids[:TOKENS] for caption in CAPTIONS]
-    nothing = CalibrationPosts(np.zeros((0, SIZE, SIZE, 3), np.uint8), ids)
-    export_student(student, manifest_of("text"), tokenizer, nothing, tmp_path)
+    calibration = CalibrationPosts(np.zeros((0, SIZE, SIZE, 3), np.uint8), ids)
+    export_student(student, manifest_of("text"), tokenizer, calibration, tmp_path)
     embedding = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
     feeds = {"text": embedding, "has_text": np.ones((50, 1), np.float32)}
     scores = run(tmp_path / "onnx" / "head.onnx", feeds)
@@ -127,7 +127,7 @@ def test_a_bounded_student_never_leaves_the_range_before_clipping(tmp_path: Path
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 3), (1, TOKENS), (5, 7)])
-def test_the_text_graph_gives_what_pytorch_gives(
+def test_the_text_graph_agrees_with_pytorch(
     exported: tuple[Student, Artifact], batch: int, length: int
 ) -> None:
     student, artifact = exported
@@ -137,13 +137,14 @@ def test_the_text_graph_gives_what_pytorch_gives(
     mask = (np.arange(length) <= rng.integers(0, length, (batch, 1))).astype(np.int64)
     feeds = {"input_ids": ids, "attention_mask": mask}
     with torch.no_grad():
-        wanted = student.text.eval()(**{name: torch.from_numpy(x) for name, x in feeds.items()})
-    seen = run(artifact.folder / "onnx" / "text.onnx", feeds)
-    np.testing.assert_allclose(seen, wanted.numpy(), atol=1e-4)
+        inputs = {name: torch.from_numpy(x) for name, x in feeds.items()}
+        expected = student.text.eval()(**inputs)
+    actual = run(artifact.folder / "onnx" / "text.onnx", feeds)
+    np.testing.assert_allclose(actual, expected.numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 9])
-def test_the_image_and_head_graphs_give_what_pytorch_gives(
+def test_the_image_and_head_graphs_agree_with_pytorch(
     exported: tuple[Student, Artifact], batch: int
 ) -> None:
     student, artifact = exported
@@ -160,40 +161,42 @@ def test_the_image_and_head_graphs_give_what_pytorch_gives(
         image = student.image(torch.from_numpy(pixels))
         scores = student.head(**{name: torch.from_numpy(x) for name, x in feeds.items()})
     onnx_folder = artifact.folder / "onnx"
-    seen = run(onnx_folder / "image.onnx", {"pixels": pixels})
-    np.testing.assert_allclose(seen, image.numpy(), atol=1e-4)
+    actual = run(onnx_folder / "image.onnx", {"pixels": pixels})
+    np.testing.assert_allclose(actual, image.numpy(), atol=1e-4)
     np.testing.assert_allclose(run(onnx_folder / "head.onnx", feeds), scores.numpy(), atol=1e-4)
 
 
-def test_the_artifact_scores_as_the_student_does(exported: tuple[Student, Artifact]) -> None:
+def test_the_artifact_gives_the_scores_of_the_student(exported: tuple[Student, Artifact]) -> None:
     student, artifact = exported
     from postbias.posts.images import decode_square
 
-    picture = jpeg(np.random.default_rng(3))
+    image = jpeg(np.random.default_rng(3))
     ids = torch.tensor([tiny_tokenizer().encode("hello world").ids])
     with torch.no_grad():
-        wanted = student.eval()(
+        expected = student.eval()(
             input_ids=ids, attention_mask=torch.ones_like(ids),
-            pixels=torch.from_numpy(decode_square(picture, SIZE))[None], image_of=torch.tensor([0]),
+            pixels=torch.from_numpy(decode_square(image, SIZE))[None], image_of=torch.tensor([0]),
             has_text=torch.ones(1, 1), has_image=torch.ones(1, 1),
         ).numpy()[0].clip(0, 10)  # fmt: skip
     for precision, tolerance in (("fp32", 1e-4), ("int8", 0.1)):
         with Scorer.open(artifact.folder, precision=precision) as scorer:  # type: ignore[arg-type]
-            (result,) = scorer.score([PostInput("hello world", (picture,))])
-        seen = [result.scores[axis].value for axis in ("bias", "orientation")]
-        np.testing.assert_allclose(seen, wanted, atol=tolerance)
+            (result,) = scorer.score([PostInput("hello world", (image,))])
+        actual = [result.scores[axis].value for axis in ("bias", "orientation")]
+        np.testing.assert_allclose(actual, expected, atol=tolerance)
 
 
 def test_int8_graphs_ship_with_their_measured_loss(exported: tuple[Student, Artifact]) -> None:
     precision = exported[1].manifest.precision
-    assert {name: says.ships for name, says in precision.items()} == {
+    assert {name: graph.ships for name, graph in precision.items()} == {
         "head": "fp32", "image": "int8", "text": "int8"
     }  # fmt: skip
     for name in ("image", "text"):
         assert 0 < (precision[name].loss or 0) < 0.01
 
 
-def test_the_weights_are_those_of_the_student(exported: tuple[Student, Artifact]) -> None:
+def test_the_weights_file_has_the_weights_of_the_student(
+    exported: tuple[Student, Artifact],
+) -> None:
     student, artifact = exported
     saved = load_file(artifact.folder / "weights.safetensors")
     state = student.state_dict()
@@ -201,7 +204,7 @@ def test_the_weights_are_those_of_the_student(exported: tuple[Student, Artifact]
     assert all(torch.equal(saved[name], state[name]) for name in state)
 
 
-def test_no_graph_holds_a_path_or_a_trace(exported: tuple[Student, Artifact]) -> None:
+def test_no_graph_contains_a_path_or_a_stack_trace(exported: tuple[Student, Artifact]) -> None:
     for path in exported[1].folder.rglob("*.onnx"):
         data = path.read_bytes()
         for word in (b"site-packages", b"stack_trace", b".py", str(Path.cwd()).encode()):
@@ -217,10 +220,10 @@ def test_another_process_writes_the_same_bytes(
         "print(export(Path(sys.argv[1]))[1].digest)"
     )
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, tmp_path], cwd=root, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split()[-1] == exported[1].digest
+    assert completed.stdout.split()[-1] == exported[1].digest
 
 
 @pytest.mark.parametrize("modality", ["text", "image"])
@@ -237,27 +240,27 @@ def test_a_student_of_one_modality_has_no_file_of_the_other(
     assert artifact.manifest.graphs == (modality, "head")
 
 
-def test_a_graph_that_loses_too_much_ships_as_fp32_and_says_so(
+def test_a_graph_with_too_large_an_int8_loss_ships_in_fp32_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("postbias.student.export.MAX_INT8_LOSS", 1e-9)
     with caplog.at_level(logging.WARNING):
         _, artifact = export(tmp_path, "text")
-    says = artifact.manifest.precision["text"]
-    assert says.ships == "fp32"
-    assert (says.loss or 0) > 1e-9
-    assert "the text graph ships as fp32" in caplog.text
+    precision = artifact.manifest.precision["text"]
+    assert precision.ships == "fp32"
+    assert (precision.loss or 0) > 1e-9
+    assert "the text graph ships in fp32" in caplog.text
     assert not (tmp_path / "onnx" / "int8" / "text.onnx").exists()
     with Scorer.open(tmp_path, precision="int8") as scorer:
         assert scorer.score([PostInput("hello")])[0].status == "ok"
 
 
-def test_without_posts_to_measure_on_nothing_is_quantized(tmp_path: Path) -> None:
+def test_without_calibration_posts_nothing_is_quantized(tmp_path: Path) -> None:
     _, artifact = export(tmp_path, "text", captions=[])
     assert artifact.manifest.precision["text"].ships == "fp32"
 
 
-def test_an_export_over_an_older_one_leaves_nothing_of_it(tmp_path: Path) -> None:
+def test_an_export_replaces_all_files_of_an_older_one(tmp_path: Path) -> None:
     export(tmp_path, "image")
     (tmp_path / "onnx" / "stale.onnx").write_bytes(b"old")
     _, artifact = export(tmp_path, "image", seed=1)
@@ -265,7 +268,7 @@ def test_an_export_over_an_older_one_leaves_nothing_of_it(tmp_path: Path) -> Non
     assert Artifact.open(tmp_path).digest == artifact.digest
 
 
-def test_a_student_in_training_stays_in_training(tmp_path: Path) -> None:
+def test_exporting_does_not_change_the_student(tmp_path: Path) -> None:
     student = small_student("image").train()
     before = {name: value.clone() for name, value in student.state_dict().items()}
     rng = np.random.default_rng(0)
@@ -286,16 +289,18 @@ class _Thrice(nn.Module):
         return x * 3
 
 
-def test_a_graph_that_disagrees_with_pytorch_is_refused() -> None:
+def test_a_graph_that_differs_from_pytorch_is_an_error() -> None:
     inputs = {"x": torch.ones(2, 3)}
-    wrong = GraphExport(_Twice(), inputs, {"x": torch.ones(4, 3)}, {0: "batch"}, "scores", _Thrice())
-    with pytest.raises(ArtifactError, match="does not give what PyTorch gives"):
+    wrong = GraphExport(
+        _Twice(), inputs, {"x": torch.ones(4, 3)}, {0: "batch"}, "scores", _Thrice()
+    )
+    with pytest.raises(ArtifactError, match="of the exported graph differs from PyTorch's"):
         export_graph(wrong)
     right = dataclasses.replace(wrong, reference=_Twice())
     assert [output.name for output in export_graph(right).graph.output] == ["scores"]
 
 
-def test_a_graph_with_branches_cannot_be_made_canonical() -> None:
+def test_a_graph_with_branches_is_an_error() -> None:
     inner = onnx.helper.make_graph([], "inner", [], [])
     node = onnx.helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
     x, y = (

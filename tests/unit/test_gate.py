@@ -1,4 +1,4 @@
-"""What passes the gate and what must not."""
+"""The gate: students that pass it and students that must not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from postbias.axes import Axis
 from postbias.errors import GateError
-from postbias.evaluation.ablation import Shuffled
-from postbias.evaluation.counterfactuals import Audit, Swaps
-from postbias.evaluation.gate import Exam, judge, require
+from postbias.evaluation.ablation import ShuffledInputResult
+from postbias.evaluation.counterfactuals import CounterfactualResult, WordSwapResult
+from postbias.evaluation.gate import GateEvidence, evaluate_gate, require_passed
 from postbias.params import GateParams
-from postbias.stats.bootstrap import draw
-from postbias.stats.metrics import Predictions, measure
+from postbias.stats.bootstrap import resample_authors
+from postbias.stats.metrics import Predictions, compute_metrics
 
 AXIS = Axis("bias", 0, 10)
 LIMITS = GateParams(
@@ -29,32 +29,32 @@ N = 400
 METRICS = ("mae", "rmse", "spearman")
 
 
-def _exam(
+def _evidence(
     labels: np.ndarray, scores: np.ndarray, metric: str = "mae", *, seed: int = 0
-) -> tuple[Exam, Callable[..., Exam]]:
-    """A student among baselines: the best constant, and one that knows a little."""
+) -> tuple[GateEvidence, Callable[..., GateEvidence]]:
+    """Return a student's evidence beside the best constant and a weak baseline."""
     rng = np.random.default_rng(seed)
     nan = np.full(N, np.nan)
-    resamples = draw([str(i // 2) for i in range(N)], 500, rng)
+    resamples = resample_authors([str(i // 2) for i in range(N)], 500, rng)
 
     def replicates(values: np.ndarray) -> np.ndarray:
-        return measure(labels, Predictions(values, nan, nan), AXIS, resamples)[metric]
+        return compute_metrics(labels, Predictions(values, nan, nan), AXIS, resamples)[metric]
 
     constant = np.full(N, np.mean(labels) if metric == "rmse" else np.median(labels))
-    words = constant + 0.2 * (labels - constant) + rng.normal(0, 0.2, N)
+    weak = constant + 0.2 * (labels - constant) + rng.normal(0, 0.2, N)
     student = replicates(scores)
 
-    def with_(**changes: object) -> Exam:
-        given = {
+    def with_(**changes: object) -> GateEvidence:
+        arguments = {
             "metric": metric,
             "student": student,
             "student_fp32": float(student[0]),
-            "baselines": {"constant": replicates(constant), "tfidf_ridge": replicates(words)},
+            "baselines": {"constant": replicates(constant), "tfidf_ridge": replicates(weak)},
             "scores": scores,
             "labels": labels,
             "n_leaks": 0,
         }
-        return Exam(**(given | changes))  # type: ignore[arg-type]
+        return GateEvidence(**(arguments | changes))  # type: ignore[arg-type]
 
     return with_(), with_
 
@@ -68,15 +68,15 @@ def _good(labels: np.ndarray, seed: int = 1) -> np.ndarray:
     return np.clip(labels + noise, 0, 10)
 
 
-def _passed(exam: Exam) -> dict[str, bool]:
-    return {name: line.passed for name, line in judge(exam, LIMITS).items()}
+def _passed(evidence: GateEvidence) -> dict[str, bool]:
+    return {name: line.is_passed for name, line in evaluate_gate(evidence, LIMITS).items()}
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_useful_student_passes_every_line(metric: str) -> None:
     labels = _labels()
-    exam, _ = _exam(labels, _good(labels), metric)
-    lines = judge(exam, LIMITS)
+    evidence, _ = _evidence(labels, _good(labels), metric)
+    lines = evaluate_gate(evidence, LIMITS)
     assert set(lines) == {
         "beats_constant",
         "beats_tfidf_ridge",
@@ -84,17 +84,17 @@ def test_a_useful_student_passes_every_line(metric: str) -> None:
         "int8_loss",
         "no_leakage",
     }
-    require(lines, "fusion")
+    require_passed(lines, "fusion")
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("seed", range(5))
 def test_random_labels_fail_the_gate(metric: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    exam, _ = _exam(rng.uniform(0, 10, N), rng.uniform(0, 10, N), metric, seed=seed)
-    assert not _passed(exam)["beats_tfidf_ridge"]
+    evidence, _ = _evidence(rng.uniform(0, 10, N), rng.uniform(0, 10, N), metric, seed=seed)
+    assert not _passed(evidence)["beats_tfidf_ridge"]
     with pytest.raises(GateError):
-        require(judge(exam, LIMITS), "fusion")
+        require_passed(evaluate_gate(evidence, LIMITS), "fusion")
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -102,60 +102,60 @@ def test_random_labels_fail_the_gate(metric: str, seed: int) -> None:
 def test_shuffled_labels_fail_the_gate(metric: str, seed: int) -> None:
     labels = _labels(seed)
     shuffled = np.random.default_rng(seed + 100).permutation(labels)
-    exam, _ = _exam(shuffled, _good(labels), metric, seed=seed)
+    evidence, _ = _evidence(shuffled, _good(labels), metric, seed=seed)
     with pytest.raises(GateError, match="beats_tfidf_ridge"):
-        require(judge(exam, LIMITS), "fusion")
+        require_passed(evaluate_gate(evidence, LIMITS), "fusion")
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_constant_labels_fail_the_gate_and_leave_the_spread_undefined(metric: str) -> None:
     labels = np.full(N, 7.5)
-    exam, _ = _exam(labels, _good(labels), metric)
-    lines = judge(exam, LIMITS)
+    evidence, _ = _evidence(labels, _good(labels), metric)
+    lines = evaluate_gate(evidence, LIMITS)
     assert lines["spread"].value is None
-    assert not lines["spread"].passed
-    assert not lines["beats_constant"].passed
+    assert not lines["spread"].is_passed
+    assert not lines["beats_constant"].is_passed
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_student_that_says_the_same_of_everyone_fails(metric: str) -> None:
+def test_a_constant_student_fails(metric: str) -> None:
     labels = _labels()
-    exam, _ = _exam(labels, np.full(N, 5.22), metric)
-    passed = _passed(exam)
+    evidence, _ = _evidence(labels, np.full(N, 5.22), metric)
+    passed = _passed(evidence)
     assert not passed["spread"]
     assert not passed["beats_constant"]
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_int8_that_costs_more_than_its_share_of_the_main_metric_fails(metric: str) -> None:
+def test_a_larger_int8_loss_than_allowed_fails(metric: str) -> None:
     labels = _labels()
-    exam, with_ = _exam(labels, _good(labels), metric)
-    value = exam.student[0]
-    worse = 1.02 if metric == "spearman" else 0.98  # what fp32 had
-    line = judge(with_(student_fp32=value * worse), LIMITS)["int8_loss"]
+    evidence, with_ = _evidence(labels, _good(labels), metric)
+    value = evidence.student[0]
+    worse = 1.02 if metric == "spearman" else 0.98  # the fp32 metric, relative to int8
+    line = evaluate_gate(with_(student_fp32=value * worse), LIMITS)["int8_loss"]
     assert line.value == pytest.approx(0.02, rel=0.05)
-    assert not line.passed
-    assert judge(with_(student_fp32=value / worse), LIMITS)["int8_loss"].passed
+    assert not line.is_passed
+    assert evaluate_gate(with_(student_fp32=value / worse), LIMITS)["int8_loss"].is_passed
 
 
-def test_a_perfect_student_loses_nothing_to_int8() -> None:
+def test_a_perfect_student_has_no_int8_loss() -> None:
     labels = _labels()
-    exam, _ = _exam(labels, labels)
-    assert judge(exam, LIMITS)["int8_loss"].value == 0
+    evidence, _ = _evidence(labels, labels)
+    assert evaluate_gate(evidence, LIMITS)["int8_loss"].value == 0
 
 
 def test_one_leaking_author_fails() -> None:
     labels = _labels()
-    _, with_ = _exam(labels, _good(labels))
+    _, with_ = _evidence(labels, _good(labels))
     assert not _passed(with_(n_leaks=1))["no_leakage"]
 
 
 def test_the_error_names_each_failed_line_with_value_and_limit() -> None:
     labels = _labels()
-    _, with_ = _exam(labels, np.full(N, 5.0))
-    lines = judge(with_(n_leaks=3), LIMITS)
+    _, with_ = _evidence(labels, np.full(N, 5.0))
+    lines = evaluate_gate(with_(n_leaks=3), LIMITS)
     with pytest.raises(GateError) as error:
-        require(lines, "image")
+        require_passed(lines, "image")
     message = str(error.value)
     assert "image" in message
     assert "spread 0 (limit 0.3)" in message
@@ -164,18 +164,22 @@ def test_the_error_names_each_failed_line_with_value_and_limit() -> None:
     assert "\n" not in message
 
 
-def test_with_one_author_nothing_is_beyond_chance() -> None:
+def test_with_one_author_nothing_is_significant() -> None:
     labels = _labels()
-    resamples = draw(["one"] * N, 500, np.random.default_rng(0))
+    resamples = resample_authors(["one"] * N, 500, np.random.default_rng(0))
     nan = np.full(N, np.nan)
-    student = measure(labels, Predictions(_good(labels), nan, nan), AXIS, resamples)["mae"]
-    constant = measure(labels, Predictions(np.full(N, 5.0), nan, nan), AXIS, resamples)["mae"]
-    exam = Exam("mae", student, float(student[0]), {"constant": constant}, labels, labels, 0)
-    assert judge(exam, LIMITS)["beats_constant"].value == 1
+    student = compute_metrics(labels, Predictions(_good(labels), nan, nan), AXIS, resamples)["mae"]
+    constant = compute_metrics(labels, Predictions(np.full(N, 5.0), nan, nan), AXIS, resamples)[
+        "mae"
+    ]
+    evidence = GateEvidence(
+        "mae", student, float(student[0]), {"constant": constant}, labels, labels, 0
+    )
+    assert evaluate_gate(evidence, LIMITS)["beats_constant"].value == 1
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_student_no_better_than_its_baseline_passes_about_as_often_as_alpha_says(
+def test_a_student_no_better_than_its_baseline_passes_about_as_often_as_alpha(
     metric: str,
 ) -> None:
     rng = np.random.default_rng(7)
@@ -184,48 +188,51 @@ def test_a_student_no_better_than_its_baseline_passes_about_as_often_as_alpha_sa
     for _ in range(300):
         by_author = np.repeat(
             rng.normal(0, 1, (50, 2)), 4, axis=0
-        )  # errors of one author are alike
+        )  # errors shared by the posts of an author
         labels = rng.uniform(0, 10, 200)
-        one, two = (labels + by_author[:, i] + rng.normal(0, 1, 200) for i in (0, 1))
-        resamples = draw([str(i // 4) for i in range(200)], 200, rng)
+        first, second = (labels + by_author[:, i] + rng.normal(0, 1, 200) for i in (0, 1))
+        resamples = resample_authors([str(i // 4) for i in range(200)], 200, rng)
         measured = [
-            measure(labels, Predictions(x, nan, nan), AXIS, resamples)[metric] for x in (one, two)
+            compute_metrics(labels, Predictions(x, nan, nan), AXIS, resamples)[metric]
+            for x in (first, second)
         ]
-        exam = Exam(metric, measured[0], 1.0, {"constant": measured[1]}, one, labels, 0)
-        passed += judge(exam, LIMITS)["beats_constant"].passed
+        evidence = GateEvidence(
+            metric, measured[0], 1.0, {"constant": measured[1]}, first, labels, 0
+        )
+        passed += evaluate_gate(evidence, LIMITS)["beats_constant"].is_passed
     assert 0.01 <= passed / 300 <= 0.09
 
 
-def _shuffled(shuffled: float) -> Shuffled:
+def _shuffled(shuffled: float) -> ShuffledInputResult:
     draws = np.random.default_rng(0).normal(0, 0.05, 500)
-    return Shuffled(100, np.r_[1.0, 1 + draws], np.r_[shuffled, shuffled + draws[::-1]])
+    return ShuffledInputResult(100, np.r_[1.0, 1 + draws], np.r_[shuffled, shuffled + draws[::-1]])
 
 
-def _audit(
+def _counterfactuals(
     *, n: int = 100, change: float = 0.01, shift: float | None = 1.0, faults: tuple[str, ...] = ()
-) -> Audit:
+) -> CounterfactualResult:
     draws = np.random.default_rng(0).normal(0, 0.1, 500)
-    moved = None if shift is None else np.r_[shift, shift + draws]
-    changed = np.r_[change, change + draws]
-    swaps = Swaps(n, 40, {"en": n}, changed, n, moved, moved)
-    return Audit(swaps, 100, np.r_[0.02, 0.02 + draws], {}, faults)
+    shifts = None if shift is None else np.r_[shift, shift + draws]
+    change_replicates = np.r_[change, change + draws]
+    swaps = WordSwapResult(n, 40, {"en": n}, change_replicates, n, shifts, shifts)
+    return CounterfactualResult(swaps, 100, np.r_[0.02, 0.02 + draws], {}, faults)
 
 
-def test_a_fusion_student_must_get_worse_without_either_branch() -> None:
+def test_a_fusion_student_must_be_worse_if_either_input_is_shuffled() -> None:
     labels = _labels()
-    _, with_ = _exam(labels, _good(labels))
-    branches = {"image": _shuffled(1.5), "caption": _shuffled(1.0)}
-    passed = _passed(with_(branches=branches))
+    _, with_ = _evidence(labels, _good(labels))
+    results = {"image": _shuffled(1.5), "caption": _shuffled(1.0)}
+    passed = _passed(with_(shuffled=results))
     assert passed["uses_image"]
     assert not passed["uses_caption"]
 
 
-def test_by_rank_correlation_a_branch_counts_that_leaves_nothing_to_rank() -> None:
+def test_an_undefined_rank_correlation_after_shuffling_counts_as_zero() -> None:
     labels = _labels()
-    _, with_ = _exam(labels, _good(labels), "spearman")
-    nothing = np.full(501, np.nan)
-    branch = Shuffled(100, np.full(501, 0.8), nothing)
-    assert _passed(with_(branches={"image": branch}))["uses_image"]
+    _, with_ = _evidence(labels, _good(labels), "spearman")
+    undefined = np.full(501, np.nan)
+    result = ShuffledInputResult(100, np.full(501, 0.8), undefined)
+    assert _passed(with_(shuffled={"image": result}))["uses_image"]
 
 
 @pytest.mark.parametrize(
@@ -238,18 +245,18 @@ def test_by_rank_correlation_a_branch_counts_that_leaves_nothing_to_rank() -> No
         ({"faults": ("emoji: not scored",)}, {"odd_captions"}),
     ],
 )
-def test_each_line_of_the_audit_fails_by_itself(
+def test_each_condition_on_changed_captions_fails_by_itself(
     changes: dict[str, object], failed: set[str]
 ) -> None:
     labels = _labels()
-    _, with_ = _exam(labels, _good(labels))
-    passed = _passed(with_(audit=_audit(**changes)))  # type: ignore[arg-type]
+    _, with_ = _evidence(labels, _good(labels))
+    passed = _passed(with_(counterfactuals=_counterfactuals(**changes)))  # type: ignore[arg-type]
     assert {name for name, is_passed in passed.items() if not is_passed} == failed
 
 
-def test_too_few_swaps_and_a_rubric_without_orientation_are_not_judged() -> None:
+def test_too_few_swaps_and_a_rubric_without_orientation_are_not_gated() -> None:
     labels = _labels()
-    _, with_ = _exam(labels, _good(labels))
-    few = _passed(with_(audit=_audit(n=10, change=1.0, shift=-1.0)))
+    _, with_ = _evidence(labels, _good(labels))
+    few = _passed(with_(counterfactuals=_counterfactuals(n=10, change=1.0, shift=-1.0)))
     assert {"swap_change", "swap_direction"}.isdisjoint(few)
-    assert "swap_direction" not in _passed(with_(audit=_audit(shift=None)))
+    assert "swap_direction" not in _passed(with_(counterfactuals=_counterfactuals(shift=None)))

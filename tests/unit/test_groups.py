@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from postbias.population.groups import group_by_sponsorship, group_by_period, group_posts, group_by_half
+from postbias.population.groups import (
+    group_by_half,
+    group_by_period,
+    group_by_sponsorship,
+    group_posts,
+)
 
 _TIME = pa.timestamp("us", tz="UTC")
 

@@ -17,7 +17,7 @@ from postbias.posts.importers import LAYOUTS, import_posts
 from postbias.posts.importers import import_run as run
 from postbias.posts.importers import part_writer as writing
 from postbias.posts.importers import tables as table
-from postbias.posts.importers.records import Source, Unit
+from postbias.posts.importers.records import Export, ReadUnit
 from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import list_shards, read_posts, read_table
@@ -86,14 +86,14 @@ class _StopError(Exception):
     """Stands for a power cut."""
 
 
-def _failing(source: Source, after: int) -> Source:
-    def units() -> Iterator[Unit]:
+def _failing(source: Export, after: int) -> Export:
+    def units() -> Iterator[ReadUnit]:
         for number, unit in enumerate(source.units()):
             if number == after:
                 raise _StopError
             yield unit
 
-    return Source(source.digest, source.n_units, units)
+    return Export(source.digest, source.n_units, units)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -105,17 +105,17 @@ def test_an_interrupted_import_that_goes_on_equals_an_uninterrupted_one(
     import_posts("table", src, tmp_path / "whole")
     reread = []
 
-    def read(path: Path, columns: table.Columns) -> Source:
-        return _failing(table.read(path, columns), after)
+    def read(path: Path, columns: table.Columns) -> Export:
+        return _failing(table.open_table(path, columns), after)
 
-    def counting(path: Path, columns: table.Columns) -> Source:
-        source = table.read(path, columns)
+    def counting(path: Path, columns: table.Columns) -> Export:
+        source = table.open_table(path, columns)
 
-        def units() -> Iterator[Unit]:
+        def units() -> Iterator[ReadUnit]:
             for number, unit in enumerate(source.units()):
                 yield lambda unit=unit, number=number: reread.append(number) or unit()
 
-        return Source(source.digest, source.n_units, units)
+        return Export(source.digest, source.n_units, units)
 
     for reader in (read, counting):
         monkeypatch.setitem(LAYOUTS, "table", run.Layout("", reader))

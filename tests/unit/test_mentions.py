@@ -9,7 +9,12 @@ from tests.conftest import ROOT
 
 from postbias.demo.ground_truth import BRANDS
 from postbias.errors import InputError
-from postbias.population.brand_mentions import find_brand_posts, find_frequent_accounts, normalize_name, read_brands
+from postbias.population.brand_mentions import (
+    find_brand_posts,
+    find_frequent_accounts,
+    normalize_name,
+    read_brands,
+)
 
 _ALIASES = {"casalume": "Casa Lume", "mirabelle": "Mirabelle", "mirabelleco": "Mirabelle"}
 

@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and scipy, on data and on rows that are really written out."""
+"""Metrics against scikit-learn and SciPy, on the data and on resamples written out row by row."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from postbias.axes import Axis
-from postbias.stats.bootstrap import Resamples, draw
+from postbias.stats.bootstrap import Resamples, resample_authors
 from postbias.stats.metrics import (
     INTERVAL_METRICS,
     POINT_METRICS,
     Predictions,
-    bands,
-    better_by,
-    calibration,
+    advantage_over,
+    band_indices,
+    calibration_curve,
+    compute_metrics,
     mean_absolute_error,
-    measure,
 )
 
 AXIS = Axis("bias", 0, 10)
@@ -57,28 +57,28 @@ REFERENCES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 
 
-def _written_out(resamples: Resamples, replication: int) -> np.ndarray:
-    """Row numbers of a resample, each as often as its author was drawn."""
+def _write_out(resamples: Resamples, replication: int) -> np.ndarray:
+    """Return the row numbers of a resample, each as often as its author was drawn."""
     times = resamples.counts[replication][resamples.authors]
     return np.repeat(np.arange(len(times)), times)
 
 
 @pytest.mark.parametrize("metric", POINT_METRICS)
-def test_each_metric_equals_its_reference_on_rows_that_are_really_resampled(metric: str) -> None:
+def test_each_metric_equals_its_reference_on_resamples_write_out(metric: str) -> None:
     labels, predictions, authors = _posts()
-    resamples = draw(authors, 300, np.random.default_rng(1))
-    measured = measure(labels, predictions, AXIS, resamples)[metric]
+    resamples = resample_authors(authors, 300, np.random.default_rng(1))
+    measured = compute_metrics(labels, predictions, AXIS, resamples)[metric]
     for replication in (0, 1, 2, 255, 256, 257, 300):
-        rows = _written_out(resamples, replication)
+        rows = _write_out(resamples, replication)
         expected = REFERENCES[metric](labels[rows], predictions.values[rows])
         assert measured[replication] == pytest.approx(expected, abs=1e-10), replication
 
 
-def test_interval_metrics_are_the_share_covered_and_the_mean_width() -> None:
+def test_interval_metrics_are_the_covered_share_and_the_mean_width() -> None:
     labels, predictions, authors = _posts()
-    resamples = draw(authors, 5, np.random.default_rng(1))
-    measured = measure(labels, predictions, AXIS, resamples)
-    rows = _written_out(resamples, 3)
+    resamples = resample_authors(authors, 5, np.random.default_rng(1))
+    measured = compute_metrics(labels, predictions, AXIS, resamples)
+    rows = _write_out(resamples, 3)
     lo, hi, y = predictions.lo[rows], predictions.hi[rows], labels[rows]
     assert measured["coverage"][3] == pytest.approx(np.mean((lo <= y) & (y <= hi)))
     assert measured["width"][3] == pytest.approx(np.mean(hi - lo))
@@ -87,12 +87,12 @@ def test_interval_metrics_are_the_share_covered_and_the_mean_width() -> None:
 def test_posts_without_a_score_are_left_out_and_not_counted_as_wrong() -> None:
     labels, predictions, authors = _posts()
     rows = np.arange(len(labels)) % 3 > 0
-    resamples = draw(authors, 100, np.random.default_rng(1))
-    measured = measure(labels, predictions.only(rows), AXIS, resamples)
+    resamples = resample_authors(authors, 100, np.random.default_rng(1))
+    measured = compute_metrics(labels, predictions.restrict(rows), AXIS, resamples)
     assert measured["mae"][0] == pytest.approx(
         sk.mean_absolute_error(labels[rows], predictions.values[rows])
     )
-    kept = _written_out(resamples, 7)
+    kept = _write_out(resamples, 7)
     kept = kept[rows[kept]]
     assert measured["spearman"][7] == pytest.approx(
         stats.spearmanr(labels[kept], predictions.values[kept]).statistic
@@ -103,8 +103,8 @@ def test_a_constant_has_errors_but_no_correlation() -> None:
     labels, _, authors = _posts()
     constant = np.full(len(labels), 7.3)
     nan = np.full(len(labels), np.nan)
-    resamples = draw(authors, 50, np.random.default_rng(1))
-    measured = measure(labels, Predictions(constant, nan, nan), AXIS, resamples)
+    resamples = resample_authors(authors, 50, np.random.default_rng(1))
+    measured = compute_metrics(labels, Predictions(constant, nan, nan), AXIS, resamples)
     assert np.isfinite(measured["mae"]).all()
     assert np.isfinite(measured["r2"]).all()
     for metric in ("pearson", "spearman", "coverage", "width"):
@@ -115,17 +115,19 @@ def test_a_constant_has_errors_but_no_correlation() -> None:
 
 def test_constant_labels_have_no_r2_and_no_correlation() -> None:
     _, predictions, authors = _posts()
-    resamples = draw(authors, 50, np.random.default_rng(1))
-    measured = measure(np.full(len(authors), 0.1), predictions, AXIS, resamples)
+    resamples = resample_authors(authors, 50, np.random.default_rng(1))
+    measured = compute_metrics(np.full(len(authors), 0.1), predictions, AXIS, resamples)
     for metric in ("r2", "pearson", "spearman", "auc_high"):
         assert np.isnan(measured[metric]).all()
     assert np.isfinite(measured["mae"]).all()
 
 
-def test_nothing_scored_gives_nothing_but_undefined_numbers() -> None:
+def test_without_any_score_all_metrics_are_undefined() -> None:
     labels, predictions, authors = _posts(20)
-    none = predictions.only(np.zeros(20, bool))
-    measured = measure(labels, none, AXIS, draw(authors, 10, np.random.default_rng(1)))
+    none = predictions.restrict(np.zeros(20, bool))
+    measured = compute_metrics(
+        labels, none, AXIS, resample_authors(authors, 10, np.random.default_rng(1))
+    )
     assert set(measured) == {*POINT_METRICS, *INTERVAL_METRICS}
     assert all(np.isnan(replicates).all() for replicates in measured.values())
 
@@ -133,35 +135,35 @@ def test_nothing_scored_gives_nothing_but_undefined_numbers() -> None:
 @pytest.mark.parametrize(
     "axis", [AXIS, Axis("one", -1, 1), Axis("share", 0, 1), Axis("percent", 0, 100)]
 )
-def test_bands_are_those_that_the_scorer_names_also_on_the_edges(axis: Axis) -> None:
+def test_bands_are_those_of_the_scorer_even_on_the_edges(axis: Axis) -> None:
     values = axis.low + np.arange(0, 201) / 200 * (axis.high - axis.low)
-    names = [("low", "moderate", "high")[band] for band in bands(np.round(values, 6), axis)]
+    names = [("low", "moderate", "high")[band] for band in band_indices(np.round(values, 6), axis)]
     expected = [axis.band(float(value)) for value in np.round(values, 6)]
     differ = [v for v, a, b in zip(values, names, expected, strict=True) if a != b]
     assert differ == []
 
 
-def test_better_means_a_smaller_error_and_a_larger_correlation() -> None:
-    one, two = np.array([1.0]), np.array([2.0])
-    assert better_by("mae", one, two) > 0
-    assert better_by("rmse", one, two) > 0
-    assert better_by("spearman", two, one) > 0
+def test_a_smaller_error_and_a_larger_correlation_are_better() -> None:
+    low, high = np.array([1.0]), np.array([2.0])
+    assert advantage_over("mae", low, high) > 0
+    assert advantage_over("rmse", low, high) > 0
+    assert advantage_over("spearman", high, low) > 0
 
 
-def test_the_mean_absolute_error_alone_is_that_of_all_metrics() -> None:
+def test_the_mean_absolute_error_equals_that_of_compute_metrics() -> None:
     labels, predictions, authors = _posts()
-    some = predictions.only(np.arange(len(labels)) % 4 > 0)
-    resamples = draw(authors, 300, np.random.default_rng(1))
+    some = predictions.restrict(np.arange(len(labels)) % 4 > 0)
+    resamples = resample_authors(authors, 300, np.random.default_rng(1))
     np.testing.assert_allclose(
         mean_absolute_error(labels, some, resamples),
-        measure(labels, some, AXIS, resamples)["mae"],
+        compute_metrics(labels, some, AXIS, resamples)["mae"],
         rtol=1e-12,
     )
 
 
 @pytest.mark.parametrize(("labels", "values"), [([1.0] * 9, [2.0] * 9), ([1, 2, 3], [1, 1, 9])])
 def test_calibration_counts_each_post_once(labels: list[float], values: list[float]) -> None:
-    curve = calibration(np.array(labels), np.array(values))
+    curve = calibration_curve(np.array(labels), np.array(values))
     assert sum(n for _, _, n in curve) == len(labels)
     assert np.average([y for _, y, _ in curve], weights=[n for _, _, n in curve]) == pytest.approx(
         np.mean(labels)

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tests.unit.test_table import a_report
+from tests.unit.test_results_table import a_report
 
 from postbias.axes import Axis
 from postbias.evaluation import plots

@@ -1,4 +1,4 @@
-"""Quantized graphs: small, close, and the same for a row whatever its neighbours are."""
+"""Quantized graphs: small, close to the original, and independent of the rest of the batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH, VOCABULARY = 64, 500
 
 
 def text_like(rng: np.random.Generator, table_rows: int = VOCABULARY) -> onnx.ModelProto:
-    """Make an embedding table, two linear layers and a mean over tokens."""
+    """Build a graph of an embedding table, two linear layers and a maximum over tokens."""
     values = {
         "table": rng.normal(size=(table_rows, WIDTH)),
         "first": rng.normal(size=(WIDTH, WIDTH)) / 8,
@@ -39,7 +39,7 @@ def text_like(rng: np.random.Generator, table_rows: int = VOCABULARY) -> onnx.Mo
 
 
 def image_like(rng: np.random.Generator) -> onnx.ModelProto:
-    """Make a convolution over pictures and its mean."""
+    """Build a graph of a convolution over images and a mean."""
     values = {"weight": rng.normal(size=(8, 3, 3, 3)).astype(np.float32)}
     constants = [numpy_helper.from_array(v, n) for n, v in values.items()]
     constants.append(numpy_helper.from_array(np.array([2, 3]), "sides"))
@@ -75,16 +75,16 @@ def test_a_quantized_text_graph_is_close_and_a_quarter_of_the_size(
     model = text_like(rng)
     quantized = quantize_text(model)
     ids = rng.integers(0, VOCABULARY, (16, 9))
-    wanted, seen = (run(m, {"input_ids": ids}) for m in (model, quantized))
-    assert np.abs(seen - wanted).mean() < 0.02 * wanted.std()
+    expected, actual = (run(m, {"input_ids": ids}) for m in (model, quantized))
+    assert np.abs(actual - expected).mean() < 0.02 * expected.std()
     assert quantized.ByteSize() < 0.35 * model.ByteSize()
 
 
-def test_a_row_of_a_quantized_text_graph_is_the_same_whatever_its_neighbours(
+def test_a_row_of_a_quantized_text_graph_does_not_depend_on_the_other_rows(
     rng: np.random.Generator,
 ) -> None:
     model = text_like(rng)
-    # One token a thousand times as large: one scale over the batch would drown the others.
+    # One token is a thousand times as large: a scale for the whole batch would lose the others.
     table = numpy_helper.to_array(model.graph.initializer[0]).copy()
     table[7] *= 1000
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(table, "table"))
@@ -92,8 +92,8 @@ def test_a_row_of_a_quantized_text_graph_is_the_same_whatever_its_neighbours(
     ids = rng.integers(8, VOCABULARY, (16, 9))
     alone = [run(quantized, {"input_ids": row[None]})[0] for row in ids]
     ids_with_giant = np.vstack([ids, np.full((1, 9), 7)])
-    together = run(quantized, {"input_ids": ids_with_giant})[:-1]
-    np.testing.assert_array_equal(np.stack(alone), together)
+    batched = run(quantized, {"input_ids": ids_with_giant})[:-1]
+    np.testing.assert_array_equal(np.stack(alone), batched)
 
 
 def test_quantizing_changes_neither_the_input_model_nor_its_signature(
@@ -113,25 +113,25 @@ def test_quantizing_changes_neither_the_input_model_nor_its_signature(
         assert list(quantized.graph.output) == list(model.graph.output)
 
 
-def test_small_tables_stay_as_they_are(rng: np.random.Generator) -> None:
+def test_small_tables_are_not_quantized(rng: np.random.Generator) -> None:
     names = {constant.name for constant in quantize_text(text_like(rng, 32)).graph.initializer}
     assert "table" in names
     assert "first" not in names
 
 
-def test_a_quantized_image_graph_is_close_and_the_same_every_time(
+def test_a_quantized_image_graph_is_close_and_reproducible(
     rng: np.random.Generator,
 ) -> None:
     model = image_like(rng)
     pixels = rng.integers(0, 256, (20, 16, 16, 3), np.uint8)
     quantized = quantize_image(model, pixels)
-    wanted, seen = (run(m, {"pixels": pixels}) for m in (model, quantized))
-    assert np.abs(seen - wanted).mean() < 0.02 * np.abs(wanted).mean()
+    expected, actual = (run(m, {"pixels": pixels}) for m in (model, quantized))
+    assert np.abs(actual - expected).mean() < 0.02 * np.abs(expected).mean()
     again = quantize_image(model, pixels)
     assert again.SerializeToString() == quantized.SerializeToString()
 
 
-def test_integer_weights_leave_room_for_processors_that_add_in_16_bits(
+def test_sums_of_two_products_fit_into_16_bits(
     rng: np.random.Generator,
 ) -> None:
     quantized = [

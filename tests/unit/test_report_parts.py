@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from postbias.params import ReportCostParams
 from postbias.report.chart_scales import fit_scale
 from postbias.report.charts import (
     axis_row,
@@ -19,8 +17,10 @@ from postbias.report.charts import (
     scatter_line,
     time_line,
 )
-from postbias.report.costs import estimate_costs
 from postbias.report.gate_wording import gate_limit, gate_line, gate_number
+
+from postbias.params import ReportCostParams
+from postbias.report.costs import estimate_costs
 from postbias.report.wording import (
     answer,
     between,

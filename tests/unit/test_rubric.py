@@ -1,4 +1,4 @@
-"""The rubric file: what is taken, what is refused, what the teacher is told."""
+"""Rubric files: validation, prompt, reply schema and digest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def edited(tmp_path: Path, old: str, new: str, name: str = "one_axis") -> Path:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_rubric_tells_the_teacher_every_anchor_and_example(name: str) -> None:
+def test_the_prompt_of_a_shipped_rubric_contains_every_question_anchor_and_example(
+    name: str,
+) -> None:
     rubric = load_rubric(ROOT / "rubrics" / f"{name}.yaml")
     prompt = rubric.render_prompt()
     for axis in rubric.axes:
@@ -33,34 +35,33 @@ def test_a_shipped_rubric_tells_the_teacher_every_anchor_and_example(name: str) 
             assert all(example in prompt for example in anchor.examples)
 
 
-def test_the_shipped_rubric_has_bias_as_main_axis_and_orientation_beside_it() -> None:
+def test_the_shipped_rubric_has_bias_as_main_axis_and_orientation_as_second() -> None:
     rubric = load_rubric(ROOT / "rubrics" / "gender_bias.yaml")
     assert rubric.axis_names == ("bias", "orientation")
-    assert rubric.main.name == "bias"
     assert {(axis.low, axis.high) for axis in rubric.axes} == {(0, 10)}
 
 
-def test_the_reply_schema_asks_for_the_reason_first_and_allows_only_scores_on_the_scale() -> None:
+def test_the_reply_schema_has_the_reason_first_and_allows_only_scores_on_the_scale() -> None:
     schema = load_rubric(ROOT / "rubrics" / "gender_bias.yaml").reply_schema()
     assert list(schema["properties"]) == ["reason", "bias", "orientation"]
     assert schema["required"] == ["reason", "bias", "orientation"]
     assert schema["properties"]["bias"] == {"type": "integer", "enum": list(range(11))}
 
 
-def test_half_steps_become_numbers_to_choose_from(tmp_path: Path) -> None:
+def test_half_steps_give_a_scale_of_numbers(tmp_path: Path) -> None:
     rubric = load_rubric(edited(tmp_path, "step: 1", "step: 0.5"))
-    assert rubric.main.points == tuple(i / 2 for i in range(21))
+    assert rubric.axes[0].points == tuple(i / 2 for i in range(21))
     assert rubric.reply_schema()["properties"]["bias"]["type"] == "number"
 
 
-def test_the_digest_changes_with_the_meaning_but_not_with_a_comment(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_content_but_not_on_comments(tmp_path: Path) -> None:
     def digest(old: str, new: str) -> str:
         return load_rubric(edited(tmp_path, old, new)).digest
 
-    same = digest("# A rubric", "# Another comment on a rubric")
-    assert same == load_rubric(ROOT / "rubrics" / "one_axis.yaml").digest
-    assert digest("Openly sexist.", "Plainly sexist.") != same
-    assert re.fullmatch(r"[0-9a-f]{12}", same)
+    unchanged = digest("# A rubric", "# Another comment on a rubric")
+    assert unchanged == load_rubric(ROOT / "rubrics" / "one_axis.yaml").digest
+    assert digest("Openly sexist.", "Plainly sexist.") != unchanged
+    assert re.fullmatch(r"[0-9a-f]{12}", unchanged)
 
 
 @pytest.mark.parametrize(
@@ -68,27 +69,25 @@ def test_the_digest_changes_with_the_meaning_but_not_with_a_comment(tmp_path: Pa
     [
         ("      - score: 0\n", "      - score: 1\n", "first anchor must be at low"),
         ("score: 5", "score: 50", "anchors must ascend"),
-        ("name: bias", "name: status", "taken by a column"),
-        ("name: bias", "name: bias_lo", "taken by a column"),
+        ("name: bias", "name: status", "is a column of"),
+        ("name: bias", "name: bias_lo", "is a column of"),
         ("name: bias", "name: Bias", "should match pattern"),
         ("low: 0", "low: 11", "must be below high"),
         ("step: 1", "step: 0.3", "evenly"),
         ("step: 1", "step: 0.01", "at most 201 points"),
         ("step: 1", "step: .nan", "finite"),
-        ("{axes}", "", "must hold {axes} once"),
+        ("{axes}", "", "must contain {axes} exactly once"),
         ("version: 1", "version: one", "valid integer"),
         ("version: 1", "version: 1\ncolour: red", "colour: unknown key"),
         ("language: en", "language: English", "should match pattern"),
     ],
 )
-def test_a_faulty_rubric_is_refused_by_name(
-    tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_each_fault_of_a_rubric_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(RubricError, match=re.escape(message)):
         load_rubric(edited(tmp_path, old, new))
 
 
-def test_all_faults_of_a_rubric_are_named_at_once(tmp_path: Path) -> None:
+def test_all_faults_of_a_rubric_are_reported_at_once(tmp_path: Path) -> None:
     path = tmp_path / "rubric.yaml"
     path.write_text("name: x\nversion: 0\naxes: [{name: bias, low: 0, high: 10, question: q}]\n")
     with pytest.raises(RubricError) as caught:
@@ -99,7 +98,7 @@ def test_all_faults_of_a_rubric_are_named_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"axes: [", b"\xff\xfe", b"- 1", b"", b"d: 2020-01-01"])
-def test_a_file_that_is_no_rubric_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_rubric_gives_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "rubric.yaml"
     path.write_bytes(content)
     with pytest.raises(RubricError, match="rubric") as caught:
@@ -107,12 +106,12 @@ def test_a_file_that_is_no_rubric_is_one_clear_line(tmp_path: Path, content: byt
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_rubric_says_which_parameter_names_it(tmp_path: Path) -> None:
+def test_a_missing_rubric_names_the_parameter_to_set(tmp_path: Path) -> None:
     with pytest.raises(RubricError, match=r"annotate\.rubric"):
         load_rubric(tmp_path / "none.yaml")
 
 
-def test_two_axes_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_axes_with_equal_names_are_refused(tmp_path: Path) -> None:
     path = edited(tmp_path, "name: orientation", "name: bias", "gender_bias")
     with pytest.raises(RubricError, match="different names"):
         load_rubric(path)

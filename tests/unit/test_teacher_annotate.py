@@ -1,4 +1,4 @@
-"""annotate with recorded labels: one row per sampled post, counts that add up, a report."""
+"""The annotate stage with recorded labels: label table, rejects and report."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def posts(n: int) -> pa.Table:
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     (tmp_path / "rubrics").symlink_to(ROOT / "rubrics")
-    found = Paths(tmp_path, tmp_path)
+    repository = Paths(tmp_path, tmp_path)
     table = posts(N)
-    write_table(table, found.posts / "0.parquet", POSTS)
+    write_table(table, repository.posts / "0.parquet", POSTS)
     sample = pa.table(
         {
             "post_id": table["post_id"],
@@ -50,8 +50,8 @@ def paths(tmp_path: Path) -> Paths:
         },
         schema=SAMPLE,
     )
-    write_table(sample.slice(0, N - 10), found.sample, SAMPLE)
-    return found
+    write_table(sample.slice(0, N - 10), repository.sample, SAMPLE)
+    return repository
 
 
 def params(**annotate_group: object) -> Params:
@@ -93,9 +93,9 @@ def test_all_rejects_are_kept_with_reasons_and_counted_in_the_report(paths: Path
     assert [r["post_id"] for r in report["first_rejects"]] == ["ghost", "p000"]
 
 
-def test_the_same_input_gives_the_same_bytes_whatever_the_order_of_rows(paths: Paths) -> None:
+def test_the_same_labels_give_the_same_bytes_in_any_sample_order(paths: Paths) -> None:
     rows = [f"p{i:03},{i % 11}" for i in range(70)]
-    # The teacher's name holds the digest of its file, so the order is changed in the sample.
+    # The teacher's name contains the digest of the file, so the sample is reordered instead.
     write_labels(paths, rows)
     annotate(paths, params())
     first = paths.labels.read_bytes()
@@ -105,7 +105,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_order_of_rows(paths: P
     assert paths.labels.read_bytes() == first
 
 
-def test_fewer_than_fifty_labels_stop_the_stage_and_leave_nothing(paths: Paths) -> None:
+def test_fewer_than_fifty_labels_stop_the_stage_without_output(paths: Paths) -> None:
     write_labels(paths, [f"p{i:03},{i % 11}" for i in range(49)])
     with pytest.raises(LabelsError, match="only 49 of 70") as caught:
         annotate(paths, params())
@@ -119,7 +119,7 @@ def test_recorded_without_a_file_says_what_to_set(paths: Paths) -> None:
         annotate(paths, params(labels=None))
 
 
-def test_labels_that_cannot_support_a_regression_are_warned_of(
+def test_labels_unfit_for_a_regression_give_warnings(
     paths: Paths, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_labels(paths, [f"p{i:03},{10 if i == 3 else 0}" for i in range(70)])
@@ -130,10 +130,10 @@ def test_labels_that_cannot_support_a_regression_are_warned_of(
     assert "2 distinct values" in caplog.text
 
 
-def test_the_real_edos_labels_work_with_the_one_axis_rubric() -> None:
+def test_the_edos_labels_can_be_read_with_the_one_axis_rubric() -> None:
     edos = ROOT.parent / "shared" / "real" / "edos.csv"
     if not edos.exists():
-        pytest.skip("the real EDOS file is not beside this repository")
+        pytest.skip("the EDOS file is not in ../shared/real")
     from postbias.teacher.recorded_labels import read_recorded_labels
     from postbias.teacher.rubric import load_rubric
 
@@ -141,7 +141,7 @@ def test_the_real_edos_labels_work_with_the_one_axis_rubric() -> None:
     import pandas as pd
 
     ids = frozenset(pd.read_csv(edos, dtype=str)["post_id"])
-    found = read_recorded_labels(edos, rubric, ids, ids)
-    assert len(found.labels) == len(ids) == 20_000
-    assert {label.scores for label in found.labels} == {(0.0,), (10.0,)}
-    assert found.rejects == ()
+    recorded = read_recorded_labels(edos, rubric, ids, ids)
+    assert len(recorded.labels) == len(ids) == 20_000
+    assert {label.scores for label in recorded.labels} == {(0.0,), (10.0,)}
+    assert recorded.rejects == ()

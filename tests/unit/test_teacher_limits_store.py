@@ -133,7 +133,11 @@ def reply(key: str, status: str = "ok") -> Reply:
 def test_a_stored_reply_is_read_back_unchanged(tmp_path: Path) -> None:
     with ReplyStore.open(tmp_path / "store" / "replies.sqlite") as store:
         store.transact(
-            [insert_reply(reply("k")), increment_total("spent_usd", 0.5), increment_total("spent_usd", 0.25)]
+            [
+                insert_reply(reply("k")),
+                increment_total("spent_usd", 0.5),
+                increment_total("spent_usd", 0.25),
+            ]
         )
         assert store.replies("k", 0) == [reply("k")]
         assert store.replies("k", 1) == []
@@ -151,7 +155,7 @@ def test_a_transaction_is_atomic(tmp_path: Path) -> None:
 
 def test_a_damaged_or_newer_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(StorageError, match="never delete it"):
+    with pytest.raises(StorageError, match="do not delete it"):
         ReplyStore.open(tmp_path / "bad.sqlite")
     with ReplyStore.open(tmp_path / "new.sqlite") as store:
         store.transact([("PRAGMA user_version = 99", ())])

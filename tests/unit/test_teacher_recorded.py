@@ -1,4 +1,4 @@
-"""Recorded labels: every row is used, rejected with its reason, or not needed."""
+"""Recorded labels: each row is used, rejected with a reason, or outside the sample."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def read(tmp_path: Path, rubric: Rubric, text: str, sampled: str = "p0 p1 p2") -
     return read_recorded_labels(path, rubric, frozenset(sampled.split()), CORPUS)
 
 
-def status(found: RecordedLabels) -> dict[str, str]:
-    return {label.post_id: label.status for label in found.labels}
+def statuses(recorded: RecordedLabels) -> dict[str, str]:
+    return {label.post_id: label.status for label in recorded.labels}
 
 
-def test_a_good_row_becomes_a_label_with_its_reason(tmp_path: Path, one_axis: Rubric) -> None:
-    found = read(tmp_path, one_axis, 'post_id,bias,reason\np0,7.5,"two\nlines"\n', "p0")
-    (label,) = found.labels
+def test_a_valid_row_becomes_a_label_with_its_reason(tmp_path: Path, one_axis: Rubric) -> None:
+    recorded = read(tmp_path, one_axis, 'post_id,bias,reason\np0,7.5,"two\nlines"\n', "p0")
+    (label,) = recorded.labels
     assert (label.scores, label.sds, label.n_replies) == ((7.5,), (None,), 1)
     assert label.reason == "two\nlines"
     assert label.teacher.startswith("recorded:labels.csv@")
-    assert found.rejects == ()
+    assert recorded.rejects == ()
 
 
 @pytest.mark.parametrize(
@@ -53,46 +53,46 @@ def test_a_good_row_becomes_a_label_with_its_reason(tmp_path: Path, one_axis: Ru
         ("  ", "no_label"),
     ],
 )
-def test_a_bad_score_is_a_reject_with_its_reason(
+def test_an_invalid_score_is_a_reject_with_its_reason(
     tmp_path: Path, one_axis: Rubric, value: str, reason: str
 ) -> None:
-    found = read(tmp_path, one_axis, f"post_id,bias\np0,{value}\n", "p0")
-    assert status(found) == {"p0": reason}
-    assert [(r.source, r.post_id, r.reason) for r in found.rejects] == [
+    recorded = read(tmp_path, one_axis, f"post_id,bias\np0,{value}\n", "p0")
+    assert statuses(recorded) == {"p0": reason}
+    assert [(r.source, r.post_id, r.reason) for r in recorded.rejects] == [
         ("labels.csv:1", "p0", reason)
     ]
 
 
-def test_what_was_wrong_never_quotes_text_that_may_be_a_caption(
+def test_reject_details_never_quote_text_that_may_be_a_caption(
     tmp_path: Path, one_axis: Rubric
 ) -> None:
-    found = read(tmp_path, one_axis, "post_id,bias\np0,my secret caption\n", "p0")
-    assert "secret" not in found.rejects[0].detail + found.labels[0].reason
+    recorded = read(tmp_path, one_axis, "post_id,bias\np0,my secret caption\n", "p0")
+    assert "secret" not in recorded.rejects[0].detail + recorded.labels[0].reason
 
 
-def test_unknown_posts_and_missing_ids_are_rejects_and_other_posts_are_not_needed(
+def test_unknown_posts_and_missing_ids_are_rejects_and_posts_outside_the_sample_are_counted(
     tmp_path: Path, one_axis: Rubric
 ) -> None:
-    found = read(tmp_path, one_axis, "post_id,bias\np0,1\np5,2\nwho,3\n,4\n", "p0")
-    assert status(found) == {"p0": "ok"}
-    assert [r.reason for r in found.rejects] == ["unknown_post", "missing_id"]
-    assert (found.n_rows, found.n_unneeded) == (4, 1)
+    recorded = read(tmp_path, one_axis, "post_id,bias\np0,1\np5,2\nwho,3\n,4\n", "p0")
+    assert statuses(recorded) == {"p0": "ok"}
+    assert [r.reason for r in recorded.rejects] == ["unknown_post", "missing_id"]
+    assert (recorded.n_rows, recorded.n_outside_sample) == (4, 1)
 
 
-def test_the_first_good_row_of_a_post_counts_and_later_ones_are_rejects(
+def test_the_first_valid_row_of_a_post_counts_and_later_rows_are_rejects(
     tmp_path: Path, one_axis: Rubric
 ) -> None:
-    found = read(tmp_path, one_axis, "post_id,bias\np0,99\np0,1\np0,2\n", "p0")
-    assert [label.scores for label in found.labels] == [(1.0,)]
-    assert [r.reason for r in found.rejects] == ["out_of_range", "duplicate_id"]
+    recorded = read(tmp_path, one_axis, "post_id,bias\np0,99\np0,1\np0,2\n", "p0")
+    assert [label.scores for label in recorded.labels] == [(1.0,)]
+    assert [r.reason for r in recorded.rejects] == ["out_of_range", "duplicate_id"]
 
 
 def test_a_sampled_post_without_a_row_is_a_reject_not_a_default(
     tmp_path: Path, one_axis: Rubric
 ) -> None:
-    found = read(tmp_path, one_axis, "post_id,bias\np0,1\n")
-    assert status(found) == {"p0": "ok", "p1": "no_label", "p2": "no_label"}
-    assert [label.scores for label in found.labels if label.status != "ok"] == [(), ()]
+    recorded = read(tmp_path, one_axis, "post_id,bias\np0,1\n")
+    assert statuses(recorded) == {"p0": "ok", "p1": "no_label", "p2": "no_label"}
+    assert [label.scores for label in recorded.labels if label.status != "ok"] == [(), ()]
 
 
 def test_long_numeric_ids_survive_in_csv_and_parquet(tmp_path: Path, one_axis: Rubric) -> None:
@@ -101,14 +101,14 @@ def test_long_numeric_ids_survive_in_csv_and_parquet(tmp_path: Path, one_axis: R
     csv.write_text(f"post_id,bias\n{long},3\n")
     pq.write_table(pa.table({"post_id": [int(long)], "bias": [3]}), parquet)
     for path in (csv, parquet):
-        found = read_recorded_labels(path, one_axis, frozenset([long]), frozenset([long]))
-        assert status(found) == {long: "ok"}
+        recorded = read_recorded_labels(path, one_axis, frozenset([long]), frozenset([long]))
+        assert statuses(recorded) == {long: "ok"}
 
 
-def test_a_byte_order_mark_and_crlf_are_no_obstacle(tmp_path: Path, one_axis: Rubric) -> None:
+def test_a_byte_order_mark_and_crlf_are_accepted(tmp_path: Path, one_axis: Rubric) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"\xef\xbb\xbfpost_id,bias\r\np0,3\r\n")
-    assert status(read_recorded_labels(path, one_axis, frozenset(["p0"]), CORPUS)) == {"p0": "ok"}
+    assert statuses(read_recorded_labels(path, one_axis, frozenset(["p0"]), CORPUS)) == {"p0": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def test_a_byte_order_mark_and_crlf_are_no_obstacle(tmp_path: Path, one_axis: Ru
     [
         ("a.csv", "id,bias\np0,1\n", "lacks columns: post_id"),
         ("a.csv", "post_id,score\np0,1\n", "lacks columns: bias"),
-        ("a.csv", "post_id,bias,bias\np0,1,2\n", "columns twice: bias"),
+        ("a.csv", "post_id,bias,bias\np0,1,2\n", "repeated columns: bias"),
         ("a.csv", "post_id,bias\np0,1,my caption\n", "cannot be read"),
         ("a.csv", "", "cannot be read"),
         ("a.parquet", "no parquet", "cannot be read"),
-        ("a.xlsx", "", "no known format"),
+        ("a.xlsx", "", "unknown label format"),
     ],
 )
-def test_an_unusable_file_is_one_clear_line(
+def test_an_unusable_file_gives_one_line_that_quotes_no_caption(
     tmp_path: Path, one_axis: Rubric, name: str, content: str, message: str
 ) -> None:
     path = tmp_path / name
@@ -133,13 +133,13 @@ def test_an_unusable_file_is_one_clear_line(
     assert "my caption" not in str(caught.value)
 
 
-def test_ids_stored_as_fractions_are_refused(tmp_path: Path, one_axis: Rubric) -> None:
+def test_floating_point_ids_are_refused(tmp_path: Path, one_axis: Rubric) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"post_id": [1.5e18], "bias": [1.0]}), path)
     with pytest.raises(LabelsError, match="ids as text"):
         read_recorded_labels(path, one_axis, frozenset(["p0"]), CORPUS)
 
 
-def test_a_missing_file_says_which_parameter_names_it(tmp_path: Path, one_axis: Rubric) -> None:
+def test_a_missing_file_names_the_parameter_to_set(tmp_path: Path, one_axis: Rubric) -> None:
     with pytest.raises(LabelsError, match=r"annotate\.labels"):
         read_recorded_labels(tmp_path / "a.csv", one_axis, frozenset(["p0"]), CORPUS)

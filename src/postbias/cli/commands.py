@@ -55,9 +55,9 @@ def import_command(
     LAYOUT is influencer-brand, instaloader, graphql, api-v1 or table; docs/importing.md describes
     each of them. Resumable: run again to continue.
     """
-    from postbias.posts.importers import columns_of, import_posts
+    from postbias.posts.importers import parse_columns, import_posts
 
-    summary = import_posts(layout, src, dest, columns=columns_of(columns), replace=replace)
+    summary = import_posts(layout, src, dest, columns=parse_columns(columns), replace=replace)
     click.echo(summary.render())
 
 
@@ -113,11 +113,11 @@ def score_command(
     stores.
     """
     from postbias.loading import find_student, open_scorer
-    from postbias.posts.importers import columns_of
-    from postbias.posts.remote_files import place_of
+    from postbias.posts.importers import parse_columns
+    from postbias.posts.remote_files import parse_path
     from postbias.scoring.file_scoring import Job, score_files
 
-    job = Job(place_of(source), place_of(output), layout, columns_of(columns))
+    job = Job(parse_path(source), parse_path(output), layout, parse_columns(columns))
     if engine == "ray":
         from postbias.scoring.artifact import Artifact
         from postbias.scoring.ray_engine import Cluster, RayEngine
@@ -243,11 +243,11 @@ def results_command(*, markdown: bool) -> None:
 
     Students and baselines are measured on the same posts of the test fold.
     """
-    from postbias.evaluation.results_table import load_report, markdown_table
+    from postbias.evaluation.results_table import load_evaluation, markdown_table
     from postbias.paths import Paths
 
     path = Paths.find().reports / "evaluate.json"
-    report = load_report(path)
+    report = load_evaluation(path)
     try:
         table = markdown_table(report) if markdown else format_results(report)
     except (KeyError, TypeError, AttributeError) as error:

@@ -51,10 +51,10 @@ def format_results(report: Json) -> str:
     Args:
         report: The content of `reports/evaluate.json`.
     """
-    from postbias.evaluation.results_table import axis_tables, notes
+    from postbias.evaluation.results_table import axis_tables, table_notes
 
     tables = [format_table(header, rows) for header, *rows in axis_tables(report, "{} (test)")]
-    return "\n\n".join([*tables, "\n".join(notes(report))])
+    return "\n\n".join([*tables, "\n".join(table_notes(report))])
 
 
 def format_brands(report: Json) -> str:

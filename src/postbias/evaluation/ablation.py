@@ -1,9 +1,8 @@
-"""Whether a fusion student looks at both caption and pictures, and what it makes of one alone.
+"""Modality ablation of a fusion student: shuffle or remove the images or the captions of posts.
 
-Among test posts that have both, the pictures (or the captions) are dealt out anew, each post
-getting another one's. A student that uses them must then be worse, beyond chance; one that does not
-would be a text or an image student in disguise. The same posts without their pictures (or captions)
-show how it does beside the student that was trained for such posts. Writes nothing.
+A fusion student that uses an input is significantly worse when that input is shuffled among posts;
+otherwise it is in effect a text-only or image-only student. With an input removed, it is compared
+with the student that was trained on the remaining one.
 """
 
 from __future__ import annotations
@@ -14,32 +13,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from postbias.evaluation.labelled_folds import Scored, predictions_of
-from postbias.evaluation.measure import Bench
+from postbias.evaluation.evaluation_set import EvaluationSet
+from postbias.evaluation.labelled_folds import FoldPredictions, to_predictions
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import PostInput, Scorer
 from postbias.stats.bootstrap import Array
 from postbias.stats.metrics import Predictions
 
-#: What is dealt out anew.
-BRANCHES = ("image", "caption")
+#: Inputs that are shuffled or removed.
+INPUTS = ("image", "caption")
 
-#: The student that was trained for posts without it.
-ALONE = {"image": "text", "caption": "image"}
+#: The single-modality student that is compared when an input is removed.
+STUDENT_WITHOUT = {"image": "text", "caption": "image"}
 
 _BOTH = "image+text"
 
 
 @dataclass(frozen=True, slots=True)
-class Shuffled:
-    """What a fusion student does without one branch, by the main metric on the main axis.
-
-    Replicates are the metric on the data, then one value per draw of authors.
+class ShuffledInputResult:
+    """The main metric of a fusion student on the main axis, with and without one input shuffled.
 
     Attributes:
-        n: Posts with caption and picture that were tried.
-        intact: The metric on these posts as they are. (1 + R,)
-        shuffled: The metric with the branch shuffled among them. (1 + R,)
+        n: Posts with caption and image that were scored.
+        intact: Replicates of the metric on these posts as they are. (1 + R,)
+        shuffled: Replicates of the metric with the input shuffled among them. (1 + R,)
     """
 
     n: int
@@ -48,139 +45,142 @@ class Shuffled:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """What a fusion student makes of posts without one branch, by the main metric on the main axis.
-
-    Replicates are the metric on the data, then one value per draw of authors.
+class MissingInputResult:
+    """The main metric on the main axis for posts from which one input was removed.
 
     Attributes:
-        n: Posts with caption and picture from which the branch was taken.
-        fusion: The metric of the fusion student. (1 + R,)
-        alone: The metric of the student that was trained for what is left. (1 + R,)
+        n: Posts with caption and image from which the input was removed.
+        fusion: Replicates of the fusion student's metric. (1 + R,)
+        single: Replicates of the metric of the student trained for the remaining input. (1 + R,)
     """
 
     n: int
     fusion: Array
-    alone: Array
+    single: Array
 
 
-def rows_with_both(scored: Scored, most: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Choose posts that were scored from caption and picture.
+def sample_posts_with_both(
+    predictions: FoldPredictions, max_posts: int, rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Sample posts that were scored from both caption and image.
 
     Args:
-        scored: What the student said of the fold.
-        most: How many to choose at most.
-        rng: Where the randomness comes from.
+        predictions: The fusion student's predictions of the fold.
+        max_posts: Maximum number of posts.
+        rng: Random generator.
 
     Returns:
-        Their positions in the fold, ascending.
+        Row numbers in the fold, ascending.
     """
-    rows = np.flatnonzero([group == _BOTH for group in scored.groups])
-    return np.sort(rng.permutation(rows)[:most])
+    rows = np.flatnonzero([used == _BOTH for used in predictions.modalities])
+    return np.sort(rng.permutation(rows)[:max_posts])
 
 
-def check_branches(
-    bench: Bench,
+def measure_shuffled_inputs(
+    test: EvaluationSet,
     scorer: Scorer,
-    scored: Scored,
-    dealt: Mapping[str, Mapping[int, PostInput]],
+    predictions: FoldPredictions,
+    shuffled: Mapping[str, Mapping[int, PostInput]],
     metric: str,
-) -> dict[str, Shuffled]:
-    """See what a student makes of posts of which one branch was shuffled.
+) -> dict[str, ShuffledInputResult]:
+    """Measure a fusion student on posts with one input shuffled.
 
     Args:
-        bench: The test fold and its draws.
-        scorer: The student, as it ships.
-        scored: What it said of the fold.
-        dealt: By branch what `deal` made of the posts, by position in the fold.
+        test: The test fold.
+        scorer: The student, as shipped.
+        predictions: Its predictions of the fold as it is.
+        shuffled: By shuffled input the result of `shuffle_input`: posts by row number.
         metric: The main metric.
 
     Returns:
-        By branch.
+        Results by shuffled input.
     """
-    main = bench.axes[0].name
-    found = {}
-    for branch, posts in dealt.items():
-        said = _say(bench, scorer, posts)
-        intact = scored.by_axis[main].only(said.is_scored)
-        found[branch] = Shuffled(
-            n=int(said.is_scored.sum()),
-            intact=bench.measure_axis(0, intact)[metric],
-            shuffled=bench.measure_axis(0, said)[metric],
+    main = test.axes[0].name
+    results = {}
+    for name, posts in shuffled.items():
+        without = _score_main_axis(test, scorer, posts)
+        intact = predictions.by_axis[main].restrict(without.is_scored)
+        results[name] = ShuffledInputResult(
+            n=int(without.is_scored.sum()),
+            intact=test.measure_axis(0, intact)[metric],
+            shuffled=test.measure_axis(0, without)[metric],
         )
-    return found
+    return results
 
 
-def check_missing(
-    bench: Bench,
+def measure_missing_inputs(
+    test: EvaluationSet,
     scorer: Scorer,
-    alone: Mapping[str, Scored],
+    by_student: Mapping[str, FoldPredictions],
     posts: Mapping[int, PostInput],
     metric: str,
-) -> dict[str, Missing]:
-    """See what a student makes of posts without one branch, beside the student trained for that.
+) -> dict[str, MissingInputResult]:
+    """Compare a fusion student without one input to the student trained for the other input.
 
     Args:
-        bench: The test fold and its draws.
-        scorer: The fusion student, as it ships.
-        alone: What the students of one modality said of the fold, by modality.
-        posts: Posts with both, by position in the fold.
+        test: The test fold.
+        scorer: The fusion student, as shipped.
+        by_student: Predictions of the test fold by student.
+        posts: Posts with caption and image, by row number.
         metric: The main metric.
 
     Returns:
-        By the branch that was taken away; without those for which there is no other student.
+        Results by removed input; only those for which there is another student.
     """
-    main = bench.axes[0].name
-    found = {}
-    for branch in BRANCHES:
-        if ALONE[branch] not in alone:
+    main = test.axes[0].name
+    results = {}
+    for name in INPUTS:
+        if STUDENT_WITHOUT[name] not in by_student:
             continue
-        taken = {row: _without(post, branch) for row, post in posts.items()}
-        said, other = _say(bench, scorer, taken), alone[ALONE[branch]].by_axis[main]
-        said = said.only(other.is_scored)
-        found[branch] = Missing(
-            n=int(said.is_scored.sum()),
-            fusion=bench.measure_axis(0, said)[metric],
-            alone=bench.measure_axis(0, other.only(said.is_scored))[metric],
+        reduced = {row: _remove_input(post, name) for row, post in posts.items()}
+        fusion = _score_main_axis(test, scorer, reduced)
+        single = by_student[STUDENT_WITHOUT[name]].by_axis[main]
+        fusion = fusion.restrict(single.is_scored)
+        results[name] = MissingInputResult(
+            n=int(fusion.is_scored.sum()),
+            fusion=test.measure_axis(0, fusion)[metric],
+            single=test.measure_axis(0, single.restrict(fusion.is_scored))[metric],
         )
-    return found
+    return results
 
 
-def deal(
-    posts: Mapping[int, PostInput], branch: str, rng: np.random.Generator
+def shuffle_input(
+    posts: Mapping[int, PostInput], name: str, rng: np.random.Generator
 ) -> dict[int, PostInput]:
-    """Give every post the picture or the caption of another one.
+    """Give every post the images or the caption of another post.
 
     Args:
-        posts: Posts with both, by position in the fold.
-        branch: `image` or `caption`.
-        rng: Where the randomness comes from.
+        posts: Posts with caption and image, by row number.
+        name: `image` or `caption`.
+        rng: Random generator.
 
     Returns:
-        The posts with one branch dealt out anew; with two posts or more none keeps its own.
+        The posts with one input permuted; of two or more posts, none keeps its own.
     """
     order = rng.permutation(sorted(posts)).tolist()
     donors = {
         row: posts[donor] for row, donor in zip(order, [*order[-1:], *order[:-1]], strict=True)
     }
-    if branch == "image":
+    if name == "image":
         return {row: replace(posts[row], images=donors[row].images) for row in sorted(posts)}
     return {row: replace(posts[row], caption=donors[row].caption) for row in sorted(posts)}
 
 
-def _without(post: PostInput, branch: str) -> PostInput:
-    return replace(post, images=()) if branch == "image" else replace(post, caption="")
+def _remove_input(post: PostInput, name: str) -> PostInput:
+    return replace(post, images=()) if name == "image" else replace(post, caption="")
 
 
-def _say(bench: Bench, scorer: Scorer, posts: Mapping[int, PostInput]) -> Predictions:
-    """Score posts, by position in the fold, and lay the main axis out over the whole fold."""
+def _score_main_axis(
+    test: EvaluationSet, scorer: Scorer, posts: Mapping[int, PostInput]
+) -> Predictions:
+    """Score posts, given by row number; NaN for all other posts of the fold."""
     inputs: Sequence[PostInput] = list(posts.values())
     results = [
         result
         for start in range(0, len(inputs), BATCH_SIZE)
         for result in scorer.score(inputs[start : start + BATCH_SIZE])
     ]
-    said = predictions_of(results, bench.axes[0].name)
-    spread = np.full((3, len(bench.fold)), np.nan)
-    spread[:, np.array(list(posts), np.intp)] = said.values, said.lo, said.hi
-    return Predictions(*spread)
+    scored = to_predictions(results, test.axes[0].name)
+    columns = np.full((3, len(test.fold)), np.nan)
+    columns[:, np.array(list(posts), np.intp)] = scored.values, scored.lo, scored.hi
+    return Predictions(*columns)

@@ -1,9 +1,4 @@
-"""Whether a new champion may take the place of the old one.
-
-Both were judged by their scores of a test fold. If it was the same fold with the same labels, the
-new one must not be worse beyond chance by the main metric; if it was another, nothing can be said.
-Reads what the evaluate stage wrote; knows nothing of MLflow.
-"""
+"""Comparison of a challenger with the champion by their scores of the same test fold."""
 
 from __future__ import annotations
 
@@ -16,23 +11,23 @@ import numpy as np
 
 from postbias.axes import Axis
 from postbias.paths import Paths
-from postbias.stats.bootstrap import draw, p_not_better
-from postbias.stats.metrics import Predictions, better_by, measure
+from postbias.stats.bootstrap import one_sided_p_value, resample_authors
+from postbias.stats.metrics import Predictions, advantage_over, compute_metrics
 
 
 @dataclass(frozen=True, slots=True)
-class FoldScores:
-    """What a champion says of the test fold that it was judged on.
+class ChampionScores:
+    """A champion's scores of the test fold that it was evaluated on.
 
     Attributes:
-        digest: Of the champion's artifact.
-        modality: What kind of student it is.
-        test_digest: Of the test fold, posts and labels.
+        digest: Digest of the champion's artifact.
+        modality: Modality of the student.
+        test_digest: Digest of the posts and labels of the test fold.
         axis: Name, low and high of the main axis.
         metric: The main metric.
-        alpha: Level of the test.
-        replications: Bootstrap replications.
-        posts: Per post that it scored: id, author, label and score.
+        alpha: Significance level.
+        replications: Number of bootstrap replications.
+        posts: Id, author, label and score of each post that it scored.
     """
 
     digest: str
@@ -45,34 +40,28 @@ class FoldScores:
     posts: tuple[tuple[str, str, float, float], ...]
 
     @classmethod
-    def load(cls, record: dict[str, Any]) -> Self:
-        """Read what `as_dict` gave.
-
-        Args:
-            record: The record.
-
-        Returns:
-            The scores.
-        """
+    def from_dict(cls, record: dict[str, Any]) -> Self:
+        """Restore the scores from the result of `as_dict`."""
         posts = tuple((str(i), str(a), float(y), float(x)) for i, a, y, x in record["posts"])
         name, low, high = record["axis"]
         return cls(**record | {"axis": (name, low, high), "posts": posts})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON keeps it."""
+        """Return a record of JSON types."""
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
-class Succession:
-    """What came of comparing a new champion with the old one.
+class ChampionComparison:
+    """Result of comparing a challenger with the champion.
 
     Attributes:
-        is_allowed: Whether the new one may take its place.
-        why: In words, with both metrics where they can be compared.
-        new: The new one's main metric, on the posts that both scored.
-        old: The old one's.
-        p: One-sided p-value of "the old one is no better"; None where they cannot be compared.
+        is_allowed: Whether the challenger may become champion.
+        why: The reason in words, with both metrics if they could be compared.
+        new: Main metric of the challenger, on the posts that both scored.
+        old: Main metric of the champion.
+        p: One-sided p-value of the hypothesis that the champion is not better; `None` if the two
+            could not be compared.
     """
 
     is_allowed: bool
@@ -82,15 +71,15 @@ class Succession:
     p: float | None = None
 
 
-def read_test_scores(paths: Paths, digest: str) -> FoldScores | None:
-    """Read what the pipeline's champion says of the test fold.
+def read_test_scores(paths: Paths, digest: str) -> ChampionScores | None:
+    """Read the champion's test scores from `reports/evaluate.json` and the plot data beside it.
 
     Args:
-        paths: The repository; reads `reports/evaluate.json` and `reports/plots/predictions.csv`.
-        digest: Of the champion's artifact.
+        paths: The repository.
+        digest: Digest of the champion's artifact.
 
     Returns:
-        Its scores; None if the reports are missing, damaged, or of another student.
+        Its scores; `None` if the reports are missing, damaged, or about another student.
     """
     try:
         report = json.loads((paths.reports / "evaluate.json").read_text(encoding="utf-8"))
@@ -104,7 +93,7 @@ def read_test_scores(paths: Paths, digest: str) -> FoldScores | None:
                 for row in csv.DictReader(file)
                 if row["modality"] == modality and row["axis"] == axis
             )
-        found = FoldScores(
+        scores = ChampionScores(
             digest=digest,
             modality=modality,
             test_digest=report["test_digest"],
@@ -114,51 +103,56 @@ def read_test_scores(paths: Paths, digest: str) -> FoldScores | None:
             replications=report["bootstrap"]["replications"],
             posts=posts,
         )
-        stated = report["students"][modality]["test"][axis]["mae"]["value"]
+        reported_mae = report["students"][modality]["test"][axis]["mae"]["value"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    # The plot may be that of another run, if only one of the two files was checked out.
+    # The plot data may be of another run, if only one of the two files was checked out.
     mae = np.mean([abs(score - label) for _, _, label, score in posts]) if posts else np.nan
-    return found if np.isclose(mae, stated, rtol=1e-4, atol=1e-6) else None
+    return scores if np.isclose(mae, reported_mae, rtol=1e-4, atol=1e-6) else None
 
 
-def compare(new: FoldScores | None, old: FoldScores | None) -> Succession:
-    """Decide whether a new champion may take the place of the old one.
+def compare_champions(
+    challenger: ChampionScores | None, champion: ChampionScores | None
+) -> ChampionComparison:
+    """Decide whether a challenger may replace the champion.
+
+    It may not if it is significantly worse by the main metric on the posts that both scored.
 
     Args:
-        new: What the new one says of the test fold, if that is known.
-        old: What the old one says.
+        challenger: The challenger's test scores, if known.
+        champion: The champion's test scores, if known.
 
     Returns:
-        The decision; where the two cannot be compared, the new one may.
+        The decision; a challenger that cannot be compared with the champion may replace it.
     """
-    if new is None or old is None:
-        whose = "new" if new is None else "old"
-        return Succession(True, f"not compared: no test scores of the {whose} champion are known")
-    if (new.test_digest, new.axis) != (old.test_digest, old.axis):
-        return Succession(True, "not compared: they were judged on different test folds")
-    olds = {post_id: score for post_id, _, _, score in old.posts}
-    rows = [row for row in new.posts if row[0] in olds]
+    if challenger is None or champion is None:
+        which = "new" if challenger is None else "old"
+        return ChampionComparison(
+            True, f"not compared: the test scores of the {which} champion are unknown"
+        )
+    if (challenger.test_digest, challenger.axis) != (champion.test_digest, champion.axis):
+        return ChampionComparison(True, "not compared: evaluated on different test folds")
+    champion_scores = {post_id: score for post_id, _, _, score in champion.posts}
+    rows = [row for row in challenger.posts if row[0] in champion_scores]
     if not rows:
-        return Succession(True, "not compared: no post was scored by both")
+        return ChampionComparison(True, "not compared: no post was scored by both")
     ids, authors, labels, scores = zip(*rows, strict=True)
-    resamples = draw(authors, new.replications, np.random.default_rng(0))
-    nothing = np.full(len(rows), np.nan)
-    measured = [
-        measure(
+    resamples = resample_authors(authors, challenger.replications, np.random.default_rng(0))
+    undefined = np.full(len(rows), np.nan)
+    new, old = (
+        compute_metrics(
             np.array(labels),
-            Predictions(np.array(said), nothing, nothing),
-            Axis(*new.axis),
+            Predictions(np.array(values), undefined, undefined),
+            Axis(*challenger.axis),
             resamples,
-        )[new.metric]
-        for said in (scores, [olds[post_id] for post_id in ids])
-    ]
-    p = p_not_better(better_by(new.metric, measured[1], measured[0]))
-    value, before = (float(replicates[0]) for replicates in measured)
-    is_allowed = p >= new.alpha
-    verdict = "not worse beyond chance" if is_allowed else "worse beyond chance"
-    why = (
-        f"{new.metric} {value:.3g} against {before:.3g} on the same {len(rows):,} test posts "
-        f"({verdict}, p = {p:.2g})"
+        )[challenger.metric]
+        for values in (scores, [champion_scores[post_id] for post_id in ids])
     )
-    return Succession(is_allowed, why, value, before, p)
+    p = one_sided_p_value(advantage_over(challenger.metric, old, new))
+    is_allowed = p >= challenger.alpha
+    verdict = "not significantly worse" if is_allowed else "significantly worse"
+    why = (
+        f"{challenger.metric} {float(new[0]):.3g} vs {float(old[0]):.3g} on the same "
+        f"{len(rows):,} test posts ({verdict}, p = {p:.2g})"
+    )
+    return ChampionComparison(is_allowed, why, float(new[0]), float(old[0]), p)

@@ -1,10 +1,8 @@
-"""What a student makes of captions that differ only in what should, or should not, matter.
+"""Counterfactual captions: swapped gender words, repeated text and unusual captions.
 
-Gendered words are swapped in pairs: the main axis must hardly move, and an axis of orientation must
-move the way the words did. Captions are written twice, cut down to emoji, drawn out or emptied:
-scores must stay within the axis, and nothing must be scored from nothing. Captions stand alone
-here, without their pictures: beside a picture of a man, speaking of women may rightly change the
-score. Decides nothing: see `postbias.evaluation.gate`.
+With gender words swapped, the main axis must hardly change, and an orientation axis must follow the
+words. With a caption written twice, scores must hardly change either. Unusual captions must get a
+score within the axis, and empty ones none.
 """
 
 from __future__ import annotations
@@ -16,20 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from postbias.evaluation.labelled_folds import predictions_of
-from postbias.evaluation.measure import Bench
-from postbias.evaluation.word_swaps import Swapped, WordPairs
+from postbias.evaluation.evaluation_set import EvaluationSet
+from postbias.evaluation.labelled_folds import to_predictions
+from postbias.evaluation.word_swaps import SwappedCaption, WordPairs
 from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
 from postbias.stats.bootstrap import Array
-from postbias.stats.metrics import mean_of
+from postbias.stats.metrics import resampled_mean
 
-#: With fewer swapped captions, or those of fewer authors, the gate does not look at them.
-MIN_SWAPPED, MIN_AUTHORS = 30, 10
+#: The gate ignores word swaps with fewer captions or authors.
+MIN_SWAPPED_CAPTIONS, MIN_SWAPPED_AUTHORS = 30, 10
 
-#: Captions that nobody should get a score from.
-NOTHING = {"empty": "", "blank": " \n\t "}
-#: Captions that a student may find nothing in, but must survive.
-ODD = {
+#: Captions that must not get a score.
+EMPTY_CAPTIONS = {"empty": "", "blank": " \n\t "}
+#: Captions that must get a score within the axis.
+UNUSUAL_CAPTIONS = {
     "emoji": "✨🌿😂🙌💛",
     "one_letter": "x",
     "punctuation": "?!... #",
@@ -37,24 +35,24 @@ ODD = {
     "control": "a\x00b\x07",
     "mixed_scripts": "mañana 今日 يوم день ✨",
 }
-_LONG_CHARACTERS = 100_000
+_LONG_CAPTION_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Swaps:
-    """What swapping gendered words did to the scores of one student.
-
-    Replicates are the number on the data, then one value per draw of authors.
+class WordSwapResult:
+    """Effect of swapped gender words on the scores of one student.
 
     Attributes:
         n: Captions with swapped words.
         n_authors: Their authors.
-        languages: How many of them by language.
-        change: Mean absolute change of the main axis, as a share of its range. (1 + R,)
+        languages: Number of captions by language.
+        change: Replicates of the mean absolute change of the main axis, as a share of its range.
+            (1 + R,)
         n_directed: Captions that became more feminine or more masculine as a whole.
-        shift: Mean change of the orientation axis in the direction of the words, in its own
-            points; None if the student has no such axis. (1 + R,)
-        right: Share of them that moved in that direction; None likewise. (1 + R,)
+        shift: Replicates of the mean change of the orientation axis in the direction of the words,
+            in points; `None` if the student has no such axis. (1 + R,)
+        right: Replicates of the share of captions that changed in that direction; `None` likewise.
+            (1 + R,)
     """
 
     n: int
@@ -67,24 +65,24 @@ class Swaps:
 
     @property
     def is_enough(self) -> bool:
-        """Whether there are enough of them to judge by."""
-        return self.n >= MIN_SWAPPED and self.n_authors >= MIN_AUTHORS
+        """Whether there are enough captions and authors for the gate."""
+        return self.n >= MIN_SWAPPED_CAPTIONS and self.n_authors >= MIN_SWAPPED_AUTHORS
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """What one student made of changed captions.
+class CounterfactualResult:
+    """Effect of changed captions on the scores of one student.
 
     Attributes:
-        swaps: With gendered words swapped.
-        n_repeated: Captions that were written twice.
-        repeat_change: Mean absolute change of the main axis by that, as a share of its range.
-            (1 + R,)
-        odd: What became of each odd caption: `ok`, or the reason why it has no score.
-        faults: Odd captions that did not behave, in words.
+        swaps: Effect of swapped gender words.
+        n_repeated: Captions that were scored when written twice.
+        repeat_change: Replicates of the mean absolute change of the main axis when a caption is
+            written twice, as a share of its range. (1 + R,)
+        odd: Status of each empty or unusual caption: `ok`, or the reason why it has no score.
+        faults: Descriptions of empty or unusual captions that were handled wrongly.
     """
 
-    swaps: Swaps
+    swaps: WordSwapResult
     n_repeated: int
     repeat_change: Array
     odd: Mapping[str, str]
@@ -92,14 +90,14 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
-    """What the audit knows of the captions of a fold.
+class CaptionSample:
+    """Captions of the test fold to be changed.
 
     Attributes:
-        rows: Positions of the posts that are tried. (k,)
-        languages: The language of every caption of the fold.
-        pairs: The word pairs by language.
-        orientation: The axis that must follow the words, if any.
+        rows: Row numbers of the sampled posts. (k,)
+        languages: Language of every caption of the fold. (n,)
+        pairs: Gender word pairs by language.
+        orientation: Name of the axis that must follow the words, if any.
     """
 
     rows: npt.NDArray[np.intp]
@@ -108,42 +106,44 @@ class Wording:
     orientation: str | None
 
 
-def audit_student(bench: Bench, scorer: Scorer, wording: Wording) -> Audit:
-    """Put changed captions to a student that reads them.
+def measure_counterfactuals(
+    test: EvaluationSet, scorer: Scorer, sample: CaptionSample
+) -> CounterfactualResult:
+    """Score changed captions with a student that reads captions.
+
+    Captions are scored without their images: beside an image of a man, a caption about women may
+    rightly change the score.
 
     Args:
-        bench: The test fold and its draws.
-        scorer: The student, as it ships.
-        wording: Which captions, and how to swap their words.
-
-    Returns:
-        What it made of them.
+        test: The test fold.
+        scorer: The student, as shipped.
+        sample: The captions, and how to swap their words.
     """
-    captions = {int(row): bench.fold.captions[row] for row in wording.rows}
+    captions = {int(row): test.fold.captions[row] for row in sample.rows}
     captions = {row: caption for row, caption in captions.items() if caption.strip()}
-    swapped = _swap(captions, wording)
-    before = _score(scorer, captions)
-    after = _score(scorer, {row: one.caption for row, one in swapped.items()})
+    swapped = _swap_words(captions, sample)
+    original = _score(scorer, captions)
+    after = _score(scorer, {row: caption.text for row, caption in swapped.items()})
     twice = _score(scorer, {row: f"{caption}\n{caption}" for row, caption in captions.items()})
-    main = bench.axes[0]
+    main = test.axes[0]
     span = main.high - main.low
-    repeated = _change(bench, main.name, before, twice)
-    odd, faults = _try_odd(scorer, max(captions.values(), key=len, default="word"))
-    return Audit(
-        swaps=_swaps(bench, (before, after), swapped, wording),
-        n_repeated=int(np.isfinite(repeated).sum()),
-        repeat_change=mean_of(np.abs(repeated) / span, bench.resamples),
+    repeat_change = _score_changes(test, main.name, original, twice)
+    odd, faults = _score_unusual_captions(scorer, max(captions.values(), key=len, default="word"))
+    return CounterfactualResult(
+        swaps=_measure_swaps(test, (original, after), swapped, sample),
+        n_repeated=int(np.isfinite(repeat_change).sum()),
+        repeat_change=resampled_mean(np.abs(repeat_change) / span, test.resamples),
         odd=odd,
         faults=faults,
     )
 
 
-def _swap(captions: Mapping[int, str], wording: Wording) -> dict[int, Swapped]:
+def _swap_words(captions: Mapping[int, str], sample: CaptionSample) -> dict[int, SwappedCaption]:
     swapped = {}
     for row, caption in captions.items():
-        pairs = wording.pairs.get(wording.languages[row])
-        if pairs is not None and (one := pairs.swap(caption)) is not None:
-            swapped[row] = one
+        pairs = sample.pairs.get(sample.languages[row])
+        if pairs is not None and (changed := pairs.swap(caption)) is not None:
+            swapped[row] = changed
     return swapped
 
 
@@ -152,62 +152,67 @@ def _score(scorer: Scorer, captions: Mapping[int, str]) -> dict[int, PostScore]:
     return dict(zip(captions, results, strict=True))
 
 
-def _change(
-    bench: Bench, axis: str, before: Mapping[int, PostScore], after: Mapping[int, PostScore]
+def _score_changes(
+    test: EvaluationSet, axis: str, before: Mapping[int, PostScore], after: Mapping[int, PostScore]
 ) -> Array:
-    """Return by how much each post's score changed; NaN for posts that were not tried: (n,)."""
-    change = np.full(len(bench.fold), np.nan)
+    """Return the change of each post's score; NaN for posts that were not scored twice: (n,)."""
+    changes = np.full(len(test.fold), np.nan)
     rows = np.array(sorted(after), np.intp)
     if len(rows):
-        one, two = (predictions_of([said[row] for row in rows], axis) for said in (before, after))
-        change[rows] = two.values - one.values
-    return change
+        old, new = (
+            to_predictions([results[row] for row in rows], axis) for results in (before, after)
+        )
+        changes[rows] = new.values - old.values
+    return changes
 
 
-def _swaps(
-    bench: Bench,
-    said: tuple[Mapping[int, PostScore], Mapping[int, PostScore]],
-    swapped: Mapping[int, Swapped],
-    wording: Wording,
-) -> Swaps:
-    main = bench.axes[0]
-    change = np.abs(_change(bench, main.name, *said)) / (main.high - main.low)
-    direction = np.full(len(bench.fold), np.nan)
-    for row, one in swapped.items():
-        if one.direction:
-            direction[row] = one.direction
+def _measure_swaps(
+    test: EvaluationSet,
+    results: tuple[Mapping[int, PostScore], Mapping[int, PostScore]],
+    swapped: Mapping[int, SwappedCaption],
+    sample: CaptionSample,
+) -> WordSwapResult:
+    main = test.axes[0]
+    change = np.abs(_score_changes(test, main.name, *results)) / (main.high - main.low)
+    direction = np.full(len(test.fold), np.nan)
+    for row, caption in swapped.items():
+        if caption.direction:
+            direction[row] = caption.direction
     shift = right = None
-    if wording.orientation in {axis.name for axis in bench.axes}:
-        moved = _change(bench, str(wording.orientation), *said) * direction
-        shift = mean_of(moved, bench.resamples)
-        right = mean_of(np.where(np.isfinite(moved), moved > 0, np.nan), bench.resamples)
-    return Swaps(
+    if sample.orientation in {axis.name for axis in test.axes}:
+        directed = _score_changes(test, str(sample.orientation), *results) * direction
+        is_right = np.where(np.isfinite(directed), directed > 0, np.nan)
+        shift = resampled_mean(directed, test.resamples)
+        right = resampled_mean(is_right, test.resamples)
+    return WordSwapResult(
         n=len(swapped),
-        n_authors=len({bench.fold.authors[row] for row in swapped}),
-        languages=dict(sorted(Counter(wording.languages[row] for row in swapped).items())),
-        change=mean_of(change, bench.resamples),
+        n_authors=len({test.fold.authors[row] for row in swapped}),
+        languages=dict(sorted(Counter(sample.languages[row] for row in swapped).items())),
+        change=resampled_mean(change, test.resamples),
         n_directed=int(np.isfinite(direction).sum()),
         shift=shift,
         right=right,
     )
 
 
-def _try_odd(scorer: Scorer, caption: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Score odd captions; return what became of each, and what is wrong with it."""
-    long = (f"{caption} " * (_LONG_CHARACTERS // (len(caption) + 1) + 1))[:_LONG_CHARACTERS]
-    odd = {**NOTHING, **ODD, "very_long": long}
-    results = dict(zip(odd, scorer.score([PostInput(text) for text in odd.values()]), strict=True))
+def _score_unusual_captions(scorer: Scorer, caption: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Score empty and unusual captions; return the status of each and the faults."""
+    repetitions = _LONG_CAPTION_CHARACTERS // (len(caption) + 1) + 1
+    very_long = (f"{caption} " * repetitions)[:_LONG_CAPTION_CHARACTERS]
+    captions = {**EMPTY_CAPTIONS, **UNUSUAL_CAPTIONS, "very_long": very_long}
+    scores = scorer.score([PostInput(text) for text in captions.values()])
+    results = dict(zip(captions, scores, strict=True))
     faults = []
     for name, result in results.items():
-        if name in NOTHING and result.status == OK:
+        if name in EMPTY_CAPTIONS and result.status == OK:
             faults.append(f"{name}: scored from nothing")
-        elif name not in NOTHING and result.status != OK:
+        elif name not in EMPTY_CAPTIONS and result.status != OK:
             faults.append(f"{name}: not scored ({result.status})")
-        faults += [f"{name}: {fault}" for fault in _out_of_range(scorer, result)]
+        faults += [f"{name}: {fault}" for fault in _scores_out_of_range(scorer, result)]
     return {name: result.status for name, result in results.items()}, tuple(faults)
 
 
-def _out_of_range(scorer: Scorer, result: PostScore) -> list[str]:
+def _scores_out_of_range(scorer: Scorer, result: PostScore) -> list[str]:
     return [
         f"{axis.name} is {result.scores[axis.name].value}"
         for axis in scorer.manifest.axes

@@ -1,14 +1,8 @@
-"""Whether intervals hold as many labels as they promise, by axis and group of modalities.
+"""Coverage of prediction intervals on the test fold, by axis and group of modalities.
 
-The coverage that a conformal interval turns out to have varies twice: with the calib posts that set
-its width, and with the test posts that it is counted on. What is reported is therefore bootstrapped
-over the authors of both folds: each draw fits the intervals anew. One prolific author whom the
-student cannot read widens them for everybody, and only this shows how much of that is luck.
-
-The gate asks what intervals of a true coverage show but for bad luck. For n and m independent posts
-the count is beta-binomial; posts of one author resemble each other, so both are counted as fewer,
-by as much as authors widen the bootstrap of the test fold. Without the calib fold it would refuse
-one honest student in ten.
+The coverage that a conformal interval reaches varies with the calib posts that set its width, and
+with the test posts that it is measured on. Both folds are therefore resampled: in each replication
+the intervals are fitted anew.
 """
 
 from __future__ import annotations
@@ -20,16 +14,16 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from postbias.evaluation.calibration_scores import Views
-from postbias.evaluation.labelled_folds import Scored
-from postbias.evaluation.measure import Bench
+from postbias.evaluation.calibration_scores import CalibrationScores
+from postbias.evaluation.evaluation_set import EvaluationSet
+from postbias.evaluation.labelled_folds import FoldPredictions
 from postbias.scoring.manifest import Interval
 from postbias.stats.bootstrap import Array, Resamples
 from postbias.stats.conformal import resample_intervals
-from postbias.stats.metrics import Predictions, mean_of
+from postbias.stats.metrics import Predictions, resampled_mean
 
 #: All groups of modalities together.
-ALL = "all"
+ALL_GROUPS = "all"
 
 _TOLERANCE = 1e-9
 
@@ -37,97 +31,98 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
-    """How the intervals of one group of posts did on the test fold.
-
-    Replicates are the number on the data, then one value per draw of authors.
+class IntervalCoverage:
+    """Coverage of the intervals of one group of posts on the test fold.
 
     Attributes:
         n: Posts of the test fold.
-        n_calib: Posts of the calib fold that set the widths; for all groups, how many it would
-            take in one group to vary as little.
-        value: Share of labels within their interval, authors of both folds drawn. (1 + R,)
-        width: Mean width, within the range of the axis, authors of both folds drawn. (1 + R,)
-        given: Share of labels within the intervals as they are, authors of test drawn. (1 + R,)
+        n_calib: Posts of the calib fold that the intervals were fitted on; for all groups together,
+            the size of a single group whose interval would vary as much.
+        value: Replicates of the share of labels within their interval, both folds resampled.
+            (1 + R,)
+        width: Replicates of the mean width within the range of the axis, both folds resampled.
+            (1 + R,)
+        value_test_only: Replicates of that share for fixed intervals, only test resampled. (1 + R,)
     """
 
     n: int
     n_calib: int
     value: Array
     width: Array
-    given: Array
+    value_test_only: Array
 
 
 @dataclass(frozen=True, slots=True)
-class Calib:
-    """The calib fold as one student saw it, and its draws.
+class CalibrationSample:
+    """A student's scores of the calib fold, with resamples.
 
     Attributes:
-        views: What the student made of it.
-        resamples: Draws of the views' authors, as many as of the test fold.
-        nominal: Coverage that the intervals are fitted for.
+        scores: The scores.
+        resamples: Resamples of the authors of the scores, as many as of the test fold.
+        nominal: Nominal coverage of the intervals.
     """
 
-    views: Views
+    scores: CalibrationScores
     resamples: Resamples
     nominal: float
 
 
 def measure_coverage(
-    bench: Bench,
-    scored: Scored,
+    test: EvaluationSet,
+    predictions: FoldPredictions,
     intervals: Mapping[str, Mapping[str, Interval]],
-    calib: Calib,
-) -> dict[str, dict[str, Coverage]]:
-    """Measure a student's intervals by axis and group of modalities.
+    calib: CalibrationSample,
+) -> dict[str, dict[str, IntervalCoverage]]:
+    """Measure the coverage of a student's intervals.
 
     Args:
-        bench: The test fold and its draws.
-        scored: The student's scores with their intervals.
-        intervals: Of its manifest: by axis, then group.
-        calib: What they were fitted on.
+        test: The test fold.
+        predictions: The student's scores with their intervals.
+        intervals: Intervals in its manifest, by axis and group.
+        calib: The scores that they were fitted on.
 
     Returns:
-        By axis, then group, `all` first; empty for an axis without intervals.
+        By axis, then group, with `ALL_GROUPS` first; empty for an axis without intervals.
     """
     return {
-        axis.name: _by_group(bench, column, scored, intervals.get(axis.name, {}), calib)
-        for column, axis in enumerate(bench.axes)
+        axis.name: _measure_groups(test, column, predictions, intervals.get(axis.name, {}), calib)
+        for column, axis in enumerate(test.axes)
     }
 
 
-def least_coverage(coverage: Coverage, nominal: float, alpha: float) -> float:
-    """Return the smallest coverage that intervals of a nominal coverage show but for bad luck.
+def coverage_limit(coverage: IntervalCoverage, nominal: float, alpha: float) -> float:
+    """Compute the lower limit of the measured coverage of intervals with correct coverage.
+
+    For n calib and m test posts that are independent, the number of covered labels is
+    beta-binomial. Posts of one author resemble each other, so both numbers are divided by the
+    design effect of the test fold. Ignoring the calib fold would reject one correct student in ten.
 
     Args:
-        coverage: What was seen; says how many posts it rests on and how alike those are.
-        nominal: What the coverage should be, the tolerance taken off.
-        alpha: How often honest intervals may fall below.
-
-    Returns:
-        The lower limit, by the beta-binomial distribution with effective numbers of posts.
+        coverage: The measured coverage, which provides the numbers of posts and the design effect.
+        nominal: True coverage, that is, the nominal coverage less the tolerance.
+        alpha: Share of correct intervals that fall below the limit.
     """
     from scipy.stats import betabinom
 
-    alike = _design_effect(coverage)
-    m = max(1, round(coverage.n / alike))
-    n = coverage.n_calib / alike
+    design_effect = _design_effect(coverage)
+    m = max(1, round(coverage.n / design_effect))
+    n = coverage.n_calib / design_effect
     a, b = nominal * (n + 1), (1 - nominal) * (n + 1)
     if a <= 0 or b <= 0:
         return max(0.0, nominal)
     return float(betabinom.ppf(alpha, m, a, b)) / m
 
 
-def _by_group(
-    bench: Bench,
+def _measure_groups(
+    test: EvaluationSet,
     column: int,
-    scored: Scored,
+    predictions: FoldPredictions,
     intervals: Mapping[str, Interval],
-    calib: Calib,
-) -> dict[str, Coverage]:
-    said = scored.by_axis[bench.axes[column].name]
-    has_interval = np.isfinite(said.lo) & np.isfinite(said.hi)
-    group_of = np.asarray(scored.groups, dtype=object)
+    calib: CalibrationSample,
+) -> dict[str, IntervalCoverage]:
+    scored = predictions.by_axis[test.axes[column].name]
+    has_interval = np.isfinite(scored.lo) & np.isfinite(scored.hi)
+    group_of = np.asarray(predictions.modalities, dtype=object)
     rows = {
         group: has_interval & (group_of == group)
         for group in intervals
@@ -135,65 +130,71 @@ def _by_group(
     }
     if not rows:
         return {}
-    total = sum(int(there.sum()) for there in rows.values())
+    total = sum(int(members.sum()) for members in rows.values())
     variance = sum(
-        (there.sum() / total) ** 2 / max(intervals[group].n, 1) for group, there in rows.items()
+        (members.sum() / total) ** 2 / max(intervals[group].n, 1) for group, members in rows.items()
     )
-    n_calib = {ALL: round(1 / variance)} | {group: intervals[group].n for group in rows}
-    sums = _draw_both(bench, column, said, rows, calib)
-    sums[ALL] = np.sum(list(sums.values()), axis=0)
-    is_within = _holds(bench.fold.labels[:, column], said.lo, said.hi)
+    n_calib = {ALL_GROUPS: round(1 / variance)} | {group: intervals[group].n for group in rows}
+    sums = _resample_both_folds(test, column, scored, rows, calib)
+    sums[ALL_GROUPS] = np.sum(list(sums.values()), axis=0)
+    is_covered = _covers(test.fold.labels[:, column], scored.lo, scored.hi)
     with np.errstate(divide="ignore", invalid="ignore"):
-        means = {group: held[:2] / held[2] for group, held in sums.items()}
+        means = {group: totals[:2] / totals[2] for group, totals in sums.items()}
     return {
-        group: Coverage(
-            n=int(there.sum()),
+        group: IntervalCoverage(
+            n=int(members.sum()),
             n_calib=n_calib[group],
             value=means[group][0],
             width=means[group][1],
-            given=mean_of(np.where(there, is_within, np.nan), bench.resamples),
+            value_test_only=resampled_mean(np.where(members, is_covered, np.nan), test.resamples),
         )
-        for group, there in {ALL: has_interval, **rows}.items()
+        for group, members in {ALL_GROUPS: has_interval, **rows}.items()
     }
 
 
-def _draw_both(
-    bench: Bench, column: int, said: Predictions, rows: Mapping[str, Bools], calib: Calib
+def _resample_both_folds(
+    test: EvaluationSet,
+    column: int,
+    scored: Predictions,
+    rows: Mapping[str, Bools],
+    calib: CalibrationSample,
 ) -> dict[str, Array]:
-    """Fit the intervals anew in every draw, and count labels held, widths and posts, (3, 1 + R)."""
-    axis, labels = bench.axes[column], bench.fold.labels[:, column]
+    """Return by group the replicates of covered labels, summed widths and posts, (3, 1 + R)."""
+    axis, labels = test.axes[column], test.fold.labels[:, column]
     offsets = resample_intervals(
-        calib.views.residuals[:, column],
-        calib.views.groups,
+        calib.scores.residuals[:, column],
+        calib.scores.modalities,
         calib.nominal,
         span=axis.high - axis.low,
         resamples=calib.resamples,
     )
     sums = {}
-    for group, there in rows.items():
-        label, value = labels[there], said.values[there]
-        authors = bench.resamples.authors[there]
-        # The first draw is the data as they are, with the intervals that ship.
-        lo, hi = said.lo[there], said.hi[there]
-        counted = np.empty((3, len(bench.resamples.counts)))
-        for draw, counts in enumerate(bench.resamples.counts):
-            if 0 < draw < len(offsets[group]):  # none are drawn of fewer than two authors
-                lo = np.maximum(value + offsets[group][draw, 0], axis.low)
-                hi = np.minimum(value + offsets[group][draw, 1], axis.high)
+    for group, members in rows.items():
+        label, value = labels[members], scored.values[members]
+        authors = test.resamples.authors[members]
+        # The first replicate is the data as they are, with the intervals as shipped.
+        lo, hi = scored.lo[members], scored.hi[members]
+        totals = np.empty((3, len(test.resamples.counts)))
+        for replicate, counts in enumerate(test.resamples.counts):
+            if 0 < replicate < len(offsets[group]):  # no resamples with fewer than two authors
+                lo = np.maximum(value + offsets[group][replicate, 0], axis.low)
+                hi = np.minimum(value + offsets[group][replicate, 1], axis.high)
             weights = counts[authors].astype(np.float64)
-            counted[:, draw] = weights @ _holds(label, lo, hi), weights @ (hi - lo), weights.sum()
-        sums[group] = counted
+            covered, width = weights @ _covers(label, lo, hi), weights @ (hi - lo)
+            totals[:, replicate] = covered, width, weights.sum()
+        sums[group] = totals
     return sums
 
 
-def _holds(labels: Array, lo: Array, hi: Array) -> Bools:
+def _covers(labels: Array, lo: Array, hi: Array) -> Bools:
     return (lo <= labels + _TOLERANCE) & (labels <= hi + _TOLERANCE)
 
 
-def _design_effect(coverage: Coverage) -> float:
-    """Return how many posts tell as much as one independent one."""
-    draws = coverage.given[1:][np.isfinite(coverage.given[1:])]
-    share = float(coverage.given[0])
-    if not len(draws) or not 0 < share < 1:
+def _design_effect(coverage: IntervalCoverage) -> float:
+    """Return the variance of the measured coverage relative to that of independent posts."""
+    replicates = coverage.value_test_only[1:]
+    replicates = replicates[np.isfinite(replicates)]
+    share = float(coverage.value_test_only[0])
+    if not len(replicates) or not 0 < share < 1:
         return 1.0
-    return max(1.0, float(np.var(draws)) * coverage.n / (share * (1 - share)))
+    return max(1.0, float(np.var(replicates)) * coverage.n / (share * (1 - share)))

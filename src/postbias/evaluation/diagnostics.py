@@ -1,9 +1,4 @@
-"""All that is asked of students beyond their metrics: where they are weak, what they look at.
-
-Slices, coverage, shuffled branches, changed captions, and the teacher's own error beside them.
-Everything is of the test fold, except the teacher's error, which has nothing to do with students.
-Writes nothing and decides nothing.
-"""
+"""Diagnostics of the students on the test fold, beyond their metrics, and the teacher's noise."""
 
 from __future__ import annotations
 
@@ -14,87 +9,88 @@ from dataclasses import dataclass
 import numpy as np
 
 from postbias.evaluation.ablation import (
-    BRANCHES,
-    Missing,
-    Shuffled,
-    check_branches,
-    check_missing,
-    deal,
-    rows_with_both,
+    INPUTS,
+    MissingInputResult,
+    ShuffledInputResult,
+    measure_missing_inputs,
+    measure_shuffled_inputs,
+    sample_posts_with_both,
+    shuffle_input,
 )
-from postbias.evaluation.calibration_scores import see_calib
-from postbias.evaluation.counterfactuals import Audit, Wording, audit_student
-from postbias.evaluation.coverage import Calib, Coverage, measure_coverage
-from postbias.evaluation.labelled_folds import Fold, read_inputs
-from postbias.evaluation.measure import Bench, StudentEvidence
-from postbias.evaluation.slices import Slice, describe_posts, measure_slices
-from postbias.evaluation.teacher_noise import Retest, teacher_retest
+from postbias.evaluation.calibration_scores import score_calibration_fold
+from postbias.evaluation.counterfactuals import (
+    CaptionSample,
+    CounterfactualResult,
+    measure_counterfactuals,
+)
+from postbias.evaluation.coverage import CalibrationSample, IntervalCoverage, measure_coverage
+from postbias.evaluation.evaluation_set import EvaluationSet, StudentResults
+from postbias.evaluation.labelled_folds import LabelledFold, iter_inputs
+from postbias.evaluation.slices import SliceResult, classify_posts, measure_slices
+from postbias.evaluation.teacher_noise import TeacherNoise, measure_teacher_noise
 from postbias.evaluation.word_swaps import load_word_pairs
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.languages import identify_languages
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.stats.bootstrap import draw
+from postbias.stats.bootstrap import resample_authors
 
 logger = logging.getLogger(__name__)
 
-#: Test posts that are shuffled or reworded at most: enough to tell, and bounds time and memory.
-MOST_POSTS = 500
+#: Maximum number of test posts that are shuffled or reworded; bounds time and memory.
+MAX_POSTS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Scrutiny:
-    """What was found.
+class Diagnostics:
+    """Diagnostics of all students.
 
     Attributes:
-        retest: The teacher's own error by axis; None where its labels were not repeated.
+        teacher_noise: By axis; `None` if too few labels were repeated.
         slices: By student.
-        coverage: By student, axis and group of modalities.
-        branches: What the fusion student does with a branch shuffled; empty if there is none.
-        missing: What it does on posts that lack a branch; empty if there is none.
-        audits: By student that reads captions.
+        coverage: Interval coverage by student, axis and group of modalities.
+        shuffled: Modality ablation of the fusion student by shuffled input; empty without one.
+        missing: Modality ablation of the fusion student by removed input; empty without one.
+        counterfactuals: By student that reads captions.
     """
 
-    retest: Mapping[str, Retest | None]
-    slices: Mapping[str, Sequence[Slice]]
-    coverage: Mapping[str, Mapping[str, Mapping[str, Coverage]]]
-    branches: Mapping[str, Shuffled]
-    missing: Mapping[str, Missing]
-    audits: Mapping[str, Audit]
+    teacher_noise: Mapping[str, TeacherNoise | None]
+    slices: Mapping[str, Sequence[SliceResult]]
+    coverage: Mapping[str, Mapping[str, Mapping[str, IntervalCoverage]]]
+    shuffled: Mapping[str, ShuffledInputResult]
+    missing: Mapping[str, MissingInputResult]
+    counterfactuals: Mapping[str, CounterfactualResult]
 
 
-def scrutinise(
+def diagnose_students(
     paths: Paths,
     params: Params,
-    test: Bench,
-    folds: Mapping[str, Fold],
-    students: Mapping[str, StudentEvidence],
-) -> Scrutiny:
-    """Look at the students from all these sides.
+    test: EvaluationSet,
+    folds: Mapping[str, LabelledFold],
+    students: Mapping[str, StudentResults],
+) -> Diagnostics:
+    """Run all diagnostics; reads posts, labels, students and word pairs.
 
     Args:
-        paths: The repository; reads posts, labels, students and word pairs.
-        params: How students are judged.
-        test: The test fold and its draws.
+        paths: The repository.
+        params: All params.
+        test: The test fold.
         folds: All folds.
-        students: What the students showed.
-
-    Returns:
-        What was found.
+        students: Results by student.
     """
-    judged = params.evaluate
-    rng_retest, rng_rows, rng_deal, rng_calib = np.random.default_rng(params.seed).spawn(6)[2:]
-    logger.info("slices, coverage and audit")
+    evaluate = params.evaluate
+    rng_noise, rng_rows, rng_shuffle, rng_calib = np.random.default_rng(params.seed).spawn(6)[2:]
+    logger.info("slices, interval coverage, modality ablation, counterfactual captions")
     languages = identify_languages(test.fold.captions)
-    kinds = describe_posts(paths, test.fold, languages)
-    wording = Wording(
-        rows=np.sort(rng_rows.permutation(len(test.fold))[:MOST_POSTS]),
+    dimensions = classify_posts(paths, test.fold, languages)
+    captions = CaptionSample(
+        rows=np.sort(rng_rows.permutation(len(test.fold))[:MAX_POSTS]),
         languages=languages,
-        pairs=load_word_pairs(paths.root / judged.audit.word_pairs),
-        orientation=judged.audit.orientation,
+        pairs=load_word_pairs(paths.root / evaluate.audit.word_pairs),
+        orientation=evaluate.audit.orientation,
     )
-    coverage, branches, missing, audits = {}, {}, {}, {}
-    said = {name: student.test for name, student in students.items()}
+    coverage, shuffled, missing, counterfactuals = {}, {}, {}, {}
+    by_student = {name: student.test for name, student in students.items()}
     for name, student in students.items():
         with Scorer.open(
             paths.students / name,
@@ -102,46 +98,59 @@ def scrutinise(
             threads=params.threads,
             device=params.infer.device,
         ) as scorer:
-            calib = _calib(scorer, paths, folds["calib"], (test, judged.coverage), rng_calib)
+            calib = _score_calib(
+                scorer, paths, folds["calib"], (test, evaluate.coverage), rng_calib
+            )
             coverage[name] = measure_coverage(test, student.test, scorer.manifest.intervals, calib)
             if scorer.manifest.has_text:
-                audits[name] = audit_student(test, scorer, wording)
+                counterfactuals[name] = measure_counterfactuals(test, scorer, captions)
             if scorer.manifest.has_text and scorer.manifest.has_image:
-                rows = rows_with_both(student.test, MOST_POSTS, rng_rows)
-                posts = _read(paths, test.fold, rows)
-                dealt = {branch: deal(posts, branch, rng_deal) for branch in BRANCHES}
-                branches = check_branches(test, scorer, student.test, dealt, judged.main_metric)
-                missing = check_missing(test, scorer, said, posts, judged.main_metric)
-    return Scrutiny(
-        retest=teacher_retest(paths, folds, test.axes, judged.bootstrap, rng_retest),
+                rows = sample_posts_with_both(student.test, MAX_POSTS, rng_rows)
+                posts = _read_inputs(paths, test.fold, rows)
+                permuted = {part: shuffle_input(posts, part, rng_shuffle) for part in INPUTS}
+                shuffled = measure_shuffled_inputs(
+                    test, scorer, student.test, permuted, evaluate.main_metric
+                )
+                missing = measure_missing_inputs(
+                    test, scorer, by_student, posts, evaluate.main_metric
+                )
+    return Diagnostics(
+        teacher_noise=measure_teacher_noise(paths, folds, test.axes, evaluate.bootstrap, rng_noise),
         slices={
-            name: measure_slices(test, student.test, kinds, judged.main_metric)
+            name: measure_slices(test, student.test, dimensions, evaluate.main_metric)
             for name, student in students.items()
         },
         coverage=coverage,
-        branches=branches,
+        shuffled=shuffled,
         missing=missing,
-        audits=audits,
+        counterfactuals=counterfactuals,
     )
 
 
-def _calib(
-    scorer: Scorer, paths: Paths, fold: Fold, of: tuple[Bench, float], rng: np.random.Generator
-) -> Calib:
-    """Look at the calib fold with a student's eyes, and draw its authors as often as test's."""
-    test, nominal = of
-    views = see_calib(scorer, paths.posts, dict(zip(fold.post_ids, fold.labels, strict=True)))
+def _score_calib(
+    scorer: Scorer,
+    paths: Paths,
+    fold: LabelledFold,
+    settings: tuple[EvaluationSet, float],
+    rng: np.random.Generator,
+) -> CalibrationSample:
+    """Score the calib fold and resample its authors as often as those of test."""
+    test, nominal = settings
+    labels = dict(zip(fold.post_ids, fold.labels, strict=True))
+    scores = score_calibration_fold(scorer, paths.posts, labels)
     author_of = dict(zip(fold.post_ids, fold.authors, strict=True))
-    authors = [author_of[post_id] for post_id in views.post_ids]
-    draws = draw(authors, len(test.resamples.counts) - 1, rng)
-    return Calib(views, draws, nominal)
+    authors = [author_of[post_id] for post_id in scores.post_ids]
+    resamples = resample_authors(authors, len(test.resamples.counts) - 1, rng)
+    return CalibrationSample(scores, resamples, nominal)
 
 
-def _read(paths: Paths, fold: Fold, rows: Sequence[int] | np.ndarray) -> dict[int, PostInput]:
-    """Read what a student sees of some posts, by position in the fold."""
-    position = {fold.post_ids[row]: int(row) for row in rows}
+def _read_inputs(
+    paths: Paths, fold: LabelledFold, rows: Sequence[int] | np.ndarray
+) -> dict[int, PostInput]:
+    """Read the inputs of some posts of a fold, by row number."""
+    row_of = {fold.post_ids[row]: int(row) for row in rows}
     return {
-        position[post_id]: post
-        for posts in read_inputs(paths, set(position), has_image=True)
+        row_of[post_id]: post
+        for posts in iter_inputs(paths, set(row_of), has_image=True)
         for post_id, post in posts.items()
     }

@@ -1,11 +1,4 @@
-"""Judges the students that ship, beside the baselines, and chooses the one to promote.
-
-Choices are made on valid, claims on test: the student that is best on valid by the main metric is
-chosen, and then has to pass the gate on test. Scores come from the scorer that infer and serving
-use, in their precision (int8); fp32 stands beside it. A post that a student cannot score is given
-no default: each student is judged on the posts that it can score, two of them on those that both
-can. Writes nothing: see `postbias.evaluation.outputs`.
-"""
+"""Evaluate the students of the pipeline beside the baselines, and choose one to promote."""
 
 from __future__ import annotations
 
@@ -20,20 +13,20 @@ import numpy as np
 import pyarrow.compute as pc
 
 from postbias.errors import ArtifactError, InputError
-from postbias.evaluation.coverage import ALL
-from postbias.evaluation.diagnostics import Scrutiny, scrutinise
-from postbias.evaluation.gate import Exam, Line, judge
-from postbias.evaluation.labelled_folds import Fold, load_folds, score_folds
-from postbias.evaluation.measure import (
+from postbias.evaluation.coverage import ALL_GROUPS
+from postbias.evaluation.diagnostics import Diagnostics, diagnose_students
+from postbias.evaluation.evaluation_set import (
     CONSTANT,
     TFIDF,
-    BaselineEvidence,
-    Bench,
-    StudentEvidence,
+    BaselineResults,
+    EvaluationSet,
+    StudentResults,
     measure_baselines,
     measure_student,
 )
-from postbias.evaluation.noise_ceiling import Ceiling, measure_ceilings
+from postbias.evaluation.gate import GateEvidence, GateLine, evaluate_gate
+from postbias.evaluation.labelled_folds import LabelledFold, load_labelled_folds, score_folds
+from postbias.evaluation.noise_ceiling import NoiseCeiling, measure_noise_ceilings
 from postbias.params import EvaluateParams, Params
 from postbias.paths import Paths
 from postbias.posts.schema import EXCLUDED, SPLIT
@@ -41,110 +34,117 @@ from postbias.posts.shards import read_table
 from postbias.scoring.manifest import Precision
 from postbias.scoring.scorer import Scorer
 from postbias.stats.bootstrap import Array
-from postbias.stats.metrics import LESS_IS_BETTER, Predictions, mean_absolute_error
+from postbias.stats.metrics import LOWER_IS_BETTER, Predictions, mean_absolute_error
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All that was found out about the students of one pipeline.
+    """Results of the students of one pipeline.
 
     Attributes:
-        params: By what they were judged.
-        bench: The test fold and its draws.
+        params: Params of the evaluation.
+        test_set: The test fold and its resamples.
         folds: All folds.
-        students: By modality, in the order of the params.
-        baselines: What they stand beside.
-        paired: Replicates of the difference in MAE of `<a>_vs_<b>`, by axis: below 0, a is better.
+        students: Results by modality, in the order of the params.
+        baselines: Results of the baselines.
+        paired: Replicates of the difference in MAE of `<a>_vs_<b>`, by axis; negative if a is
+            better.
         chosen: The student that is best on valid.
-        scrutiny: Slices, coverage, checks and audits of all students.
-        gate: What it showed on test.
-        ceilings: On the demo corpus what no model could better, by modality and axis.
+        diagnostics: Diagnostics of all students.
+        gate: Lines of the gate for the chosen student.
+        noise_ceilings: By modality and axis; empty unless the corpus is the demo.
     """
 
     params: EvaluateParams
-    bench: Bench
-    folds: Mapping[str, Fold]
-    students: Mapping[str, StudentEvidence]
-    baselines: BaselineEvidence
+    test_set: EvaluationSet
+    folds: Mapping[str, LabelledFold]
+    students: Mapping[str, StudentResults]
+    baselines: BaselineResults
     paired: Mapping[str, Mapping[str, Array]]
     chosen: str
-    scrutiny: Scrutiny
-    gate: Mapping[str, Line]
-    ceilings: Mapping[str, Mapping[str, Ceiling]]
+    diagnostics: Diagnostics
+    gate: Mapping[str, GateLine]
+    noise_ceilings: Mapping[str, Mapping[str, NoiseCeiling]]
 
 
 def evaluate(paths: Paths, params: Params) -> Evaluation:
-    """Judge all students of the pipeline.
+    """Evaluate all students of the pipeline, as shipped (int8).
+
+    A post that a student cannot score gets no default score: each student is measured on the posts
+    that it can score, and two students are compared on the posts that both can score.
 
     Args:
-        paths: The repository; reads posts, labels, the split with its audit, and students.
-        params: Which students there are and how they are judged.
+        paths: The repository, with posts, labels, the split and its audit, and the students.
+        params: All params.
 
     Returns:
-        The evidence, the choice and the gate's verdict on it.
+        The results, the student chosen on valid, and the lines of the gate on test.
     """
-    limits = params.evaluate
     students, valid, test, folds = _measure_students(paths, params)
     logger.info("baselines")
-    baselines = measure_baselines(test, folds, limits.coverage)
-    chosen = choose(valid, students, limits.main_metric)
-    scrutiny = scrutinise(paths, params, test, folds, students)
-    exam = _exam(test, students[chosen], baselines, limits, count_leaks(paths))
+    baselines = measure_baselines(test, folds, params.evaluate.coverage)
+    chosen = choose_student(valid, students, params.evaluate.main_metric)
+    diagnostics = diagnose_students(paths, params, test, folds, students)
+    evidence = _collect_evidence(
+        test, students[chosen], baselines, params.evaluate, count_leaks(paths)
+    )
     return Evaluation(
-        params=limits,
-        bench=test,
+        params=params.evaluate,
+        test_set=test,
         folds=folds,
         students=students,
         baselines=baselines,
-        paired=_paired(test, students, baselines),
+        paired=_pair_models(test, students, baselines),
         chosen=chosen,
-        scrutiny=scrutiny,
-        gate=judge(_with_scrutiny(exam, scrutiny, chosen), limits.gate),
-        ceilings=measure_ceilings(paths, test, students, params.seed),
+        diagnostics=diagnostics,
+        gate=evaluate_gate(_add_diagnostics(evidence, diagnostics, chosen), params.evaluate.gate),
+        noise_ceilings=measure_noise_ceilings(paths, test, students, params.seed),
     )
 
 
-def choose(valid: Bench, students: Mapping[str, StudentEvidence], metric: str) -> str:
+def choose_student(
+    valid: EvaluationSet, students: Mapping[str, StudentResults], metric: str
+) -> str:
     """Choose the student that is best on valid by the main metric of the main axis.
 
     Args:
-        valid: The bench of the valid fold.
-        students: The students by modality.
+        valid: The valid fold.
+        students: Results by modality.
         metric: `mae`, `rmse` or `spearman`.
 
     Returns:
-        The modality of the best; the first named among equals. Students are compared on the posts
-        that all can score, or each on its own where there is none; an undefined metric is the
-        worst.
+        Modality of the best student; the first of equals. Students are compared on the posts that
+        all can score, or each on its own posts if there are none; an undefined metric ranks last.
     """
     main = valid.axes[0].name
-    said = {name: student.valid.by_axis[main] for name, student in students.items()}
-    common = np.logical_and.reduce([predictions.is_scored for predictions in said.values()])
+    predictions = {name: student.valid.by_axis[main] for name, student in students.items()}
+    common = np.logical_and.reduce([scored.is_scored for scored in predictions.values()])
     if not common.any():
-        logger.warning("no post of valid can be scored by all students: each is judged on its own")
+        logger.warning(
+            "no post of the valid fold can be scored by all students: comparing each on its own "
+            "posts"
+        )
         common = np.ones_like(common)
-    sign = -1.0 if metric in LESS_IS_BETTER else 1.0
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
 
-    def merit(name: str) -> float:
-        value = sign * float(valid.measure_axis(0, said[name].only(common))[metric][0])
+    def quality(name: str) -> float:
+        restricted = predictions[name].restrict(common)
+        value = sign * float(valid.measure_axis(0, restricted)[metric][0])
         return value if np.isfinite(value) else -np.inf
 
-    best = max(students, key=merit)
-    logger.info("%s is best on valid: %s %.4g", best, metric, sign * merit(best))
+    best = max(students, key=quality)
+    logger.info("%s is best on the valid fold: %s %.4g", best, metric, sign * quality(best))
     return best
 
 
 def count_leaks(paths: Paths) -> int:
-    """Count what is in more than one fold and must not be.
-
-    Args:
-        paths: The repository; reads the split and its audit.
+    """Count authors and near-duplicate clusters that are in more than one fold.
 
     Returns:
-        Authors plus near-duplicate clusters with posts in two or more folds, or what the audit in
-        `reports/split.json` found by comparing posts, if that is more.
+        Their number in the split, or the number of leaks that the audit in `reports/split.json`
+        found by comparing posts, if that is larger.
 
     Raises:
         InputError: If there is no audit.
@@ -155,120 +155,131 @@ def count_leaks(paths: Paths) -> int:
     for unit in ("author", "cluster"):
         folds = split.group_by(unit).aggregate([("fold", "count_distinct")])
         leaks += int(pc.sum(pc.greater(folds["fold_count_distinct"], 1)).as_py() or 0)
-    audited = paths.reports / "split.json"
+    report = paths.reports / "split.json"
     try:
-        found = json.loads(audited.read_text(encoding="utf-8"))["audit"]["leakage"]
+        audited = json.loads(report.read_text(encoding="utf-8"))["audit"]["leakage"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            "the split has no audit", seen=str(audited), do="run `dvc repro split`"
+            "the split has no audit", seen=str(report), do="run `dvc repro split`"
         ) from error
-    return max(leaks, int(found))
+    return max(leaks, int(audited))
 
 
 def _measure_students(
     paths: Paths, params: Params
-) -> tuple[dict[str, StudentEvidence], Bench, Bench, dict[str, Fold]]:
-    """Score valid and test with every student, and measure; also return the benches and folds."""
+) -> tuple[dict[str, StudentResults], EvaluationSet, EvaluationSet, dict[str, LabelledFold]]:
+    """Score and measure every student; also return the valid fold, the test fold and all folds."""
     modalities = params.train.modalities
     with ExitStack() as stack:
 
-        def opened(modality: str, precision: Precision) -> Scorer:
+        def open_scorer(modality: str, precision: Precision) -> Scorer:
             folder = paths.students / modality
             device = params.infer.device
             scorer = Scorer.open(folder, precision=precision, threads=params.threads, device=device)
             return stack.enter_context(scorer)
 
-        ships = {modality: opened(modality, params.infer.precision) for modality in modalities}
-        fp32 = {modality: opened(modality, "fp32") for modality in modalities}
-        axes = ships[modalities[0]].manifest.axes
-        if odd := [name for name, one in ships.items() if one.manifest.axes != axes]:
+        shipped = {m: open_scorer(m, params.infer.precision) for m in modalities}
+        fp32 = {m: open_scorer(m, "fp32") for m in modalities}
+        axes = shipped[modalities[0]].manifest.axes
+        if others := [name for name, s in shipped.items() if s.manifest.axes != axes]:
             raise ArtifactError(
-                "the students score different axes", seen=odd, do="run `dvc repro` to train all"
+                "the students score different axes",
+                seen=others,
+                do="run `dvc repro` to train all of them",
             )
-        folds = load_folds(paths, axes)
-        work = [
-            piece
+        folds = load_labelled_folds(paths, axes)
+        tasks = [
+            task
             for modality in modalities
-            for piece in (
-                (ships[modality], folds["valid"]),
-                (ships[modality], folds["test"]),
+            for task in (
+                (shipped[modality], folds["valid"]),
+                (shipped[modality], folds["test"]),
                 (fp32[modality], folds["test"]),
             )
         ]
-        scored = score_folds(paths, work, axes)
-        digests = {modality: ships[modality].artifact.digest for modality in modalities}
-    draws = np.random.default_rng(params.seed).spawn(2)
+        scored = score_folds(paths, tasks, axes)
+        digests = {modality: shipped[modality].artifact.digest for modality in modalities}
+    generators = np.random.default_rng(params.seed).spawn(2)
     valid, test = (
-        Bench.of(folds[fold], axes, params.evaluate.bootstrap, rng)
-        for fold, rng in zip(("valid", "test"), draws, strict=True)
+        EvaluationSet.create(folds[fold], axes, params.evaluate.bootstrap, rng)
+        for fold, rng in zip(("valid", "test"), generators, strict=True)
     )
-    students: dict[str, StudentEvidence] = {}
+    students: dict[str, StudentResults] = {}
     for i, modality in enumerate(modalities):
-        one, two, three = scored[3 * i : 3 * i + 3]
-        students[modality] = measure_student((valid, test), digests[modality], (one, two, three))
+        on_valid, on_test, on_test_fp32 = scored[3 * i : 3 * i + 3]
+        students[modality] = measure_student(
+            (valid, test), digests[modality], (on_valid, on_test, on_test_fp32)
+        )
     return students, valid, test, folds
 
 
-def _paired(
-    test: Bench, students: Mapping[str, StudentEvidence], baselines: BaselineEvidence
+def _pair_models(
+    test: EvaluationSet, students: Mapping[str, StudentResults], baselines: BaselineResults
 ) -> dict[str, dict[str, Array]]:
-    """Compare students with each other and with the baselines on the posts that both can score."""
-    said = {name: student.test.by_axis for name, student in students.items()}
-    said |= {
+    """Compare students with each other and with the baselines on posts that both can score."""
+    predictions = {name: student.test.by_axis for name, student in students.items()}
+    predictions |= {
         TFIDF: baselines.predictions,
         CONSTANT: {
-            axis.name: test.constant(baselines.constants[axis.name], "mae") for axis in test.axes
+            axis.name: test.predict_constant(baselines.constants[axis.name], "mae")
+            for axis in test.axes
         },
     }
-    pairs = [pair for pair in combinations(said, 2) if pair[0] in students]
+    pairs = [pair for pair in combinations(predictions, 2) if pair[0] in students]
     return {
         f"{a}_vs_{b}": {
-            axis.name: _difference(test, column, said[a][axis.name], said[b][axis.name])
+            axis.name: _difference_in_mae(
+                test, column, predictions[a][axis.name], predictions[b][axis.name]
+            )
             for column, axis in enumerate(test.axes)
         }
         for a, b in pairs
     }
 
 
-def _difference(test: Bench, column: int, one: Predictions, two: Predictions) -> Array:
-    """Return by how much the MAE of one is above that of the other: (1 + R,)."""
+def _difference_in_mae(
+    test: EvaluationSet, column: int, first: Predictions, second: Predictions
+) -> Array:
+    """Return the MAE of the first minus that of the second, (1 + R,)."""
     labels = test.fold.labels[:, column]
     return mean_absolute_error(
-        labels, one.only(two.is_scored), test.resamples
-    ) - mean_absolute_error(labels, two.only(one.is_scored), test.resamples)
+        labels, first.restrict(second.is_scored), test.resamples
+    ) - mean_absolute_error(labels, second.restrict(first.is_scored), test.resamples)
 
 
-def _exam(
-    test: Bench,
-    student: StudentEvidence,
-    baselines: BaselineEvidence,
+def _collect_evidence(
+    test: EvaluationSet,
+    student: StudentResults,
+    baselines: BaselineResults,
     params: EvaluateParams,
     n_leaks: int,
-) -> Exam:
-    """Gather what the gate looks at, all on the posts that the student can score."""
+) -> GateEvidence:
+    """Collect what the gate needs, all on the posts that the student can score."""
     metric = params.main_metric
     main = test.axes[0].name
-    said = student.test.by_axis[main]
-    rows = said.is_scored
-    constant = test.measure_constant(0, baselines.constants[main], said)
-    words = test.measure_axis(0, baselines.predictions[main].only(rows))
-    return Exam(
+    scored = student.test.by_axis[main]
+    rows = scored.is_scored
+    constant = test.measure_constant(0, baselines.constants[main], scored)
+    tfidf = test.measure_axis(0, baselines.predictions[main].restrict(rows))
+    return GateEvidence(
         metric=metric,
         student=student.measured["test"][main][metric],
         student_fp32=float(student.measured["test_fp32"][main][metric][0]),
-        baselines={CONSTANT: constant[metric], TFIDF: words[metric]},
-        scores=said.values[rows],
+        baselines={CONSTANT: constant[metric], TFIDF: tfidf[metric]},
+        scores=scored.values[rows],
         labels=test.fold.labels[rows, 0],
         n_leaks=n_leaks,
         nominal=params.coverage,
     )
 
 
-def _with_scrutiny(exam: Exam, scrutiny: Scrutiny, chosen: str) -> Exam:
-    """Add what the gate looks at beyond the metrics; branches are those of the fusion student."""
+def _add_diagnostics(evidence: GateEvidence, diagnostics: Diagnostics, chosen: str) -> GateEvidence:
+    """Add diagnostics of the chosen student; modality ablation is that of the fusion student."""
     return replace(
-        exam,
-        coverage={axis: by.get(ALL) for axis, by in scrutiny.coverage[chosen].items()},
-        branches=scrutiny.branches if chosen == "fusion" else {},
-        audit=scrutiny.audits.get(chosen),
+        evidence,
+        coverage={
+            axis: groups.get(ALL_GROUPS) for axis, groups in diagnostics.coverage[chosen].items()
+        },
+        shuffled=diagnostics.shuffled if chosen == "fusion" else {},
+        counterfactuals=diagnostics.counterfactuals.get(chosen),
     )

@@ -1,8 +1,4 @@
-"""How an evaluation is laid out in `reports/evaluate.json`.
-
-Turns replicates into numbers with intervals and gives plain mappings; whatever is not defined, such
-as the correlation of a constant, is None. Writes nothing.
-"""
+"""Convert an evaluation to the content of `reports/evaluate.json`, and that to rows of tables."""
 
 from __future__ import annotations
 
@@ -11,171 +7,160 @@ from typing import Any
 
 import numpy as np
 
-from postbias.evaluation.ablation import ALONE, Missing, Shuffled
-from postbias.evaluation.counterfactuals import Audit
-from postbias.evaluation.coverage import Coverage
-from postbias.evaluation.diagnostics import Scrutiny
+from postbias.evaluation.ablation import (
+    STUDENT_WITHOUT,
+    MissingInputResult,
+    ShuffledInputResult,
+)
+from postbias.evaluation.counterfactuals import CounterfactualResult
+from postbias.evaluation.coverage import IntervalCoverage
+from postbias.evaluation.diagnostics import Diagnostics
 from postbias.evaluation.evaluate import Evaluation
+from postbias.evaluation.evaluation_set import CONSTANT, TFIDF, Measured, StudentResults
 from postbias.evaluation.labelled_folds import fold_digest
-from postbias.evaluation.measure import CONSTANT, TFIDF, Measured, StudentEvidence
-from postbias.evaluation.slices import Slice
-from postbias.evaluation.teacher_noise import Retest
-from postbias.stats.bootstrap import LEVEL, Array, estimate, p_different, p_not_better
-from postbias.stats.metrics import INTERVAL_METRICS, POINT_METRICS, better_by
+from postbias.evaluation.slices import SliceResult
+from postbias.evaluation.teacher_noise import TeacherNoise
+from postbias.stats.bootstrap import (
+    CONFIDENCE_LEVEL,
+    Array,
+    one_sided_p_value,
+    summarize_replicates,
+    two_sided_p_value,
+)
+from postbias.stats.metrics import INTERVAL_METRICS, POINT_METRICS, advantage_over
 
 Json = dict[str, Any]
 
 
-def as_report(found: Evaluation) -> Json:
-    """Lay an evaluation out as `evaluate.json`.
-
-    Args:
-        found: The evaluation.
-
-    Returns:
-        JSON-ready mappings; whatever is not defined, such as the correlation of a constant, is
-        None.
-    """
-    names = _names(found.params.coverage)
-    passed = all(line.passed for line in found.gate.values())
-    digest = found.students[found.chosen].digest
+def evaluation_to_json(evaluation: Evaluation) -> Json:
+    """Convert an evaluation to the content of `evaluate.json`; undefined numbers are `None`."""
+    names = _metric_names(evaluation.params.coverage)
+    is_passed = all(line.is_passed for line in evaluation.gate.values())
+    digest = evaluation.students[evaluation.chosen].digest
     return {
         "axes": {
             axis.name: {
                 "low": axis.low,
                 "high": axis.high,
-                "distinct_labels": len(np.unique(found.bench.fold.labels[:, column])),
+                "distinct_labels": len(np.unique(evaluation.test_set.fold.labels[:, column])),
             }
-            for column, axis in enumerate(found.bench.axes)
+            for column, axis in enumerate(evaluation.test_set.axes)
         },
-        "main": {"axis": found.bench.axes[0].name, "metric": found.params.main_metric},
-        "test_digest": fold_digest(found.bench.fold),
-        "n": {fold: len(posts) for fold, posts in found.folds.items()}
-        | {"test_authors": found.bench.resamples.n_authors},
+        "main": {
+            "axis": evaluation.test_set.axes[0].name,
+            "metric": evaluation.params.main_metric,
+        },
+        "test_digest": fold_digest(evaluation.test_set.fold),
+        "n": {fold: len(posts) for fold, posts in evaluation.folds.items()}
+        | {"test_authors": evaluation.test_set.resamples.n_authors},
         "bootstrap": {
-            "replications": found.params.bootstrap,
+            "replications": evaluation.params.bootstrap,
             "clusters": "author",
-            "level": LEVEL,
-            "alpha": found.params.gate.alpha,
+            "level": CONFIDENCE_LEVEL,
+            "alpha": evaluation.params.gate.alpha,
         },
-        "students": {name: _student(one, names) for name, one in found.students.items()},
-        "baselines": {
-            CONSTANT: {
-                "test": _estimates(found.baselines.measured[CONSTANT], names),
-                "constants": found.baselines.constants,
-            },
-            TFIDF: {
-                "test": _estimates(found.baselines.measured[TFIDF], names),
-                "alphas": dict(
-                    zip(
-                        (axis.name for axis in found.bench.axes),
-                        found.baselines.tfidf.alphas,
-                        strict=True,
-                    )
-                ),
-                "n_terms": found.baselines.tfidf.n_terms,
-            },
+        "students": {
+            name: _student_to_json(student, names) for name, student in evaluation.students.items()
         },
+        "baselines": _baselines_to_json(evaluation, names),
         "ceiling": {
             modality: {
-                axis: {
-                    "r2": estimate(ceiling.r2).as_dict(),
-                    "reached": estimate(ceiling.reached).as_dict(),
-                }
+                axis: {"r2": _summarize(ceiling.r2), "reached": _summarize(ceiling.reached)}
                 for axis, ceiling in by_axis.items()
             }
-            for modality, by_axis in found.ceilings.items()
+            for modality, by_axis in evaluation.noise_ceilings.items()
         },
         "paired": {
             pair: {
-                axis: estimate(x).as_dict() | {"p": p_different(x)} for axis, x in by_axis.items()
+                axis: _summarize(difference) | {"p": two_sided_p_value(difference)}
+                for axis, difference in by_axis.items()
             }
-            for pair, by_axis in found.paired.items()
+            for pair, by_axis in evaluation.paired.items()
         },
-        "chosen": found.chosen,
-        "gate": {name: line.as_dict() for name, line in found.gate.items()},
-        "champion": {"modality": found.chosen, "digest": digest} if passed else None,
-    } | _scrutiny(found.scrutiny, found.params.main_metric)
+        "chosen": evaluation.chosen,
+        "gate": {name: line.as_dict() for name, line in evaluation.gate.items()},
+        "champion": {"modality": evaluation.chosen, "digest": digest} if is_passed else None,
+    } | _diagnostics_to_json(evaluation.diagnostics, evaluation.params.main_metric)
 
 
 def slice_rows(report: Json) -> Iterator[Json]:
-    """Lay the slices out as rows of a table, for people to sort and filter.
+    """Flatten the slices for a table.
 
     Args:
-        report: What `as_report` returned.
+        report: Content of `evaluate.json`.
 
     Yields:
-        One row per student, dimension and kind of post.
+        One row per student, dimension and value.
     """
     for modality, dimensions in report["slices"].items():
-        for dimension, kinds in dimensions.items():
-            for value, found in kinds.items():
+        for dimension, values in dimensions.items():
+            for value, result in values.items():
                 yield {
                     "student": modality,
                     "dimension": dimension,
                     "value": value,
-                    "n": found["n"],
-                    "authors": found["authors"],
-                    "tiny": found["tiny"],
+                    "n": result["n"],
+                    "authors": result["authors"],
+                    "tiny": result["tiny"],
                 } | {
-                    f"{metric}{end}": number[part]
-                    for metric, number in found["metrics"].items()
-                    for end, part in (("", "value"), ("_lo", "lo"), ("_hi", "hi"))
+                    f"{metric}{suffix}": number[part]
+                    for metric, number in result["metrics"].items()
+                    for suffix, part in (("", "value"), ("_lo", "lo"), ("_hi", "hi"))
                 }
 
 
 def coverage_rows(report: Json) -> Iterator[Json]:
-    """Lay the intervals' coverage out as rows of a table.
+    """Flatten the interval coverage for a table.
 
     Args:
-        report: What `as_report` returned.
+        report: Content of `evaluate.json`.
 
     Yields:
         One row per student, axis and group of modalities.
     """
     for modality, by_axis in report["coverage"].items():
         for axis, by_group in by_axis.items():
-            for group, found in by_group.items():
+            for group, result in by_group.items():
                 yield {
                     "student": modality,
                     "axis": axis,
                     "modalities": group,
-                    "n": found["n"],
-                    "n_calib": found["n_calib"],
-                    "coverage": found["coverage"]["value"],
-                    "coverage_lo": found["coverage"]["lo"],
-                    "coverage_hi": found["coverage"]["hi"],
-                    "width": found["width"]["value"],
+                    "n": result["n"],
+                    "n_calib": result["n_calib"],
+                    "coverage": result["coverage"]["value"],
+                    "coverage_lo": result["coverage"]["lo"],
+                    "coverage_hi": result["coverage"]["hi"],
+                    "width": result["width"]["value"],
                 }
 
 
 def headline_metrics(report: Json) -> dict[str, float]:
-    """Name the numbers of the scrutiny that runs are compared by.
+    """Select the diagnostics by which runs are compared.
 
     Args:
-        report: What `as_report` returned.
+        report: Content of `evaluate.json`.
 
     Returns:
         Defined numbers by dotted name: `retest.*`, `checks.*`, `missing.*` and `audit.*`.
     """
     named = {
-        f"retest.{axis}.floor": found["floor"]["value"]
-        for axis, found in report["retest"].items()
-        if found
+        f"retest.{axis}.floor": result["floor"]["value"]
+        for axis, result in report["retest"].items()
+        if result
     }
-    for check, found in report["checks"].items():
-        named[f"checks.{check}.loss"] = found["loss"]["value"]
-    for branch, found in report["missing"].items():
-        named[f"missing.{branch}.loss"] = found["loss"]["value"]
-    for student, found in report["audit"].items():
-        named[f"audit.{student}.swap_change"] = found["swap"]["change"]["value"]
-        named[f"audit.{student}.swap_shift"] = (found["swap"]["shift"] or {}).get("value")
-        named[f"audit.{student}.repeat_change"] = found["repeated"]["change"]["value"]
-        named[f"audit.{student}.faults"] = len(found["faults"])
+    for check, result in report["checks"].items():
+        named[f"checks.{check}.loss"] = result["loss"]["value"]
+    for removed, result in report["missing"].items():
+        named[f"missing.{removed}.loss"] = result["loss"]["value"]
+    for student, result in report["audit"].items():
+        named[f"audit.{student}.swap_change"] = result["swap"]["change"]["value"]
+        named[f"audit.{student}.swap_shift"] = (result["swap"]["shift"] or {}).get("value")
+        named[f"audit.{student}.repeat_change"] = result["repeated"]["change"]["value"]
+        named[f"audit.{student}.faults"] = len(result["faults"])
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _names(coverage: float) -> dict[str, str]:
+def _metric_names(coverage: float) -> dict[str, str]:
     """Return the names of metrics in `evaluate.json`: `coverage` becomes `coverage_90`."""
     percent = f"{100 * coverage:g}"
     return {metric: metric for metric in POINT_METRICS} | {
@@ -183,93 +168,121 @@ def _names(coverage: float) -> dict[str, str]:
     }
 
 
-def _estimates(measured: Measured, names: Mapping[str, str]) -> Json:
+def _metrics_to_json(measured: Measured, names: Mapping[str, str]) -> Json:
     return {
-        axis: {name: estimate(replicates[metric]).as_dict() for metric, name in names.items()}
+        axis: {name: _summarize(replicates[metric]) for metric, name in names.items()}
         for axis, replicates in measured.items()
     }
 
 
-def _student(student: StudentEvidence, names: Mapping[str, str]) -> Json:
+def _student_to_json(student: StudentResults, names: Mapping[str, str]) -> Json:
     folds = {"valid": student.valid, "test": student.test}
     return {
         "digest": student.digest,
-        "n": {fold: sum(scored.modalities.values()) for fold, scored in folds.items()},
+        "n": {fold: sum(scored.modality_counts.values()) for fold, scored in folds.items()},
         "unscored": {fold: dict(scored.unscored) for fold, scored in folds.items()},
-        "modalities": dict(student.test.modalities),
-    } | {part: _estimates(measured, names) for part, measured in student.measured.items()}
+        "modalities": dict(student.test.modality_counts),
+    } | {part: _metrics_to_json(measured, names) for part, measured in student.measured.items()}
 
 
-def _scrutiny(found: Scrutiny, metric: str) -> Json:
+def _baselines_to_json(evaluation: Evaluation, names: Mapping[str, str]) -> Json:
+    baselines = evaluation.baselines
+    axes = (axis.name for axis in evaluation.test_set.axes)
     return {
-        "retest": {axis: one and _retest(one) for axis, one in found.retest.items()},
-        "slices": {name: _slices(slices) for name, slices in found.slices.items()},
+        CONSTANT: {
+            "test": _metrics_to_json(baselines.measured[CONSTANT], names),
+            "constants": baselines.constants,
+        },
+        TFIDF: {
+            "test": _metrics_to_json(baselines.measured[TFIDF], names),
+            "alphas": dict(zip(axes, baselines.tfidf.penalties, strict=True)),
+            "n_terms": baselines.tfidf.n_terms,
+        },
+    }
+
+
+def _diagnostics_to_json(diagnostics: Diagnostics, metric: str) -> Json:
+    return {
+        "retest": {
+            axis: noise and _noise_to_json(noise)
+            for axis, noise in diagnostics.teacher_noise.items()
+        },
+        "slices": {name: _slices_to_json(slices) for name, slices in diagnostics.slices.items()},
         "coverage": {
             name: {
-                axis: {group: _coverage(one) for group, one in by_group.items()}
+                axis: {group: _coverage_to_json(result) for group, result in by_group.items()}
                 for axis, by_group in by_axis.items()
             }
-            for name, by_axis in found.coverage.items()
+            for name, by_axis in diagnostics.coverage.items()
         },
         "checks": {
-            f"shuffled_{branch}": _shuffled(one, metric) for branch, one in found.branches.items()
+            f"shuffled_{name}": _shuffled_to_json(result, metric)
+            for name, result in diagnostics.shuffled.items()
         },
         "missing": {
-            branch: _missing(one, metric, ALONE[branch]) for branch, one in found.missing.items()
+            name: _missing_to_json(result, metric, STUDENT_WITHOUT[name])
+            for name, result in diagnostics.missing.items()
         },
-        "audit": {name: _audit(one) for name, one in found.audits.items()},
+        "audit": {
+            name: _counterfactuals_to_json(result)
+            for name, result in diagnostics.counterfactuals.items()
+        },
     }
 
 
-def _retest(found: Retest) -> Json:
-    return {"n": found.n, "mae": _number(found.apart), "floor": _number(found.floor)}
+def _noise_to_json(noise: TeacherNoise) -> Json:
+    return {
+        "n": noise.n,
+        "mae": _summarize(noise.retest_mae),
+        "floor": _summarize(noise.floor),
+    }
 
 
-def _slices(slices: Sequence[Slice]) -> Json:
-    laid_out: Json = {}
-    for one in slices:
-        laid_out.setdefault(one.dimension, {})[one.value] = {
-            "n": one.n,
-            "authors": one.n_authors,
-            "tiny": one.is_tiny,
-            "metrics": {metric: _number(x) for metric, x in one.metrics.items()},
+def _slices_to_json(slices: Sequence[SliceResult]) -> Json:
+    by_dimension: Json = {}
+    for result in slices:
+        by_dimension.setdefault(result.dimension, {})[result.value] = {
+            "n": result.n,
+            "authors": result.n_authors,
+            "tiny": result.is_tiny,
+            "metrics": {metric: _summarize(x) for metric, x in result.metrics.items()},
         }
-    return laid_out
+    return by_dimension
 
 
-def _coverage(found: Coverage) -> Json:
+def _coverage_to_json(result: IntervalCoverage) -> Json:
     return {
-        "n": found.n,
-        "n_calib": found.n_calib,
-        "coverage": _number(found.value),
-        "width": _number(found.width),
+        "n": result.n,
+        "n_calib": result.n_calib,
+        "coverage": _summarize(result.value),
+        "width": _summarize(result.width),
     }
 
 
-def _shuffled(found: Shuffled, metric: str) -> Json:
-    loss = better_by(metric, found.intact, found.shuffled)
+def _shuffled_to_json(result: ShuffledInputResult, metric: str) -> Json:
+    loss = advantage_over(metric, result.intact, result.shuffled)
     return {
-        "n": found.n,
+        "n": result.n,
         "metric": metric,
-        "intact": _number(found.intact),
-        "shuffled": _number(found.shuffled),
-        "loss": _number(loss) | {"p": p_not_better(loss)},
+        "intact": _summarize(result.intact),
+        "shuffled": _summarize(result.shuffled),
+        "loss": _summarize(loss) | {"p": one_sided_p_value(loss)},
     }
 
 
-def _missing(found: Missing, metric: str, student: str) -> Json:
-    loss = better_by(metric, found.alone, found.fusion)
+def _missing_to_json(result: MissingInputResult, metric: str, student: str) -> Json:
+    loss = advantage_over(metric, result.single, result.fusion)
     return {
-        "n": found.n,
+        "n": result.n,
         "metric": metric,
-        "fusion": _number(found.fusion),
-        student: _number(found.alone),
-        "loss": _number(loss) | {"p": p_different(loss)},
+        "fusion": _summarize(result.fusion),
+        student: _summarize(result.single),
+        "loss": _summarize(loss) | {"p": two_sided_p_value(loss)},
     }
 
 
-def _audit(found: Audit) -> Json:
-    swaps = found.swaps
+def _counterfactuals_to_json(result: CounterfactualResult) -> Json:
+    swaps = result.swaps
     directed = {"shift": swaps.shift, "right": swaps.right}
     return {
         "swap": {
@@ -277,15 +290,15 @@ def _audit(found: Audit) -> Json:
             "authors": swaps.n_authors,
             "languages": dict(swaps.languages),
             "judged": swaps.is_enough,
-            "change": _number(swaps.change),
+            "change": _summarize(swaps.change),
             "n_directed": swaps.n_directed,
         }
-        | {name: None if x is None else _number(x) for name, x in directed.items()},
-        "repeated": {"n": found.n_repeated, "change": _number(found.repeat_change)},
-        "odd": dict(found.odd),
-        "faults": list(found.faults),
+        | {name: None if x is None else _summarize(x) for name, x in directed.items()},
+        "repeated": {"n": result.n_repeated, "change": _summarize(result.repeat_change)},
+        "odd": dict(result.odd),
+        "faults": list(result.faults),
     }
 
 
-def _number(replicates: Array) -> Json:
-    return dict(estimate(replicates).as_dict())
+def _summarize(replicates: Array) -> Json:
+    return dict(summarize_replicates(replicates).as_dict())

@@ -1,8 +1,4 @@
-"""The labelled posts of each fold, and what students make of them.
-
-Joins labels and split, reads captions, and scores posts in one pass over the shards with as many
-scorers as there are, in constant memory. Knows nothing of metrics.
-"""
+"""Load the labelled posts of each fold, and score folds with students."""
 
 from __future__ import annotations
 
@@ -24,8 +20,8 @@ from postbias.posts.shards import (
     ROW_GROUP_POSTS,
     iter_posts,
     list_shards,
-    read_table,
     read_selected_posts,
+    read_table,
 )
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
@@ -34,14 +30,14 @@ from postbias.stats.metrics import Predictions
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
-    """The labelled posts of one fold, by post id.
+class LabelledFold:
+    """The labelled posts of one fold, ordered by post id.
 
     Attributes:
-        post_ids: Ids, ascending.
-        authors: Their authors.
-        captions: Their captions.
-        labels: One column per axis. (n, A)
+        post_ids: Ids, ascending. (n,)
+        authors: Author of each post. (n,)
+        captions: Caption of each post. (n,)
+        labels: Labels, one column per axis. (n, A)
     """
 
     post_ids: tuple[str, ...]
@@ -55,46 +51,43 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """What one student says of a fold.
+class FoldPredictions:
+    """One student's predictions of a fold.
 
     Attributes:
-        by_axis: Predictions per axis, in the order of the fold's posts.
-        unscored: How many posts have no score, by reason.
-        groups: Per post the modalities that its score was made from; None where it has none.
+        by_axis: Predictions by axis, in the order of the fold.
+        unscored: Number of posts without a score, by reason.
+        modalities: Modalities that each score was computed from; `None` without a score. (n,)
     """
 
     by_axis: Mapping[str, Predictions]
     unscored: Mapping[str, int]
-    groups: tuple[str | None, ...]
+    modalities: tuple[str | None, ...]
 
     @property
-    def modalities(self) -> dict[str, int]:
-        """How many posts have a score, by the modalities it was made from."""
-        return dict(sorted(Counter(group for group in self.groups if group).items()))
+    def modality_counts(self) -> dict[str, int]:
+        """Number of scored posts by the modalities that the score was computed from."""
+        return dict(sorted(Counter(used for used in self.modalities if used).items()))
 
 
-def load_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, Fold]:
-    """Read the labelled posts of every fold.
+def load_labelled_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, LabelledFold]:
+    """Load the labelled posts of every fold with their captions; only `calib` may be empty.
 
     Args:
-        paths: The repository; reads labels, split and captions.
+        paths: The repository.
         axes: The axes that the students score.
 
-    Returns:
-        One entry per fold; `calib` may be empty.
-
     Raises:
-        CorpusError: If train, valid or test has no post, or posts are missing.
-        LabelsError: If the labels lack an axis or a post of the split.
+        CorpusError: If train, valid or test is empty, or posts are missing.
+        LabelsError: If labels of an axis or of a post in the split are missing.
     """
     labels, split = read_table(paths.labels), read_table(paths.split, SPLIT)
     names = [axis.name for axis in axes]
     if missing := set(names) - set(axes_in_schema(labels.schema, companion="_sd")):
         raise LabelsError(
-            f"{paths.labels} has no axis that the students score",
+            f"{paths.labels} lacks axes that the students score",
             seen=sorted(missing),
-            do="run `dvc repro`, so that students and labels are of one rubric",
+            do="run `dvc repro`, so that students and labels use the same rubric",
         )
     labels = labels.filter(pc.equal(labels["status"], OK)).select(["post_id", *names])
     split = split.filter(pc.not_equal(split["fold"], EXCLUDED))
@@ -106,7 +99,9 @@ def load_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, Fold]:
         )
     captions = read_selected_posts(paths.posts, joined["post_id"].to_pylist(), ["caption"])
     joined = joined.append_column("caption", captions["caption"])
-    folds = {fold: _fold(joined.filter(pc.equal(joined["fold"], fold)), names) for fold in FOLDS}
+    folds = {
+        fold: _build_fold(joined.filter(pc.equal(joined["fold"], fold)), names) for fold in FOLDS
+    }
     for fold in ("train", "valid", "test"):
         if not folds[fold]:
             raise CorpusError(
@@ -117,9 +112,9 @@ def load_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, Fold]:
     return folds
 
 
-def _fold(table: pa.Table, names: Sequence[str]) -> Fold:
+def _build_fold(table: pa.Table, names: Sequence[str]) -> LabelledFold:
     columns = [table[name].to_numpy(zero_copy_only=False) for name in names]
-    return Fold(
+    return LabelledFold(
         post_ids=tuple(table["post_id"].to_pylist()),
         authors=tuple(table["author"].to_pylist()),
         captions=tuple(table["caption"].to_pylist()),
@@ -127,15 +122,8 @@ def _fold(table: pa.Table, names: Sequence[str]) -> Fold:
     )
 
 
-def fold_digest(fold: Fold) -> str:
-    """Name a fold by its posts and labels: two students judged on the same name can be compared.
-
-    Args:
-        fold: The fold.
-
-    Returns:
-        sha256, in hexadecimal.
-    """
+def fold_digest(fold: LabelledFold) -> str:
+    """Return the SHA-256 of a fold's posts and labels; results are comparable if it is equal."""
     content = hashlib.sha256()
     for post_id, labels in zip(fold.post_ids, fold.labels, strict=True):
         content.update(f"{post_id}\0{','.join(f'{label:.6g}' for label in labels)}\n".encode())
@@ -143,46 +131,49 @@ def fold_digest(fold: Fold) -> str:
 
 
 def score_folds(
-    paths: Paths, work: Sequence[tuple[Scorer, Fold]], axes: Sequence[Axis]
-) -> list[Scored]:
-    """Score folds in one pass over the shards.
+    paths: Paths, tasks: Sequence[tuple[Scorer, LabelledFold]], axes: Sequence[Axis]
+) -> list[FoldPredictions]:
+    """Score folds in one pass over the shards, in constant memory.
 
     Args:
-        paths: The repository; reads the posts, images only if a scorer looks at them.
-        work: Scorers, each with a fold that it has to score.
-        axes: The axes to keep.
+        paths: The repository; images are read only if a scorer uses them.
+        tasks: Scorers, each with the fold to score.
+        axes: Scored axes.
 
     Returns:
-        One result per piece of work, in the same order.
+        Predictions of each task.
 
     Raises:
-        CountsError: If a post was neither scored nor given a reason.
+        CountsError: If a post has neither a score nor a reason.
     """
-    wanted = {post_id for _, fold in work for post_id in fold.post_ids}
-    has_image = any(scorer.manifest.has_image for scorer, _ in work)
-    ids_of = [frozenset(fold.post_ids) for _, fold in work]
-    results: list[dict[str, PostScore]] = [{} for _ in work]
+    wanted = {post_id for _, fold in tasks for post_id in fold.post_ids}
+    has_image = any(scorer.manifest.has_image for scorer, _ in tasks)
+    ids_of = [frozenset(fold.post_ids) for _, fold in tasks]
+    results: list[dict[str, PostScore]] = [{} for _ in tasks]
     with tqdm(total=len(wanted), desc="scoring", unit="post", disable=None) as progress:
-        for posts in read_inputs(paths, wanted, has_image=has_image):
-            for (scorer, _), ids, found in zip(work, ids_of, results, strict=True):
-                chosen = {post_id: post for post_id, post in posts.items() if post_id in ids}
-                found |= zip(chosen, scorer.score(list(chosen.values())), strict=True)
+        for posts in iter_inputs(paths, wanted, has_image=has_image):
+            for (scorer, _), ids, scores in zip(tasks, ids_of, results, strict=True):
+                selected = {post_id: post for post_id, post in posts.items() if post_id in ids}
+                scores |= zip(selected, scorer.score(list(selected.values())), strict=True)
             progress.update(len(posts))
-    return [_scored(fold, found, axes) for (_, fold), found in zip(work, results, strict=True)]
+    return [
+        _arrange_scores(fold, scores, axes)
+        for (_, fold), scores in zip(tasks, results, strict=True)
+    ]
 
 
-def read_inputs(
+def iter_inputs(
     paths: Paths, wanted: set[str], *, has_image: bool
 ) -> Iterator[dict[str, PostInput]]:
-    """Read what students see of some posts, in shard order.
+    """Read the inputs of some posts, in shard order.
 
     Args:
         paths: The repository.
         wanted: Ids of the posts.
-        has_image: Whether to read images too.
+        has_image: Whether to read images.
 
     Yields:
-        Some of the posts by id; all of them hold no more than a buffer's images at a time.
+        Up to `BATCH_SIZE` posts by id.
     """
     columns = ["post_id", "caption", *(["images"] if has_image else [])]
     ids = pa.array(sorted(wanted), pa.string())
@@ -198,16 +189,8 @@ def read_inputs(
         yield buffer
 
 
-def predictions_of(results: Sequence[PostScore], axis: str) -> Predictions:
-    """Lay results out as predictions of one axis.
-
-    Args:
-        results: What a scorer gave. (n,)
-        axis: Name of the axis.
-
-    Returns:
-        One prediction per result, NaN where there is no score.
-    """
+def to_predictions(results: Sequence[PostScore], axis: str) -> Predictions:
+    """Convert the results of a scorer to predictions of one axis; NaN where there is no score."""
     rows = [
         [np.nan if end is None else end for end in result.scores[axis]]
         if result.status == OK
@@ -217,17 +200,19 @@ def predictions_of(results: Sequence[PostScore], axis: str) -> Predictions:
     return Predictions(*np.array(rows, np.float64).reshape(-1, 3).T)
 
 
-def _scored(fold: Fold, found: Mapping[str, PostScore], axes: Sequence[Axis]) -> Scored:
-    """Lay one student's results out in the order of the fold."""
-    if len(found) != len(fold):
+def _arrange_scores(
+    fold: LabelledFold, scores: Mapping[str, PostScore], axes: Sequence[Axis]
+) -> FoldPredictions:
+    """Arrange one student's scores in the order of the fold."""
+    if len(scores) != len(fold):
         raise CountsError(
-            "posts of a fold were not all scored or rejected",
-            seen=f"{len(found)} of {len(fold)}",
+            "not all posts of a fold were scored or rejected",
+            seen=f"{len(scores)} of {len(fold)}",
             do="run `dvc repro`, so that posts and split match",
         )
-    results = [found[post_id] for post_id in fold.post_ids]
-    return Scored(
-        {axis.name: predictions_of(results, axis.name) for axis in axes},
+    results = [scores[post_id] for post_id in fold.post_ids]
+    return FoldPredictions(
+        {axis.name: to_predictions(results, axis.name) for axis in axes},
         unscored=dict(sorted(Counter(r.status for r in results if r.status != OK).items())),
-        groups=tuple(result.modalities for result in results),
+        modalities=tuple(result.modalities for result in results),
     )

@@ -1,46 +1,46 @@
-"""The learning curve: how good a student is that learned from a share of the labels.
+"""The learning curve: test metrics of students trained on increasing shares of the labels.
 
-All are judged on the same test posts and the same draws of authors as in `evaluate.json`, so that
-the difference between two of them has an interval of its own. Knows nothing of training.
+All are measured on the test posts and resamples of `evaluate.json`, so that the difference between
+two of them has its own interval.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from postbias.evaluation.labelled_folds import load_folds, score_folds
-from postbias.evaluation.measure import Bench
+from postbias.axes import Axis
+from postbias.evaluation.evaluation_set import EvaluationSet, Measured
+from postbias.evaluation.labelled_folds import load_labelled_folds, score_folds
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.shards import atomic_write
 from postbias.scoring.scorer import Scorer
-from postbias.stats.bootstrap import estimate
+from postbias.stats.bootstrap import summarize_replicates
 
-METRICS = ("mae", "rmse", "r2", "spearman")
+CURVE_METRICS = ("mae", "rmse", "r2", "spearman")
 _COLUMNS = ("axis", "labels", "share", "metric", "value", "lo", "hi")
 
 Json = dict[str, Any]
 
 
-def describe_shares(paths: Paths, params: Params, artifacts: Mapping[float, Path]) -> Json:
-    """Measure students that learned from more and more labels.
+def measure_learning_curve(paths: Paths, params: Params, artifacts: Mapping[float, Path]) -> Json:
+    """Measure students that were trained on increasing shares of the train fold.
 
     Args:
-        paths: The repository; reads posts, labels and the split.
-        params: How students are judged; `seed`, `threads`, `evaluate`, `infer`.
-        artifacts: By share of the train fold the folder of the student that learned from it, in
-            ascending order.
+        paths: The repository.
+        params: All params.
+        artifacts: Folder of each student by its share of the train fold, ascending.
 
     Returns:
         The content of `reports/learning_curve.json`: `modality`, `axis` (the main one), `points`
-        (`share`, `labels`, and by axis and metric an estimate), and `last_step`: from how many
-        labels to how many, and by axis and metric by how much the value changed.
+        (`share`, `labels`, and an estimate by axis and metric), and `last_step`: the two largest
+        numbers of labels, and the change from one to the other by axis and metric.
     """
     with ExitStack() as stack:
         scorers = [
@@ -55,51 +55,44 @@ def describe_shares(paths: Paths, params: Params, artifacts: Mapping[float, Path
             for folder in artifacts.values()
         ]
         axes = scorers[0].manifest.axes
-        test = load_folds(paths, axes)["test"]
-        scored = score_folds(paths, [(scorer, test) for scorer in scorers], axes)
+        fold = load_labelled_folds(paths, axes)["test"]
+        predictions = score_folds(paths, [(scorer, fold) for scorer in scorers], axes)
         manifests = [scorer.manifest for scorer in scorers]
-    rng = np.random.default_rng(params.seed).spawn(2)[1]  # as for the test fold in `evaluation`
-    bench = Bench.of(test, axes, params.evaluate.bootstrap, rng)
-    measured = [bench.measure(one.by_axis) for one in scored]
+    rng = np.random.default_rng(params.seed).spawn(2)[1]  # the test fold's, as in `evaluate`
+    test = EvaluationSet.create(fold, axes, params.evaluate.bootstrap, rng)
+    measured = [test.measure(scored.by_axis) for scored in predictions]
     points = [
         {
             "share": share,
             "labels": manifest.n_train,
             **{
-                axis: {metric: estimate(found[metric]).as_dict() for metric in METRICS}
-                for axis, found in by_axis.items()
+                axis: {
+                    metric: summarize_replicates(by_metric[metric]).as_dict()
+                    for metric in CURVE_METRICS
+                }
+                for axis, by_metric in by_axis.items()
             },
         }
         for share, manifest, by_axis in zip(artifacts, manifests, measured, strict=True)
     ]
-    report: Json = {
+    has_step = len(points) > 1
+    return {
         "modality": manifests[-1].modality,
         "axis": axes[0].name,
         "points": points,
-        "last_step": None,
+        "last_step": {"from": points[-2]["labels"], "to": points[-1]["labels"]}
+        | _last_change(axes, measured)
+        if has_step
+        else None,
     }
-    if len(points) > 1:
-        before, after = measured[-2:]
-        report["last_step"] = {
-            "from": points[-2]["labels"],
-            "to": points[-1]["labels"],
-            **{
-                axis.name: {
-                    metric: estimate(after[axis.name][metric] - before[axis.name][metric]).as_dict()
-                    for metric in METRICS
-                }
-                for axis in axes
-            },
-        }
-    return report
 
 
-def write_points(report: Json, path: Path) -> None:
-    """Write the learning curve as data for a plot.
+def write_curve_csv(report: Json, path: Path) -> None:
+    """Write the points of the learning curve as CSV, for plots.
 
     Args:
-        report: What `describe_shares` returned.
-        path: A CSV file.
+        report: Result of `measure_learning_curve`.
+        path: The file.
 
     Raises:
         StorageError: If it cannot be written.
@@ -111,26 +104,35 @@ def write_points(report: Json, path: Path) -> None:
             for axis, metrics in point.items():
                 if axis in ("share", "labels"):
                     continue
-                for metric, found in metrics.items():
-                    if found["value"] is not None:
-                        ends = ("" if x is None else f"{x:.6g}" for x in found.values())
-                        row = (axis, point["labels"], point["share"], metric, *ends)
-                        writer.writerow(row)
+                for metric, number in metrics.items():
+                    if number["value"] is not None:
+                        ends = ("" if x is None else f"{x:.6g}" for x in number.values())
+                        writer.writerow((axis, point["labels"], point["share"], metric, *ends))
 
 
 def curve_metrics(report: Json) -> dict[str, float]:
-    """Return the numbers to log.
+    """Select the numbers to log: `learning.<labels>.<metric>` of the main axis.
 
     Args:
-        report: What `describe_shares` returned.
-
-    Returns:
-        `learning.<labels>.<metric>` of the main axis.
+        report: Result of `measure_learning_curve`.
     """
     axis = report["axis"]
     return {
-        f"learning.{point['labels']}.{metric}": found["value"]
+        f"learning.{point['labels']}.{metric}": number["value"]
         for point in report["points"]
-        for metric, found in point[axis].items()
-        if found["value"] is not None
+        for metric, number in point[axis].items()
+        if number["value"] is not None
+    }
+
+
+def _last_change(axes: tuple[Axis, ...], measured: Sequence[Measured]) -> Json:
+    before, after = measured[-2:]
+    return {
+        axis.name: {
+            metric: summarize_replicates(
+                after[axis.name][metric] - before[axis.name][metric]
+            ).as_dict()
+            for metric in CURVE_METRICS
+        }
+        for axis in axes
     }

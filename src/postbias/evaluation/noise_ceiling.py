@@ -1,9 +1,4 @@
-"""What no model could better on the demo's test fold, whose truth is planted.
-
-A ceiling is measured as a student is: on the very posts that it can score, against the very answers
-that it is judged by. That of all posts that could have been drawn differs from it by as much as
-folds differ by chance, and so would the share that a student reaches.
-"""
+"""Noise ceilings on the demo corpus: the R² of a model that knows the ground truth."""
 
 from __future__ import annotations
 
@@ -13,20 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from postbias.evaluation.measure import Bench, StudentEvidence
+from postbias.evaluation.evaluation_set import EvaluationSet, StudentResults
 from postbias.paths import Paths
 from postbias.stats.bootstrap import Array
 from postbias.stats.metrics import Predictions
 
 logger = logging.getLogger(__name__)
 
-#: Posts that are simulated: the means that the best model answers are then as good as exact.
-_SIMULATED = 1_000_000
+#: Simulated posts; enough for the expected labels of the best model to be practically exact.
+_SIMULATED_POSTS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Ceiling:
-    """How well the best model does on the posts that one student can score.
+class NoiseCeiling:
+    """R² of the best possible model on the posts that one student can score.
 
     Attributes:
         r2: Replicates of its R². (1 + R,)
@@ -37,38 +32,44 @@ class Ceiling:
     reached: Array
 
 
-def measure_ceilings(
-    paths: Paths, test: Bench, students: Mapping[str, StudentEvidence], seed: int
-) -> dict[str, dict[str, Ceiling]]:
-    """Measure the ceilings of the demo corpus.
+def measure_noise_ceilings(
+    paths: Paths, test: EvaluationSet, students: Mapping[str, StudentResults], seed: int
+) -> dict[str, dict[str, NoiseCeiling]]:
+    """Measure the noise ceilings of the demo corpus.
+
+    A ceiling is measured like a student, on the posts that it can score and against their noisy
+    labels: the ceiling of the whole population differs from it as much as folds differ by chance.
 
     Args:
-        paths: The repository; reads the planted truth, where there is any.
-        test: The bench of the test fold.
-        students: The students by modality.
-        seed: Of the simulation.
+        paths: The repository, with the ground truth if it is that of the demo.
+        test: The test fold.
+        students: Results by modality.
+        seed: Seed of the simulation.
 
     Returns:
-        By modality, then axis; empty for a corpus whose truth nobody planted.
+        Ceilings by modality and axis; empty for a corpus without ground truth.
     """
-    planted = paths.data / "truth.parquet"
-    if not planted.is_file():
+    truth = paths.data / "truth.parquet"
+    if not truth.is_file():
         return {}
     from postbias.demo.ground_truth import optimal_predictions, read_cues
 
-    cues = read_cues(planted, test.fold.post_ids)
+    cues = read_cues(truth, test.fold.post_ids)
     if cues is None:
-        logger.info("%s is of another corpus: no ceilings", planted)
+        logger.info("no noise ceilings: %s belongs to another corpus", truth)
         return {}
-    best = optimal_predictions(cues, _SIMULATED, seed)
-    found: dict[str, dict[str, Ceiling]] = {name: {} for name in students}
+    optimal = optimal_predictions(cues, _SIMULATED_POSTS, seed)
+    ceilings: dict[str, dict[str, NoiseCeiling]] = {name: {} for name in students}
     for name, student in students.items():
         for column, axis in enumerate(test.axes):
-            said = student.test.by_axis[axis.name]
-            unknown = np.full(len(test.fold), np.nan)
-            ideal = Predictions(best[name][axis.name], unknown, unknown)
-            rows = said.is_scored & ideal.is_scored
-            r2, own = (test.measure_axis(column, one.only(rows))["r2"] for one in (ideal, said))
+            own = student.test.by_axis[axis.name]
+            undefined = np.full(len(test.fold), np.nan)
+            best = Predictions(optimal[name][axis.name], undefined, undefined)
+            rows = own.is_scored & best.is_scored
+            best_r2, own_r2 = (
+                test.measure_axis(column, predictions.restrict(rows))["r2"]
+                for predictions in (best, own)
+            )
             with np.errstate(divide="ignore", invalid="ignore"):
-                found[name][axis.name] = Ceiling(r2, own / r2)
-    return found
+                ceilings[name][axis.name] = NoiseCeiling(best_r2, own_r2 / best_r2)
+    return ceilings

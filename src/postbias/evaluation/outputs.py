@@ -1,139 +1,135 @@
-"""Writes what an evaluation found: the report, data for plots, and the champion's folder.
-
-`reports/evaluate.json` is written before the gate has its say, so that a user whose students all
-fail can read why; `build/champion/` exists only if the gate passed. Decides nothing.
-"""
+"""Write the reports and plot data of an evaluation, and the champion's folder."""
 
 from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from postbias.errors import ArtifactError
 from postbias.evaluation.evaluate import Evaluation
-from postbias.evaluation.evaluation_json import (
-    as_report,
-)
-from postbias.evaluation.gate import require
+from postbias.evaluation.evaluation_json import evaluation_to_json
+from postbias.evaluation.gate import require_passed
 from postbias.json_files import write_json
 from postbias.paths import Paths
 from postbias.posts.shards import atomic_write
 from postbias.scoring.artifact import Artifact
-from postbias.stats.metrics import Predictions, calibration
+from postbias.stats.metrics import Predictions, calibration_curve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: What `dvc metrics show` compares; everything is in `evaluate.json`.
-HEADLINES = ("mae", "rmse", "r2", "spearman", "auc_high")
+#: Metrics in `metrics.json`, for `dvc metrics show`; `evaluate.json` has all of them.
+HEADLINE_METRICS = ("mae", "rmse", "r2", "spearman", "auc_high")
 
-Json = dict[str, Any]
-
-
-def write_outcome(found: Evaluation, paths: Paths) -> Json:
-    """Write the reports and the data for plots.
-
-    Args:
-        found: The evaluation.
-        paths: The repository; writes `reports/evaluate.json`, `reports/metrics.json` and
-            `reports/plots/`.
-
-    Returns:
-        What `evaluate.json` says.
-    """
-    report = as_report(found)
-    write_json(paths.reports / "evaluate.json", report)
-    models = report["students"] | report["baselines"]
-    write_json(
-        paths.reports / "metrics.json",
-        {name: _headlines(model["test"]) for name, model in models.items()},
-    )
-    folder = paths.reports / "plots"
-    _write_csv(folder / "predictions.csv", PREDICTIONS, _prediction_rows(found))
-    _write_csv(folder / "calibration.csv", CALIBRATION, _calibration_rows(found))
-    _write_csv(folder / "comparison.csv", COMPARISON, _comparison_rows(models))
-    return report
-
-
-def promote(found: Evaluation, paths: Paths) -> Artifact:
-    """Make the chosen student the champion if the gate lets it pass.
-
-    Args:
-        found: The evaluation.
-        paths: The repository; writes `build/champion/`.
-
-    Returns:
-        The champion: a copy of the student's artifact.
-
-    Raises:
-        ArtifactError: If the copy is not what was evaluated.
-    """
-    shutil.rmtree(paths.champion, ignore_errors=True)
-    require(found.gate, found.chosen)
-    copying = paths.champion.with_name(f".{paths.champion.name}.tmp")
-    shutil.rmtree(copying, ignore_errors=True)
-    shutil.copytree(paths.students / found.chosen, copying)
-    if Artifact.open(copying).digest != found.students[found.chosen].digest:
-        shutil.rmtree(copying)
-        raise ArtifactError(
-            f"student {found.chosen} changed while it was judged", do="run `dvc repro` again"
-        )
-    copying.replace(paths.champion)
-    return Artifact.open(paths.champion)
-
-
+#: Columns of the plot data.
 PREDICTIONS = ("modality", "axis", "post_id", "author", "label", "score", "lo", "hi")
 CALIBRATION = ("modality", "axis", "score", "label", "n")
 COMPARISON = ("model", "axis", "metric", "value", "lo", "hi")
 
+Json = dict[str, Any]
 
-def _headlines(by_axis: Json) -> Json:
+
+def write_evaluation(evaluation: Evaluation, paths: Paths) -> Json:
+    """Write `reports/evaluate.json`, `reports/metrics.json` and `reports/plots/`.
+
+    Separate from `write_champion`, so that the reports exist even if the student fails the gate.
+
+    Args:
+        evaluation: The evaluation.
+        paths: The repository.
+
+    Returns:
+        The content of `evaluate.json`.
+    """
+    report = evaluation_to_json(evaluation)
+    write_json(paths.reports / "evaluate.json", report)
+    models = report["students"] | report["baselines"]
+    write_json(
+        paths.reports / "metrics.json",
+        {name: _select_headlines(model["test"]) for name, model in models.items()},
+    )
+    folder = paths.reports / "plots"
+    _write_csv(folder / "predictions.csv", PREDICTIONS, _prediction_rows(evaluation))
+    _write_csv(folder / "calibration.csv", CALIBRATION, _calibration_rows(evaluation))
+    _write_csv(folder / "comparison.csv", COMPARISON, _comparison_rows(models))
+    return report
+
+
+def write_champion(evaluation: Evaluation, paths: Paths) -> Artifact:
+    """Copy the chosen student to `build/champion` if it passed the gate.
+
+    Args:
+        evaluation: The evaluation.
+        paths: The repository.
+
+    Returns:
+        The champion's artifact.
+
+    Raises:
+        ArtifactError: If the student is not the one that was evaluated.
+        GateError: If it did not pass the gate; there is no champion then.
+    """
+    shutil.rmtree(paths.champion, ignore_errors=True)
+    require_passed(evaluation.gate, evaluation.chosen)
+    temporary = paths.champion.with_name(f".{paths.champion.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(paths.students / evaluation.chosen, temporary)
+    if Artifact.open(temporary).digest != evaluation.students[evaluation.chosen].digest:
+        shutil.rmtree(temporary)
+        raise ArtifactError(
+            f"student {evaluation.chosen} changed during its evaluation",
+            do="run `dvc repro` again",
+        )
+    temporary.replace(paths.champion)
+    return Artifact.open(paths.champion)
+
+
+def _select_headlines(by_axis: Json) -> Json:
     return {
-        axis: {metric: metrics[metric]["value"] for metric in HEADLINES}
+        axis: {metric: metrics[metric]["value"] for metric in HEADLINE_METRICS}
         for axis, metrics in by_axis.items()
     }
 
 
-def _columns(found: Evaluation) -> Iterable[tuple[str, str, np.ndarray, Predictions]]:
-    for name, student in found.students.items():
-        for column, axis in enumerate(found.bench.axes):
-            yield (
-                name,
-                axis.name,
-                found.bench.fold.labels[:, column],
-                student.test.by_axis[axis.name],
-            )
+def _iter_predictions(
+    evaluation: Evaluation,
+) -> Iterator[tuple[str, str, np.ndarray, Predictions]]:
+    """Yield student, axis, labels and predictions of the test fold."""
+    for name, student in evaluation.students.items():
+        for column, axis in enumerate(evaluation.test_set.axes):
+            labels = evaluation.test_set.fold.labels[:, column]
+            yield name, axis.name, labels, student.test.by_axis[axis.name]
 
 
-def _prediction_rows(found: Evaluation) -> Iterable[Sequence[object]]:
-    for name, axis, labels, said in _columns(found):
-        for row in np.flatnonzero(said.is_scored):
-            numbers = (labels[row], said.values[row], said.lo[row], said.hi[row])
-            fold = found.bench.fold
-            yield name, axis, fold.post_ids[row], fold.authors[row], *map(_short, numbers)
+def _prediction_rows(evaluation: Evaluation) -> Iterator[Sequence[object]]:
+    fold = evaluation.test_set.fold
+    for name, axis, labels, scored in _iter_predictions(evaluation):
+        for row in np.flatnonzero(scored.is_scored):
+            numbers = (labels[row], scored.values[row], scored.lo[row], scored.hi[row])
+            yield name, axis, fold.post_ids[row], fold.authors[row], *map(_format, numbers)
 
 
-def _calibration_rows(found: Evaluation) -> Iterable[Sequence[object]]:
-    for name, axis, labels, said in _columns(found):
-        rows = said.is_scored
-        for score, label, n in calibration(labels[rows], said.values[rows]):
-            yield name, axis, _short(score), _short(label), int(n)
+def _calibration_rows(evaluation: Evaluation) -> Iterator[Sequence[object]]:
+    for name, axis, labels, scored in _iter_predictions(evaluation):
+        rows = scored.is_scored
+        for score, label, n in calibration_curve(labels[rows], scored.values[rows]):
+            yield name, axis, _format(score), _format(label), int(n)
 
 
-def _comparison_rows(models: Json) -> Iterable[Sequence[object]]:
+def _comparison_rows(models: Json) -> Iterator[Sequence[object]]:
     for name, model in models.items():
         for axis, metrics in model["test"].items():
             for metric, number in metrics.items():
                 if number["value"] is not None:
-                    yield name, axis, metric, *(_short(number[k]) for k in ("value", "lo", "hi"))
+                    yield name, axis, metric, *(_format(number[k]) for k in ("value", "lo", "hi"))
 
 
-def _short(number: float | None) -> str:
+def _format(number: float | None) -> str:
     return "" if number is None or not np.isfinite(number) else f"{number:.6g}"
 
 

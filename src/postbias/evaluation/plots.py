@@ -1,7 +1,7 @@
-"""Figures for people: pure functions from arrays to matplotlib figures; the caller saves them.
+"""Figures of an evaluation: pure functions from arrays to matplotlib figures.
 
-Colours are those of Okabe and Ito, which can be told apart with any kind of colour vision; nothing
-is told by colour alone.
+The colours of Okabe and Ito are distinguishable with any kind of colour vision, and no information
+is conveyed by colour alone.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from postbias.axes import BAND_EDGES, Axis
-from postbias.evaluation.results_table import METRICS, MODELS
+from postbias.evaluation.results_table import MODEL_NAMES, TABLE_METRICS
 from postbias.stats.bootstrap import Array
-from postbias.stats.metrics import bands, calibration
+from postbias.stats.metrics import band_indices, calibration_curve
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _BAND_NAMES = ("low", "moderate", "high")
@@ -26,10 +26,10 @@ def labels_over_scores(labels: Array, values: Array, axis: Axis, name: str) -> F
     """Draw each post's label over its score, with the calibration curve.
 
     Args:
-        labels: What the teacher said. (n,)
+        labels: The teacher's labels. (n,)
         values: Scores. (n,)
-        axis: What is scored.
-        name: The student.
+        axis: The scored axis.
+        name: Name of the student.
 
     Returns:
         The figure.
@@ -38,7 +38,7 @@ def labels_over_scores(labels: Array, values: Array, axis: Axis, name: str) -> F
     ax = figure.add_subplot()
     ax.plot([axis.low, axis.high], [axis.low, axis.high], "--", color=GREY, lw=1, label="equal")
     ax.scatter(values, labels, s=12, color=BLUE, alpha=0.3, linewidths=0, label="one post")
-    curve = calibration(labels, values)
+    curve = calibration_curve(labels, values)
     if curve:
         score, label, n = (np.array(column) for column in zip(*curve, strict=True))
         ax.plot(score, label, "-", color=ORANGE, lw=1.5)
@@ -52,26 +52,26 @@ def labels_over_scores(labels: Array, values: Array, axis: Axis, name: str) -> F
     _square(ax, axis)
     ax.set_xlabel(f"score of {axis.name} ({_range(axis)})")
     ax.set_ylabel(f"teacher's label of {axis.name} ({_range(axis)})")
-    ax.set_title(f"{MODELS.get(name, name)}: {len(labels):,} posts of the test fold")
+    ax.set_title(f"{MODEL_NAMES.get(name, name)}: {len(labels):,} posts of the test fold")
     ax.legend(loc="upper left", frameon=False)
     return figure
 
 
 def residuals_by_band(labels: Array, values: Array, axis: Axis, name: str) -> Figure:
-    """Draw how far scores are off among posts whose label is low, moderate and high.
+    """Draw the residuals of posts whose label is low, moderate and high.
 
     Args:
-        labels: What the teacher said. (n,)
+        labels: The teacher's labels. (n,)
         values: Scores. (n,)
-        axis: What is scored.
-        name: The student.
+        axis: The scored axis.
+        name: Name of the student.
 
     Returns:
         The figure.
     """
     figure = Figure(figsize=(5.6, 4.2), layout="constrained")
     ax = figure.add_subplot()
-    band = bands(labels, axis)
+    band = band_indices(labels, axis)
     groups = [values[band == i] - labels[band == i] for i in range(len(_BAND_NAMES))]
     edges = [axis.low + share * (axis.high - axis.low) for share in (0, *BAND_EDGES, 1)]
     ax.axhline(0, color=GREY, lw=1, ls="--")
@@ -94,7 +94,7 @@ def residuals_by_band(labels: Array, values: Array, axis: Axis, name: str) -> Fi
     )
     ax.set_xlabel(f"band of the teacher's label of {axis.name}")
     ax.set_ylabel(f"score minus label (points of {axis.name})")
-    ax.set_title(f"{MODELS.get(name, name)}: where it is off")
+    ax.set_title(f"{MODEL_NAMES.get(name, name)}: residuals by band")
     return figure
 
 
@@ -102,18 +102,18 @@ def comparison(report: dict[str, Any]) -> Figure:
     """Draw students and baselines side by side with their intervals, on the main axis.
 
     Args:
-        report: What `evaluate.json` says.
+        report: Content of `evaluate.json`.
 
     Returns:
         The figure, one panel per metric.
     """
     axis = report["main"]["axis"]
     models = report["students"] | report["baselines"]
-    names = [name for name in MODELS if name in models]
+    names = [name for name in MODEL_NAMES if name in models]
     has_retest = bool(report["retest"].get(axis))
     figure = Figure(figsize=(10, 0.9 + 0.45 * len(names)), layout="constrained")
-    panels = figure.subplots(1, len(METRICS), sharey=True)
-    for panel, (metric, shown) in zip(panels, METRICS.items(), strict=True):
+    panels = figure.subplots(1, len(TABLE_METRICS), sharey=True)
+    for panel, (metric, shown) in zip(panels, TABLE_METRICS.items(), strict=True):
         for row, name in enumerate(names):
             ceiling = report["ceiling"].get(name, {}).get(axis) if metric == "r2" else None
             _whisker(
@@ -126,7 +126,7 @@ def comparison(report: dict[str, Any]) -> Figure:
                 panel.plot(ceiling["r2"]["value"], row, "|", color=GREEN, ms=16, mew=2)
         if metric == "mae" and has_retest:
             panel.axvline(report["retest"][axis]["floor"]["value"], color=GREEN, lw=1.5, ls=":")
-        unit = f"points of {axis}, less is better" if metric == "mae" else "more is better"
+        unit = f"points of {axis}, lower is better" if metric == "mae" else "higher is better"
         panel.set_xlabel(
             f"{shown} ({unit})"
             + ("\ngreen: ceiling" if report["ceiling"] and metric == "r2" else "")
@@ -134,17 +134,17 @@ def comparison(report: dict[str, Any]) -> Figure:
         )
         panel.grid(axis="x", color="#dddddd", lw=0.6)
         panel.set_axisbelow(True)
-    panels[0].set_yticks(range(len(names)), [MODELS[name] for name in names])
+    panels[0].set_yticks(range(len(names)), [MODEL_NAMES[name] for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle(f"{axis} on the test fold ({report['n']['test']:,} posts), 95% intervals")
     return figure
 
 
 def learning_curve(report: dict[str, Any]) -> Figure:
-    """Draw the error on test over how many labels a student learned from.
+    """Draw the test error over the number of training labels.
 
     Args:
-        report: What `learning_curve.json` says.
+        report: Content of `learning_curve.json`.
 
     Returns:
         The figure, main axis, with 95% intervals.
@@ -159,23 +159,25 @@ def learning_curve(report: dict[str, Any]) -> Figure:
     ax.set_xscale("log", base=2)
     ax.set_xticks(labels, [f"{n:,}" for n in labels])
     ax.minorticks_off()
-    ax.set_xlabel("labels it learned from")
+    ax.set_xlabel("training labels")
     ax.set_ylabel(f"mean absolute error (points of {axis})")
-    ax.set_title(f"{MODELS.get(report['modality'], report['modality'])}, test fold, 95% intervals")
+    ax.set_title(
+        f"{MODEL_NAMES.get(report['modality'], report['modality'])}, test fold, 95% intervals"
+    )
     ax.grid(axis="y", color="#dddddd", lw=0.6)
     ax.set_axisbelow(True)
     return figure
 
 
 def slices(report: dict[str, Any], name: str) -> Figure:
-    """Draw one student's error on each kind of post, with its interval.
+    """Draw one student's error on each slice, with its interval.
 
     Args:
-        report: What `evaluate.json` says.
-        name: The student.
+        report: Content of `evaluate.json`.
+        name: Name of the student.
 
     Returns:
-        The figure; open marks are slices too small to say much.
+        The figure; slices with too few posts are open marks.
     """
     axis = report["main"]["axis"]
     rows = [
@@ -191,19 +193,19 @@ def slices(report: dict[str, Any], name: str) -> Figure:
     ax.set_yticks(range(len(rows)), [f"{label} ({found['n']:,})" for label, found in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(left=0)
-    ax.set_xlabel(f"MAE (points of {axis}); dashed: all posts; open: too few to say much")
-    ax.set_title(f"{MODELS.get(name, name)}: error by kind of post, 95% intervals")
+    ax.set_xlabel(f"MAE (points of {axis}); dashed: all posts; open: too few posts")
+    ax.set_title(f"{MODEL_NAMES.get(name, name)}: error by slice, 95% intervals")
     ax.grid(axis="x", color="#dddddd", lw=0.6)
     ax.set_axisbelow(True)
     return figure
 
 
 def coverage(report: dict[str, Any], nominal: float) -> Figure:
-    """Draw which share of labels the intervals hold, by student, axis and modalities present.
+    """Draw the coverage of the intervals by student, axis and group of modalities.
 
     Args:
-        report: What `evaluate.json` says.
-        nominal: Which share they promise.
+        report: Content of `evaluate.json`.
+        nominal: Nominal coverage.
 
     Returns:
         The figure, one panel per axis.
@@ -227,12 +229,13 @@ def coverage(report: dict[str, Any], nominal: float) -> Figure:
         panel.grid(axis="x", color="#dddddd", lw=0.6)
         panel.set_axisbelow(True)
     labels = [
-        f"{MODELS.get(name, name)}: {group} ({report['coverage'][name][axes[0]][group]['n']:,})"
+        f"{MODEL_NAMES.get(name, name)}: {group} "
+        f"({report['coverage'][name][axes[0]][group]['n']:,})"
         for name, group in rows
     ]
     panels[0].set_yticks(range(len(rows)), labels)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
-    figure.suptitle(f"Intervals on the test fold; dashed: the {100 * nominal:g}% they promise")
+    figure.suptitle(f"Interval coverage on the test fold; dashed: the nominal {100 * nominal:g}%")
     return figure
 
 

@@ -1,7 +1,4 @@
-"""The result table: what `make repro` ends with and what the README shows.
-
-Reads nothing but what `evaluate.json` says, and gives text. Knows nothing of how it was measured.
-"""
+"""Tables of test metrics from `evaluate.json`, for the terminal and the README."""
 
 from __future__ import annotations
 
@@ -11,41 +8,35 @@ from typing import Any
 
 from postbias.errors import InputError
 
-#: Rows in reading order, with what they are called.
-MODELS = {
+#: Names of the models in tables and charts, in display order.
+MODEL_NAMES = {
     "fusion": "fusion",
     "text": "text-only",
     "image": "image-only",
     "tfidf_ridge": "TF-IDF + ridge",
     "constant": "best constant",
 }
-#: The teacher against itself, where it was asked twice.
-RETEST = "teacher's own error"
-METRICS = {"mae": "MAE", "r2": "R²", "spearman": "Spearman"}
-#: Shown as well where labels say yes or no: how well high posts are told from the others.
-YES_NO_METRICS = {"auc_high": "AUC"}
+#: Row of the teacher's noise floor, shown if posts were labelled more than once.
+TEACHER_ERROR = "teacher's own error"
+TABLE_METRICS = {"mae": "MAE", "r2": "R²", "spearman": "Spearman"}
+#: Shown as well for binary labels.
+BINARY_METRICS = {"auc_high": "AUC"}
 _CEILING = "ceiling"
 
 Json = dict[str, Any]
 
 
-def load_report(path: Path) -> Json:
+def load_evaluation(path: Path) -> Json:
     """Read `evaluate.json`.
 
-    Args:
-        path: Where it lies.
-
-    Returns:
-        What it says.
-
     Raises:
-        InputError: If there is none or it is damaged.
+        InputError: If the file is missing or damaged.
     """
     try:
         report: Json = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            "no result to show", seen=str(path), do="run `dvc repro` (or `make repro`) first"
+            "no results to show", seen=str(path), do="run `dvc repro` (or `make repro`) first"
         ) from error
     return report
 
@@ -54,26 +45,55 @@ def axis_tables(report: Json, title: str) -> list[list[list[str]]]:
     """Build one table per axis, the main axis first.
 
     Args:
-        report: The content of `evaluate.json`.
-        title: Title of the first column; `{}` stands for the axis.
+        report: Content of `evaluate.json`.
+        title: Header of the first column; `{}` stands for the axis.
 
     Returns:
         Tables of cells; the first row of each is its header.
     """
-    return [[_header(report, title.format(axis)), *_rows(report, axis)] for axis in _axes(report)]
+    return [
+        [_header(report, title.format(axis)), *_rows(report, axis)]
+        for axis in _ordered_axes(report)
+    ]
 
 
 def markdown_table(report: Json) -> str:
-    """Format the results as Markdown, one table per axis, with notes and the verdict."""
+    """Format the results as Markdown: one table per axis, then the notes."""
     blocks = []
     for header, *rows in axis_tables(report, "`{}`, test fold"):
         ruler = [":---", *["---:"] * (len(header) - 1)]
         blocks.append("\n".join("| " + " | ".join(row) + " |" for row in (header, ruler, *rows)))
-    return "\n\n".join([*blocks, " ".join(notes(report))])
+    return "\n\n".join([*blocks, " ".join(table_notes(report))])
 
 
-def _axes(report: Json) -> list[str]:
-    """Return the axes, the main one first, whatever the order in the file."""
+def table_notes(report: Json) -> list[str]:
+    """Explain the columns and rows of the tables; the last note names the champion."""
+    authors = report["n"]["test_authors"]
+    notes = [
+        f"In brackets: 95% confidence intervals, bootstrapped over {authors:,} authors.",
+        "Best constant: the constant prediction that is best for each metric.",
+    ]
+    if report["ceiling"]:
+        notes.append(
+            "Ceiling: R² of a model that knows the ground truth of these posts, and the share of it"
+            " that the student reaches."
+        )
+    if any(report["retest"].values()):
+        notes.append(
+            "Teacher's own error: mean absolute deviation of one of its answers from its mean"
+            " answer to the same post."
+        )
+    if report["champion"]:
+        modality, digest = report["champion"]["modality"], report["champion"]["digest"]
+        notes.append(f"* Champion: {MODEL_NAMES[modality]} ({digest[:12]}), passed the gate.")
+    else:
+        failed = [name for name, line in report["gate"].items() if not line["passed"]]
+        notes.append(f"No champion: {MODEL_NAMES[report['chosen']]} fails {', '.join(failed)}.")
+    return notes
+
+
+def _ordered_axes(report: Json) -> list[str]:
+    """Return the axes, the main axis first."""
     main = report["main"]["axis"]
     return [main, *(axis for axis in report["axes"] if axis != main)]
 
@@ -83,68 +103,44 @@ def _header(report: Json, first: str) -> list[str]:
 
 
 def _metrics(report: Json) -> dict[str, str]:
-    says_yes_or_no = any(axis["distinct_labels"] == 2 for axis in report["axes"].values())
-    return METRICS | YES_NO_METRICS if says_yes_or_no else METRICS
+    is_binary = any(axis["distinct_labels"] == 2 for axis in report["axes"].values())
+    return TABLE_METRICS | BINARY_METRICS if is_binary else TABLE_METRICS
 
 
 def _rows(report: Json, axis: str) -> list[list[str]]:
     rows = []
     metrics = _metrics(report)
     champion = (report["champion"] or {}).get("modality")
-    for name, shown in MODELS.items():
+    for name, shown in MODEL_NAMES.items():
         model = report["students"].get(name) or report["baselines"].get(name)
         if model is None:
             continue
         n = model["n"]["test"] if "n" in model else report["n"]["test"]
         row = [f"{shown} *" if name == champion else shown, f"{n:,}"]
-        row += [_cell(model["test"][axis][metric]) for metric in metrics]
+        row += [_format_number(model["test"][axis][metric]) for metric in metrics]
         if report["ceiling"]:
             ceiling = report["ceiling"].get(name, {}).get(axis)
-            row.append(_ceiling(ceiling) if ceiling else "-")
+            row.append(_format_ceiling(ceiling) if ceiling else "-")
         rows.append(row)
-    if retest := report["retest"].get(axis):
+    if noise := report["retest"].get(axis):
         empty = len(metrics) - 1 + bool(report["ceiling"])
-        rows.append([RETEST, f"{retest['n']:,}", _cell(retest["floor"]), *["-"] * empty])
+        floor = _format_number(noise["floor"])
+        rows.append([TEACHER_ERROR, f"{noise['n']:,}", floor, *["-"] * empty])
     return rows
 
 
-def _ceiling(ceiling: Json) -> str:
+def _format_ceiling(ceiling: Json) -> str:
     r2, reached = (ceiling[part]["value"] for part in ("r2", "reached"))
-    return _decimals(r2) if reached is None else f"{_decimals(r2)} ({100 * reached:.0f}%)"
+    return _round(r2) if reached is None else f"{_round(r2)} ({100 * reached:.0f}%)"
 
 
-def _cell(number: Json) -> str:
+def _format_number(number: Json) -> str:
     if number["value"] is None:
         return "-"
-    value, lo, hi = (_decimals(number[part]) for part in ("value", "lo", "hi"))
+    value, lo, hi = (_round(number[part]) for part in ("value", "lo", "hi"))
     return value if number["lo"] is None else f"{value} [{lo}, {hi}]"
 
 
-def _decimals(number: float | None) -> str:
+def _round(number: float | None) -> str:
     # The sum turns -0.0 into 0.0.
     return "-" if number is None else f"{round(number, 3) + 0.0:.3f}"
-
-
-def notes(report: Json) -> list[str]:
-    """Explain the columns of the tables; the verdict comes last."""
-    authors = report["n"]["test_authors"]
-    notes = [
-        f"In brackets: 95% intervals, bootstrap over {authors:,} authors.",
-        "Best constant: the one that is best for each metric.",
-    ]
-    if report["ceiling"]:
-        notes.append(
-            "Ceiling: R² of a model that knows what was planted in these posts,"
-            " and the share reached of it."
-        )
-    if any(report["retest"].values()):
-        notes.append(
-            "Teacher's own error: how far one of its answers is from its mean answer to that post."
-        )
-    if report["champion"]:
-        modality, digest = report["champion"]["modality"], report["champion"]["digest"]
-        notes.append(f"* Champion: {MODELS[modality]} ({digest[:12]}), passed the gate.")
-    else:
-        failed = [name for name, line in report["gate"].items() if not line["passed"]]
-        notes.append(f"No champion: {MODELS[report['chosen']]} fails {', '.join(failed)}.")
-    return notes

@@ -1,9 +1,4 @@
-"""How students do on kinds of posts: paid or not, by language, by length, by what is there.
-
-A student that is good on the whole may be bad on some posts. Each slice has its n and intervals
-over the same draws of authors; a small one is marked, for its numbers are a guess. Knows nothing of
-what follows from it.
-"""
+"""Metrics of students by slice: sponsorship, language, caption length, images, modalities used."""
 
 from __future__ import annotations
 
@@ -14,19 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from postbias.evaluation.labelled_folds import Fold, Scored
-from postbias.evaluation.measure import Bench
+from postbias.evaluation.evaluation_set import EvaluationSet
+from postbias.evaluation.labelled_folds import FoldPredictions, LabelledFold
 from postbias.paths import Paths
 from postbias.posts.languages import UNKNOWN
 from postbias.posts.shards import IMAGE_PATHS, ROW_GROUP_POSTS, iter_posts, list_shards
 from postbias.stats.bootstrap import Array
-from postbias.stats.metrics import mean_absolute_error, mean_of
-from postbias.stats.ranks import spearman
+from postbias.stats.metrics import Predictions, mean_absolute_error, resampled_mean
+from postbias.stats.ranks import spearman_correlation
 
 #: A slice with fewer posts or authors is marked as tiny.
-MIN_POSTS, MIN_AUTHORS = 30, 10
+MIN_SLICE_POSTS, MIN_SLICE_AUTHORS = 30, 10
 
-#: Languages with fewer posts of the test fold are one slice, `other`.
+#: Languages with fewer posts in the test fold are merged into one slice, `other`.
 MIN_LANGUAGE_POSTS = 10
 OTHER = "other"
 
@@ -37,18 +32,16 @@ _IMAGES_NAMES = ("none", "1", "2-4", "over 4")
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """What one student does on one kind of post, on the main axis.
-
-    Replicates are the number on the data, then one value per draw of authors.
+class SliceResult:
+    """Metrics of one student on one slice of the test fold, on the main axis.
 
     Attributes:
-        dimension: By what posts are told apart, such as `language`.
-        value: Which of them, such as `en`.
+        dimension: Dimension of the slice, such as `language`.
+        value: Its value, such as `en`.
         n: Posts that the student can score.
         n_authors: Their authors.
-        metrics: Replicates of `mae`, of `error` (mean score minus label: above 0 it scores such
-            posts too high) and of the main metric. (1 + R,)
+        metrics: Replicates of `mae`, of `error` (mean of score minus label) and of the main metric.
+            (1 + R,)
     """
 
     dimension: str
@@ -59,20 +52,22 @@ class Slice:
 
     @property
     def is_tiny(self) -> bool:
-        """Whether it is too small to say much."""
-        return self.n < MIN_POSTS or self.n_authors < MIN_AUTHORS
+        """Whether there are too few posts or authors for a reliable result."""
+        return self.n < MIN_SLICE_POSTS or self.n_authors < MIN_SLICE_AUTHORS
 
 
-def describe_posts(paths: Paths, fold: Fold, languages: Sequence[str]) -> dict[str, list[str]]:
-    """Say of which kind each post of a fold is.
+def classify_posts(
+    paths: Paths, fold: LabelledFold, languages: Sequence[str]
+) -> dict[str, list[str]]:
+    """Classify the posts of a fold by every dimension of slices; reads no images.
 
     Args:
-        paths: The repository; reads posts without their images.
+        paths: The repository.
         fold: The posts.
-        languages: The language of each.
+        languages: Language of each post. (n,)
 
     Returns:
-        By dimension the kind of each post.
+        The value of each post, by dimension.
     """
     wanted = set(fold.post_ids)
     rows = {}
@@ -97,46 +92,51 @@ def describe_posts(paths: Paths, fold: Fold, languages: Sequence[str]) -> dict[s
 
 
 def measure_slices(
-    bench: Bench, scored: Scored, kinds: Mapping[str, Sequence[str]], metric: str
-) -> list[Slice]:
-    """Measure one student on every kind of post, and by the modalities that it used.
+    test: EvaluationSet,
+    predictions: FoldPredictions,
+    dimensions: Mapping[str, Sequence[str]],
+    metric: str,
+) -> list[SliceResult]:
+    """Measure one student on every slice, including those by the modalities that it used.
 
     Args:
-        bench: The test fold and its draws.
-        scored: The student's scores.
-        kinds: By dimension the kind of each post.
+        test: The test fold.
+        predictions: The student's predictions.
+        dimensions: Result of `classify_posts`.
         metric: The main metric.
 
     Returns:
-        Dimensions in the order given, `modalities` last; the largest slice of each first.
+        Slices in the order of the dimensions, `modalities` last; the largest slice of each first.
     """
-    said = scored.by_axis[bench.axes[0].name]
-    found = []
-    groups = [group or "" for group in scored.groups]
-    for dimension, values in {**kinds, "modalities": groups}.items():
-        kind = np.asarray(values, dtype=object)
-        counts = Counter(kind[said.is_scored])
-        found += [
-            _measure(bench, scored, (dimension, value, kind == value), metric)
+    main = predictions.by_axis[test.axes[0].name]
+    results = []
+    modalities = [used or "" for used in predictions.modalities]
+    for dimension, values in {**dimensions, "modalities": modalities}.items():
+        value_of = np.asarray(values, dtype=object)
+        counts = Counter(value_of[main.is_scored])
+        results += [
+            _measure_slice(test, main, (dimension, value, value_of == value), metric)
             for value in sorted(counts, key=lambda value: (-counts[value], value))
         ]
-    return found
+    return results
 
 
-def _measure(
-    bench: Bench, scored: Scored, which: tuple[str, str, np.ndarray], metric: str
-) -> Slice:
-    dimension, value, rows = which
-    labels = bench.fold.labels[:, 0]
-    said = scored.by_axis[bench.axes[0].name].only(rows)
-    rows = said.is_scored
-    authors = bench.resamples.authors[rows]
+def _measure_slice(
+    test: EvaluationSet, main: Predictions, definition: tuple[str, str, np.ndarray], metric: str
+) -> SliceResult:
+    dimension, value, rows = definition
+    labels = test.fold.labels[:, 0]
+    scored = main.restrict(rows)
+    rows = scored.is_scored
+    authors = test.resamples.authors[rows]
     metrics = {
-        "mae": mean_absolute_error(labels, said, bench.resamples),
-        "error": mean_of(said.values - labels, bench.resamples),
+        "mae": mean_absolute_error(labels, scored, test.resamples),
+        "error": resampled_mean(scored.values - labels, test.resamples),
     }
     if metric == "rmse":
-        metrics["rmse"] = np.sqrt(mean_of((said.values - labels) ** 2, bench.resamples))
+        metrics["rmse"] = np.sqrt(resampled_mean((scored.values - labels) ** 2, test.resamples))
     elif metric == "spearman":
-        metrics["spearman"] = spearman(labels[rows], said.values[rows], authors, bench.resamples)
-    return Slice(dimension, value, int(rows.sum()), len(np.unique(authors)), metrics)
+        metrics["spearman"] = spearman_correlation(
+            labels[rows], scored.values[rows], authors, test.resamples
+        )
+    return SliceResult(dimension, value, int(rows.sum()), len(np.unique(authors)), metrics)

@@ -1,8 +1,7 @@
-"""Swap gendered words in captions: she for he, mujeres for hombres.
+"""Swap gender words in captions: she for he, mujeres for hombres.
 
-The pairs come from a CSV file that anybody can read and extend. Within a language a word has one
-partner, so that swapping twice gives back what there was; a caption for which it would not is left
-alone. Knows nothing of students.
+The word pairs are in a CSV file that users can extend. Within a language every word has one
+partner, so that a swap can be undone by swapping again.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ COLUMNS = ("language", "masculine", "feminine")
 
 
 @dataclass(frozen=True, slots=True)
-class Swapped:
-    """A caption with its gendered words swapped.
+class SwappedCaption:
+    """A caption with its gender words swapped.
 
     Attributes:
-        caption: The new wording.
-        to_feminine: How many words became feminine.
-        to_masculine: How many became masculine.
+        text: The new text.
+        to_feminine: Number of words that became feminine.
+        to_masculine: Number of words that became masculine.
     """
 
-    caption: str
+    text: str
     to_feminine: int
     to_masculine: int
 
@@ -40,12 +39,12 @@ class Swapped:
 
 @dataclass(frozen=True, slots=True)
 class WordPairs:
-    """The pairs of one language.
+    """The word pairs of one language.
 
     Attributes:
-        partner: The partner of each word or phrase, both ways, in lower case.
-        masculine: Which of them are masculine.
-        pattern: Finds them as whole words, the longest first; not in a mention.
+        partner: Partner of each word or phrase, in both directions, in lower case.
+        masculine: The masculine words.
+        pattern: Matches them as whole words, the longest first; not in a mention.
     """
 
     partner: Mapping[str, str]
@@ -53,78 +52,66 @@ class WordPairs:
     pattern: re.Pattern[str]
 
     @classmethod
-    def of(cls, pairs: Mapping[str, str]) -> WordPairs:
-        """Prepare pairs for swapping.
-
-        Args:
-            pairs: Feminine word by masculine word, in lower case.
-
-        Returns:
-            The pairs, both ways.
-        """
+    def from_masculine(cls, pairs: Mapping[str, str]) -> WordPairs:
+        """Build the pairs from feminine words by masculine word, in lower case."""
         partner = dict(pairs) | {feminine: masculine for masculine, feminine in pairs.items()}
         longest_first = sorted(partner, key=lambda word: (-len(word), word))
-        either = "|".join(map(re.escape, longest_first))
-        pattern = re.compile(rf"(?<![\w@])(?:{either})(?!\w)", re.IGNORECASE)
+        alternatives = "|".join(map(re.escape, longest_first))
+        pattern = re.compile(rf"(?<![\w@])(?:{alternatives})(?!\w)", re.IGNORECASE)
         return cls(partner, frozenset(pairs), pattern)
 
-    def swap(self, caption: str) -> Swapped | None:
+    def swap(self, caption: str) -> SwappedCaption | None:
         """Swap every word that has a partner, keeping capitals.
 
-        Args:
-            caption: Any caption.
-
         Returns:
-            The new wording; None if nothing was swapped, or if swapping once more would not give
-            the caption back (as in `los mujeres`, which has no partner that leads back to it).
+            The swapped caption; `None` if there was no word to swap, or if swapping again would not
+            restore the caption (as with `los mujeres`, where the article has no partner).
         """
-        swapped = self._once(caption)
+        swapped = self._swap_once(caption)
         if swapped is None:
             return None
-        back = self._once(swapped.caption)
-        return swapped if back is not None and back.caption == caption else None
+        restored = self._swap_once(swapped.text)
+        return swapped if restored is not None and restored.text == caption else None
 
-    def _once(self, caption: str) -> Swapped | None:
-        turned = [0, 0]
+    def _swap_once(self, caption: str) -> SwappedCaption | None:
+        counts = [0, 0]
 
         def replace(match: re.Match[str]) -> str:
-            seen = match.group()
-            word = seen.lower()
-            # Case-insensitive matching also finds the likes of a long s: no words of ours.
+            matched = match.group()
+            word = matched.lower()
+            # Case-insensitive matching also matches variants such as the long s.
             if word not in self.partner:
-                return seen
-            turned[word in self.masculine] += 1
-            return _cased(seen, self.partner[word])
+                return matched
+            counts[word in self.masculine] += 1
+            return _copy_case(matched, self.partner[word])
 
-        new = self.pattern.sub(replace, caption)
-        return Swapped(new, turned[1], turned[0]) if any(turned) else None
+        text = self.pattern.sub(replace, caption)
+        return SwappedCaption(text, counts[1], counts[0]) if any(counts) else None
 
 
 def load_word_pairs(path: Path) -> dict[str, WordPairs]:
-    """Read word pairs.
-
-    Args:
-        path: A CSV file with the columns `language`, `masculine` and `feminine`.
+    """Read word pairs from a CSV file with the columns `language`, `masculine` and `feminine`.
 
     Returns:
         The pairs by language code; empty if the file has no rows.
 
     Raises:
-        InputError: If the file cannot be read, lacks a column, or gives a word two partners.
+        InputError: If the file cannot be read, has other columns, or has a word without a partner
+            or with two.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise InputError(
-                    f"{path} has other columns than word pairs have",
+                    f"{path} does not have the columns of word pairs",
                     seen=list(reader.fieldnames or ()),
                     allowed=list(COLUMNS),
                 )
             rows = list(reader)
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(
-            "word pairs cannot be read", seen=str(path), do="set evaluate.audit.word_pairs"
+            "cannot read the word pairs", seen=str(path), do="set evaluate.audit.word_pairs"
         ) from error
     pairs: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, start=2):
@@ -133,22 +120,22 @@ def load_word_pairs(path: Path) -> dict[str, WordPairs]:
         taken = {*known, *known.values()}
         if not (language and masculine and feminine) or {masculine, feminine} & taken:
             raise InputError(
-                f"{path}, line {number}: a word is missing or has a partner already",
+                f"{path}, line {number}: a word is missing or already has a partner",
                 seen=f"{language},{masculine},{feminine}",
-                do="give each word of a language one partner, so that swapping can be undone",
+                do="give every word exactly one partner per language, so that swaps can be undone",
             )
         known[masculine] = feminine
-    return {language: WordPairs.of(known) for language, known in sorted(pairs.items())}
+    return {language: WordPairs.from_masculine(known) for language, known in sorted(pairs.items())}
 
 
-def _cased(model: str, word: str) -> str:
-    """Write a word or phrase in capitals where the one that it replaces has them."""
+def _copy_case(model: str, word: str) -> str:
+    """Capitalise a word or phrase like the one that it replaces."""
     if model.isupper() and len(model) > 1:
         return word.upper()
     parts, models = word.split(" "), model.split(" ")
     if len(parts) != len(models):
         models = [models[0], *parts[1:]]
     return " ".join(
-        part[0].upper() + part[1:] if seen[:1].isupper() else part
-        for part, seen in zip(parts, models, strict=True)
+        part[0].upper() + part[1:] if original[:1].isupper() else part
+        for part, original in zip(parts, models, strict=True)
     )

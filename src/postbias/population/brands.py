@@ -1,8 +1,8 @@
-"""What one may say of brands: an estimate with its interval for each, and how much of it is luck.
+"""Estimates by brand, shrunk toward the mean of all brands.
 
-A post counts for every brand that it names. Each brand's mean is estimated as for any group of
-posts, then pulled to the mean of brands by as much as its own numbers leave open, so that small
-brands do not lead a table by chance. Writes nothing: rows for a report or a table.
+A post counts for every brand that it names. The mean of each brand is estimated like that of any
+group, then shrunk toward the mean of brands in proportion to its own uncertainty, so that sampling
+error alone does not put small brands at the top of a table.
 """
 
 from __future__ import annotations
@@ -21,119 +21,122 @@ from postbias.json_files import round_floats
 from postbias.params import ReportParams
 from postbias.paths import Paths
 from postbias.population import groups
-from postbias.population.brand_mentions import find_brand_posts, find_frequent_accounts, read_brands
-from postbias.population.corpus_estimates import Estimand, estimate_difference, estimate_means, build_estimands
+from postbias.population.brand_mentions import (
+    find_brand_posts,
+    find_frequent_accounts,
+    read_brands,
+)
+from postbias.population.corpus_estimates import (
+    Estimand,
+    build_estimands,
+    estimate_difference,
+    estimate_means,
+)
 from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
 from postbias.posts.shards import atomic_write
-from postbias.stats.estimates import Figure
-from postbias.stats.pooling import pool
+from postbias.stats.estimates import MeanEstimate
+from postbias.stats.pooling import pool_estimates
 from postbias.stats.ppi import Bools
 
 Json = dict[str, Any]
 
-#: Below this share of its own, a pooled estimate is mostly that of other brands, and marked.
-MOSTLY_OWN = 0.5
+#: A pooled estimate with less than this share of the brand's own data is flagged as small.
+MIN_OWN_SHARE = 0.5
+
+_NO_ESTIMATE = {"value": None, "lo": None, "hi": None}
 
 
-def select_brands(population: ScoredCorpus, paths: Paths, params: ReportParams) -> dict[str, Bools]:
-    """Find the brands of the corpus.
+def select_brands(corpus: ScoredCorpus, paths: Paths, params: ReportParams) -> dict[str, Bools]:
+    """Find the brands with at least `min_posts` posts.
 
     Args:
-        population: All posts.
-        paths: The repository; the table of brands is looked up here.
-        params: The table, and which brands are large enough.
+        corpus: All scored posts.
+        paths: The repository, which `params.brands` is relative to.
+        params: Table of brands, and the limits on posts and brands.
 
     Returns:
-        By brand the posts that name it, the brand with most posts first. (N,)
+        Mask of posts by brand, in order of decreasing number of posts. (N,)
 
     Raises:
-        InputError: If the table of brands cannot be used.
+        InputError: If the table of brands is not valid.
     """
-    captions = population.table["caption"].to_pylist()
+    captions = corpus.table["caption"].to_pylist()
     if params.brands is None:
         aliases = find_frequent_accounts(captions, params.min_posts, params.max_brands)
     else:
         aliases = read_brands(paths.root / params.brands)
-    found = find_brand_posts(captions, aliases, in_words=params.brands is not None)
-    large = {name: rows for name, rows in found.items() if rows.sum() >= params.min_posts}
+    brands = find_brand_posts(captions, aliases, in_words=params.brands is not None)
+    large = {name: rows for name, rows in brands.items() if rows.sum() >= params.min_posts}
     return dict(list(large.items())[: params.max_brands])
 
 
 def load_and_estimate_brands(paths: Paths, params: ReportParams) -> Json:
-    """Estimate the brands of a scored corpus.
-
-    Args:
-        paths: The repository, after the stage infer.
-        params: The table of brands, and which are large enough.
-
-    Returns:
-        As `estimate_brands`.
-    """
-    population = load_scored_corpus(paths)
-    return estimate_brands(
-        population, build_estimands(population), select_brands(population, paths, params)
-    )
+    """Estimate the brands of the corpus that the infer stage scored; see `estimate_brands`."""
+    corpus = load_scored_corpus(paths)
+    return estimate_brands(corpus, build_estimands(corpus), select_brands(corpus, paths, params))
 
 
 def write_brands(report: Json, path: Path) -> None:
-    """Write the brands as a table.
+    """Write the estimates of brands as a table.
 
     Args:
-        report: What `estimate_brands` returned.
-        path: Where to; `.csv` or `.parquet`.
+        report: The result of `estimate_brands`.
+        path: The file, with the extension `.csv` or `.parquet`.
 
     Raises:
-        InputError: If the file has another ending.
-        StorageError: If it cannot be written.
+        InputError: If the extension is another one.
+        StorageError: If the file cannot be written.
     """
-    table = brand_table(round_floats(report))
+    table = build_brand_table(round_floats(report))
     writers = {".csv": pyarrow.csv.write_csv, ".parquet": pyarrow.parquet.write_table}
     if path.suffix not in writers:
-        raise InputError("brands are written as .csv or .parquet", seen=path.name)
+        raise InputError(
+            "unknown file format for brands", seen=path.name, allowed=".csv or .parquet"
+        )
     with atomic_write(path) as temporary:
         writers[path.suffix](table, temporary)
 
 
 def estimate_brands(
-    population: ScoredCorpus, outcomes: tuple[Estimand, ...], brands: Mapping[str, Bools]
+    corpus: ScoredCorpus, estimands: tuple[Estimand, ...], brands: Mapping[str, Bools]
 ) -> Json:
-    """Estimate the main axis and the share of the highest band for every brand.
+    """Estimate the mean of the main axis and the share of its high band for every brand.
 
     Args:
-        population: All posts.
-        outcomes: What `build_estimands` prepared.
-        brands: By brand its posts. (N,)
+        corpus: All scored posts.
+        estimands: The result of `build_estimands`.
+        brands: Mask of posts by brand. (N,)
 
     Returns:
-        The content of `reports/brands.json`: `axis`, `mean` and `spread` of brands, and `brands`,
-        one row each in the order given.
+        The content of `reports/brands.json`: `axis`, `range`, `mean` and `spread` of brands, and
+        `brands` with one entry per brand in the given order.
     """
-    main = population.axes[0]
-    kept = tuple(o for o in outcomes if o.name in {main.name, "share_high"})
-    sponsored = groups.group_by_sponsorship(population.table["sponsored"])
-    halves = groups.group_by_half(population.table["posted_at"])
-    everything = [estimate_means(population, kept, rows) for rows in brands.values()]
-    means = [figures[main.name] for figures in everything]
-    pooled = pool(np.array([f.value for f in means]), np.array([f.variance for f in means]))
-    found = []
+    main = corpus.axes[0]
+    kept = tuple(e for e in estimands if e.name in {main.name, "share_high"})
+    sponsorship = groups.group_by_sponsorship(corpus.table["sponsored"])
+    halves = groups.group_by_half(corpus.table["posted_at"])
+    estimates = [estimate_means(corpus, kept, rows) for rows in brands.values()]
+    means = [by_name[main.name] for by_name in estimates]
+    pooled = pool_estimates(np.array([m.value for m in means]), np.array([m.variance for m in means]))
+    entries = []
     for i, (name, rows) in enumerate(brands.items()):
-        own = pooled.own[i] if pooled else float(np.isfinite(means[i].value))
-        ends = (pooled.values[i], pooled.lo[i], pooled.hi[i]) if pooled else (np.nan,) * 3
-        found.append(
-            _describe_one(kept, everything[i])
+        own_share = pooled.own_share[i] if pooled else float(np.isfinite(means[i].value))
+        numbers = (pooled.values[i], pooled.lo[i], pooled.hi[i]) if pooled else (np.nan,) * 3
+        entries.append(
+            _format_estimates(kept, estimates[i])
             | {
                 "brand": name,
                 "pooled": {
-                    key: float(np.clip(end, main.low, main.high)) if np.isfinite(end) else None
-                    for key, end in zip(("value", "lo", "hi"), ends, strict=True)
+                    key: float(np.clip(x, main.low, main.high)) if np.isfinite(x) else None
+                    for key, x in zip(_NO_ESTIMATE, numbers, strict=True)
                 },
-                "own_share": float(own),
-                "is_small": bool(own < MOSTLY_OWN),
-                "sponsored_minus_organic": _compare(
-                    population, kept, rows, sponsored, ("sponsored", "organic")
+                "own_share": float(own_share),
+                "is_small": bool(own_share < MIN_OWN_SHARE),
+                "sponsored_minus_organic": _compare_within(
+                    corpus, kept, rows, sponsorship, ("sponsored", "organic")
                 ),
-                "later_minus_earlier": _compare(
-                    population, kept, rows, halves, ("later half", "earlier half")
+                "later_minus_earlier": _compare_within(
+                    corpus, kept, rows, halves, ("later half", "earlier half")
                 ),
             }
         )
@@ -142,21 +145,21 @@ def estimate_brands(
         "range": [main.low, main.high],
         "mean": pooled.mean if pooled else None,
         "spread": pooled.spread if pooled else None,
-        "brands": found,
+        "brands": entries,
     }
 
 
-def brand_table(report: Json) -> pa.Table:
-    """Lay the brands out flat, one row each.
+def build_brand_table(report: Json) -> pa.Table:
+    """Flatten the estimates of brands into one row per brand.
 
     Args:
-        report: What `estimate_brands` returned.
+        report: The result of `estimate_brands`.
 
     Returns:
-        Counts, then value, lower and upper end of every estimate; null where there are too few
+        Counts, then value, lower and upper limit of every estimate; null where there are too few
         labels.
     """
-    flat = []
+    rows = []
     for brand in report["brands"]:
         row: Json = {key: brand[key] for key in ("brand", "posts", "labels", "authors")}
         for column, estimate in (
@@ -172,32 +175,29 @@ def brand_table(report: Json) -> pa.Table:
                 f"{column}_hi": estimate["hi"],
             }
         row[f"{report['axis']}_uncorrected"] = brand[report["axis"]]["uncorrected"]
-        flat.append(row | {"own_share": brand["own_share"], "is_small": brand["is_small"]})
-    return pa.Table.from_pylist(flat)
+        rows.append(row | {"own_share": brand["own_share"], "is_small": brand["is_small"]})
+    return pa.Table.from_pylist(rows)
 
 
-def _describe_one(outcomes: tuple[Estimand, ...], figures: Mapping[str, Figure]) -> Json:
-    posts, labels, _, authors = figures[outcomes[0].name].n
-    found: Json = {"posts": posts, "labels": labels, "authors": authors}
-    for outcome in outcomes:
-        figure = figures[outcome.name]
-        found[outcome.name] = outcome.interval(figure).as_dict() | {
-            "uncorrected": figure.uncorrected
-        }
-    return found
+def _format_estimates(estimands: tuple[Estimand, ...], means: Mapping[str, MeanEstimate]) -> Json:
+    posts, labels, _, authors = means[estimands[0].name].sizes
+    entry: Json = {"posts": posts, "labels": labels, "authors": authors}
+    for estimand in estimands:
+        mean = means[estimand.name]
+        entry[estimand.name] = estimand.interval(mean).as_dict() | {"uncorrected": mean.plug_in}
+    return entry
 
 
-def _compare(
-    population: ScoredCorpus,
-    outcomes: tuple[Estimand, ...],
+def _compare_within(
+    corpus: ScoredCorpus,
+    estimands: tuple[Estimand, ...],
     rows: Bools,
     named: Mapping[str, Bools],
     pair: tuple[str, str],
 ) -> Json:
-    """Compare two kinds of posts of one brand on the main axis."""
-    none = {"value": None, "lo": None, "hi": None}
+    """Compare the main axis between two groups of the posts of one brand."""
     if not set(pair) <= named.keys():
-        return none
-    one, two = (rows & named[name] for name in pair)
-    found = estimate_difference(population, outcomes[:1], one, two)[outcomes[0].name]
-    return {key: found[key] for key in none}
+        return dict(_NO_ESTIMATE)
+    first, second = (rows & named[name] for name in pair)
+    difference = estimate_difference(corpus, estimands[:1], first, second)[estimands[0].name]
+    return {key: difference[key] for key in _NO_ESTIMATE}

@@ -1,9 +1,8 @@
-"""What one may say of all posts: corrected means and shares, by group, with intervals.
+"""Corrected means and shares of the whole corpus and of groups, with 95% intervals.
 
-Asks `postbias.stats.ppi` about each group of posts. Every figure is about the label that
-the teacher would give, over the posts that the champion can score; beside it stand the student's
-plain mean, which pulls to the middle, and what the labels alone would have said. Knows nothing of
-brands and of pages.
+The estimand is the mean label that the teacher would give, over all posts that the champion can
+score. Each estimate is reported with the plug-in estimate (the plain mean of the student's scores,
+which are shrunk toward the mean) and with the estimate from the labels alone.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import numpy as np
 
 from postbias.population.groups import Groups
 from postbias.population.scored_corpus import ScoredCorpus
-from postbias.stats import ppi as estimator
-from postbias.stats.bootstrap import LEVEL, Array, Estimate
-from postbias.stats.estimates import Figure, difference, face_value_error
-from postbias.stats.metrics import bands
-from postbias.stats.ppi import Bools, Tuning
+from postbias.stats import ppi
+from postbias.stats.bootstrap import CONFIDENCE_LEVEL, Array, Estimate
+from postbias.stats.estimates import MeanEstimate, estimate_difference_of_means, plug_in_error
+from postbias.stats.metrics import band_indices
+from postbias.stats.ppi import Bools, EstimatorTuning
 
 BAND_NAMES = ("low", "moderate", "high")
 
@@ -29,153 +28,146 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Estimand:
-    """One number that is estimated in every group: a mean or a share.
+    """A mean or a share that is estimated for every group of posts.
 
     Attributes:
-        name: `bias`, `share_high` and the like.
-        ends: Least and greatest possible value; none for a share.
-        labels: Its value for each labelled post; NaN for the others. (N,)
-        scores: The same by the student's score. (N,)
-        tuning: How much the estimate leans on scores.
-        alone: The same for the labels alone, which lean on none.
+        name: Its key in the reports, such as `bias` or `share_high`.
+        bounds: Smallest and largest possible value; None for a share.
+        labels: Value by the label; NaN for posts without a label. (N,)
+        scores: Value by the student's score. (N,)
+        tuning: How much the estimate relies on the scores.
+        labels_only_tuning: Tuning of the estimate from the labels alone.
     """
 
     name: str
-    ends: tuple[float, float] | None
+    bounds: tuple[float, float] | None
     labels: Array
     scores: Array
-    tuning: Tuning
-    alone: Tuning
+    tuning: EstimatorTuning
+    labels_only_tuning: EstimatorTuning
 
-    def interval(self, figure: Figure) -> Estimate:
-        """Return a figure with its interval.
-
-        Args:
-            figure: A figure of this outcome.
-
-        Returns:
-            Value and 95% interval.
-        """
-        return figure.share_interval() if self.ends is None else figure.interval(*self.ends)
+    def interval(self, mean: MeanEstimate) -> Estimate:
+        """Return the value of an estimate and its 95% interval."""
+        return mean.share_interval() if self.bounds is None else mean.interval(*self.bounds)
 
 
-def build_estimands(population: ScoredCorpus) -> tuple[Estimand, ...]:
-    """Prepare what is estimated: the mean of each axis, and the share of each band of the main one.
-
-    Args:
-        population: All posts.
+def build_estimands(corpus: ScoredCorpus) -> tuple[Estimand, ...]:
+    """Prepare the mean of each axis and the share of each band of the main axis.
 
     Returns:
-        The outcomes: `<axis>` for means, `share_<band>` for shares.
+        Estimands named `<axis>` for means and `share_<band>` for shares.
     """
-    found = []
-    for axis in population.axes:
-        values = population.labels[axis.name], population.scores[axis.name]
-        found.append(_outcome(population, axis.name, (axis.low, axis.high), *values))
-    main = population.axes[0]
-    labels, scores = population.labels[main.name], population.scores[main.name]
-    said, held = bands(scores, main), bands(np.nan_to_num(labels), main)
+    estimands = []
+    for axis in corpus.axes:
+        values = corpus.labels[axis.name], corpus.scores[axis.name]
+        estimands.append(_tune_estimand(corpus, axis.name, (axis.low, axis.high), *values))
+    main = corpus.axes[0]
+    labels, scores = corpus.labels[main.name], corpus.scores[main.name]
+    label_bands, score_bands = band_indices(np.nan_to_num(labels), main), band_indices(scores, main)
     shares = {
-        band: (np.where(np.isnan(labels), np.nan, held == i), (said == i).astype(np.float64))
+        band: (
+            np.where(np.isnan(labels), np.nan, label_bands == i),
+            (score_bands == i).astype(np.float64),
+        )
         for i, band in enumerate(BAND_NAMES)
     }
-    # One tuning for the three bands: then their shares add up to 1.
-    high = _outcome(population, "share_high", None, *shares["high"])
-    for band, (held_share, said_share) in shares.items():
+    # All bands use the tuning of the high band, so that the three shares add up to 1.
+    high = _tune_estimand(corpus, "share_high", None, *shares["high"])
+    for band, (in_label, in_score) in shares.items():
         name = f"share_{band}"
-        found.append(Estimand(name, None, held_share, said_share, high.tuning, high.alone))
-    return tuple(found)
+        estimands.append(
+            Estimand(name, None, in_label, in_score, high.tuning, high.labels_only_tuning)
+        )
+    return tuple(estimands)
 
 
 def estimate_means(
-    population: ScoredCorpus, outcomes: Iterable[Estimand], rows: Bools
-) -> dict[str, Figure]:
-    """Estimate every outcome for some posts.
+    corpus: ScoredCorpus, estimands: Iterable[Estimand], rows: Bools
+) -> dict[str, MeanEstimate]:
+    """Estimate every estimand for a subset of posts.
 
     Args:
-        population: All posts.
-        outcomes: What to estimate.
-        rows: Which posts. (N,)
+        corpus: All scored posts.
+        estimands: What to estimate.
+        rows: Mask of the subset. (N,)
 
     Returns:
-        One figure per outcome, by its name.
+        Estimate by name of the estimand.
     """
-    study = population.study.within(rows)
+    design = corpus.design.subset(rows)
     return {
-        outcome.name: estimator.estimate_mean(
-            study, outcome.labels[rows], outcome.scores[rows], outcome.tuning
+        estimand.name: ppi.estimate_mean(
+            design, estimand.labels[rows], estimand.scores[rows], estimand.tuning
         )
-        for outcome in outcomes
+        for estimand in estimands
     }
 
 
-def estimate_rows(population: ScoredCorpus, outcomes: Iterable[Estimand], rows: Bools) -> Json:
-    """Estimate every outcome for some posts, ready for JSON.
+def estimate_rows(corpus: ScoredCorpus, estimands: Iterable[Estimand], rows: Bools) -> Json:
+    """Estimate every estimand for a subset of posts, as JSON.
 
     Args:
-        population: All posts.
-        outcomes: What to estimate.
-        rows: Which posts. (N,)
+        corpus: All scored posts.
+        estimands: What to estimate.
+        rows: Mask of the subset. (N,)
 
     Returns:
-        `posts`, `labels`, `held_out`, and per outcome `value`, `lo`, `hi`, `uncorrected`, by how
-        much that is too high (`uncorrected_error`), and `labels_alone`.
+        `posts`, `labels`, `held_out`, `authors`, and for each estimand `value`, `lo`, `hi`, the
+        plug-in estimate (`uncorrected`), its error (`uncorrected_error`), and `labels_alone`.
     """
-    outcomes = tuple(outcomes)
-    study = population.study.within(rows)
-    figures = estimate_means(population, outcomes, rows)
-    counts = figures[outcomes[0].name].n
-    found: Json = dict(zip(("posts", "labels", "held_out", "authors"), counts, strict=True))
-    for outcome in outcomes:
-        alone = estimator.labels_alone(
-            study, outcome.labels[rows], outcome.scores[rows], outcome.alone
+    estimands = tuple(estimands)
+    design = corpus.design.subset(rows)
+    means = estimate_means(corpus, estimands, rows)
+    counts = means[estimands[0].name].sizes
+    result: Json = dict(zip(("posts", "labels", "held_out", "authors"), counts, strict=True))
+    for estimand in estimands:
+        mean = means[estimand.name]
+        labels_only = ppi.estimate_mean_from_labels(
+            design, estimand.labels[rows], estimand.scores[rows], estimand.labels_only_tuning
         )
-        found[outcome.name] = outcome.interval(figures[outcome.name]).as_dict() | {
-            "uncorrected": figures[outcome.name].uncorrected,
-            "uncorrected_error": face_value_error(
-                study.authors, outcome.scores[rows], figures[outcome.name]
+        result[estimand.name] = estimand.interval(mean).as_dict() | {
+            "uncorrected": mean.plug_in,
+            "uncorrected_error": plug_in_error(
+                design.authors, estimand.scores[rows], mean
             ).as_dict(),
-            "labels_alone": outcome.interval(alone).as_dict(),
+            "labels_alone": estimand.interval(labels_only).as_dict(),
         }
-    return found
+    return result
 
 
-def estimate_population(population: ScoredCorpus, outcomes: tuple[Estimand, ...], groups: Groups) -> Json:
-    """Estimate every outcome for every group, and what sets groups apart.
-
-    Args:
-        population: All posts.
-        outcomes: What to estimate.
-        groups: The groups, and which are to be compared.
+def estimate_population(
+    corpus: ScoredCorpus, estimands: tuple[Estimand, ...], groups: Groups
+) -> Json:
+    """Estimate every estimand for all posts and for each group, and the differences of groups.
 
     Returns:
         The content of `reports/population.json`.
     """
-    everything = np.ones(len(population), dtype=bool)
-    side = population.study.side
+    all_rows = np.ones(len(corpus), dtype=bool)
+    side = corpus.design.roles
     return {
         "estimand": "mean label the teacher would give, over posts the champion can score",
-        "level": LEVEL,
+        "level": CONFIDENCE_LEVEL,
         "n": {
-            "posts": population.n_posts,
-            "scored": len(population),
-            "labels": int((side != estimator.UNLABELLED).sum()),
-            "learned": int((side == estimator.LEARNED).sum()),
-            "held_out": int((side == estimator.HELD_OUT).sum()),
-            "lost_labels": population.n_lost_labels,
+            "posts": corpus.n_posts,
+            "scored": len(corpus),
+            "labels": int((side != ppi.UNLABELLED).sum()),
+            "learned": int((side == ppi.LEARNED).sum()),
+            "held_out": int((side == ppi.HELD_OUT).sum()),
+            "lost_labels": corpus.n_lost_labels,
         },
         "tuning": {
-            o.name: {"lambda": o.tuning.lam, "held_out_worth": o.tuning.worth} for o in outcomes
+            e.name: {"lambda": e.tuning.lam, "held_out_worth": e.tuning.held_out_worth} for e in estimands
         },
-        "all": estimate_rows(population, outcomes, everything),
+        "all": estimate_rows(corpus, estimands, all_rows),
         "groups": {
-            kind: {name: estimate_rows(population, outcomes, rows) for name, rows in members.items()}
+            kind: {name: estimate_rows(corpus, estimands, rows) for name, rows in members.items()}
             for kind, members in groups.members.items()
         },
         "differences": [
             {"kind": kind, "one": one, "two": two}
             | estimate_difference(
-                population, outcomes, groups.members[kind][one], groups.members[kind][two]
+                corpus, estimands, groups.members[kind][one], groups.members[kind][two]
             )
             for kind, one, two in groups.pairs
         ],
@@ -183,41 +175,41 @@ def estimate_population(population: ScoredCorpus, outcomes: tuple[Estimand, ...]
 
 
 def estimate_difference(
-    population: ScoredCorpus, outcomes: Iterable[Estimand], one: Bools, two: Bools
+    corpus: ScoredCorpus, estimands: Iterable[Estimand], first: Bools, second: Bools
 ) -> Json:
-    """Estimate by how much some posts are above others.
+    """Estimate the difference between two groups: the first minus the second.
 
     Args:
-        population: All posts.
-        outcomes: What to compare.
-        one: Some posts. (N,)
-        two: Others. (N,)
+        corpus: All scored posts.
+        estimands: What to compare.
+        first: Mask of the first group. (N,)
+        second: Mask of the second group. (N,)
 
     Returns:
-        Per outcome `value`, `lo`, `hi` and `uncorrected`.
+        `value`, `lo`, `hi` and `uncorrected` for each estimand.
     """
-    outcomes = tuple(outcomes)
-    a, b = (estimate_means(population, outcomes, rows) for rows in (one, two))
+    estimands = tuple(estimands)
+    a, b = (estimate_means(corpus, estimands, rows) for rows in (first, second))
     return {
-        o.name: difference(a[o.name], b[o.name]).as_dict()
-        | {"uncorrected": a[o.name].uncorrected - b[o.name].uncorrected}
-        for o in outcomes
+        e.name: estimate_difference_of_means(a[e.name], b[e.name]).as_dict()
+        | {"uncorrected": a[e.name].plug_in - b[e.name].plug_in}
+        for e in estimands
     }
 
 
-def _outcome(
-    population: ScoredCorpus,
+def _tune_estimand(
+    corpus: ScoredCorpus,
     name: str,
-    ends: tuple[float, float] | None,
+    bounds: tuple[float, float] | None,
     labels: Array,
     scores: Array,
 ) -> Estimand:
-    study = population.study
+    design = corpus.design
     return Estimand(
         name,
-        ends,
+        bounds,
         labels,
         scores,
-        estimator.tune(study, labels, scores),
-        estimator.tune(estimator.all_learned(study), labels, scores),
+        ppi.tune_estimator(design, labels, scores),
+        ppi.tune_estimator(ppi.labels_only_design(design), labels, scores),
     )

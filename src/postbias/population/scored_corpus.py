@@ -1,6 +1,6 @@
-"""All posts that the champion could score, joined with what is known of each of them.
+"""Join every scored post with its label, fold and inclusion probability.
 
-Reads captions, scores, labels, folds and inclusion probabilities; images never. Estimates nothing.
+Never reads images.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from postbias.paths import Paths
 from postbias.posts.schema import SAMPLE, SPLIT
 from postbias.posts.shards import list_shards, read_posts, read_table
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.scorer import OK
-from postbias.stats import ppi as estimator
+from postbias.scoring.post_scores import OK
+from postbias.stats import ppi
 from postbias.stats.bootstrap import Array
-from postbias.stats.ppi import Study
+from postbias.stats.ppi import LabelDesign
 
-#: Folds whose labels the student has not learned from, nor been chosen by.
+# Labels that the student was neither trained nor selected on.
 _HELD_OUT = ("calib", "test")
 _LEARNED = ("train", "valid")
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredCorpus:
-    """All posts that the champion could score, in input order.
+    """All posts that the champion scored, in input order.
 
     Attributes:
         table: `post_id`, `author`, `caption`, `sponsored`, `posted_at` and all columns of scores.
-        axes: What is scored, the main axis first.
-        study: Authors, labels' use, and weights.
-        labels: By axis what the teacher said; NaN where there is no label. (N,)
-        scores: By axis what the champion said. (N,)
-        n_posts: Posts in the corpus, with those that could not be scored.
-        n_lost_labels: Labelled posts that could not be scored, or that no fold holds.
+        axes: Scored axes, the main axis first.
+        design: Author, role of the label, and sampling weight of each post.
+        labels: The teacher's label by axis; NaN where there is none. (N,)
+        scores: The champion's score by axis. (N,)
+        n_posts: Posts in the corpus, including those without a score.
+        n_lost_labels: Labelled posts that have no score or are in no fold.
     """
 
     table: pa.Table
     axes: tuple[Axis, ...]
-    study: Study
+    design: LabelDesign
     labels: Mapping[str, Array]
     scores: Mapping[str, Array]
     n_posts: int
@@ -57,17 +57,11 @@ class ScoredCorpus:
 
 
 def load_scored_corpus(paths: Paths) -> ScoredCorpus:
-    """Read what is known of every scored post.
-
-    Args:
-        paths: The repository; reads posts, scores, sample, labels, split and the champion.
-
-    Returns:
-        The population.
+    """Read posts, scores, sample, labels, split and the champion's manifest.
 
     Raises:
-        CorpusError: If no post could be scored.
-        SchemaError: If scores and posts are not of one run.
+        CorpusError: If no post has a score.
+        SchemaError: If scores and posts are not from the same run.
     """
     axes = Artifact.open(paths.champion).manifest.axes
     names = [axis.name for axis in axes]
@@ -75,29 +69,30 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
     scores = pa.concat_tables([read_table(shard) for shard in list_shards(paths.scores)])
     if scores["post_id"].combine_chunks() != posts["post_id"].combine_chunks():
         raise SchemaError(
-            f"{paths.scores} does not hold the posts of {paths.posts}", do="run `dvc repro`"
+            f"the scores in {paths.scores} are not those of the posts in {paths.posts}",
+            do="run `dvc repro`",
         )
     table = scores.append_column("caption", posts["caption"])
     table = table.filter(pc.equal(table["status"], OK)).combine_chunks()
     if not table.num_rows:
-        raise CorpusError("no post could be scored", do="see reports/infer.json for the reasons")
-    labels, lost = _labels(paths, names, table["post_id"])
-    authors = np.unique(_objects(table["author"]), return_inverse=True)[1]
+        raise CorpusError("no post has a score", do="see reports/infer.json for the reasons")
+    labels, n_lost = _align_labels(paths, names, table["post_id"])
+    authors = np.unique(_as_objects(table["author"]), return_inverse=True)[1]
     return ScoredCorpus(
         table=table,
         axes=axes,
-        study=Study(authors, labels["side"].astype(np.int8), labels["weight"]),
+        design=LabelDesign(authors, labels["side"].astype(np.int8), labels["weight"]),
         labels={name: labels[name] for name in names},
         scores={name: table[name].to_numpy().astype(np.float64) for name in names},
         n_posts=scores.num_rows,
-        n_lost_labels=lost,
+        n_lost_labels=n_lost,
     )
 
 
-def _labels(
+def _align_labels(
     paths: Paths, names: list[str], post_ids: pa.ChunkedArray
 ) -> tuple[dict[str, npt.NDArray[np.float64]], int]:
-    """Return label, side and weight of each post, (N,) each, and how many labels found no post."""
+    """Return labels, `side` and `weight` by column, (N,) each, and how many labels were lost."""
     labels = read_table(paths.labels)
     labels = labels.filter(pc.equal(labels["status"], OK)).select(["post_id", *names])
     split = read_table(paths.split, SPLIT, ["post_id", "fold"])
@@ -112,11 +107,11 @@ def _labels(
     for name in names:
         columns[name][rows] = kept[name].to_numpy()
     columns |= {name: np.zeros(len(post_ids)) for name in ("side", "weight")}
-    held = pc.is_in(kept["fold"], value_set=pa.array(_HELD_OUT)).to_numpy()
-    columns["side"][rows] = np.where(held, estimator.HELD_OUT, estimator.LEARNED)
+    is_held_out = pc.is_in(kept["fold"], value_set=pa.array(_HELD_OUT)).to_numpy()
+    columns["side"][rows] = np.where(is_held_out, ppi.HELD_OUT, ppi.LEARNED)
     columns["weight"][rows] = 1 / kept["probability"].to_numpy()
     return columns, labels.num_rows - len(rows)
 
 
-def _objects(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+def _as_objects(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
     return np.asarray(column.to_pylist(), dtype=object)

@@ -202,7 +202,7 @@ class ObjectPath:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldFile:
+class InMemoryFile:
     """A file whose bytes are at hand.
 
     Attributes:
@@ -223,10 +223,10 @@ class HeldFile:
 
 
 #: Where a file or a folder may lie.
-Place = Path | ObjectPath
+AnyPath = Path | ObjectPath
 
 
-def place_of(text: str) -> Place:
+def parse_path(text: str) -> AnyPath:
     """Read what a user calls a place.
 
     Args:
@@ -247,7 +247,7 @@ def place_of(text: str) -> Place:
     return Path(text)
 
 
-def readable(source: Place | HeldFile) -> Path | pa.NativeFile:
+def pyarrow_source(source: AnyPath | InMemoryFile) -> Path | pa.NativeFile:
     """Give what pyarrow's readers take.
 
     Args:
@@ -259,7 +259,7 @@ def readable(source: Place | HeldFile) -> Path | pa.NativeFile:
     return source if isinstance(source, Path) else source.opened()
 
 
-def content_digest(place: Place) -> str:
+def content_digest(place: AnyPath) -> str:
     """Name the content of a file.
 
     Args:
@@ -277,7 +277,7 @@ def content_digest(place: Place) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_file(place: Place, path: Path) -> None:
+def copy_to_local(place: AnyPath, path: Path) -> None:
     """Copy a file, wherever it lies, into a local one."""
     if isinstance(place, ObjectPath):
         place.download(path)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from postbias.errors import CorpusError, SchemaError, StorageError
-from postbias.posts.remote_files import HeldFile, ObjectPath, Place, readable
+from postbias.posts.remote_files import InMemoryFile, ObjectPath, AnyPath, pyarrow_source
 from postbias.posts.schema import IMAGE, POSTS, check_table, leaf_columns
 
 #: Limits of one shard: it is closed when the first of them is reached.
@@ -37,7 +37,7 @@ _IMAGE_PATHS_FIELD = pa.field(
 
 
 @contextmanager
-def atomic_write(path: Place) -> Iterator[Path]:
+def atomic_write(path: AnyPath) -> Iterator[Path]:
     """Write a file atomically: yield a temporary path that replaces `path` if no error occurs.
 
     Args:
@@ -91,7 +91,7 @@ def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-def write_table(table: pa.Table, path: Place, schema: pa.Schema) -> None:
+def write_table(table: pa.Table, path: AnyPath, schema: pa.Schema) -> None:
     """Check a table and write it atomically.
 
     Args:
@@ -109,7 +109,7 @@ def write_table(table: pa.Table, path: Place, schema: pa.Schema) -> None:
 
 
 def read_table(
-    path: Place, schema: pa.Schema | None = None, columns: Sequence[str] | None = None
+    path: AnyPath, schema: pa.Schema | None = None, columns: Sequence[str] | None = None
 ) -> pa.Table:
     """Read a table and check it.
 
@@ -125,7 +125,7 @@ def read_table(
         SchemaError: If the file is missing, damaged or does not match the schema.
     """
     try:
-        table = pq.ParquetFile(readable(path)).read(columns=list(columns) if columns else None)
+        table = pq.ParquetFile(pyarrow_source(path)).read(columns=list(columns) if columns else None)
     except (OSError, pa.ArrowException) as error:
         raise SchemaError(
             f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:200]}",
@@ -160,9 +160,9 @@ def list_shards(folder: Path) -> list[Path]:
     return shards
 
 
-def count_rows(shards: Sequence[Place]) -> int:
+def count_rows(shards: Sequence[AnyPath]) -> int:
     """Count the rows of Parquet files, reading only their footers."""
-    return sum(pq.read_metadata(readable(shard)).num_rows for shard in shards)
+    return sum(pq.read_metadata(pyarrow_source(shard)).num_rows for shard in shards)
 
 
 def read_posts(folder: Path, columns: Sequence[str]) -> pa.Table:
@@ -184,7 +184,7 @@ def read_posts(folder: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def iter_posts(
-    shards: Sequence[Place | HeldFile], columns: Sequence[str], batch_size: int
+    shards: Sequence[AnyPath | InMemoryFile], columns: Sequence[str], batch_size: int
 ) -> Iterator[pa.RecordBatch]:
     """Iterate over posts in batches, in constant memory.
 
@@ -268,10 +268,10 @@ def read_selected_posts(folder: Path, post_ids: Sequence[str], columns: Sequence
 
 
 @contextmanager
-def _open_shard(shard: Place | HeldFile) -> Iterator[pq.ParquetFile]:
+def _open_shard(shard: AnyPath | InMemoryFile) -> Iterator[pq.ParquetFile]:
     """Open a shard of posts; errors while reading it become a `SchemaError`."""
     try:
-        file = pq.ParquetFile(readable(shard))
+        file = pq.ParquetFile(pyarrow_source(shard))
         check_table(file.schema_arrow.empty_table(), POSTS, str(shard))
         yield file
     except (OSError, pa.ArrowException) as error:

@@ -1,7 +1,7 @@
-"""What scoring cost, what the teacher would have cost, and from how many posts on a student pays.
+"""Cost of the labels and of scoring, and the number of posts at which a student pays off.
 
-Takes what the teacher charged, or what the params reckon; never a clock: the same inputs give the
-same page.
+Uses what the teacher charged or what the params state, never a measured time: the same inputs must
+give the same page.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    """The reckoning, in US dollars and hours; None where something is not known.
+class CostEstimate:
+    """Costs in US dollars and hours; None where a price or speed is not known.
 
     Attributes:
-        is_charged: Whether the teacher charged; else its price is reckoned by the params.
-        labels_usd: For the labels that were bought.
-        per_post_usd: The teacher's price for one post.
-        all_usd: What the teacher would cost for all posts.
-        student_hours: What the champion needs for all posts.
-        student_usd: What the machine costs in that time.
-        break_even: From how many posts on a student is cheaper than its teacher.
+        is_charged: Whether the teacher charged for the labels; else its price is from the params.
+        labels_usd: Cost of the labels.
+        per_post_usd: Price of one label.
+        all_usd: Cost of labelling all posts with the teacher.
+        student_hours: Time that the champion needs for all posts.
+        student_usd: Cost of the machine for that time.
+        break_even: Number of posts above which labels and student cost less than the teacher alone.
     """
 
     is_charged: bool
@@ -38,19 +38,16 @@ class Costs:
     break_even: int | None
 
 
-def estimate_costs(labels: Json, n_posts: int, params: ReportCostParams) -> Costs:
-    """Reckon what was spent and what was saved.
+def estimate_costs(label_report: Json, n_posts: int, params: ReportCostParams) -> CostEstimate:
+    """Estimate the cost of labels, of scoring, and of labelling all posts.
 
     Args:
-        labels: What `reports/labels.json` says.
-        n_posts: Posts in the corpus.
-        params: Prices and speed where nothing was charged or measured.
-
-    Returns:
-        The reckoning.
+        label_report: The content of `reports/labels.json`.
+        n_posts: Number of posts in the corpus.
+        params: Prices and speed, used where nothing was charged.
     """
-    n_labels = labels["n"]["labelled"]
-    spent = labels["teacher"].get("cost_usd")
+    n_labels = label_report["n"]["labelled"]
+    spent = label_report["teacher"].get("cost_usd")
     charged = spent["these_labels"] if spent else None
     is_charged = bool(charged) and n_labels > 0
     per_post = charged / n_labels if is_charged else params.teacher_usd_per_post
@@ -59,7 +56,7 @@ def estimate_costs(labels: Json, n_posts: int, params: ReportCostParams) -> Cost
     if params.student_posts_per_s is not None:
         hours = n_posts / params.student_posts_per_s / 3600
         student_usd = hours * params.machine_usd_per_hour
-    return Costs(
+    return CostEstimate(
         is_charged=is_charged,
         labels_usd=labels_usd,
         per_post_usd=per_post,
@@ -73,7 +70,7 @@ def estimate_costs(labels: Json, n_posts: int, params: ReportCostParams) -> Cost
 def _break_even(
     labels_usd: float | None, per_post: float | None, student_usd: float | None, n_posts: int
 ) -> int | None:
-    """Return from how many posts on labels and student cost less than the teacher for all."""
+    """Return the smallest corpus that is cheaper to score with labels and a student."""
     if labels_usd is None or per_post is None or student_usd is None or not n_posts:
         return None
     saved = per_post - student_usd / n_posts

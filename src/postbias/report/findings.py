@@ -1,9 +1,8 @@
-"""The page that a person takes away: what was scored, the answer, and how far to trust it.
+"""Gather what the stages found, estimate the population, and write the report.
 
-Gathers what the stages found, estimates means and shares, and renders one self-contained HTML
-file: no script, no address of anywhere. Captions are hostile input: the template escapes all text.
-Nothing of a clock, a commit or an MLflow run goes into it, so that the same inputs give the same
-bytes; `Origin` adds them to the copy that is kept with the MLflow run.
+The page is one self-contained HTML file without scripts or external addresses. It contains no time,
+commit or run id, so that the same inputs give the same bytes; the copy that is stored with the
+MLflow run names them.
 """
 
 from __future__ import annotations
@@ -20,21 +19,20 @@ from urllib.parse import quote
 import numpy as np
 
 from postbias.axes import BAND_EDGES
-from postbias.evaluation.results_table import load_report
+from postbias.evaluation.results_table import load_evaluation
 from postbias.json_files import write_json
 from postbias.params import Params
 from postbias.paths import Paths
-from postbias.population.brands import select_brands, estimate_brands, write_brands
-from postbias.population.corpus_estimates import estimate_population, build_estimands
+from postbias.population.brands import estimate_brands, select_brands, write_brands
+from postbias.population.corpus_estimates import build_estimands, estimate_population
 from postbias.population.groups import group_posts
 from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
 from postbias.posts.schema import REJECTS
-from postbias.posts.shards import read_table, atomic_write
-from postbias.report import cards
-from postbias.report import sections as report_sections
+from postbias.posts.shards import atomic_write, read_table
 from postbias.report.costs import estimate_costs
 from postbias.report.examples import choose_examples
-from postbias.report.page import render
+from postbias.report.page import Origin, render_cards, render_template
+from postbias.report.sections import lay_out_sections
 from postbias.scoring.artifact import Artifact
 from postbias.teacher.rubric import load_rubric
 
@@ -42,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-#: What the page rests on, as `dvc.lock` names it.
+#: Inputs whose digests the page lists, as `dvc.lock` names them.
 INPUTS = (
     "data",
     "build/sample/posts.parquet",
@@ -52,7 +50,7 @@ INPUTS = (
     "build/scores",
 )
 
-#: Which stage wrote each of them; the posts were imported before the pipeline.
+# The stage that wrote each input; `data` was imported before the pipeline.
 _WRITERS = {
     "build/sample/posts.parquet": "sample",
     "build/labels.parquet": "annotate",
@@ -61,32 +59,19 @@ _WRITERS = {
     "build/scores": "infer",
 }
 
-# Where `make ui` shows the runs: the Makefile's port, and the first experiment of a new database.
-_RUNS = "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter="
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a page came from, for copies that need not be the same bytes.
-
-    Attributes:
-        commit: The git commit.
-        runs: Stage, MLflow run id and address of each run behind the page.
-    """
-
-    commit: str | None
-    runs: tuple[tuple[str, str, str], ...]
+# The UI that `make ui` starts on its default port, and the first experiment of a new database.
+_RUNS_URL = "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter="
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the page shows.
+    """The content of the report.
 
     Attributes:
-        population: Content of `reports/population.json`.
-        brands: Content of `reports/brands.json`.
-        context: What the template is given.
-        cards: Text of the model card and the data sheet, by file name.
+        population: The content of `reports/population.json`.
+        brands: The content of `reports/brands.json`.
+        context: Variables of the templates.
+        cards: The model card and the data sheet by file name.
     """
 
     population: Json
@@ -95,152 +80,141 @@ class Findings:
     cards: dict[str, str]
 
     def page(self, origin: Origin | None = None) -> str:
-        """Render the page.
+        """Render the page as HTML.
 
         Args:
-            origin: Commit and runs to name in it; None for the page that must be the same bytes.
-
-        Returns:
-            HTML.
+            origin: Commit and runs to name; None for the page that must be reproducible.
         """
-        return render("report.html.j2", self.context | {"origin": origin})
+        return render_template("report.html.j2", self.context | {"origin": origin})
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers to log.
-
-        Returns:
-            Estimates for all posts by dotted name: value, ends, and the uncorrected number.
-        """
+        """Return the estimates for all posts as metrics to log, with limits and plug-in value."""
+        suffixes = (("", "value"), (".lo", "lo"), (".hi", "hi"), (".raw", "uncorrected"))
         return {
-            f"population.{name}{end}": found[key]
-            for name, found in self.population["all"].items()
-            if isinstance(found, dict)
-            for end, key in (("", "value"), (".lo", "lo"), (".hi", "hi"), (".raw", "uncorrected"))
-            if found[key] is not None
+            f"population.{name}{suffix}": estimate[key]
+            for name, estimate in self.population["all"].items()
+            if isinstance(estimate, dict)
+            for suffix, key in suffixes
+            if estimate[key] is not None
         }
 
 
 def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) -> Findings:
-    """Gather and estimate all that the page shows.
+    """Read the results of all stages and estimate the population, groups and brands.
 
     Args:
-        paths: The repository, after the stage infer.
-        params: Its group `report`, the rubric and the teacher are used.
-        digests: Digest of each input by path, as `dvc.lock` records it; may lack any of them.
-
-    Returns:
-        The findings.
+        paths: The repository, after the infer stage.
+        params: All params; `report`, the rubric and the sampling method are used.
+        digests: Digest of each input in `dvc.lock`; any may be missing.
 
     Raises:
-        InputError: If a report of another stage or the table of brands is missing.
-        CorpusError: If no post could be scored.
+        InputError: If a report of another stage or the table of brands is missing or not valid.
+        CorpusError: If no post has a score.
         SchemaError: If a table is damaged.
     """
-    population = load_scored_corpus(paths)
-    logger.info("estimates from %d scored posts", len(population))
-    outcomes = build_estimands(population)
-    groups = group_posts(population.table, params.report.min_posts)
-    said = estimate_population(population, outcomes, groups)
-    brands = estimate_brands(population, outcomes, select_brands(population, paths, params.report))
+    corpus = load_scored_corpus(paths)
+    logger.info("estimating from %d scored posts", len(corpus))
+    estimands = build_estimands(corpus)
+    groups = group_posts(corpus.table, params.report.min_posts)
+    population = estimate_population(corpus, estimands, groups)
+    brands = estimate_brands(corpus, estimands, select_brands(corpus, paths, params.report))
     reports = {
-        name: load_report(paths.reports / f"{name}.json")
+        name: load_evaluation(paths.reports / f"{name}.json")
         for name in ("evaluate", "labels", "infer", "split", "sample", "learning_curve")
     }
-    shown = [(path, digests[path]) for path in INPUTS if path in digests]
-    facts = _facts(paths, params, population, reports) | {
-        "digests": shown,
-        "runs": _runs(shown, Artifact.open(paths.champion).manifest.modality),
+    listed = [(path, digests[path]) for path in INPUTS if path in digests]
+    facts = _collect_facts(paths, params, corpus, reports) | {
+        "digests": listed,
+        "runs": _run_links(listed, Artifact.open(paths.champion).manifest.modality),
     }
-    worst, typical = choose_examples(population, paths, params.report.examples)
+    worst, typical = choose_examples(corpus, paths, params.report.examples)
     context = {
         "facts": facts,
-        "population": said,
+        "population": population,
         "brands": brands,
         "reports": reports,
         "worst": worst,
         "typical": typical,
-        "costs": estimate_costs(reports["labels"], population.n_posts, params.report.cost),
+        "costs": estimate_costs(reports["labels"], corpus.n_posts, params.report.cost),
         "cost_params": params.report.cost,
-        **report_sections.lay_out(population, said, brands, reports),
+        **lay_out_sections(corpus, population, brands, reports),
     }
-    return Findings(said, brands, context, cards.write_cards(context))
+    return Findings(population, brands, context, render_cards(context))
 
 
-def write_findings(found: Findings, paths: Paths) -> Path:
-    """Write the page, its numbers and the cards.
+def write_findings(findings: Findings, paths: Paths) -> Path:
+    """Write the page, the cards, and the estimates of the population and of brands.
 
     Args:
-        found: What was found out.
+        findings: The content of the report.
         paths: The repository; writes `build/report.html`, `build/cards/`,
             `reports/population.json`, `reports/brands.json` and `reports/brands.csv`.
 
     Returns:
-        Where the page lies.
+        Path of the page.
 
     Raises:
-        StorageError: If it cannot be written.
+        StorageError: If a file cannot be written.
     """
-    write_json(paths.reports / "population.json", found.population)
-    write_json(paths.reports / "brands.json", found.brands)
-    write_brands(found.brands, paths.reports / "brands.csv")
-    for name, text in found.cards.items():
-        _write(paths.cards / name, text)
-    _write(paths.report, found.page())
-    logger.info("the report is %s", paths.report)
+    write_json(paths.reports / "population.json", findings.population)
+    write_json(paths.reports / "brands.json", findings.brands)
+    write_brands(findings.brands, paths.reports / "brands.csv")
+    for name, text in findings.cards.items():
+        _write_text(paths.cards / name, text)
+    _write_text(paths.report, findings.page())
+    logger.info("report written to %s", paths.report)
     return paths.report
 
 
-def _write(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _facts(paths: Paths, params: Params, population: ScoredCorpus, reports: Json) -> Json:
-    times = population.table["posted_at"].drop_null()
-    rubric = load_rubric(paths.root / params.annotate.rubric)
-    champion = Artifact.open(paths.champion)
+def _collect_facts(paths: Paths, params: Params, corpus: ScoredCorpus, reports: Json) -> Json:
+    times = corpus.table["posted_at"].drop_null()
     ordered = np.sort(times.to_numpy()) if len(times) else None
-    main = population.axes[0]
+    champion = Artifact.open(paths.champion)
+    main = corpus.axes[0]
     return {
         "axis": main.name,
-        "ends": (main.low, main.high),
-        "cuts": [main.low + share * (main.high - main.low) for share in (0, *BAND_EDGES, 1)],
-        "axes": population.axes,
-        "rubric": rubric,
+        "band_limits": [main.low + x * (main.high - main.low) for x in (0, *BAND_EDGES, 1)],
+        "axes": corpus.axes,
+        "rubric": load_rubric(paths.root / params.annotate.rubric),
         "teacher": reports["labels"]["teacher"]["name"],
         "is_demo": (paths.data / "truth.parquet").is_file(),
-        "imported": _imported(paths),
+        "imported": _read_import_summary(paths),
         "period": None if ordered is None else tuple(str(t)[:10] for t in ordered[[0, -1]]),
-        "authors": len(np.unique(population.study.authors)),
+        "authors": len(np.unique(corpus.design.authors)),
         "manifest": champion.manifest,
         "champion": champion.digest,
-        "rejects": _rejects(paths),
+        "rejects": _count_rejects(paths),
         "params": params,
     }
 
 
-def _imported(paths: Paths) -> Json:
-    """Return what the importer said of itself; empty for posts that came otherwise."""
+def _read_import_summary(paths: Paths) -> Json:
+    """Read the importer's summary; empty for posts that were not imported by `postbias`."""
     file = paths.data / "import.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
-def _rejects(paths: Paths) -> list[tuple[str, str, int]]:
+def _count_rejects(paths: Paths) -> list[tuple[str, str, int]]:
     """Count rejects by stage and reason, in the order of the pipeline."""
-    found: Counter[tuple[str, str]] = Counter()
-    places = (paths.data / "rejects.parquet", paths.label_rejects, paths.score_rejects)
-    for place in (place for place in places if place.is_file()):
-        table = read_table(place, REJECTS, ["stage", "reason"])
-        found.update(zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True))
+    counts: Counter[tuple[str, str]] = Counter()
+    tables = (paths.data / "rejects.parquet", paths.label_rejects, paths.score_rejects)
+    for path in (path for path in tables if path.is_file()):
+        table = read_table(path, REJECTS, ["stage", "reason"])
+        counts.update(zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True))
     order = {"import": 0, "annotate": 1}
-    ranked = sorted(found.items(), key=lambda item: (order.get(item[0][0], 2), -item[1], item[0]))
+    ranked = sorted(counts.items(), key=lambda item: (order.get(item[0][0], 2), -item[1], item[0]))
     return [(stage, reason, n) for (stage, reason), n in ranked]
 
 
-def _runs(digests: list[tuple[str, str]], modality: str) -> list[tuple[str, str, str]]:
-    """Give stage, filter by digest, and address of the search in the UI that `make ui` starts."""
-    wanted = [(stage, path, dict(digests).get(path)) for path, stage in _WRITERS.items()]
-    # The champion is a copy of a student's folder: one digest.
-    wanted.insert(3, (f"train@{modality}", f"build/students/{modality}", wanted[3][2]))
-    filters = [(stage, f"tags.`dvc.outs.{path}` = '{md5}'") for stage, path, md5 in wanted if md5]
-    return [(stage, said, _RUNS + quote(said, safe="")) for stage, said in filters]
+def _run_links(digests: list[tuple[str, str]], modality: str) -> list[tuple[str, str, str]]:
+    """Return stage, search filter and URL of the MLflow run behind each input."""
+    outputs = [(stage, path, dict(digests).get(path)) for path, stage in _WRITERS.items()]
+    # The champion is a copy of the student's folder, so both have the same digest.
+    outputs.insert(3, (f"train@{modality}", f"build/students/{modality}", outputs[3][2]))
+    filters = [(stage, f"tags.`dvc.outs.{path}` = '{md5}'") for stage, path, md5 in outputs if md5]
+    return [(stage, text, _RUNS_URL + quote(text, safe="")) for stage, text in filters]

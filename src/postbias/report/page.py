@@ -1,55 +1,75 @@
-"""Renders the package's templates: text in, text out, everything escaped in HTML."""
+"""Rendering of the page and the cards from the package's templates.
+
+Captions and reasons are hostile input: HTML templates escape all text.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from postbias.report import gate_wording as gate
-from postbias.report import wording as words
+from postbias.report import wording
+
+MODEL_CARD, DATA_SHEET = "model_card.md", "data_sheet.md"
 
 
-def render(name: str, context: Mapping[str, object]) -> str:
-    """Render a template.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Commit and runs behind a copy of the page, which need not be the same bytes everywhere.
+
+    Attributes:
+        commit: The git commit.
+        runs: Stage, MLflow run id and URL of each run.
+    """
+
+    commit: str | None
+    runs: tuple[tuple[str, str, str], ...]
+
+
+def render_template(name: str, context: Mapping[str, object]) -> str:
+    """Render a template to text that ends with one line break.
 
     Args:
-        name: Its file in `report/templates`; what ends in `.html.j2` is escaped.
-        context: What it may show; a name that is missing is an error.
-
-    Returns:
-        The text, with one line break at the end.
+        name: Its file in `report/templates`; the output of `*.html.j2` is escaped.
+        context: Its variables; a missing one is an error.
     """
     return _environment().get_template(name).render(**context).rstrip("\n") + "\n"
+
+
+def render_cards(context: Mapping[str, object]) -> dict[str, str]:
+    """Render the model card and the data sheet as Markdown, by file name."""
+    return {name: render_template(f"{name}.j2", context) for name in (MODEL_CARD, DATA_SHEET)}
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("postbias.report", "templates"),
-        # Markdown is read as text by people and by MLflow, which escapes it itself.
+        # Markdown is not escaped: people read it as text, and MLflow escapes it for display.
         autoescape=select_autoescape(("html.j2",)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "points": words.points,
-        "percent": words.percent,
-        "between": words.between,
-        "points_between": words.points_between,
-        "share_between": lambda estimate: words.between(estimate, is_share=True),
+        "points": wording.format_points,
+        "percent": wording.format_percent,
+        "interval": wording.format_interval,
+        "share_interval": lambda estimate: wording.format_interval(estimate, is_share=True),
+        "difference": wording.format_difference,
+        "percentage_points": wording.to_percentage_points,
         "count": lambda number: f"{number:,}",
         "usd": lambda number: f"${number:,.2f}",
-        "reason": words.reason_words,
-        "gate": gate.gate_line,
-        "gate_limit": lambda limit, name: gate.gate_limit(name, limit),
-        "gate_number": lambda number, name: gate.gate_number(name, number),
-        "as_points": words.as_points,
-        "group_of": words.group_name,
-        "kind": words.kind_title,
-        "slice": words.slice_title,
-        "model": words.model_name,
+        "reason": wording.describe_reason,
+        "gate_line": wording.describe_gate_line,
+        "gate_value": lambda value, name: wording.format_gate_value(name, value),
+        "gate_limit": lambda limit, name: wording.format_gate_limit(name, limit),
+        "group_of": wording.group_name,
+        "group_title": wording.group_title,
+        "slice_title": wording.slice_title,
+        "model": wording.model_title,
     }
     return environment

@@ -1,7 +1,4 @@
-"""Lays the numbers of the report out as rows with drawings, section by section.
-
-Takes what the reports say and gives the template plain rows and charts; writes no HTML but charts.
-"""
+"""Layout of the report's sections: table rows with interval bars, and charts."""
 
 from __future__ import annotations
 
@@ -10,293 +7,283 @@ from typing import Any
 
 import numpy as np
 
-from postbias.axes import BAND_EDGES
-from postbias.evaluation.results_table import MODELS
+from postbias.axes import BAND_EDGES, Axis
+from postbias.charts.chart_rendering import render_svg
+from postbias.charts.chart_theme import ChartSource
+from postbias.charts.corpus_charts import chart_distribution, chart_over_time
+from postbias.charts.student_charts import chart_one_calibration
+from postbias.evaluation.results_table import MODEL_NAMES
 from postbias.population.corpus_estimates import BAND_NAMES
 from postbias.population.scored_corpus import ScoredCorpus
-from postbias.report.chart_scales import Scale, fit_scale
-from postbias.report.charts import (
-    axis_row,
-    histogram,
-    interval_bar,
-    scatter_line,
-    time_line,
-)
-from postbias.report.wording import answer, as_points
-from postbias.stats.metrics import calibration
-from postbias.stats.ppi import UNLABELLED
+from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
+from postbias.report.wording import summarize_answer, to_percentage_points
+from postbias.stats.metrics import calibration_curve
+from postbias.stats.ppi import HELD_OUT, UNLABELLED
 
 Json = dict[str, Any]
 
 _BINS = 20
-_ENDS = ("value", "lo", "hi")
+_MIN_PERIODS = 3
+_KEYS = ("value", "lo", "hi")
+_SHARE_BOUNDS = (0.0, 1.0)
 
 
-def lay_out(population: ScoredCorpus, said: Json, brands: Json, reports: Mapping[str, Json]) -> Json:
-    """Lay out every section that has drawings.
+def lay_out_sections(
+    corpus: ScoredCorpus, population: Json, brands: Json, reports: Mapping[str, Json]
+) -> Json:
+    """Lay out every section with tables or charts.
 
     Args:
-        population: All posts.
-        said: Content of `reports/population.json`.
-        brands: Content of `reports/brands.json`.
-        reports: What `evaluate.json` and the others say.
+        corpus: All scored posts.
+        population: The content of `reports/population.json`.
+        brands: The content of `reports/brands.json`.
+        reports: The contents of the reports of other stages by name.
 
     Returns:
-        What the template shows, by name.
+        Variables of the page's template.
     """
-    main = population.axes[0]
-    ends = (main.low, main.high)
-    kinds = {kind: found for kind, found in said["groups"].items() if kind not in {"half", "time"}}
+    main = corpus.axes[0]
+    bounds = (main.low, main.high)
+    tables = {k: v for k, v in population["groups"].items() if k not in {"half", "time"}}
     return {
-        "answer": answer(said, main.name, ends),
-        "models": _models(reports["evaluate"], main.name),
-        "calibration": _calibration(population),
-        "learning": _learning(reports["learning_curve"], main.name),
-        "coverage": _coverage(reports["evaluate"], main.name),
-        "slices": _slices(reports["evaluate"]),
-        "distributions": _distributions(population),
-        "bands": _bands(said),
-        "time": _time(said, main.name, ends),
+        "answer": summarize_answer(population, main.name, bounds),
+        "models": _lay_out_models(reports["evaluate"], main.name),
+        "calibration": _lay_out_calibration(corpus),
+        "learning": _lay_out_learning_curve(reports["learning_curve"], main.name),
+        "coverage": _lay_out_coverage(reports["evaluate"], main.name),
+        "slices": _lay_out_slices(reports["evaluate"]),
+        "distributions": _lay_out_distributions(corpus),
+        "bands": _lay_out_bands(population),
+        "time": _lay_out_time(population, main.name),
         "groups": {
-            kind: _groups(found, main.name, (ends, (0.0, 1.0))) for kind, found in kinds.items()
+            kind: _lay_out_groups(members, main.name, bounds) for kind, members in tables.items()
         },
-        "differences": _differences(said, main.name),
-        "brand_rows": _brands(brands, ends),
+        "differences": _lay_out_differences(population, main.name),
+        "brand_rows": _lay_out_brands(brands, bounds),
     }
 
 
-def _plain(estimate: Json) -> Json:
-    return {key: estimate[key] for key in _ENDS}
+def _interval(estimate: Json) -> Json:
+    return {key: estimate[key] for key in _KEYS}
 
 
-def _models(evaluate: Json, axis: str) -> Json:
-    """Lay students and baselines out by mean absolute error."""
-    found = evaluate["students"] | evaluate["baselines"]
-    names = [name for name in MODELS if name in found]
-    maes = {name: found[name]["test"][axis]["mae"] for name in names}
+def _lay_out_models(evaluate: Json, axis: str) -> Json:
+    models = evaluate["students"] | evaluate["baselines"]
+    names = [name for name in MODEL_NAMES if name in models]
+    maes = {name: models[name]["test"][axis]["mae"] for name in names}
     noise = (evaluate.get("retest") or {}).get(axis)
-    floor = noise["floor"] if noise else None
-    scale = fit_scale([0.0, *(mae[end] for mae in maes.values() for end in _ENDS)])
+    scale = fit_scale([0.0, *(mae[key] for mae in maes.values() for key in _KEYS)])
     champion = (evaluate["champion"] or {}).get("modality")
     rows = [
         {
             "name": name,
             "is_champion": name == champion,
             "mae": maes[name],
-            "r2": found[name]["test"][axis]["r2"],
-            "spearman": found[name]["test"][axis]["spearman"],
+            "r2": models[name]["test"][axis]["r2"],
+            "spearman": models[name]["test"][axis]["spearman"],
             "ceiling": evaluate["ceiling"].get(name, {}).get(axis, {}).get("r2", {}).get("value"),
-            "bar": interval_bar(
-                _plain(maes[name]),
+            "bar": draw_interval_bar(
+                _interval(maes[name]),
                 scale,
                 style="main" if name in evaluate["students"] else "second",
             ),
         }
         for name in names
     ]
-    return {"axis": axis_row(scale), "rows": rows, "floor": floor, "noise": noise}
+    floor = noise["floor"] if noise else None
+    return {"ticks": draw_ticks(scale), "rows": rows, "floor": floor, "noise": noise}
 
 
-def _learning(curve: Json, axis: str) -> Json:
-    """Lay out the error over how many labels the student learned from."""
+def _lay_out_learning_curve(curve: Json, axis: str) -> Json:
     maes = [point[axis]["mae"] for point in curve["points"]]
-    scale = fit_scale([0.0, *(mae[end] for mae in maes for end in _ENDS if mae[end] is not None)])
+    scale = fit_scale([0.0, *(mae[key] for mae in maes for key in _KEYS)])
     rows = [
         {
             **{key: point[key] for key in ("labels", "share")},
             **{key: point[axis][key] for key in ("mae", "r2")},
-            "bar": interval_bar(_plain(mae), scale, style="main"),
+            "bar": draw_interval_bar(_interval(mae), scale),
         }
         for point, mae in zip(curve["points"], maes, strict=True)
     ]
     return {
         "modality": curve["modality"],
-        "axis": axis_row(scale),
+        "ticks": draw_ticks(scale),
         "rows": rows,
         "step": (step := curve["last_step"]) and step | {"mae": step[axis]["mae"]},
     }
 
 
-def _calibration(population: ScoredCorpus) -> Json:
-    main = population.axes[0]
-    held = population.study.side > 1
-    labels = population.labels[main.name][held]
-    scores = population.scores[main.name][held]
-    scale = fit_scale([main.low, main.high], ends=(main.low, main.high))
-    curve = calibration(labels, scores)
-    slope = float(np.polyfit(labels, scores, 1)[0]) if len(set(labels.tolist())) > 1 else None
+def _lay_out_calibration(corpus: ScoredCorpus) -> Json:
+    main = corpus.axes[0]
+    is_held_out = corpus.design.roles == HELD_OUT
+    labels = corpus.labels[main.name][is_held_out]
+    scores = corpus.scores[main.name][is_held_out]
+    points = [
+        dict(zip(("score", "label", "n"), p, strict=True)) for p in calibration_curve(labels, scores)
+    ]
+    titles = (f"mean score of {main.name} (points)", "mean label (points)")
+    chart = chart_one_calibration(ChartSource.from_rows(points), main.low, main.high, titles)
     return {
-        "n": int(held.sum()),
-        "slope": slope,
-        "chart": scatter_line(
-            curve,
-            scale,
-            (f"student's score of {main.name} (points)", "teacher's label, mean (points)"),
-        ),
+        "n": int(is_held_out.sum()),
+        "slope": float(np.polyfit(labels, scores, 1)[0]) if len(np.unique(labels)) > 1 else None,
+        "chart": render_svg(chart, f"{titles[1]} by {titles[0]}", "calibration"),
     }
 
 
-def _coverage(evaluate: Json, axis: str) -> list[Json]:
-    """Lay out how often labels lie within the champion's intervals."""
+def _lay_out_coverage(evaluate: Json, axis: str) -> list[Json]:
+    """List the coverage of the champion's intervals by input used."""
     champion = evaluate["chosen"]
     by_group = (evaluate.get("coverage") or {}).get(champion, {}).get(axis, {})
-    if not by_group:  # reports of an older pipeline
+    if not by_group:  # evaluate.json of an older version
         metrics = evaluate["students"][champion]["test"][axis]
         name = next(key for key in sorted(metrics) if key.startswith("coverage_"))
         width = metrics[name.replace("coverage", "width")]
         n = evaluate["students"][champion]["n"]["test"]
         return [{"group": "all", "n": n, "coverage": metrics[name], "width": width}]
-    return [{"group": group, **found} for group, found in by_group.items()]
+    return [{"group": group, **coverage} for group, coverage in by_group.items()]
 
 
-def _slices(evaluate: Json) -> Json:
-    """Lay out the champion's errors on kinds of posts."""
-    found = (evaluate.get("slices") or {}).get(evaluate["chosen"], {})
-    errors = [kind["metrics"]["error"] for kinds in found.values() for kind in kinds.values()]
-    scale = fit_scale([0.0, *(error[end] for error in errors for end in _ENDS)])
+def _lay_out_slices(evaluate: Json) -> Json:
+    by_dimension = (evaluate.get("slices") or {}).get(evaluate["chosen"], {})
+    errors = [
+        one["metrics"]["error"] for values in by_dimension.values() for one in values.values()
+    ]
+    scale = fit_scale([0.0, *(error[key] for error in errors for key in _KEYS)])
     rows = {
         dimension: [
             {
-                "name": name,
-                **kind,
-                "bar": interval_bar(
-                    _plain(kind["metrics"]["error"]),
+                "name": value,
+                **one,
+                "bar": draw_interval_bar(
+                    _interval(one["metrics"]["error"]),
                     scale,
                     zero=0.0,
-                    style="muted" if kind["tiny"] else "main",
+                    style="muted" if one["tiny"] else "main",
                 ),
             }
-            for name, kind in sorted(kinds.items(), key=lambda item: -item[1]["n"])
+            for value, one in sorted(values.items(), key=lambda item: -item[1]["n"])
         ]
-        for dimension, kinds in found.items()
-        if len(kinds) > 1
+        for dimension, values in by_dimension.items()
+        if len(values) > 1
     }
-    return {"axis": axis_row(scale, 0.0), "rows": rows}
+    return {"ticks": draw_ticks(scale, 0.0), "rows": rows}
 
 
-def _distributions(population: ScoredCorpus) -> list[Json]:
+def _lay_out_distributions(corpus: ScoredCorpus) -> list[Json]:
     charts = []
-    labelled = population.study.side != UNLABELLED
-    weights = population.study.weights[labelled]
-    for i, axis in enumerate(population.axes):
-        span = axis.high - axis.low
-        scale = fit_scale([axis.low, axis.high], ends=(axis.low, axis.high))
-        edges = np.linspace(axis.low, axis.high, _BINS + 1)
-        scores = np.histogram(population.scores[axis.name], edges)[0] / len(population)
-        labels = np.histogram(population.labels[axis.name][labelled], edges, weights=weights)[0]
-        cuts = [*(axis.low + share * span for share in BAND_EDGES), axis.high]
-        charts.append(
-            {
-                "axis": axis.name,
-                "chart": histogram(
-                    scores,
-                    labels / max(weights.sum(), 1e-12),
-                    scale,
-                    list(zip(cuts, BAND_NAMES, strict=True)) if i == 0 else [],
-                    (f"{axis.name} (points, {axis.low:g} to {axis.high:g})", "share of posts"),
-                ),
-            }
-        )
+    for i, axis in enumerate(corpus.axes):
+        limits = [axis.low + x * (axis.high - axis.low) for x in (0, *BAND_EDGES, 1)]
+        bands = [
+            {"name": name, "start": start, "end": end}
+            for name, start, end in zip(BAND_NAMES, limits, limits[1:], strict=False)
+        ]
+        x_title = f"{axis.name} (points, {axis.low:g} to {axis.high:g})"
+        chart = chart_distribution(_bin_posts(corpus, axis), x_title, bands=bands if i == 0 else ())
+        label = f"Distribution of scores and labels of {axis.name}"
+        charts.append(render_svg(chart, label, f"distribution-{i}"))
     return charts
 
 
-def _bands(said: Json) -> Json:
-    shares = {band: said["all"][f"share_{band}"] for band in BAND_NAMES}
-    numbers = [share[key] for share in shares.values() for key in (*_ENDS, "uncorrected")]
-    scale = fit_scale([0.0, *numbers], is_share=True, ends=(0.0, 1.0))
+def _bin_posts(corpus: ScoredCorpus, axis: Axis) -> list[Json]:
+    """Return the share of posts in each bin, by score and by weighted label."""
+    is_labelled = corpus.design.roles != UNLABELLED
+    weights = corpus.design.weights[is_labelled]
+    edges = np.linspace(axis.low, axis.high, _BINS + 1)
+    scores = np.histogram(corpus.scores[axis.name], edges)[0] / len(corpus)
+    labels = np.histogram(corpus.labels[axis.name][is_labelled], edges, weights=weights)[0]
+    columns = (edges, edges[1:], scores, labels / max(weights.sum(), 1e-12))
+    names = ("start", "end", "scores", "labels")
+    return [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=False)]
+
+
+def _lay_out_bands(population: Json) -> Json:
+    shares = {band: population["all"][f"share_{band}"] for band in BAND_NAMES}
+    numbers = [share[key] for share in shares.values() for key in (*_KEYS, "uncorrected")]
+    scale = fit_scale([0.0, *numbers], is_share=True, bounds=_SHARE_BOUNDS)
     rows = [
         {
             "name": band,
             "estimate": share,
-            "bar": interval_bar(_plain(share), scale, other=share["uncorrected"]),
+            "bar": draw_interval_bar(_interval(share), scale, other=share["uncorrected"]),
         }
         for band, share in shares.items()
     ]
-    return {"axis": axis_row(scale), "rows": rows}
+    return {"ticks": draw_ticks(scale), "rows": rows}
 
 
-def _time(said: Json, axis: str, ends: tuple[float, float]) -> Json | None:
-    periods = said["groups"].get("time", {})
-    known = {name: found for name, found in periods.items() if found[axis]["value"] is not None}
-    if len(known) < 3:
+def _lay_out_time(population: Json, axis: str) -> Json | None:
+    periods = population["groups"].get("time", {})
+    known = {name: one for name, one in periods.items() if one[axis]["value"] is not None}
+    if len(known) < _MIN_PERIODS:
         return None
-    means = [{**_plain(f[axis]), "uncorrected": f[axis]["uncorrected"]} for f in known.values()]
-    scale = fit_scale([m[key] for m in means for key in (*_ENDS, "uncorrected")], ends=ends)
-    words = ("when posted", f"mean {axis} (points)")
-    shares = [
-        {**_plain(f["share_high"]), "uncorrected": f["share_high"]["uncorrected"]}
-        for f in known.values()
-    ]
-    share_scale = fit_scale(
-        [0.0, *(s[key] for s in shares for key in (*_ENDS, "uncorrected"))],
-        is_share=True,
-        ends=(0.0, 1.0),
-    )
+
+    def rows(estimand: str) -> ChartSource:
+        keys = (*_KEYS, "uncorrected")
+        return ChartSource.from_rows(
+            {"period": period} | {key: one[estimand][key] for key in keys}
+            for period, one in known.items()
+        )
+
+    y_title, share_title = f"mean {axis} (points)", "share of posts in the high band"
+    mean_chart = chart_over_time(rows(axis), y_title)
+    share_chart = chart_over_time(rows("share_high"), share_title, is_share=True)
     return {
-        "chart": time_line(list(known), means, scale, words),
-        "share_chart": time_line(
-            list(known), shares, share_scale, ("when posted", "share of posts in the high band")
-        ),
+        "chart": render_svg(mean_chart, f"{y_title} over time", "time-mean"),
+        "share_chart": render_svg(share_chart, f"{share_title} over time", "time-share"),
         "skipped": len(periods) - len(known),
     }
 
 
-def _groups(found: Json, axis: str, ends: tuple[tuple[float, float], tuple[float, float]]) -> Json:
-    """Lay out the groups of one kind: mean and share of the high band, with intervals."""
-    columns = {}
-    scales: dict[str, Scale] = {}
-    for name, limits in zip((axis, "share_high"), ends, strict=True):
-        numbers = [one[name][key] for one in found.values() for key in (*_ENDS, "uncorrected")]
-        scales[name] = fit_scale(numbers, is_share=name == "share_high", ends=limits)
-        columns[name] = axis_row(scales[name])
+def _lay_out_groups(members: Json, axis: str, bounds: tuple[float, float]) -> Json:
+    scales: dict[str, BarScale] = {}
+    for name, limits in ((axis, bounds), ("share_high", _SHARE_BOUNDS)):
+        numbers = [one[name][key] for one in members.values() for key in (*_KEYS, "uncorrected")]
+        scales[name] = fit_scale(numbers, is_share=name == "share_high", bounds=limits)
     rows = [
         {
             "name": name,
-            "found": one,
+            "counts": one,
             "mean": one[axis],
             "share": one["share_high"],
             "bars": [
-                interval_bar(_plain(one[column]), scale, other=one[column]["uncorrected"])
+                draw_interval_bar(_interval(one[column]), scale, other=one[column]["uncorrected"])
                 for column, scale in scales.items()
             ],
         }
-        for name, one in found.items()
+        for name, one in members.items()
     ]
-    return {"axes": list(columns.values()), "rows": rows}
+    return {"ticks": [draw_ticks(scale) for scale in scales.values()], "rows": rows}
 
 
-def _differences(said: Json, axis: str) -> Json:
-    found = [d for d in said["differences"] if d[axis]["value"] is not None]
-    scale = fit_scale([0.0, *(d[axis][end] for d in found for end in _ENDS)])
+def _lay_out_differences(population: Json, axis: str) -> Json:
+    known = [d for d in population["differences"] if d[axis]["value"] is not None]
+    scale = fit_scale([0.0, *(d[axis][key] for d in known for key in _KEYS)])
+    rows = [
+        {
+            **d,
+            "mean": d[axis],
+            "share": to_percentage_points(d["share_high"]),
+            "bar": draw_interval_bar(_interval(d[axis]), scale, zero=0.0),
+        }
+        for d in known
+    ]
+    return {"ticks": draw_ticks(scale, 0.0), "rows": rows}
+
+
+def _lay_out_brands(brands: Json, bounds: tuple[float, float]) -> Json:
+    rows, axis = brands["brands"], brands["axis"]
+    numbers = [row["pooled"][key] for row in rows for key in _KEYS]
+    scale = fit_scale([*numbers, *(row[axis]["value"] for row in rows)], bounds=bounds)
     return {
-        "axis": axis_row(scale, 0.0),
-        "rows": [
-            {
-                **d,
-                "found": d[axis],
-                "share": as_points(d["share_high"]),
-                "bar": interval_bar(_plain(d[axis]), scale, zero=0.0),
-            }
-            for d in found
-        ],
-    }
-
-
-def _brands(brands: Json, ends: tuple[float, float]) -> Json:
-    rows = brands["brands"]
-    numbers = [row["pooled"][end] for row in rows for end in _ENDS]
-    numbers += [row[brands["axis"]]["value"] for row in rows]
-    scale = fit_scale(numbers, ends=ends)
-    return {
-        "axis": axis_row(scale),
+        "ticks": draw_ticks(scale),
         "rows": [
             {
                 **row,
-                "own": row[brands["axis"]],
-                "bar": interval_bar(
+                "own": row[axis],
+                "bar": draw_interval_bar(
                     row["pooled"],
                     scale,
-                    other=row[brands["axis"]]["value"],
+                    other=row[axis]["value"],
                     zero=brands["mean"],
                     style="muted" if row["is_small"] else "main",
                 ),

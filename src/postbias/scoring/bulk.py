@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from postbias.errors import CountsError, StorageError
-from postbias.posts.remote_files import Place, copy_file
+from postbias.posts.remote_files import AnyPath, copy_to_local
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import count_rows, atomic_write, write_table
 from postbias.scoring.artifact import Artifact
@@ -132,13 +132,13 @@ class Destination:
 
     scores: Path
     rejects: Path
-    store: Place
+    store: AnyPath
 
 
 class Engine(Student, Protocol):
     """A student, and the means to score many shards with it."""
 
-    def run(self, shards: Sequence[Place], tell: Tell) -> Iterator[tuple[Place, ShardScores]]:
+    def run(self, shards: Sequence[AnyPath], tell: Tell) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards.
 
         Args:
@@ -183,7 +183,7 @@ class LocalEngine:
         """Names of its axes, the main one first."""
         return self._scorer.axes
 
-    def run(self, shards: Sequence[Place], tell: Tell) -> Iterator[tuple[Place, ShardScores]]:
+    def run(self, shards: Sequence[AnyPath], tell: Tell) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards.
 
         Args:
@@ -202,7 +202,7 @@ class LocalEngine:
 
 
 def score_shards(
-    shards: Sequence[Place], scorer: Scorer, to: Destination, *, batch_size: int
+    shards: Sequence[AnyPath], scorer: Scorer, to: Destination, *, batch_size: int
 ) -> BulkSummary:
     """Score every post of some shards on this machine; see `run_engine`.
 
@@ -223,7 +223,7 @@ def score_shards(
     return run_engine(shards, LocalEngine(scorer, batch_size=batch_size), to)
 
 
-def run_engine(shards: Sequence[Place], engine: Engine, to: Destination) -> BulkSummary:
+def run_engine(shards: Sequence[AnyPath], engine: Engine, to: Destination) -> BulkSummary:
     """Score every post of some shards; what is in the store is not computed again.
 
     Args:
@@ -261,7 +261,7 @@ def run_engine(shards: Sequence[Place], engine: Engine, to: Destination) -> Bulk
 
 
 def _materialise(
-    entries: Mapping[Place, StoredShard], student: Student, to: Destination
+    entries: Mapping[AnyPath, StoredShard], student: Student, to: Destination
 ) -> BulkSummary:
     """Make the outputs from the store; the folder of scores appears as a whole."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("status", "modalities", "band")}
@@ -279,7 +279,7 @@ def _materialise(
             for axis in student.axes:
                 sums[axis] += pc.sum(scores[axis].cast(pa.float64())).as_py() or 0.0
             with atomic_write(staging / shard.name) as temporary:
-                copy_file(entry.scores, temporary)
+                copy_to_local(entry.scores, temporary)
         if to.scores.exists():
             shutil.rmtree(to.scores)
         staging.replace(to.scores)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from postbias.errors import InputError, StorageError
 from postbias.posts.importers import LAYOUTS, Columns, import_posts
-from postbias.posts.remote_files import ObjectPath, Place, copy_file, readable
+from postbias.posts.remote_files import ObjectPath, AnyPath, copy_to_local, pyarrow_source
 from postbias.posts.schema import POSTS, REJECTS, scores_schema
 from postbias.posts.shards import list_shards, read_table, atomic_write, write_table, parquet_writer
 from postbias.scoring.bulk import BulkSummary, Destination, Engine, run_engine
@@ -47,18 +47,18 @@ class Job:
         columns: Column names of a table.
     """
 
-    source: Place
-    output: Place
+    source: AnyPath
+    output: AnyPath
     layout: str | None = None
     columns: Columns | None = None
 
     @property
-    def rejects(self) -> Place:
+    def rejects(self) -> AnyPath:
         """The table of the posts that could not be read or scored."""
         return self.output.with_name(f"{self.output.stem}.rejects.parquet")
 
     @property
-    def partial(self) -> Place:
+    def partial(self) -> AnyPath:
         """The folder of what must survive a crash."""
         return self.output.with_name(f".{self.output.name}.partial")
 
@@ -105,7 +105,7 @@ def _scratch(job: Job) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _shards(job: Job, scratch: Path) -> tuple[list[Place], list[Path]]:
+def _shards(job: Job, scratch: Path) -> tuple[list[AnyPath], list[Path]]:
     """Give post shards, and the tables of rejects that making them left behind."""
     source = job.source
     if not source.exists():
@@ -141,16 +141,16 @@ def _here(job: Job, scratch: Path) -> Path:
         )
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / job.source.name
-    copy_file(job.source, path)
+    copy_to_local(job.source, path)
     return path
 
 
-def _shards_in(folder: Place) -> list[Place]:
+def _shards_in(folder: AnyPath) -> list[AnyPath]:
     inner = folder / "posts"  # what `postbias import` leaves
-    shards: list[Place] = []
+    shards: list[AnyPath] = []
     for place in (folder, inner):
         if place.is_dir():
-            files: list[Place] = [f for f in place.iterdir() if f.suffix == ".parquet"]
+            files: list[AnyPath] = [f for f in place.iterdir() if f.suffix == ".parquet"]
             shards += sorted((f for f in files if _is_shard(f)), key=lambda f: f.name)
     if not shards:
         raise InputError(
@@ -160,9 +160,9 @@ def _shards_in(folder: Place) -> list[Place]:
     return shards
 
 
-def _is_shard(path: Place) -> bool:
+def _is_shard(path: AnyPath) -> bool:
     try:
-        return pq.read_schema(readable(path)).equals(POSTS)  # type: ignore[no-any-return]
+        return pq.read_schema(pyarrow_source(path)).equals(POSTS)  # type: ignore[no-any-return]
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read as Parquet") from error
 
@@ -187,19 +187,19 @@ def _refuse_foreign(job: Job) -> None:
         )
 
 
-def _is_same(one: Place, other: Place) -> bool:
+def _is_same(one: AnyPath, other: AnyPath) -> bool:
     if isinstance(one, Path) and isinstance(other, Path):
         return one.resolve() == other.resolve()
     return one == other
 
 
-def _is_scores(path: Place) -> bool:
+def _is_scores(path: AnyPath) -> bool:
     if isinstance(path, ObjectPath) and path.name == COMPLETE:
         return True
-    return path.suffix == ".parquet" and "champion" in pq.read_schema(readable(path)).names
+    return path.suffix == ".parquet" and "champion" in pq.read_schema(pyarrow_source(path)).names
 
 
-def _writer(output: Place) -> Callable[[Sequence[Path], Place, pa.Schema], None]:
+def _writer(output: AnyPath) -> Callable[[Sequence[Path], AnyPath, pa.Schema], None]:
     writers = {".parquet": _write_parquet, ".csv": _write_csv, "": _write_folder}
     if output.suffix not in writers:
         raise InputError(
@@ -208,19 +208,19 @@ def _writer(output: Place) -> Callable[[Sequence[Path], Place, pa.Schema], None]
     return writers[output.suffix]
 
 
-def _write_parquet(shards: Sequence[Path], output: Place, schema: pa.Schema) -> None:
+def _write_parquet(shards: Sequence[Path], output: AnyPath, schema: pa.Schema) -> None:
     with atomic_write(output) as temporary, parquet_writer(temporary, schema) as out:
         for shard in shards:
             out.write_table(read_table(shard, schema))
 
 
-def _write_csv(shards: Sequence[Path], output: Place, schema: pa.Schema) -> None:
+def _write_csv(shards: Sequence[Path], output: AnyPath, schema: pa.Schema) -> None:
     with atomic_write(output) as temporary, pa.csv.CSVWriter(temporary, schema) as out:
         for shard in shards:
             out.write_table(read_table(shard, schema))
 
 
-def _write_folder(shards: Sequence[Path], output: Place, _schema: pa.Schema) -> None:
+def _write_folder(shards: Sequence[Path], output: AnyPath, _schema: pa.Schema) -> None:
     if isinstance(output, ObjectPath):
         _upload_folder(shards, output)
         return

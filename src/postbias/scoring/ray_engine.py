@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from postbias.errors import ClusterError, MissingExtraError
-from postbias.posts.remote_files import ObjectPath, Place
+from postbias.posts.remote_files import ObjectPath, AnyPath
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import Tell
 from postbias.scoring.manifest import Precision
@@ -83,7 +83,7 @@ class RayEngine:
         """Names of the student's axes, the main one first."""
         return tuple(axis.name for axis in self.artifact.manifest.axes)
 
-    def run(self, shards: Sequence[Place], tell: Tell) -> Iterator[tuple[Place, ShardScores]]:
+    def run(self, shards: Sequence[AnyPath], tell: Tell) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards.
 
         Args:
@@ -183,5 +183,5 @@ def _connected(cluster: Cluster, student_bytes: int, shard_bytes: int) -> Iterat
         ray.shutdown()
 
 
-def _size(shard: Place) -> int:
+def _size(shard: AnyPath) -> int:
     return 0 if isinstance(shard, ObjectPath) else shard.stat().st_size

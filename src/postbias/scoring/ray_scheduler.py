@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from postbias.errors import ClusterError, PostbiasError
-from postbias.posts.remote_files import HeldFile, ObjectPath, Place
+from postbias.posts.remote_files import InMemoryFile, ObjectPath, AnyPath
 from postbias.scoring.bulk import Tell
 from postbias.scoring.execution_providers import Device
 from postbias.scoring.ray_worker import PackedStudent, ShardWorker
@@ -61,16 +61,16 @@ class Crew:
         self._threads = threads
         self._batch_size = batch_size
         self._device = device
-        self._todo: deque[Place] = deque()
+        self._todo: deque[AnyPath] = deque()
         self._idle: deque[Any] = deque()
         # By the call that is waited for: the worker, and its shard (None while it starts).
-        self._calls: dict[Any, tuple[Any, Place | None]] = {}
-        self._losses: Counter[Place] = Counter()
+        self._calls: dict[Any, tuple[Any, AnyPath | None]] = {}
+        self._losses: Counter[AnyPath] = Counter()
         self._failed_starts = 0
 
     def work(
-        self, shards: Sequence[Place], workers: int, tell: Tell
-    ) -> Iterator[tuple[Place, ShardScores]]:
+        self, shards: Sequence[AnyPath], workers: int, tell: Tell
+    ) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Hand out shards and give back their scores.
 
         Args:
@@ -134,7 +134,7 @@ class Crew:
             source = shard if isinstance(shard, ObjectPath) else self._ray.put(_held(shard))
             self._calls[worker.score.remote(source, self._batch_size)] = (worker, shard)
 
-    def _result(self, call: Any, worker: Any, shard: Place | None) -> ShardScores | None:  # noqa: ANN401 - ray is an extra
+    def _result(self, call: Any, worker: Any, shard: AnyPath | None) -> ShardScores | None:  # noqa: ANN401 - ray is an extra
         """Take what a call came to; None where it gave no scores, or its worker was lost."""
         faults = self._ray.exceptions
         try:
@@ -156,7 +156,7 @@ class Crew:
             return None
         return ShardScores(*result)
 
-    def _lose(self, worker: Any, shard: Place | None, error: Exception) -> None:  # noqa: ANN401 - ray is an extra
+    def _lose(self, worker: Any, shard: AnyPath | None, error: Exception) -> None:  # noqa: ANN401 - ray is an extra
         """Let a worker go and put its shard first in the queue."""
         self._kill(worker)
         why = " ".join(str(error).split())[:300]
@@ -222,6 +222,6 @@ def _check_versions(seen: dict[str, str]) -> None:
         )
 
 
-def _held(shard: Path) -> HeldFile:
+def _held(shard: Path) -> InMemoryFile:
     with pa.memory_map(str(shard)) as file:
-        return HeldFile(str(shard), file.read_buffer())
+        return InMemoryFile(str(shard), file.read_buffer())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from postbias.posts.remote_files import HeldFile, ObjectPath
+from postbias.posts.remote_files import InMemoryFile, ObjectPath
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.execution_providers import Device
 from postbias.scoring.manifest import MANIFEST, Manifest, Precision
@@ -116,7 +116,7 @@ class ShardWorker:
         self._champion = student.digest
         return versions()
 
-    def score(self, shard: HeldFile | ObjectPath, batch_size: int) -> ShardScores:
+    def score(self, shard: InMemoryFile | ObjectPath, batch_size: int) -> ShardScores:
         """Score a shard.
 
         Args:

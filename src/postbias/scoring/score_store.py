@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postbias.errors import CountsError
-from postbias.posts.remote_files import Place, content_digest
+from postbias.posts.remote_files import AnyPath, content_digest
 from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import read_table, write_table
 from postbias.scoring.artifact import Artifact
@@ -84,13 +84,13 @@ class StoredShard:
         axes: The student's axes.
     """
 
-    shard: Place
-    scores: Place
-    rejects: Place
+    shard: AnyPath
+    scores: AnyPath
+    rejects: AnyPath
     axes: tuple[str, ...]
 
     @classmethod
-    def of(cls, shard: Place, student: Student, store: Place) -> StoredShard:
+    def of(cls, shard: AnyPath, student: Student, store: AnyPath) -> StoredShard:
         """Find the place by content: of the shard, and of all that decides over its scores.
 
         Args:

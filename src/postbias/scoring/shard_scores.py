@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from postbias.posts.remote_files import HeldFile, Place
+from postbias.posts.remote_files import InMemoryFile, AnyPath
 from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import iter_posts
 from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
@@ -33,7 +33,7 @@ class ShardScores(NamedTuple):
 
 
 def score_shard(
-    shard: Place | HeldFile,
+    shard: AnyPath | InMemoryFile,
     scorer: Scorer,
     champion: str,
     *,

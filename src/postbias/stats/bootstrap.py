@@ -1,10 +1,4 @@
-"""Resample authors, and say what a resampled number is worth.
-
-Posts of one author resemble each other, so a bootstrap over posts would give intervals that are too
-narrow: authors are drawn instead, each with all its posts. The draws are made once and used for
-every student and baseline, so that differences between two of them are paired. Knows nothing of
-metrics: those are in `postbias.stats.metrics`.
-"""
+"""Cluster bootstrap over authors: resampling, percentile intervals and p-values."""
 
 from __future__ import annotations
 
@@ -17,23 +11,28 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
-#: Level of every interval around a metric.
-LEVEL = 0.95
+#: Confidence level of every interval around a metric or an estimate.
+CONFIDENCE_LEVEL = 0.95
 
-#: An interval is not given when more than this share of the replications is undefined.
-MAX_UNDEFINED = 0.05
+#: No interval is reported if more than this share of the replicates is undefined.
+MAX_UNDEFINED_SHARE = 0.05
 
-# Bounds memory: replications times posts, for ranks.
+# Replications per chunk; bounds memory, because rank metrics hold replications x posts.
 _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Resamples:
-    """How often each author was drawn in each replication.
+    """Bootstrap resamples of authors.
+
+    Posts of one author resemble each other, so a bootstrap over posts would give intervals that are
+    too narrow: whole authors are resampled. All models share the resamples, so that differences
+    between them are paired.
 
     Attributes:
-        authors: Index of each post's author. (n,)
-        counts: Draws per author; the first row is all ones, the data as they are. (1 + R, A)
+        authors: Author index of each post. (n,)
+        counts: Times that each author was drawn; the first row is all ones, the data as they are.
+            (1 + R, A)
     """
 
     authors: npt.NDArray[np.intp]
@@ -41,14 +40,14 @@ class Resamples:
 
     @property
     def n_authors(self) -> int:
-        """Number of authors that can be drawn."""
+        """Number of distinct authors."""
         return int(self.counts.shape[1])
 
-    def chunks(self) -> Iterator[Array]:
-        """Give the draws as numbers to multiply with, a few replications at a time.
+    def iter_chunks(self) -> Iterator[Array]:
+        """Iterate over the counts as floats, some replications at a time.
 
         Yields:
-            Rows of `counts` in order. (c, A)
+            Consecutive rows of `counts`. (c, A)
         """
         for start in range(0, len(self.counts), _CHUNK):
             yield self.counts[start : start + _CHUNK].astype(np.float64)
@@ -56,12 +55,12 @@ class Resamples:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its interval; `None` where it is not defined.
+    """A point estimate with its 95% interval; `None` where undefined.
 
     Attributes:
-        value: The number on the data as they are.
-        lo: Lower end of the 95% interval.
-        hi: Upper end of the 95% interval.
+        value: The point estimate.
+        lo: Lower limit of the interval.
+        hi: Upper limit of the interval.
     """
 
     value: float | None
@@ -69,25 +68,27 @@ class Estimate:
     hi: float | None
 
     def as_dict(self) -> dict[str, float | None]:
-        """Return the estimate as it stands in `evaluate.json`."""
+        """Return the estimate as it is written to JSON reports."""
         return {"value": self.value, "lo": self.lo, "hi": self.hi}
 
 
-def draw(authors: Sequence[str], replications: int, rng: np.random.Generator) -> Resamples:
-    """Draw authors with replacement, as many as there are.
+def resample_authors(
+    authors: Sequence[str], replications: int, rng: np.random.Generator
+) -> Resamples:
+    """Draw as many authors as there are, with replacement, in each replication.
 
     Args:
-        authors: The author of each post. (n,)
-        replications: How often to draw.
-        rng: Where the randomness comes from.
+        authors: Author of each post. (n,)
+        replications: Number of replications, R.
+        rng: Random generator.
 
     Returns:
-        The draws, after one row that stands for the data as they are; no draws where there are
-        fewer than two authors, so that no interval and no significance comes of them.
+        The data as they are, then the resamples; no resamples for fewer than two authors, so that
+        nothing gets an interval or a significant p-value.
     """
     names, codes = np.unique(np.asarray(authors, dtype=object), return_inverse=True)
     n = len(names)
-    if n < 2:  # one author drawn again and again would look like certainty
+    if n < 2:  # all resamples of one author are equal and would look like certainty
         replications = 0
     counts = np.ones((1 + replications, n), np.uint16)
     for row in counts[1:]:
@@ -95,49 +96,48 @@ def draw(authors: Sequence[str], replications: int, rng: np.random.Generator) ->
     return Resamples(codes, counts)
 
 
-def estimate(replicates: Array) -> Estimate:
-    """Turn a number and its replications into the number with a percentile interval.
+def summarize_replicates(replicates: Array) -> Estimate:
+    """Summarize a statistic and its bootstrap replicates as an estimate with percentile interval.
 
     Args:
-        replicates: The value on the data, then one value per replication. (1 + R,)
+        replicates: The statistic on the data, then on each resample. (1 + R,)
 
     Returns:
-        The estimate; no interval where there are no replications or too many of them are
-        undefined.
+        The estimate; without an interval if there are no replicates or too many are undefined.
     """
     value, draws = replicates[0], replicates[1:]
     if not np.isfinite(value):
         return Estimate(None, None, None)
     defined = draws[np.isfinite(draws)]
-    if len(defined) < (1 - MAX_UNDEFINED) * len(draws) or not len(defined):
+    if len(defined) < (1 - MAX_UNDEFINED_SHARE) * len(draws) or not len(defined):
         return Estimate(float(value), None, None)
-    lo, hi = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    lo, hi = np.quantile(defined, [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
     return Estimate(float(value), float(lo), float(hi))
 
 
-def p_not_better(advantage: Array) -> float:
-    """Return the one-sided p-value of "it is no better".
+def one_sided_p_value(advantage: Array) -> float:
+    """Compute the p-value of the null hypothesis that there is no advantage.
 
     Args:
-        advantage: By how much it is better: on the data, then per replication. (1 + R,)
+        advantage: The advantage on the data, then on each resample. (1 + R,)
 
     Returns:
-        The share of replications without an advantage, with the data counted as one of them, so
-        that it is never 0; an undefined replication counts as one without.
+        Share of replicates without an advantage, the data counted as one, so that p is never 0; an
+        undefined replicate counts as no advantage.
     """
     draws = advantage[1:]
     return float((1 + np.count_nonzero(~(draws > 0))) / (1 + len(draws)))
 
 
-def p_different(difference: Array) -> float | None:
-    """Return the two-sided p-value of "there is no difference".
+def two_sided_p_value(difference: Array) -> float | None:
+    """Compute the p-value of the null hypothesis that there is no difference.
 
     Args:
-        difference: The difference on the data, then per replication. (1 + R,)
+        difference: The difference on the data, then on each resample. (1 + R,)
 
     Returns:
-        Twice the smaller one-sided p-value, at most 1; `None` where the difference is undefined.
+        Twice the smaller one-sided p-value, at most 1; `None` if the difference is undefined.
     """
     if not np.isfinite(difference[0]):
         return None
-    return min(1.0, 2 * min(p_not_better(difference), p_not_better(-difference)))
+    return min(1.0, 2 * min(one_sided_p_value(difference), one_sided_p_value(-difference)))

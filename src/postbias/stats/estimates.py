@@ -1,141 +1,144 @@
-"""An estimated number, what it rests on, and the interval that follows.
-
-Knows nothing of how the number was estimated: see `postbias.stats.ppi`.
-"""
+"""Estimated means with their variance, confidence intervals and differences."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from postbias.stats.bootstrap import LEVEL, Array, Estimate
+from postbias.stats.bootstrap import CONFIDENCE_LEVEL, Array, Estimate
 
-#: A small group's variance leans on that of all posts, as if so many more authors had shown it.
+#: Weight of the variance of all posts in the variance of a small group, in authors.
 PRIOR_AUTHORS = 4.0
 
 
+class SampleSizes(NamedTuple):
+    """Posts that an estimate is about, their labels and held-out labels, and their authors."""
+
+    posts: int
+    labels: int
+    held_out: int
+    authors: int
+
+
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """An estimated mean and what it rests on.
+class MeanEstimate:
+    """An estimated mean label of a group of posts.
 
     Attributes:
-        value: The estimate; NaN where there are too few labels.
+        value: The estimate; NaN with too few labels.
         variance: Its variance.
-        influence: How much each author moves it, by the author's number. (A,)
-        effective_authors: How many authors of equal weight its labels are worth.
-        uncorrected: The plain mean of the scores.
-        n: Posts, labels, held-out labels, and authors of the posts.
+        influence: Influence of each author on it, by author index. (A,)
+        effective_authors: Number of authors of equal weight that carry as much information.
+        plug_in: The plug-in estimate: the plain mean of the scores.
+        sizes: Sample sizes.
     """
 
     value: float
     variance: float
     influence: Array
     effective_authors: float
-    uncorrected: float
-    n: tuple[int, int, int, int]
+    plug_in: float
+    sizes: SampleSizes
 
     @property
-    def freedom(self) -> float:
+    def degrees_of_freedom(self) -> float:
         """Degrees of freedom of the variance."""
         return self.effective_authors - 1 + PRIOR_AUTHORS
 
     def interval(self, low: float, high: float) -> Estimate:
-        """Return the estimate with its 95% interval.
-
-        Args:
-            low: The least value that is possible.
-            high: The greatest.
-
-        Returns:
-            Value and ends, cut to what is possible.
-        """
-        return _interval(self.value, self.variance, self.freedom, (low, high))
+        """Return the estimate with its 95% interval, clipped to the possible range."""
+        return _t_interval(self.value, self.variance, self.degrees_of_freedom, (low, high))
 
     def share_interval(self) -> Estimate:
-        """Return the estimate with its 95% interval where it is a share.
+        """Return the estimate of a share with its 95% interval, within 0 and 1.
 
-        Wilson's interval with the number of posts that the variance is worth: symmetric ones are
-        too narrow near 0 and 1.
-
-        Returns:
-            Value and ends within 0 and 1.
+        Wilson's interval with the effective number of posts, because symmetric intervals are too
+        narrow near 0 and 1.
         """
         if not np.isfinite(self.value):
             return Estimate(None, None, None)
         value = float(np.clip(self.value, 0, 1))
-        inner = float(np.clip(value, 1 / (self.n[1] + 2), 1 - 1 / (self.n[1] + 2)))
-        z2 = _quantile(self.freedom) ** 2
-        worth = z2 * self.variance / (inner * (1 - inner))  # z² over the effective number
-        middle = (value + worth / 2) / (1 + worth)
-        reach = np.sqrt(worth * value * (1 - value) + worth**2 / 4) / (1 + worth)
-        lo, hi = (float(np.clip(x, 0, 1)) for x in (middle - reach, middle + reach))
+        inner = float(np.clip(value, 1 / (self.sizes.labels + 2), 1 - 1 / (self.sizes.labels + 2)))
+        z2 = _t_quantile(self.degrees_of_freedom) ** 2
+        ratio = z2 * self.variance / (inner * (1 - inner))  # z² over the effective number of posts
+        center = (value + ratio / 2) / (1 + ratio)
+        half_width = np.sqrt(ratio * value * (1 - value) + ratio**2 / 4) / (1 + ratio)
+        lo, hi = (float(np.clip(x, 0, 1)) for x in (center - half_width, center + half_width))
         return Estimate(value, lo, hi)
 
 
-def difference(one: Figure, two: Figure) -> Estimate:
-    """Estimate by how much one mean is above another.
+def estimate_difference_of_means(first: MeanEstimate, second: MeanEstimate) -> Estimate:
+    """Estimate the difference between two means: the first minus the second.
 
     Args:
-        one: The mean of some posts.
-        two: The mean of others; they may share authors, even posts.
+        first: Mean of a group of posts.
+        second: Mean of another group; the two may share authors and even posts.
 
     Returns:
         The difference with its 95% interval.
     """
-    size = max(len(one.influence), len(two.influence))
-    a, b = (np.pad(f.influence, (0, size - len(f.influence))) for f in (one, two))
-    both = one.variance + two.variance
-    # Moderated variances, and the correlation that shared authors make.
-    product = np.sqrt(one.variance * two.variance)
-    spread = np.sqrt((a @ a) * (b @ b))
-    variance = both - 2 * product * float(a @ b / spread) if spread > 0 else both
-    freedom = both**2 / (one.variance**2 / one.freedom + two.variance**2 / two.freedom)
-    return _interval(one.value - two.value, variance, freedom, (-np.inf, np.inf))
+    size = max(len(first.influence), len(second.influence))
+    a, b = (np.pad(m.influence, (0, size - len(m.influence))) for m in (first, second))
+    total = first.variance + second.variance
+    # The moderated variances, with the correlation that results from shared authors.
+    product = np.sqrt(first.variance * second.variance)
+    norm = np.sqrt((a @ a) * (b @ b))
+    variance = total - 2 * product * float(a @ b / norm) if norm > 0 else total
+    degrees_of_freedom = total**2 / (
+        first.variance**2 / first.degrees_of_freedom
+        + second.variance**2 / second.degrees_of_freedom
+    )
+    return _t_interval(first.value - second.value, variance, degrees_of_freedom, (-np.inf, np.inf))
 
 
-def face_value_error(authors: npt.NDArray[np.intp], scores: Array, figure: Figure) -> Estimate:
-    """Estimate by how much the plain mean of the scores is too high.
+def plug_in_error(authors: npt.NDArray[np.intp], scores: Array, mean: MeanEstimate) -> Estimate:
+    """Estimate the error of the plug-in estimate: the plain mean of the scores minus the estimate.
 
-    Both means are of the same posts, so that what makes these posts unlike others cancels out: this
-    interval is narrower than the estimate's own.
+    Both are means of the same posts, so the sampling error of the posts cancels out, and the
+    interval is narrower than that of the estimate itself.
 
     Args:
-        authors: Number of each post's author. (N,)
-        scores: What the student said. (N,)
-        figure: The estimate for these posts.
+        authors: Author index of each post. (N,)
+        scores: The student's score of each post. (N,)
+        mean: The estimate for these posts.
 
     Returns:
-        Plain mean minus estimate with its 95% interval; nothing where there is no estimate.
+        The error with its 95% interval; undefined if the estimate is.
     """
-    if not np.isfinite(figure.value):
+    if not np.isfinite(mean.value):
         return Estimate(None, None, None)
     n = len(scores)
     share = np.bincount(authors) / n
-    effective = float(1 / (share @ share))
+    effective_authors = float(1 / (share @ share))
     influence = np.bincount(authors, (scores - scores.mean()) / n).astype(np.float64)
-    influence /= np.sqrt(1 - min(1 / effective, 0.5))
-    plain = Figure(
+    influence /= np.sqrt(1 - min(1 / effective_authors, 0.5))
+    plug_in = MeanEstimate(
         value=float(scores.mean()),
         variance=float(influence @ influence),
         influence=influence,
-        effective_authors=effective,
-        uncorrected=figure.uncorrected,
-        n=figure.n,
+        effective_authors=effective_authors,
+        plug_in=mean.plug_in,
+        sizes=mean.sizes,
     )
-    return difference(plain, figure)
+    return estimate_difference_of_means(plug_in, mean)
 
 
-def _interval(value: float, variance: float, freedom: float, ends: tuple[float, float]) -> Estimate:
+def _t_interval(
+    value: float, variance: float, degrees_of_freedom: float, bounds: tuple[float, float]
+) -> Estimate:
     if not np.isfinite(value):
         return Estimate(None, None, None)
-    reach = _quantile(freedom) * float(np.sqrt(max(variance, 0.0)))
-    value, lo, hi = (float(np.clip(x, *ends)) for x in (value, value - reach, value + reach))
+    half_width = _t_quantile(degrees_of_freedom) * float(np.sqrt(max(variance, 0.0)))
+    value, lo, hi = (
+        float(np.clip(x, *bounds)) for x in (value, value - half_width, value + half_width)
+    )
     return Estimate(value, lo, hi)
 
 
-def _quantile(freedom: float) -> float:
+def _t_quantile(degrees_of_freedom: float) -> float:
     from scipy.stats import t
 
-    return float(t.ppf((1 + LEVEL) / 2, freedom))
+    return float(t.ppf((1 + CONFIDENCE_LEVEL) / 2, degrees_of_freedom))

@@ -1,9 +1,8 @@
-"""How near scores are to labels, on the data and on every resample of it at once.
+"""Metrics of scores against labels, on the data and on every bootstrap resample at once.
 
-A resample is a set of weights: how often each post was drawn. All metrics but those of ranks are
-functions of weighted sums, and since authors are drawn whole, of sums per author: thousands of
-replications of all of them are one matrix product. Those of ranks rank each resample anew, ties and
-all, as if its rows had been written out. Knows nothing of students, folds or files.
+A resample is a set of weights: how often each post was drawn. All metrics except the rank metrics
+(`postbias.stats.ranks`) are functions of weighted sums and, since whole authors are drawn, of sums
+per author: thousands of replicates of all of them are one matrix product.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ import numpy.typing as npt
 
 from postbias.axes import BAND_EDGES, Axis
 from postbias.stats.bootstrap import Array, Resamples
-from postbias.stats.ranks import auc, spearman
+from postbias.stats.ranks import roc_auc, spearman_correlation
 
-#: Error metrics and agreement metrics, as they are named in `evaluate.json`.
+#: Error and agreement metrics, by their names in `evaluate.json`.
 POINT_METRICS = (
     "mae",
     "rmse",
@@ -31,27 +30,27 @@ POINT_METRICS = (
     "qwk",
     "auc_high",
 )
-#: Metrics of intervals; `evaluate.json` adds their nominal coverage: `coverage_90`, `width_90`.
+#: Interval metrics; `evaluate.json` appends their nominal coverage: `coverage_90`, `width_90`.
 INTERVAL_METRICS = ("coverage", "width")
 
-#: Metrics of which less is better.
-LESS_IS_BETTER = frozenset({"mae", "rmse"})
+#: Metrics for which lower is better.
+LOWER_IS_BETTER = frozenset({"mae", "rmse"})
 
 
 _WITHIN = {"within_05": 0.5, "within_1": 1.0, "within_2": 2.0}
-# A score of 7.3 is within 0.5 of a label of 6.8, whatever binary fractions make of it.
+# A score of 7.3 is within 0.5 of a label of 6.8 despite binary rounding.
 _TOLERANCE = 1e-9
 _N_BANDS = len(BAND_EDGES) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What one model says of each post of a fold; NaN for a post that it cannot score.
+    """Scores of the posts of a fold on one axis; NaN for a post without a score.
 
     Attributes:
         values: Scores. (n,)
-        lo: Lower ends of their intervals; NaN where there is none. (n,)
-        hi: Upper ends. (n,)
+        lo: Lower limits of their prediction intervals; NaN without an interval. (n,)
+        hi: Upper limits. (n,)
     """
 
     values: Array
@@ -60,87 +59,79 @@ class Predictions:
 
     @property
     def is_scored(self) -> npt.NDArray[np.bool_]:
-        """Whether each post has a score."""
+        """Mask of the posts that have a score."""
         return np.isfinite(self.values)
 
-    def only(self, rows: npt.NDArray[np.bool_]) -> Predictions:
-        """Forget the scores of all other posts.
-
-        Args:
-            rows: The posts to keep. (n,)
-
-        Returns:
-            Predictions of the same length.
-        """
+    def restrict(self, rows: npt.NDArray[np.bool_]) -> Predictions:
+        """Set the scores of all posts outside the mask to NaN; the length stays the same."""
         return Predictions(*(np.where(rows, x, np.nan) for x in (self.values, self.lo, self.hi)))
 
 
-def measure(
+def compute_metrics(
     labels: Array, predictions: Predictions, axis: Axis, resamples: Resamples
 ) -> dict[str, Array]:
     """Compute every metric on the data and on every resample, over the posts that have a score.
 
     Args:
-        labels: What the teacher said. (n,)
-        predictions: What the model says.
-        axis: What is scored, and its range.
-        resamples: The draws of authors.
+        labels: The teacher's labels. (n,)
+        predictions: The model's scores and intervals.
+        axis: The scored axis.
+        resamples: Resamples of authors.
 
     Returns:
-        Per metric its value on the data, then one per replication; NaN where it is not defined,
-        such as a correlation with a constant. (1 + R,)
+        Replicates by metric; NaN where undefined, such as a correlation with a constant. (1 + R,)
     """
     rows = predictions.is_scored
     labels, authors = labels[rows], resamples.authors[rows]
     kept = Predictions(predictions.values[rows], predictions.lo[rows], predictions.hi[rows])
-    sums = _sums(_columns(labels, kept, axis), authors, resamples)
+    sums = _resample_sums(_summands(labels, kept, axis), authors, resamples)
     with np.errstate(divide="ignore", invalid="ignore"):
-        measured = _from_sums(sums, labels, kept.values)
-    is_high = bands(labels, axis) == _N_BANDS - 1
+        measured = _metrics_from_sums(sums, labels, kept.values)
+    is_high = band_indices(labels, axis) == _N_BANDS - 1
     return measured | {
-        "spearman": spearman(labels, kept.values, authors, resamples),
-        "auc_high": auc(kept.values, is_high, authors, resamples),
+        "spearman": spearman_correlation(labels, kept.values, authors, resamples),
+        "auc_high": roc_auc(kept.values, is_high, authors, resamples),
     }
 
 
 def mean_absolute_error(labels: Array, predictions: Predictions, resamples: Resamples) -> Array:
-    """Compute the MAE alone, as `measure` does, for the many pairs that are compared by it.
+    """Compute the MAE only, as in `compute_metrics`: faster for many paired comparisons.
 
     Args:
-        labels: What the teacher said. (n,)
-        predictions: What the model says.
-        resamples: The draws of authors.
+        labels: The teacher's labels. (n,)
+        predictions: The model's scores.
+        resamples: Resamples of authors.
 
     Returns:
-        The MAE on the data, then per replication. (1 + R,)
+        Replicates of the MAE. (1 + R,)
     """
-    return mean_of(np.abs(predictions.values - labels), resamples)
+    return resampled_mean(np.abs(predictions.values - labels), resamples)
 
 
-def mean_of(values: Array, resamples: Resamples) -> Array:
-    """Compute the mean of a number that some posts have.
+def resampled_mean(values: Array, resamples: Resamples) -> Array:
+    """Compute the mean of a quantity on the data and on every resample.
 
     Args:
-        values: Its value for each post; NaN for a post that does not count. (n,)
-        resamples: The draws of authors.
+        values: The quantity for each post; NaN for a post that is left out. (n,)
+        resamples: Resamples of authors.
 
     Returns:
-        The mean on the data, then per replication; NaN where no post counts. (1 + R,)
+        Replicates of the mean; NaN where no post is left. (1 + R,)
     """
     rows = np.isfinite(values)
-    counted = {"total": values[rows], "n": np.ones(np.count_nonzero(rows))}
-    sums = _sums(counted, resamples.authors[rows], resamples)
+    summands = {"total": values[rows], "n": np.ones(np.count_nonzero(rows))}
+    sums = _resample_sums(summands, resamples.authors[rows], resamples)
     with np.errstate(invalid="ignore"):
         mean: Array = sums["total"] / sums["n"]
     return mean
 
 
-def bands(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
-    """Return the band of each value, as `Axis.band` names it.
+def band_indices(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
+    """Return the index of the band of each value, consistent with `Axis.band`.
 
     Args:
         values: Scores or labels. (n,)
-        axis: What is scored, and its range.
+        axis: The scored axis.
 
     Returns:
         0 for low, 1 for moderate, 2 for high; a value on an edge belongs to the higher band. (n,)
@@ -149,65 +140,68 @@ def bands(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
     return np.digitize(values + _TOLERANCE, edges)
 
 
-def calibration(labels: Array, values: Array, most: int = 10) -> list[tuple[float, float, int]]:
-    """Compare mean label and mean score among posts of similar score.
+def calibration_curve(
+    labels: Array, values: Array, max_bins: int = 10
+) -> list[tuple[float, float, int]]:
+    """Compare the mean label with the mean score in bins of similar scores.
 
     Args:
-        labels: What the teacher said. (n,)
+        labels: The teacher's labels. (n,)
         values: Scores. (n,)
-        most: Bins at most, of about equal numbers of posts; equal scores share one.
+        max_bins: Maximum number of bins; they hold about the same number of posts, and equal scores
+            share one bin.
 
     Returns:
         Mean score, mean label and number of posts of each bin, by ascending score.
     """
     if not len(values):
         return []
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, most + 1)[1:-1]))
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, max_bins + 1)[1:-1]))
     bins = np.digitize(values, edges)
-    chosen = [bins == one for one in np.unique(bins)]
-    return [(float(values[b].mean()), float(labels[b].mean()), int(b.sum())) for b in chosen]
+    members = [bins == index for index in np.unique(bins)]
+    return [(float(values[b].mean()), float(labels[b].mean()), int(b.sum())) for b in members]
 
 
-def better_by(metric: str, replicates: Array, other: Array) -> Array:
-    """Return by how much one model is better than another, whichever way the metric goes.
+def advantage_over(metric: str, replicates: Array, other: Array) -> Array:
+    """Return how much better one model is than another by a metric; positive is better.
 
     Args:
         metric: Name of the metric.
-        replicates: The model's replicates. (1 + R,)
-        other: The other's. (1 + R,)
+        replicates: Replicates of the model. (1 + R,)
+        other: Replicates of the other model. (1 + R,)
 
     Returns:
-        The advantage per replication. (1 + R,)
+        Replicates of the advantage. (1 + R,)
     """
-    return other - replicates if metric in LESS_IS_BETTER else replicates - other
+    return other - replicates if metric in LOWER_IS_BETTER else replicates - other
 
 
-def _sums(
-    columns: dict[str, Array], authors: npt.NDArray[np.intp], resamples: Resamples
+def _resample_sums(
+    summands: dict[str, Array], authors: npt.NDArray[np.intp], resamples: Resamples
 ) -> dict[str, Array]:
-    """Sum columns over the posts of every resample: each (n,) becomes (1 + R,)."""
+    """Sum each column over the posts of every resample, (n,) to (1 + R,)."""
     per_author = np.stack(
         [
             np.bincount(authors, weights=column, minlength=resamples.n_authors)
-            for column in columns.values()
+            for column in summands.values()
         ],
         axis=1,
     )  # (A, K)
-    sums = np.concatenate([chunk @ per_author for chunk in resamples.chunks()])  # (1 + R, K)
-    return dict(zip(columns, sums.T, strict=True))
+    sums = np.concatenate([chunk @ per_author for chunk in resamples.iter_chunks()])  # (1 + R, K)
+    return dict(zip(summands, sums.T, strict=True))
 
 
-def _columns(labels: Array, predictions: Predictions, axis: Axis) -> dict[str, Array]:
-    """Return what has to be summed over posts, by name; each (n,)."""
+def _summands(labels: Array, predictions: Predictions, axis: Axis) -> dict[str, Array]:
+    """Return the columns to sum over posts, by name, (n,) each."""
     values = predictions.values
     error = values - labels
-    # Around a middle value, or the squares of a narrow spread drown in rounding.
+    # Shifted by one of the values: else rounding swamps the squares of a narrow spread.
     x = values - (values[0] if len(values) else 0.0)
     y = labels - (labels[0] if len(labels) else 0.0)
     has_interval = np.isfinite(predictions.lo) & np.isfinite(predictions.hi)
     is_covered = (predictions.lo <= labels + _TOLERANCE) & (labels <= predictions.hi + _TOLERANCE)
     width = np.where(has_interval, predictions.hi - predictions.lo, 0.0)
-    band_x, band_y = bands(values, axis), bands(labels, axis)
+    band_x, band_y = band_indices(values, axis), band_indices(labels, axis)
     columns = {
         "n": np.ones(len(labels)),
         "absolute": np.abs(error),
@@ -223,39 +217,39 @@ def _columns(labels: Array, predictions: Predictions, axis: Axis) -> dict[str, A
         "same_band": band_x == band_y,
         "band_distance": (band_x - band_y) ** 2,
     }
-    columns |= {name: np.abs(error) <= most + _TOLERANCE for name, most in _WITHIN.items()}
+    columns |= {name: np.abs(error) <= limit + _TOLERANCE for name, limit in _WITHIN.items()}
     for band in range(_N_BANDS):
         columns |= {f"x_in_{band}": band_x == band, f"y_in_{band}": band_y == band}
     return {name: column.astype(np.float64) for name, column in columns.items()}
 
 
-def _from_sums(sums: dict[str, Array], labels: Array, values: Array) -> dict[str, Array]:
-    """Compute the metrics from weighted sums; each (1 + R,)."""
+def _metrics_from_sums(sums: dict[str, Array], labels: Array, values: Array) -> dict[str, Array]:
+    """Compute the metrics from weighted sums, (1 + R,) each."""
     n = sums["n"]
-    spread_y = _spread(sums["yy"], sums["y"], n, labels)
-    spread_x = _spread(sums["xx"], sums["x"], n, values)
+    squares_y = _sum_of_squares(sums["yy"], sums["y"], n, labels)
+    squares_x = _sum_of_squares(sums["xx"], sums["x"], n, values)
     covariance = sums["xy"] - sums["x"] * sums["y"] / n
     return {
         "mae": sums["absolute"] / n,
         "rmse": np.sqrt(sums["squared"] / n),
-        "r2": 1 - sums["squared"] / spread_y,
-        "pearson": np.clip(covariance / np.sqrt(spread_x * spread_y), -1, 1),
+        "r2": 1 - sums["squared"] / squares_y,
+        "pearson": np.clip(covariance / np.sqrt(squares_x * squares_y), -1, 1),
         "band_accuracy": sums["same_band"] / n,
-        "qwk": _kappa(sums),
+        "qwk": _weighted_kappa(sums),
         "coverage": sums["covered"] / sums["has_interval"],
         "width": sums["width"] / sums["has_interval"],
         **{name: sums[name] / n for name in _WITHIN},
     }
 
 
-def _spread(squares: Array, total: Array, n: Array, values: Array) -> Array:
-    """Return the sum of squares around the mean; NaN where it is a rounded zero."""
-    spread = squares - total**2 / n
+def _sum_of_squares(squares: Array, total: Array, n: Array, values: Array) -> Array:
+    """Return the sum of squares around the mean; NaN where it is zero up to rounding."""
+    centered = squares - total**2 / n
     smallest = 1e-12 * n * (np.ptp(values) if len(values) else 0.0) ** 2
-    return np.where(spread > smallest, spread, np.nan)
+    return np.where(centered > smallest, centered, np.nan)
 
 
-def _kappa(sums: dict[str, Array]) -> Array:
+def _weighted_kappa(sums: dict[str, Array]) -> Array:
     """Return Cohen's kappa of the bands with quadratic weights."""
     expected = np.zeros_like(sums["n"])
     for i in range(_N_BANDS):

@@ -1,12 +1,4 @@
-"""Partial pooling: how much of a group's estimate is the group, and how much is luck.
-
-A normal model: estimate ~ N(truth of the group, its variance), truth of the group ~ N(mean of
-groups, spread²). Of many small groups some look extreme by chance alone; each is pulled to the mean
-by the share of its variance in the whole. The spread is not known, so results are averaged over all
-spreads by how likely each makes the estimates (a flat prior; Rubin 1981, Gelman 2006): taking the
-likeliest one for sure, which with few groups is often 0, gives intervals that are too narrow. Knows
-arrays only.
-"""
+"""Partial pooling of group means with a normal hierarchical model."""
 
 from __future__ import annotations
 
@@ -14,26 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from postbias.stats.bootstrap import LEVEL, Array
+from postbias.stats.bootstrap import CONFIDENCE_LEVEL, Array
 
-#: With fewer estimates no spread can be learned.
+#: Minimum number of group estimates from which the spread between groups can be estimated.
 MIN_GROUPS = 3
 
-_GRID = 400
-_SPREADS_WIDE = 4.0
+_GRID_POINTS = 400
+_MAX_SPREAD_RANGES = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pooled:
-    """Groups pulled to their mean.
+class PooledEstimates:
+    """Group means, shrunk toward their common mean.
 
     Attributes:
-        mean: Mean of the groups' truths.
-        spread: Their standard deviation beyond what luck explains.
-        values: The pooled estimates; the mean itself for a group without an estimate. (G,)
-        lo: Lower ends of their 95% intervals. (G,)
-        hi: Upper ends. (G,)
-        own: How much of each pooled estimate is the group's own: 0 nothing, 1 all. (G,)
+        mean: Mean of the true group means.
+        spread: Their standard deviation, without sampling error.
+        values: Pooled estimates; the common mean for a group without an estimate. (G,)
+        lo: Lower limits of their 95% intervals. (G,)
+        hi: Upper limits. (G,)
+        own_share: Weight of each group's own estimate in the pooled one: 0 none, 1 all. (G,)
     """
 
     mean: float
@@ -41,18 +33,22 @@ class Pooled:
     values: Array
     lo: Array
     hi: Array
-    own: Array
+    own_share: Array
 
 
-def pool(values: Array, variances: Array) -> Pooled | None:
-    """Pull estimates towards their mean.
+def pool_estimates(values: Array, variances: Array) -> PooledEstimates | None:
+    """Shrink the estimates of groups toward their common mean.
+
+    Model: estimate ~ N(true group mean, its variance), true group mean ~ N(mean, spread²). The
+    unknown spread is integrated out over a grid with a flat prior (Rubin 1981, Gelman 2006): the
+    most likely spread, with few groups often 0, would give intervals that are too narrow.
 
     Args:
-        values: One estimate per group; NaN where there is none. (G,)
-        variances: Their variances. (G,)
+        values: Estimate of each group; NaN if there is none. (G,)
+        variances: Variance of each estimate. (G,)
 
     Returns:
-        The pooled groups; none with fewer than `MIN_GROUPS` estimates.
+        The pooled estimates; `None` with fewer than `MIN_GROUPS` estimates.
     """
     from scipy.stats import norm
 
@@ -60,31 +56,33 @@ def pool(values: Array, variances: Array) -> Pooled | None:
     if known.sum() < MIN_GROUPS:
         return None
     x = np.where(known, values, 0.0)
-    # A group without an estimate is one whose estimate says nothing.
+    # A missing estimate has precision 0.
     precision = np.where(known, 1 / np.maximum(np.where(known, variances, 1.0), 1e-12), 0.0)
-    spread = np.linspace(0, _widest(values[known]), _GRID + 1)[1:, None]  # (S, 1)
-    own = precision * spread**2 / (1 + precision * spread**2)  # (S, G)
+    spread = np.linspace(0, _max_spread(values[known]), _GRID_POINTS + 1)[1:, None]  # (S, 1)
+    own_share = precision * spread**2 / (1 + precision * spread**2)  # (S, G)
     weights = precision / (1 + precision * spread**2)
     total = weights.sum(axis=1, keepdims=True)
     mean = (weights * x).sum(axis=1, keepdims=True) / total  # (S, 1)
-    fit = np.log(weights[:, known]).sum(axis=1) - (weights * (x - mean) ** 2).sum(axis=1)
-    fit = 0.5 * (fit - np.log(total[:, 0]))
-    chance = np.exp(fit - fit.max())
-    chance /= chance.sum()  # (S,)
-    pooled = mean + own * (x - mean)
-    left = (1 - own) * spread**2 + (1 - own) ** 2 / total
-    middle = chance @ pooled
-    reach = norm.ppf((1 + LEVEL) / 2) * np.sqrt(chance @ (left + (pooled - middle) ** 2))
-    return Pooled(
-        mean=float(chance @ mean[:, 0]),
-        spread=float(chance @ spread[:, 0]),
-        values=middle,
-        lo=middle - reach,
-        hi=middle + reach,
-        own=chance @ own,
+    log_posterior = np.log(weights[:, known]).sum(axis=1) - (weights * (x - mean) ** 2).sum(axis=1)
+    log_posterior = 0.5 * (log_posterior - np.log(total[:, 0]))
+    posterior = np.exp(log_posterior - log_posterior.max())
+    posterior /= posterior.sum()  # (S,)
+    conditional = mean + own_share * (x - mean)
+    variance = (1 - own_share) * spread**2 + (1 - own_share) ** 2 / total
+    pooled = posterior @ conditional  # (G,)
+    half_width = norm.ppf((1 + CONFIDENCE_LEVEL) / 2) * np.sqrt(
+        posterior @ (variance + (conditional - pooled) ** 2)
+    )
+    return PooledEstimates(
+        mean=float(posterior @ mean[:, 0]),
+        spread=float(posterior @ spread[:, 0]),
+        values=pooled,
+        lo=pooled - half_width,
+        hi=pooled + half_width,
+        own_share=posterior @ own_share,
     )
 
 
-def _widest(values: Array) -> float:
-    """Return a spread beyond which hardly any other fits."""
-    return _SPREADS_WIDE * max(float(np.ptp(values)), 1e-9)
+def _max_spread(values: Array) -> float:
+    """Return the largest spread of the grid; larger ones have a negligible likelihood."""
+    return _MAX_SPREAD_RANGES * max(float(np.ptp(values)), 1e-9)

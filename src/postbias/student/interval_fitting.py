@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postbias.evaluation.calibration_scores import see_calib
+from postbias.evaluation.calibration_scores import score_calibration_fold
 from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import Interval
 from postbias.scoring.reference_profile import (
@@ -48,11 +48,11 @@ def add_intervals(
         The artifact with intervals.
     """
     with Scorer.open(folder, precision="int8", threads=threads) as scorer:
-        manifest, views = scorer.manifest, see_calib(scorer, posts, labels)
+        manifest, views = scorer.manifest, score_calibration_fold(scorer, posts, labels)
     intervals = {}
     for column, axis in enumerate(manifest.axes):
         span = axis.high - axis.low
-        fitted = fit_intervals(views.residuals[:, column], views.groups, coverage, span=span)
+        fitted = fit_intervals(views.residuals[:, column], views.modalities, coverage, span=span)
         intervals[axis.name] = {group: Interval(**offsets) for group, offsets in fitted.items()}
     complete = dataclasses.replace(manifest, coverage=coverage, intervals=intervals)
     return write_artifact(folder, complete)

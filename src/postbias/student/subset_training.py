@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from postbias.errors import CorpusError
-from postbias.evaluation.learning_curve import describe_shares, write_points
+from postbias.evaluation.learning_curve import measure_learning_curve, write_curve_csv
 from postbias.json_files import write_json
 from postbias.params import Params
 from postbias.paths import Paths
@@ -29,7 +29,7 @@ def train_on_subsets(paths: Paths, params: Params) -> dict[str, Any]:
         params: All parameters; `evaluate.learning_curve` lists the shares.
 
     Returns:
-        The report, as `describe_shares` returns it.
+        The report, as `measure_learning_curve` returns it.
 
     Raises:
         WeightsError: If pretrained weights cannot be loaded.
@@ -47,9 +47,9 @@ def train_on_subsets(paths: Paths, params: Params) -> dict[str, Any]:
                 continue
             artifacts[share] = folder
         artifacts[1.0] = paths.students / modality
-        report = describe_shares(paths, params, artifacts)
+        report = measure_learning_curve(paths, params, artifacts)
     write_json(paths.reports / "learning_curve.json", report)
-    write_points(report, paths.reports / "plots" / "learning_curve.csv")
+    write_curve_csv(report, paths.reports / "plots" / "learning_curve.csv")
     return report
 
 

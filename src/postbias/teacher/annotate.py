@@ -1,7 +1,7 @@
 """The annotate stage: label the sampled posts and report on the labels.
 
-Writes `build/labels.parquet` (one row per sampled post, sorted by id), `build/label_rejects.parquet`,
-`reports/labels.json` and `reports/plots/labels.csv`.
+Writes `build/labels.parquet` (one row per sampled post, sorted by id),
+`build/label_rejects.parquet`, `reports/labels.json` and `reports/plots/labels.csv`.
 """
 
 from __future__ import annotations
@@ -75,6 +75,13 @@ class AnnotateSummary:
 def annotate(paths: Paths, params: Params) -> AnnotateSummary:
     """Label the sampled posts with the teacher that `annotate.teacher` names.
 
+    Args:
+        paths: Locates sample, posts, reply store and outputs.
+        params: The group `annotate` and the seed.
+
+    Returns:
+        Counts and the label report.
+
     Raises:
         RubricError: If the rubric cannot be used.
         LabelsError: If recorded labels cannot be read, or fewer than `MIN_LABELS` are valid.
@@ -89,7 +96,7 @@ def annotate(paths: Paths, params: Params) -> AnnotateSummary:
     post_ids: list[str] = read_table(paths.sample, SAMPLE, ["post_id"])["post_id"].to_pylist()
     sample_labels = _TEACHERS[params.annotate.teacher](paths, params, rubric, post_ids)
     table = labels_table(sample_labels.labels, post_ids, rubric)
-    summary = _summarize(table, sample_labels, rubric)
+    summary = _summarise(table, sample_labels, rubric)
     if summary.n_labelled < MIN_LABELS:
         raise LabelsError(
             f"only {summary.n_labelled} of {summary.n_sampled} sampled posts have a valid label",
@@ -119,8 +126,12 @@ def _write_histograms(paths: Paths, summary: AnnotateSummary) -> None:
 def describe_labelling_plan(paths: Paths, params: Params) -> str:
     """Send a few requests and estimate what labelling the whole sample would take.
 
+    Args:
+        paths: Locates sample, posts and reply store.
+        params: The group `annotate` and the seed.
+
     Returns:
-        The plan as text.
+        The estimate as text.
 
     Raises:
         ParamsError: If `annotate.teacher` is not an endpoint.
@@ -139,6 +150,10 @@ def describe_labelling_plan(paths: Paths, params: Params) -> str:
 
 def fill_reply_store(paths: Paths, params: Params) -> str:
     """Request and store replies for all sampled posts without writing labels.
+
+    Args:
+        paths: Locates sample, posts and reply store.
+        params: The group `annotate` and the seed.
 
     Returns:
         The outcome as text.
@@ -202,7 +217,7 @@ def _label_with_endpoint(
 _TEACHERS = {"recorded": _read_recorded, "openai": _label_with_endpoint}
 
 
-def _summarize(table: pa.Table, sample_labels: SampleLabels, rubric: Rubric) -> AnnotateSummary:
+def _summarise(table: pa.Table, sample_labels: SampleLabels, rubric: Rubric) -> AnnotateSummary:
     statuses = Counter(table["status"].to_pylist())
     n_ok = statuses.pop(OK, 0)
     rejected = dict(sorted(statuses.items()))

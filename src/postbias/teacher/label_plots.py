@@ -13,11 +13,7 @@ _BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
 def draw_labels(report: dict[str, Any]) -> Figure:
-    """Draw the distributions and, for an endpoint, test-retest error and drift.
-
-    Args:
-        report: Content of `reports/labels.json`.
-    """
+    """Draw the content of `reports/labels.json`; recorded labels have no error and no drift."""
     teacher = report["teacher"]
     has_drift = "drift" in teacher
     axes = report["axes"]

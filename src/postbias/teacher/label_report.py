@@ -23,6 +23,10 @@ _BINS = 20
 def describe_label_axes(labels: pa.Table, rubric: Rubric) -> dict[str, Any]:
     """Describe the distribution of the valid labels of each axis.
 
+    Args:
+        labels: The table of labels, rejects included.
+        rubric: The axes and their ranges.
+
     Returns:
         Per axis: moments, quantiles, histogram, distinct values, the mode and its share, heaping
         (the share of the three most frequent values) and warnings.

@@ -1,7 +1,7 @@
-"""What labelling would take, from a few measured requests: posts, tokens, price, time.
+"""Estimate what labelling a sample would take from a few requests: posts, tokens, price and time.
 
-The posts asked are posts of the sample, so their replies are kept and not asked for again. The
-rest is extrapolated by size: captions and numbers of pictures are known without reading a picture.
+The requests are about posts of the sample, so their replies are kept and not paid for again. The
+rest is extrapolated by post size: length of the caption and number of images.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from postbias.posts.shards import list_shards
 from postbias.teacher.labelling_run import (
     LabellingRun,
     hold_store_lock,
-    open_labelling_run,
     iter_run_requests,
+    open_labelling_run,
 )
 from postbias.teacher.labels import OK
 from postbias.teacher.reply import Reply
 from postbias.teacher.rubric import Rubric
 from postbias.teacher.stored_replies import is_final, repeat_count
 
-#: Enough for the price to be within a few per cent where posts differ by a factor of two or three.
-MEASURED = 16
+#: Puts the price within a few per cent where post sizes differ by a factor of two or three.
+MEASURED_POSTS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class LabellingPlan:
-    """What labelling would take.
+    """Estimate of what labelling the rest of a sample takes.
 
     Attributes:
         n_posts: Posts of the sample.
-        n_requests: Requests still to be made: posts without an answer, and their repeats.
+        n_requests: Remaining requests, repeats included.
         tokens_in: Input tokens of these.
         tokens_out: Output tokens of these.
-        cost_usd: Their price; None without prices.
-        spent_usd: All that was ever spent from the reply store, the measuring included.
-        time_s: How long they take live, as fast as limits allow.
-        n_measured: Requests that this rests on.
-        n_unusable: Of these, replies that could not be used.
-        cap_usd: What may be spent in all.
+        cost_usd: Price of these; None without prices.
+        spent_usd: Total spent with this reply store, including the measured requests.
+        time_s: Duration in live mode, at the rate that the limits allow.
+        n_measured: Measured requests.
+        n_unusable: Measured requests with an unusable reply.
+        cap_usd: The spending cap, if any.
     """
 
     n_posts: int
@@ -63,11 +63,7 @@ class LabellingPlan:
     cap_usd: float | None
 
     def describe(self) -> str:
-        """Write it out.
-
-        Returns:
-            A few lines for a person.
-        """
+        """Format the plan as a few lines of text."""
         hours, minutes = divmod(round(self.time_s / 60), 60)
         lines = [
             f"posts in the sample      {self.n_posts:>12,}",
@@ -81,119 +77,129 @@ class LabellingPlan:
             lines.append(f"price                    {f'${self.cost_usd:,.2f}':>12}")
             lines.append(f"spent until now          {f'${self.spent_usd:,.2f}':>12}")
         lines.append(f"time, live               {f'{hours} h {minutes:02} min':>12}")
-        said = f"measured on {self.n_measured} requests; their replies are kept"
+        basis = f"measured on {self.n_measured} requests; their replies are kept"
         if self.n_unusable:
-            said += f"; {self.n_unusable} of them could not be used"
-        lines.append(said)
+            basis += f"; {self.n_unusable} of them could not be used"
+        lines.append(basis)
         if self.cap_usd is not None and self.spent_usd + (self.cost_usd or 0.0) > self.cap_usd:
             lines.append(f"max_cost_usd (${self.cap_usd:,.2f}) will stop this before its end")
         return "\n".join(lines)
 
 
-def plan_labelling(paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]) -> LabellingPlan:
-    """Measure a few requests and extrapolate.
+def plan_labelling(
+    paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]
+) -> LabellingPlan:
+    """Measure a few requests and extrapolate to the sample.
 
     Args:
-        paths: The repository.
-        params: Its parameters.
-        rubric: What would be asked.
+        paths: Locates the posts and the reply store.
+        params: The endpoint params and the seed.
+        rubric: The scoring instructions.
         post_ids: The sampled posts.
 
     Returns:
-        What the rest would take.
+        The estimate for the rest of the sample.
 
     Raises:
-        TeacherError: If there is no endpoint, it is down or refuses, or tells no usage.
+        TeacherError: If there is no endpoint, it is down, or it refuses or reports no usage.
         CorpusError: If there are no posts.
         StorageError: If the reply store cannot be written.
     """
     with hold_store_lock(paths):
-        return asyncio.run(_plan(paths, params, rubric, frozenset(post_ids)))
+        return asyncio.run(_measure(paths, params, rubric, frozenset(post_ids)))
 
 
-async def _plan(paths: Paths, params: Params, rubric: Rubric, post_ids: frozenset[str]) -> LabellingPlan:
-    asked = params.annotate.endpoint
-    weights = dict(_weights(paths.posts, post_ids, asked))
+async def _measure(
+    paths: Paths, params: Params, rubric: Rubric, post_ids: frozenset[str]
+) -> LabellingPlan:
+    sizes = dict(_post_sizes(paths.posts, post_ids, params.annotate.endpoint))
     async with open_labelling_run(paths, params, rubric) as run:
         keys: dict[str, str] = {}
-        await run.scheduler.run(iter_run_requests(run, _spread(weights), keys), 0)
+        await run.scheduler.run(iter_run_requests(run, _spread_over_sizes(sizes), keys), 0)
         if run.sender.stop_reason:
-            raise TeacherError(f"{run.sender.stop_reason}; nothing is lost: run it again to go on")
+            raise TeacherError(f"{run.sender.stop_reason}; nothing is lost: run again to continue")
         measured = [
-            (weights[post_id], reply)
+            (sizes[post_id], reply)
             for post_id, key in keys.items()
             for reply in run.store.replies(key, 0)
             if reply.tokens_in is not None and reply.latency_s is not None
         ]
         if not measured:
-            raise TeacherError("the endpoint tells no usage, so there is nothing to plan with")
-        return _extrapolate(run, weights, measured, len(keys), _todo(run, post_ids))
+            raise TeacherError(
+                "the endpoint reports no token usage, so nothing can be estimated",
+                do="label 100 posts instead and look at the endpoint's own billing page",
+            )
+        return _extrapolate(run, sizes, measured, len(keys), _remaining_posts(run, post_ids))
 
 
-def _weights(
+def _post_sizes(
     folder: Path, post_ids: frozenset[str], params: EndpointParams
 ) -> Iterator[tuple[str, float]]:
-    """Weigh posts by size, relative to one another, without reading a picture."""
-    wanted = pc.cast(sorted(post_ids), "string")
+    """Yield the approximate tokens of each post without reading its images."""
+    selected = pc.cast(sorted(post_ids), "string")
     columns = ["post_id", "caption", "images.list.element.path"]
+    # A Qwen-VL takes one token per 28 x 28 px; a token is about 3.5 bytes of text.
     side = params.images.max_side_px / 28
     for shard in list_shards(folder):
         with pq.ParquetFile(shard) as file:
             for batch in file.iter_batches(columns=columns):
-                table = batch.filter(pc.is_in(batch["post_id"], value_set=wanted))
-                pictures = pc.list_value_length(table["images"]).to_pylist()
-                sizes = pc.binary_length(table["caption"]).to_pylist()
-                for post_id, n, size in zip(
-                    table["post_id"].to_pylist(), pictures, sizes, strict=True
+                table = batch.filter(pc.is_in(batch["post_id"], value_set=selected))
+                n_images = pc.list_value_length(table["images"]).to_pylist()
+                n_bytes = pc.binary_length(table["caption"]).to_pylist()
+                for post_id, n, length in zip(
+                    table["post_id"].to_pylist(), n_images, n_bytes, strict=True
                 ):
-                    yield post_id, size / 3.5 + min(n or 0, params.images.max_images) * side * side
+                    tokens_of_images = min(n or 0, params.images.max_images) * side * side
+                    yield post_id, length / 3.5 + tokens_of_images
 
 
-def _spread(weights: dict[str, float]) -> frozenset[str]:
-    """Choose posts of all sizes: the middle one of each of so many equal parts."""
-    ordered = sorted(weights, key=lambda post_id: (weights[post_id], post_id))
-    n = min(MEASURED, len(ordered))
+def _spread_over_sizes(sizes: dict[str, float]) -> frozenset[str]:
+    """Choose posts of all sizes: the middle post of each of `MEASURED_POSTS` equal parts."""
+    ordered = sorted(sizes, key=lambda post_id: (sizes[post_id], post_id))
+    n = min(MEASURED_POSTS, len(ordered))
     return frozenset(ordered[int((i + 0.5) * len(ordered) / n)] for i in range(n))
 
 
-def _todo(run: LabellingRun, post_ids: frozenset[str]) -> list[str]:
-    """List the posts still to be asked about, each as often as it is to be asked."""
-    todo: list[str] = []
-    seen: set[str] = set()
-    for question in iter_run_requests(run, post_ids, {}):
-        is_empty = not question.images and not question.caption.strip()
-        if is_empty or question.key in seen:
-            continue  # nothing to show, or another post shows the very same
-        seen.add(question.key)
-        todo += [
-            question.post_id
-            for repeat in range(repeat_count(question.key, run.config.params))
-            if not is_final(run.store.replies(question.key, repeat), run.config)
+def _remaining_posts(run: LabellingRun, post_ids: frozenset[str]) -> list[str]:
+    """List the posts without a final reply, once for each repetition that is missing."""
+    remaining: list[str] = []
+    seen_keys: set[str] = set()
+    for request in iter_run_requests(run, post_ids, {}):
+        is_empty = not request.images and not request.caption.strip()
+        if is_empty or request.key in seen_keys:
+            continue  # nothing to send, or the same request as for an earlier post
+        seen_keys.add(request.key)
+        remaining += [
+            request.post_id
+            for repeat in range(repeat_count(request.key, run.config.params))
+            if not is_final(run.store.replies(request.key, repeat), run.config)
         ]
-    return todo
+    return remaining
 
 
 def _extrapolate(
     run: LabellingRun,
-    weights: dict[str, float],
+    sizes: dict[str, float],
     measured: Sequence[tuple[float, Reply]],
-    n_asked: int,
-    todo: Sequence[str],
+    n_requested: int,
+    remaining: Sequence[str],
 ) -> LabellingPlan:
     params, budget = run.config.params, run.sender.budget
-    # Instructions are a constant and pictures and captions a slope: a line through the sizes.
-    sizes = np.array([weight for weight, _ in measured])
-    tokens = np.array([float(reply.tokens_in or 0) for _, reply in measured])
-    slope, base = np.polyfit(sizes, tokens, 1) if np.ptp(sizes) > 0 else (0.0, tokens.mean())
-    per_question = len(measured) / n_asked
-    n_requests = per_question * len(todo)
-    tokens_in = per_question * sum(max(0.0, base + slope * weights[post_id]) for post_id in todo)
+    # Linear in size: the instructions are the intercept, captions and images the slope.
+    x = np.array([size for size, _ in measured])
+    y = np.array([float(reply.tokens_in or 0) for _, reply in measured])
+    slope, base = np.polyfit(x, y, 1) if np.ptp(x) > 0 else (0.0, y.mean())
+    replies_per_request = len(measured) / n_requested
+    n_requests = replies_per_request * len(remaining)
+    tokens_in = replies_per_request * sum(
+        max(0.0, base + slope * sizes[post_id]) for post_id in remaining
+    )
     tokens_out = n_requests * float(np.mean([reply.tokens_out or 0 for _, reply in measured]))
     latency_s = float(np.median([reply.latency_s or 0.0 for _, reply in measured]))
     is_batch = params.mode == "batch"
     cost_usd = budget.cost_usd(tokens_in, tokens_out, is_batch=is_batch)
     return LabellingPlan(
-        n_posts=len(weights),
+        n_posts=len(sizes),
         n_requests=round(n_requests),
         tokens_in=tokens_in,
         tokens_out=tokens_out,

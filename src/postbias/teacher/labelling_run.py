@@ -27,7 +27,7 @@ from postbias.teacher.endpoint_client import EndpointClient
 from postbias.teacher.endpoint_probe import probe_endpoint
 from postbias.teacher.label_scheduler import LabelScheduler
 from postbias.teacher.labelling_progress import LabellingProgress
-from postbias.teacher.labels import OK, SampleLabels, Label, LabelReject
+from postbias.teacher.labels import OK, Label, LabelReject, SampleLabels
 from postbias.teacher.prompts import LabelRequest, iter_label_requests, system_prompt
 from postbias.teacher.reply import increment_total
 from postbias.teacher.reply_store import ReplyStore
@@ -35,7 +35,7 @@ from postbias.teacher.reply_validation import load_language_identifier
 from postbias.teacher.request_failures import RunStoppedError
 from postbias.teacher.request_sender import RequestSender
 from postbias.teacher.rubric import Rubric
-from postbias.teacher.run_summary import describe_run
+from postbias.teacher.run_summary import summarise_run
 from postbias.teacher.store_writer import StoreWriter
 from postbias.teacher.stored_replies import LabellingConfig, label_from_replies, repeat_count
 from postbias.teacher.token_estimates import TokenEstimator
@@ -93,7 +93,7 @@ async def _label_all(
         labels = [label for post_id in post_ids if (label := _label(run, post_id, keys))]
         if run.sender.stop_reason:
             raise TeacherError(_describe_stop(run, labels, len(post_ids)))
-        report = describe_run(run.store, run.config, keys, run.sender.budget)
+        report = summarise_run(run.store, run.config, keys, run.sender.budget)
     teacher = f"openai:{run.config.params.model}"
     rejects = [
         LabelReject(teacher, label.post_id, RejectReason(label.status), label.reason)

@@ -49,6 +49,9 @@ class Label:
             reason: The reject reason.
             detail: The reason in words; contains no caption and no secret.
             teacher: Name of the teacher.
+
+        Returns:
+            A label without scores.
         """
         return cls(post_id, (), (), 0, detail, teacher, reason.value)
 
@@ -92,6 +95,9 @@ def labels_table(labels: Sequence[Label], post_ids: Sequence[str], rubric: Rubri
         labels: One per sampled post, in any order.
         post_ids: The sampled posts.
         rubric: Names the score columns.
+
+    Returns:
+        One row per sampled post.
 
     Raises:
         CountsError: If the labels are not exactly one per sampled post.

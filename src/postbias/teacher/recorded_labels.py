@@ -1,8 +1,7 @@
-"""Recorded labels: a teacher's answers, or people's, read from a CSV or Parquet file.
+"""Read labels recorded in a CSV or Parquet file: a teacher's replies, or people's ratings.
 
-Wants a `post_id` column and one column per axis of the rubric; `reason` is optional, other columns
-are ignored. A row that gives no label is a reject with its reason, and the counts add up. Calls
-nobody and stores nothing.
+The file has a column `post_id`, one column per axis of the rubric and, optionally, `reason`; other
+columns are ignored. A row without a valid label becomes a reject.
 """
 
 from __future__ import annotations
@@ -25,38 +24,38 @@ from postbias.teacher.rubric import Rubric, RubricAxis
 
 @dataclass(frozen=True, slots=True)
 class RecordedLabels:
-    """What a file of labels gave for a sample.
+    """Labels read from a file for a sample.
 
     Attributes:
         teacher: Name and digest of the file.
         labels: One per sampled post.
-        rejects: Rows that gave no label, then sampled posts without any row.
+        rejects: Rows without a valid label, then sampled posts without a row.
         n_rows: Rows of the file.
-        n_unneeded: Good rows for posts of the corpus that are not in the sample.
+        n_outside_sample: Valid rows for posts of the corpus that are not in the sample.
     """
 
     teacher: str
     labels: tuple[Label, ...]
     rejects: tuple[LabelReject, ...]
     n_rows: int
-    n_unneeded: int
+    n_outside_sample: int
 
 
 def read_recorded_labels(
     path: Path, rubric: Rubric, sampled: frozenset[str], corpus: frozenset[str]
 ) -> RecordedLabels:
-    """Read the labels of sampled posts from a file.
+    """Read the labels of the sampled posts from a file.
 
-    The first good row of a post counts; further rows of it are rejects.
+    The first valid row of a post counts; further rows for it are rejects.
 
     Args:
         path: A `.csv` or `.parquet` file.
-        rubric: Which axes to read, and their ranges.
-        sampled: The posts to label.
-        corpus: All posts there are.
+        rubric: The axes to read, and their ranges.
+        sampled: Ids of the posts to label.
+        corpus: Ids of all posts.
 
     Returns:
-        A label for every sampled post, and what was rejected.
+        A label for every sampled post, and the rejects.
 
     Raises:
         LabelsError: If the file is missing, unreadable or lacks a column.
@@ -64,63 +63,74 @@ def read_recorded_labels(
     """
     table = _read_strings(path, rubric)
     teacher = f"recorded:{path.name}@{_digest(path)}"
-    good: dict[str, Label] = {}
-    bad: dict[str, LabelReject] = {}
+    valid: dict[str, Label] = {}
+    first_rejects: dict[str, LabelReject] = {}
     rejects: list[LabelReject] = []
-    for label, reject in _judge(table, rubric, path.name, teacher):
-        if label is not None and label.post_id not in corpus:
-            reject = _reject_row(reject, RejectReason.UNKNOWN_POST, "no such post in data/posts")
-        elif label is not None and label.post_id in good:
-            reject = _reject_row(
-                reject, RejectReason.DUPLICATE_ID, "an earlier row labels this post"
-            )
-        elif label is not None:
-            good[label.post_id] = label
-            continue
-        rejects.append(reject)
-        bad.setdefault(reject.post_id or "", reject)
-    needed = {post_id: label for post_id, label in good.items() if post_id in sampled}
-    if table.num_rows != len(good) + len(rejects):
+    for row, parsed in enumerate(_parse_rows(table, rubric, path.name, teacher)):
+        accepted = _accept(parsed, f"{path.name}:{row + 1}", valid, corpus)
+        if isinstance(accepted, Label):
+            valid[accepted.post_id] = accepted
+        else:
+            rejects.append(accepted)
+            first_rejects.setdefault(accepted.post_id or "", accepted)
+    if table.num_rows != len(valid) + len(rejects):
         raise CountsError(
             f"{path.name} does not add up",
-            seen=f"{table.num_rows} rows, {len(good)} used, {len(rejects)} rejected",
+            seen=f"{table.num_rows} rows, {len(valid)} used, {len(rejects)} rejected",
         )
-    for post_id in sorted(sampled - needed.keys()):
-        why = bad.get(post_id)
-        if why is None:
-            why = LabelReject(path.name, post_id, RejectReason.NO_LABEL, "no row for this post")
-            rejects.append(why)
-        needed[post_id] = Label.rejected(post_id, why.reason, why.detail, teacher)
-    unneeded = len(good.keys() - sampled)
-    return RecordedLabels(teacher, tuple(needed.values()), tuple(rejects), table.num_rows, unneeded)
+    labels = {post_id: label for post_id, label in valid.items() if post_id in sampled}
+    for post_id in sorted(sampled - labels.keys()):
+        reject = first_rejects.get(post_id)
+        if reject is None:
+            reject = LabelReject(path.name, post_id, RejectReason.NO_LABEL, "no row for this post")
+            rejects.append(reject)
+        labels[post_id] = Label.rejected(post_id, reject.reason, reject.detail, teacher)
+    n_outside = len(valid.keys() - sampled)
+    return RecordedLabels(
+        teacher, tuple(labels.values()), tuple(rejects), table.num_rows, n_outside
+    )
+
+
+def _accept(
+    parsed: Label | LabelReject, source: str, valid: dict[str, Label], corpus: frozenset[str]
+) -> Label | LabelReject:
+    if isinstance(parsed, LabelReject):
+        return parsed
+    if parsed.post_id not in corpus:
+        reason, detail = RejectReason.UNKNOWN_POST, "no such post in data/posts"
+    elif parsed.post_id in valid:
+        reason, detail = RejectReason.DUPLICATE_ID, "an earlier row labels this post"
+    else:
+        return parsed
+    return LabelReject(source, parsed.post_id, reason, detail)
 
 
 def _read_strings(path: Path, rubric: Rubric) -> pa.Table:
-    """Read the columns of interest as text: an id must never pass through a float."""
+    """Read the columns as text: a float would round long ids."""
     try:
         if path.suffix == ".csv":
-            with pv.open_csv(path, parse_options=_PARSE) as reader:
-                columns = _columns(reader.schema.names, rubric, path.name)
+            with pv.open_csv(path, parse_options=_PARSE_OPTIONS) as reader:
+                columns = _select_columns(reader.schema.names, rubric, path.name)
             options = pv.ConvertOptions(
                 include_columns=columns,
                 column_types=dict.fromkeys(columns, pa.string()),
                 strings_can_be_null=False,
             )
-            table = pv.read_csv(path, parse_options=_PARSE, convert_options=options)
+            table = pv.read_csv(path, parse_options=_PARSE_OPTIONS, convert_options=options)
         elif path.suffix == ".parquet":
-            columns = _columns(pq.read_schema(path).names, rubric, path.name)
+            columns = _select_columns(pq.read_schema(path).names, rubric, path.name)
             table = pq.ParquetFile(path).read(columns=columns)
             if pa.types.is_floating(table.schema.field("post_id").type):
                 raise LabelsError(
-                    f"{path.name} holds post_id as fractions, which cannot tell long ids apart",
+                    f"{path.name} stores post_id as floating-point numbers, which round long ids",
                     do="write the ids as text",
                 )
         else:
-            raise LabelsError("labels of no known format", seen=path.name, allowed=".csv, .parquet")
+            raise LabelsError("unknown label format", seen=path.name, allowed=".csv, .parquet")
         return table.cast(pa.schema([(name, pa.string()) for name in table.schema.names]))
     except FileNotFoundError as error:
         raise LabelsError(
-            "no file of labels", seen=str(path), do="set annotate.labels, or run `dvc pull`"
+            "label file not found", seen=str(path), do="set annotate.labels, or run `dvc pull`"
         ) from error
     except (OSError, pa.ArrowException) as error:
         # Arrow's message may quote the row, and with it a caption.
@@ -130,47 +140,50 @@ def _read_strings(path: Path, rubric: Rubric) -> pa.Table:
         ) from error
 
 
-def _columns(header: list[str], rubric: Rubric, file: str) -> list[str]:
-    wanted = ["post_id", *rubric.axis_names]
-    if missing := [name for name in wanted if name not in header]:
+def _select_columns(header: list[str], rubric: Rubric, file: str) -> list[str]:
+    required = ["post_id", *rubric.axis_names]
+    if missing := [name for name in required if name not in header]:
         raise LabelsError(
             f"{file} lacks columns: {', '.join(missing)}",
             seen=", ".join(header)[:200],
             allowed=f"post_id, {', '.join(rubric.axis_names)}, reason (optional)",
-            do="add them, or set annotate.rubric to a rubric with the axes that you have",
+            do="add them, or set annotate.rubric to a rubric whose axes the file has",
         )
-    if twice := [name for name in [*wanted, "reason"] if header.count(name) > 1]:
-        raise LabelsError(f"{file} has columns twice: {', '.join(twice)}", do="remove one of each")
-    return [name for name in [*wanted, "reason"] if name in header]
+    columns = [*required, "reason"]
+    if repeated := [name for name in columns if header.count(name) > 1]:
+        raise LabelsError(
+            f"{file} has repeated columns: {', '.join(repeated)}", do="keep one of each"
+        )
+    return [name for name in columns if name in header]
 
 
 #: Captions and reasons may span lines.
-_PARSE = pv.ParseOptions(newlines_in_values=True)
+_PARSE_OPTIONS = pv.ParseOptions(newlines_in_values=True)
 
 
-def _judge(
+def _parse_rows(
     table: pa.Table, rubric: Rubric, file: str, teacher: str
-) -> Iterator[tuple[Label | None, LabelReject]]:
-    """Give each row's label if it has one, and the reject that it is (or would become)."""
+) -> Iterator[Label | LabelReject]:
+    """Yield the label or the reject of each row."""
     columns = {name: table[name].to_pylist() for name in table.schema.names}
     reasons = columns.get("reason", [None] * table.num_rows)
-    for row, post_id in enumerate(columns["post_id"]):
-        source, post_id = f"{file}:{row + 1}", (post_id or "").strip()
+    for row, cell in enumerate(columns["post_id"]):
+        source, post_id = f"{file}:{row + 1}", (cell or "").strip()
         if not post_id:
-            yield None, LabelReject(source, None, RejectReason.MISSING_ID, "no post_id")
+            yield LabelReject(source, None, RejectReason.MISSING_ID, "no post_id")
             continue
-        values = [_score(columns[axis.name][row], axis) for axis in rubric.axes]
-        fault = next((value for value in values if isinstance(value, tuple)), None)
+        cells = [_parse_score(columns[axis.name][row], axis) for axis in rubric.axes]
+        fault = next((cell for cell in cells if isinstance(cell, tuple)), None)
         if fault is not None:
-            yield None, LabelReject(source, post_id, *fault)
+            yield LabelReject(source, post_id, *fault)
             continue
-        scores = tuple(value for value in values if isinstance(value, float))
-        label = Label(post_id, scores, (None,) * len(scores), 1, reasons[row] or "", teacher, OK)
-        yield label, LabelReject(source, post_id, RejectReason.NO_LABEL, "")
+        scores = tuple(cell for cell in cells if isinstance(cell, float))
+        sds = (None,) * len(scores)
+        yield Label(post_id, scores, sds, 1, reasons[row] or "", teacher, OK)
 
 
-def _score(text: str | None, axis: RubricAxis) -> float | tuple[RejectReason, str]:
-    """Read one score, or say why it is none; never echoes text, which may be a caption."""
+def _parse_score(text: str | None, axis: RubricAxis) -> float | tuple[RejectReason, str]:
+    """Parse a score, or return a reject reason that never quotes the text: it may be a caption."""
     text = (text or "").strip()
     if not text:
         return RejectReason.NO_LABEL, f"{axis.name} is empty"
@@ -186,10 +199,6 @@ def _score(text: str | None, axis: RubricAxis) -> float | tuple[RejectReason, st
             f"{axis.name} is {value:g}, not {axis.low:g}..{axis.high:g}",
         )
     return value
-
-
-def _reject_row(row: LabelReject, reason: RejectReason, detail: str) -> LabelReject:
-    return LabelReject(row.source, row.post_id, reason, detail)
 
 
 def _digest(path: Path) -> str:

@@ -1,7 +1,4 @@
-"""One reply of a teacher, and the statements that write what the store keeps.
-
-Knows the columns of the reply store, not where it lies.
-"""
+"""A reply as a row of the reply store, and the SQL statements that write to the store."""
 
 from __future__ import annotations
 
@@ -14,29 +11,30 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer of a teacher, or one failure to get it.
+    """One reply of a teacher, or one final failure to get one.
 
     Attributes:
-        key: What was asked.
-        repeat: Which of the repetitions of the same question it answers, from 0.
-        delivery: Digest of how it was asked; an unusable reply counts only against its own.
-        status: `ok`, or the `Reason` why it cannot be used.
-        detail: The same in words.
-        scores: One per axis; expectations where the endpoint gave probabilities.
+        key: Key of the request.
+        repeat: Number of the repetition, from 0.
+        delivery: Digest of the request options; an unusable reply counts as an attempt only for
+            requests with the same options.
+        status: `ok`, or the `RejectReason` why the reply is unusable.
+        detail: The reason in words.
+        scores: One per axis; expected scores where the endpoint returns token probabilities.
         modes: The scores as written.
         reason: The teacher's reason.
         text: The text of the reply.
         raw: The body of the reply as received.
         rubric: Name and digest of the rubric.
-        asked_model: The model asked for.
-        model: The model's name as returned.
-        finish: The finish reason as returned.
-        source: `live`, `batch`.
-        tokens_in: Input tokens, if told.
-        tokens_out: Output tokens, if told.
-        cost_usd: What it cost, if known.
-        latency_s: From request to the last byte, if measured.
-        asked_at: When, in UTC.
+        asked_model: The model requested.
+        model: The model name in the reply.
+        finish: The finish reason in the reply.
+        source: `live` or `batch`.
+        tokens_in: Input tokens, if reported.
+        tokens_out: Output tokens, if reported.
+        cost_usd: Price, if known.
+        latency_s: Time from sending to the last byte, if measured.
+        asked_at: Time in UTC, ISO 8601.
     """
 
     key: str
@@ -61,62 +59,32 @@ class Reply:
     asked_at: str
 
 
-#: Columns of the table of replies.
+#: Columns of the table `replies`.
 COLUMNS = tuple(Reply.__dataclass_fields__)
-_INSERT = f"INSERT INTO replies ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - column names of ours
-
-
-def upsert_fact(key: str, value: object) -> tuple[str, tuple[Any, ...]]:
-    """Write a statement that keeps a fact.
-
-    Args:
-        key: Of the fact.
-        value: Anything JSON has.
-
-    Returns:
-        SQL and its values.
-    """
-    return "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value))
+_INSERT = f"INSERT INTO replies ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - column names only
 
 
 def insert_reply(reply: Reply) -> tuple[str, tuple[Any, ...]]:
-    """Write a statement that keeps a reply.
-
-    Args:
-        reply: The reply.
-
-    Returns:
-        SQL and its values.
-    """
+    """Return the statement, with its values, that stores a reply."""
     values = {name: getattr(reply, name) for name in COLUMNS}
     values["raw"] = zlib.compress(reply.raw)
     values["scores"], values["modes"] = json.dumps(reply.scores), json.dumps(reply.modes)
     return _INSERT, tuple(values.values())
 
 
+def upsert_fact(key: str, value: object) -> tuple[str, tuple[Any, ...]]:
+    """Return the statement that stores a JSON-serialisable fact about an endpoint."""
+    return "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value))
+
+
 def increment_total(name: str, value: float) -> tuple[str, tuple[Any, ...]]:
-    """Write a statement that adds to a running total.
-
-    Args:
-        name: The total.
-        value: What to add.
-
-    Returns:
-        SQL and its values.
-    """
+    """Return the statement that adds to a running total."""
     sql = "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + ?"
     return sql, (name, value, value)
 
 
 def reply_from_row(row: Sequence[Any]) -> Reply:
-    """Read a row of the store.
-
-    Args:
-        row: Its values, in the order of `COLUMNS`.
-
-    Returns:
-        The reply.
-    """
+    """Convert a row of the table `replies`, in the order of `COLUMNS`, to a reply."""
     values = dict(zip(COLUMNS, row, strict=True))
     values["raw"] = zlib.decompress(values["raw"])
     values["scores"] = tuple(json.loads(values["scores"]))

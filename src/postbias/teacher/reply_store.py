@@ -1,10 +1,7 @@
-"""The reply store: every answer that was ever paid for.
+"""The reply store: a SQLite file with every reply that was paid for.
 
-SQLite in WAL mode under `store/`, which is no DVC output and so survives every run. A reply is kept
-raw, with usage, latency, finish reason and the model's name as returned, under the key of what was
-asked (see `postbias.teacher.prompts`). A request is noted with the most that it can cost before
-it is sent, and struck out in the same transaction that keeps its reply: after a crash, what is
-still noted counts as spent. Holds no URL and no key of an endpoint. Knows nothing of the network.
+Replies are stored raw, with usage, latency, finish reason and model name, under the key of their
+request (see `postbias.teacher.prompts`). The store never contains an endpoint's URL or key.
 """
 
 from __future__ import annotations
@@ -19,6 +16,9 @@ from postbias.errors import StorageError
 from postbias.teacher.reply import COLUMNS, Reply, reply_from_row
 
 _VERSION = 1
+#: `sent` lists the requests in flight with an upper bound of their cost. A row is written before
+#: its request is sent and deleted in the transaction that stores the reply, so that rows left over
+#: from a crash count as spent.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS asked (
     post_id TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (post_id, key)
@@ -59,35 +59,31 @@ CREATE TABLE IF NOT EXISTS batches (
 
 
 class ReplyStore:
-    """A connection to the store; open it with `ReplyStore.open`, close it with `with`."""
+    """A connection to the reply store, usable as a context manager; see `ReplyStore.open`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Wrap a connection.
-
-        Args:
-            connection: To a database that has the tables.
-        """
+        """Wrap a connection to a database that has the tables."""
         self._db = connection
 
     @classmethod
     def open(cls, path: Path) -> ReplyStore:
-        """Open the store, made if there is none.
+        """Open the store; create it if it does not exist.
 
         Args:
-            path: Its file.
+            path: The SQLite file.
 
         Returns:
-            The store.
+            The open store.
 
         Raises:
-            StorageError: If it cannot be opened, is damaged or of a newer postbias.
+            StorageError: If it cannot be opened, is damaged or was written by a newer postbias.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
             db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA journal_mode=WAL")
-            # FULL: a reply that was paid for survives a power cut too; commits are grouped.
+            # FULL, so that a paid reply survives a power cut too; `StoreWriter` groups commits.
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA foreign_keys=ON")
             (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -100,12 +96,12 @@ class ReplyStore:
         except (sqlite3.Error, OSError) as error:
             raise StorageError(
                 f"the reply store {path} cannot be opened: {error}",
-                do="check disk and rights; never delete it, it holds paid replies",
+                do="check free space and permissions; do not delete it, it holds paid replies",
             ) from error
         return cls(db)
 
     def __enter__(self) -> ReplyStore:
-        """Enter a block that closes the store at its end."""
+        """Return the store, which is closed at the end of the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,10 +116,10 @@ class ReplyStore:
         """Run statements in one transaction.
 
         Args:
-            statements: SQL and its values, one after the other.
+            statements: SQL with its values, in order.
 
         Raises:
-            StorageError: If the disk is full or the file damaged; then none of them holds.
+            StorageError: If the disk is full or the file is damaged; nothing is then changed.
         """
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -138,18 +134,18 @@ class ReplyStore:
         except sqlite3.Error as error:
             raise StorageError(
                 f"the reply store cannot be written: {error}",
-                do="free space; all replies up to here are kept",
+                do="free disk space and run again; all replies so far are kept",
             ) from error
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Read rows.
+        """Run a query.
 
         Args:
-            sql: A query.
-            values: Its values.
+            sql: The query.
+            values: Values of its parameters.
 
         Returns:
-            All its rows.
+            All rows of the result.
 
         Raises:
             StorageError: If the file is damaged.
@@ -160,37 +156,29 @@ class ReplyStore:
             raise StorageError(f"the reply store cannot be read: {error}") from error
 
     def replies(self, key: str, repeat: int) -> list[Reply]:
-        """Read the replies to one asking of a question.
-
-        Args:
-            key: What was asked.
-            repeat: Which repetition.
-
-        Returns:
-            All replies in the order in which they came.
-        """
-        sql = f"SELECT {', '.join(COLUMNS)} FROM replies WHERE key = ? AND repeat = ? ORDER BY id"  # noqa: S608 - as above
+        """Read all replies to one repetition of a request, oldest first."""
+        sql = f"SELECT {', '.join(COLUMNS)} FROM replies WHERE key = ? AND repeat = ? ORDER BY id"  # noqa: S608 - column names only
         return [reply_from_row(row) for row in self.rows(sql, (key, repeat))]
 
     def iter_replies(self, post_id: str | None = None) -> Iterator[tuple[str, Reply]]:
-        """Go through the replies.
+        """Read replies together with the posts that they are about.
 
         Args:
-            post_id: Only those about this post; all if not given.
+            post_id: The post; None for all posts.
 
         Yields:
-            Post id and reply, by post id, then in the order in which they came.
+            Post id and reply, sorted by post id, oldest first.
         """
         columns = ", ".join(f"r.{name}" for name in COLUMNS)
         sql = (
-            f"SELECT a.post_id, {columns} FROM replies r JOIN asked a USING (key) "  # noqa: S608 - column names of ours
+            f"SELECT a.post_id, {columns} FROM replies r JOIN asked a USING (key) "  # noqa: S608 - column names only
             "WHERE ?1 IS NULL OR a.post_id = ?1 ORDER BY 1, r.id"
         )
         for row in self._db.execute(sql, (post_id,)):
             yield row[0], reply_from_row(row[1:])
 
     def compact(self) -> None:
-        """Give the room of deleted rows back, so that nothing of them stays in the file.
+        """Rewrite the file, so that nothing of deleted rows remains in it.
 
         Raises:
             StorageError: If the disk is full.
@@ -202,25 +190,11 @@ class ReplyStore:
             raise StorageError(f"the reply store cannot be compacted: {error}") from error
 
     def total(self, name: str) -> float:
-        """Read a running total.
-
-        Args:
-            name: `spent_usd`, `tokens_in`, `tokens_out`, `requests`.
-
-        Returns:
-            Its value; 0 before the first.
-        """
+        """Return a running total: `spent_usd`, `tokens_in`, `tokens_out` or `requests`."""
         rows = self.rows("SELECT value FROM totals WHERE name = ?", (name,))
         return float(rows[0][0]) if rows else 0.0
 
-    def fact(self, key: str) -> Any | None:  # noqa: ANN401 - whatever was kept
-        """Read what was found out about an endpoint.
-
-        Args:
-            key: Of the fact.
-
-        Returns:
-            What was kept; None if nothing was.
-        """
+    def fact(self, key: str) -> Any | None:  # noqa: ANN401 - any JSON value
+        """Return a stored fact about an endpoint; None if there is none."""
         rows = self.rows("SELECT value FROM facts WHERE key = ?", (key,))
         return json.loads(rows[0][0]) if rows else None

@@ -1,8 +1,4 @@
-"""The rubric: what a teacher is asked and what its scores mean.
-
-Reads a YAML file, checks it with pydantic and gives a frozen `Rubric`. Knows nothing of endpoints,
-posts or labels. All faults of a file are reported at once.
-"""
+"""The rubric: a YAML file with the axes, their anchors, the prompt and the form of the reply."""
 
 from __future__ import annotations
 
@@ -19,32 +15,32 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from postbias.errors import RubricError
 from postbias.posts.schema import POSTS, SAMPLE, SPLIT, labels_schema, scores_schema
 
-#: The place in the prompt where questions, scales and anchors go.
+#: Replaced in the prompt by questions, scales and anchors.
 AXES_PLACEHOLDER = "{axes}"
 
-#: Columns of labels and scores; an axis of the same name would hide one.
-_TAKEN = frozenset(
+#: Columns of the posts, labels and scores; an axis must not have the name of one.
+_RESERVED = frozenset(
     name
     for schema in (POSTS, SAMPLE, SPLIT, labels_schema(()), scores_schema(()))
     for name in schema.names
 )
-_ENDINGS = ("_sd", "_lo", "_hi")
+_RESERVED_SUFFIXES = ("_sd", "_lo", "_hi")
 _MAX_POINTS = 201
 
 _Text = Annotated[str, Field(min_length=1)]
 
 
-class _Part(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Anchor(_Part):
-    """A fixed point of a scale.
+class Anchor(_StrictModel):
+    """A point of the scale with a description.
 
     Attributes:
-        score: Where it lies.
-        meaning: What a post at this point is like.
-        examples: Posts at this point, in words.
+        score: Its score.
+        meaning: Description of a post with this score.
+        examples: Posts with this score, in words.
     """
 
     score: float
@@ -52,16 +48,16 @@ class Anchor(_Part):
     examples: Annotated[tuple[_Text, ...], Field(min_length=1)]
 
 
-class RubricAxis(_Part):
+class RubricAxis(_StrictModel):
     """One scored dimension.
 
     Attributes:
-        name: Its column name.
+        name: Name of its column in labels and scores.
         low: The lowest score.
         high: The highest score.
-        step: Distance between two scores that a teacher may choose from.
-        question: What is asked.
-        anchors: Fixed points, ascending; the lowest and highest score are among them.
+        step: Distance between adjacent scores.
+        question: The question to the teacher.
+        anchors: Anchors in ascending order; the first is at `low`, the last at `high`.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -75,11 +71,11 @@ class RubricAxis(_Part):
     def _check(self) -> Self:
         scores = [anchor.score for anchor in self.anchors]
         faults = []
-        if self.name in _TAKEN or self.name.endswith(_ENDINGS):
-            faults.append(f"the name {self.name!r} is taken by a column of labels or scores")
+        if self.name in _RESERVED or self.name.endswith(_RESERVED_SUFFIXES):
+            faults.append(f"the name {self.name!r} is a column of posts, labels or scores")
         if not self.low < self.high:
             faults.append(f"low ({self.low:g}) must be below high ({self.high:g})")
-        elif not self._is_even():
+        elif not self._has_even_steps():
             faults.append(
                 f"step ({self.step:g}) must divide {self.low:g}..{self.high:g} evenly, "
                 f"into at most {_MAX_POINTS} points"
@@ -92,35 +88,35 @@ class RubricAxis(_Part):
             raise ValueError("; ".join(faults))
         return self
 
-    def _is_even(self) -> bool:
+    def _has_even_steps(self) -> bool:
         steps = (self.high - self.low) / self.step
         return math.isclose(steps, round(steps), abs_tol=1e-9) and steps < _MAX_POINTS
 
     @property
     def points(self) -> tuple[float, ...]:
-        """The scores that a teacher may choose from, ascending."""
+        """The scores that a teacher can choose from, ascending."""
         steps = round((self.high - self.low) / self.step)
         return tuple(round(self.low + i * self.step, 6) for i in range(steps + 1))
 
     @property
-    def is_integer(self) -> bool:
-        """Whether all scores to choose from are whole numbers."""
+    def has_integer_scores(self) -> bool:
+        """Whether all scores on the scale are integers."""
         return self.step.is_integer() and self.low.is_integer()
 
 
-class ReplySpec(_Part):
-    """What a reply holds beside the scores.
+class ReplySpec(_StrictModel):
+    """The part of a reply beside the scores.
 
     Attributes:
-        reason: What the teacher is told about the reason it must give.
-        language: ISO 639-1 code of the language of the reason; None for any.
+        reason: Instructions to the teacher about the reason it must give.
+        language: ISO 639-1 code of the language of the reason; None accepts any.
     """
 
     reason: _Text
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None
 
 
-class _RubricFile(_Part):
+class _RubricFile(_StrictModel):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
     version: Annotated[int, Field(ge=1)]
     axes: Annotated[tuple[RubricAxis, ...], Field(min_length=1)]
@@ -134,7 +130,7 @@ class _RubricFile(_Part):
         if len(set(names)) < len(names):
             faults.append(f"axes must have different names, not {', '.join(names)}")
         if self.prompt.count(AXES_PLACEHOLDER) != 1:
-            faults.append(f"the prompt must hold {AXES_PLACEHOLDER} once, where the axes go")
+            faults.append(f"the prompt must contain {AXES_PLACEHOLDER} exactly once")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -142,15 +138,15 @@ class _RubricFile(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
-    """A checked rubric.
+    """A validated rubric.
 
     Attributes:
         name: Its name.
         version: Its version, raised by its author.
-        digest: Twelve hexadecimal digits that stand for its whole content.
-        axes: The scored dimensions, the main one first.
-        prompt: The instructions, with a place for the axes.
-        reply: What a reply holds beside the scores.
+        digest: Twelve hexadecimal digits of the hash of its content, comments excluded.
+        axes: The scored dimensions; students are chosen by the first, the main axis.
+        prompt: The instructions, with a placeholder for the axes.
+        reply: The part of a reply beside the scores.
     """
 
     name: str
@@ -162,13 +158,8 @@ class Rubric:
 
     @property
     def ref(self) -> str:
-        """Name and digest, as labels carry them."""
+        """Name and digest, as in the column `rubric` of the labels."""
         return f"{self.name}@{self.digest}"
-
-    @property
-    def main(self) -> RubricAxis:
-        """The axis that students are chosen by."""
-        return self.axes[0]
 
     @property
     def axis_names(self) -> tuple[str, ...]:
@@ -176,23 +167,18 @@ class Rubric:
         return tuple(axis.name for axis in self.axes)
 
     def render_prompt(self) -> str:
-        """Write out the instructions.
-
-        Returns:
-            The prompt with questions, scales, anchors and examples in place.
-        """
+        """Return the prompt with questions, scales, anchors and examples filled in."""
         return self.prompt.replace(AXES_PLACEHOLDER, "\n\n".join(map(_render_axis, self.axes)))
 
     def reply_schema(self) -> dict[str, Any]:
-        """Return the JSON schema of a reply: the reason first, then a score per axis.
+        """Return the JSON schema of a reply, in the subset that strict structured output accepts.
 
-        Returns:
-            A schema that strict structured output accepts.
+        The reason comes first: a model that has written its reason scores more consistently.
         """
         scores = {
             axis.name: {
-                "type": "integer" if axis.is_integer else "number",
-                "enum": [int(p) if axis.is_integer else p for p in axis.points],
+                "type": "integer" if axis.has_integer_scores else "number",
+                "enum": [int(p) if axis.has_integer_scores else p for p in axis.points],
             }
             for axis in self.axes
         }
@@ -206,16 +192,16 @@ class Rubric:
 
 
 def load_rubric(path: Path) -> Rubric:
-    """Read and check a rubric.
+    """Read and validate a rubric.
 
     Args:
-        path: The YAML file.
+        path: A YAML file.
 
     Returns:
-        The checked rubric.
+        The validated rubric.
 
     Raises:
-        RubricError: If the file cannot be read or is no rubric; the message names every fault.
+        RubricError: If the file cannot be read or is invalid; the message lists every fault.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -224,17 +210,19 @@ def load_rubric(path: Path) -> Rubric:
         data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RubricError(
-            "no rubric file", seen=str(path), do="set annotate.rubric to one of rubrics/*.yaml"
+            "rubric file not found",
+            seen=str(path),
+            do="set annotate.rubric to one of rubrics/*.yaml",
         ) from error
     except (YAMLError, UnicodeDecodeError, OSError) as error:
         raise RubricError(
-            f"{path} is not readable YAML: {' '.join(str(error).split())[:300]}"
+            f"{path} cannot be read as YAML: {' '.join(str(error).split())[:300]}"
         ) from error
     try:
-        # Through JSON: strict mode then still takes YAML's lists for tuples.
+        # Through JSON, because strict mode accepts lists for tuples in JSON input only.
         file = _RubricFile.model_validate_json(json.dumps(data))
     except (ValidationError, TypeError) as error:
-        raise RubricError(_describe(path, error), do="docs/rubric.md shows how") from error
+        raise RubricError(_describe_faults(path, error), do="see docs/rubric.md") from error
     content = json.dumps(file.model_dump(mode="json"), sort_keys=True, ensure_ascii=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     return Rubric(file.name, file.version, digest, file.axes, file.prompt, file.reply)
@@ -251,9 +239,9 @@ def _render_axis(axis: RubricAxis) -> str:
     return "\n".join(lines)
 
 
-def _describe(path: Path, error: ValidationError | TypeError) -> str:
+def _describe_faults(path: Path, error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
-        return f"{path.name} holds a value of no known type: {error}"
+        return f"{path.name} contains a value of an unsupported type: {error}"
     faults = []
     for fault in error.errors(include_url=False):
         key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"

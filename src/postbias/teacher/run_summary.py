@@ -1,7 +1,4 @@
-"""What a run of the endpoint teacher was like: cost, tokens, models, test-retest error, drift.
-
-Reads the reply store and gives plain numbers for `reports/labels.json`.
-"""
+"""Summary of an endpoint's replies: cost, tokens, models, test-retest error and drift."""
 
 from __future__ import annotations
 
@@ -19,18 +16,30 @@ from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.rubric import Rubric
 from postbias.teacher.stored_replies import LabellingConfig, repeat_count
 
-#: Fewer repeated posts say nothing of the teacher's error.
-MIN_RETESTED = 30
-MIN_AGREEMENT = 0.5
+#: Fewer repeated posts give no usable estimate of the test-retest error.
+MIN_RETESTED_POSTS = 30
+#: Limits of the warnings: correlation of two replies, and drift as a share of the scale.
+MIN_RETEST_R = 0.5
 MAX_DRIFT_SHARE = 0.02
 _DRIFT_PARTS = 10
-#: For a normal error: the mean difference of two replies over the mean error of one.
-_TWO_REPLIES = float(np.sqrt(2))
+#: Mean absolute difference of two replies over the mean absolute error of one, for normal errors.
+_PAIR_TO_SINGLE = float(np.sqrt(2))
 
 
 @dataclass(slots=True)
-class _Found:
-    """What was gathered from the store; scores only, for raw replies would fill the memory."""
+class _StoredScores:
+    """Scores and totals of the replies; raw replies would not fit into memory.
+
+    Attributes:
+        firsts: Time and scores of the first valid reply to each request.
+        pairs: Scores of the first two valid replies to each repeated request.
+        unusable: Unusable replies by reason.
+        models: Valid replies by model name.
+        n_valid: Valid replies.
+        tokens_in: Input tokens of all replies.
+        tokens_out: Output tokens of all replies.
+        cost_usd: Price of all replies.
+    """
 
     firsts: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)
     pairs: list[tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=list)
@@ -42,82 +51,82 @@ class _Found:
     cost_usd: float = 0.0
 
 
-def describe_run(
-    store: ReplyStore, setting: LabellingConfig, keys: Mapping[str, str], budget: Budget
+def summarise_run(
+    store: ReplyStore, config: LabellingConfig, keys: Mapping[str, str], budget: Budget
 ) -> dict[str, Any]:
-    """Describe the replies behind a set of labels.
+    """Summarise the replies that a set of labels is computed from.
 
     Args:
         store: The replies.
-        setting: How they were asked for.
-        keys: Question by post.
-        budget: What was spent.
+        config: Rubric, params and endpoint of the run.
+        keys: Request key by post.
+        budget: The total spent so far.
 
     Returns:
         Cost and tokens, model names, faults, test-retest error and drift per axis, warnings.
     """
-    found = _gather(store, setting, sorted(set(keys.values())))
-    axes = list(enumerate(setting.rubric.axes))
-    retest = {axis.name: _retest(found, i) for i, axis in axes}
-    drift = {axis.name: _drift(found, i) for i, axis in axes}
-    spent = {"these_labels": found.cost_usd, "ever": budget.spent_usd}
+    stored = _collect(store, config, sorted(set(keys.values())))
+    axes = list(enumerate(config.rubric.axes))
+    retest = {axis.name: _retest(stored, i) for i, axis in axes}
+    drift = {axis.name: _drift(stored, i) for i, axis in axes}
+    spent = {"these_labels": stored.cost_usd, "ever": budget.spent_usd}
     return {
-        "name": f"openai:{setting.params.model}",
-        "format": setting.profile.capabilities.format,
-        "expected_scores": setting.profile.capabilities.has_logprobs,
-        "models": dict(sorted(found.models.items())),
-        "replies": {"valid": found.n_valid, "unusable": dict(sorted(found.unusable.items()))},
-        "tokens": {"in": found.tokens_in, "out": found.tokens_out},
+        "name": f"openai:{config.params.model}",
+        "format": config.profile.capabilities.format,
+        "expected_scores": config.profile.capabilities.has_logprobs,
+        "models": dict(sorted(stored.models.items())),
+        "replies": {"valid": stored.n_valid, "unusable": dict(sorted(stored.unusable.items()))},
+        "tokens": {"in": stored.tokens_in, "out": stored.tokens_out},
         "cost_usd": spent if budget.has_prices else None,
         "retest": retest,
         "drift": drift,
-        "warnings": list(_warnings(found, retest, drift, setting.rubric)),
+        "warnings": list(_warnings(stored, retest, drift, config.rubric)),
     }
 
 
-def _gather(store: ReplyStore, setting: LabellingConfig, questions: Sequence[str]) -> _Found:
-    found = _Found()
-    for key in questions:
+def _collect(store: ReplyStore, config: LabellingConfig, keys: Sequence[str]) -> _StoredScores:
+    stored = _StoredScores()
+    for key in keys:
         valid: list[Reply] = []
-        for repeat in range(repeat_count(key, setting.params)):
+        for repeat in range(repeat_count(key, config.params)):
             replies = store.replies(key, repeat)
             for reply in replies:
-                found.unusable[reply.status] += reply.status != OK
-                found.tokens_in += reply.tokens_in or 0
-                found.tokens_out += reply.tokens_out or 0
-                found.cost_usd += reply.cost_usd or 0.0
+                stored.unusable[reply.status] += reply.status != OK
+                stored.tokens_in += reply.tokens_in or 0
+                stored.tokens_out += reply.tokens_out or 0
+                stored.cost_usd += reply.cost_usd or 0.0
             valid += [reply for reply in replies if reply.status == OK][:1]
-        found.n_valid += len(valid)
-        found.models.update(reply.model for reply in valid)
+        stored.n_valid += len(valid)
+        stored.models.update(reply.model for reply in valid)
         if valid:
-            found.firsts.append((valid[0].asked_at, valid[0].scores))
+            stored.firsts.append((valid[0].asked_at, valid[0].scores))
         if len(valid) > 1:
-            found.pairs.append((valid[0].scores, valid[1].scores))
-    found.firsts.sort()
-    found.unusable = +found.unusable
-    return found
+            stored.pairs.append((valid[0].scores, valid[1].scores))
+    stored.firsts.sort()
+    stored.unusable = +stored.unusable
+    return stored
 
 
-def _retest(found: _Found, axis: int) -> dict[str, float | int | None]:
-    """Compare two replies to the same question: no student can be shown to be better than that."""
-    first, second = (np.array([pair[k][axis] for pair in found.pairs]) for k in (0, 1))
+def _retest(stored: _StoredScores, axis: int) -> dict[str, float | int | None]:
+    """Compare two replies to the same request: an upper bound on any student's accuracy."""
+    first, second = (np.array([pair[k][axis] for pair in stored.pairs]) for k in (0, 1))
     if len(first) < 2:
         return {"n": len(first), "mae": None, "error": None, "sd": None, "r": None}
-    apart = np.abs(second - first)
+    difference = np.abs(second - first)
     varies = first.std() > 0 and second.std() > 0
     return {
         "n": len(first),
-        "mae": float(apart.mean()),
-        "error": float(apart.mean()) / _TWO_REPLIES,
-        "sd": float(np.sqrt(np.mean(apart**2) / 2)),
+        "mae": float(difference.mean()),
+        "error": float(difference.mean()) / _PAIR_TO_SINGLE,
+        "sd": float(np.sqrt(np.mean(difference**2) / 2)),
         "r": float(np.corrcoef(first, second)[0, 1]) if varies else None,
     }
 
 
-def _drift(found: _Found, axis: int) -> dict[str, Any]:
-    """Compare later replies with earlier ones: to the same questions, and along the run."""
-    change = np.array([second[axis] - first[axis] for first, second in found.pairs])
-    scores = np.array([scores[axis] for _, scores in found.firsts])
+def _drift(stored: _StoredScores, axis: int) -> dict[str, Any]:
+    """Compare later with earlier replies: to the same requests, and over the whole run."""
+    change = np.array([second[axis] - first[axis] for first, second in stored.pairs])
+    scores = np.array([scores[axis] for _, scores in stored.firsts])
     parts = [part for part in np.array_split(scores, _DRIFT_PARTS) if len(part)]
     has_se = len(change) > 1
     return {
@@ -128,13 +137,13 @@ def _drift(found: _Found, axis: int) -> dict[str, Any]:
 
 
 def _warnings(
-    found: _Found, retest: dict[str, Any], drift: dict[str, Any], rubric: Rubric
+    stored: _StoredScores, retest: dict[str, Any], drift: dict[str, Any], rubric: Rubric
 ) -> Iterator[str]:
-    if len(found.models) > 1:
-        yield f"replies came from {len(found.models)} models: {', '.join(sorted(found.models))}"
-    if len(found.pairs) < MIN_RETESTED:
+    if len(stored.models) > 1:
+        yield f"replies came from {len(stored.models)} models: {', '.join(sorted(stored.models))}"
+    if len(stored.pairs) < MIN_RETESTED_POSTS:
         yield (
-            f"only {len(found.pairs)} posts have two replies: the teacher's own error is unknown; "
+            f"only {len(stored.pairs)} posts have two replies: the teacher's own error is unknown; "
             "raise annotate.endpoint.repeat_share"
         )
         return
@@ -144,7 +153,7 @@ def _warnings(
             drift[axis.name]["change"],
             drift[axis.name]["change_se"],
         )
-        if r is not None and r < MIN_AGREEMENT:
+        if r is not None and r < MIN_RETEST_R:
             yield f"{axis.name}: the teacher hardly agrees with itself (r = {r:.2f})"
         if abs(change) > 3 * se and abs(change) > MAX_DRIFT_SHARE * (axis.high - axis.low):
             yield f"{axis.name}: later replies to the same posts differ by {change:+.2f} on average"

@@ -1,9 +1,9 @@
-"""The expected score under the probabilities of a reply's tokens.
+"""Compute expected scores from the token probabilities of a reply.
 
-Real teachers heap: 37% of one real set is 8.5. Between two heaps lies what the model was unsure of,
-and its token probabilities still know it. Follows the tokens of a number as it was written; at each
-of them the alternatives stand for the scores on the rubric's scale that they begin. Where one
-begins several (`1` begins 1 and 10), it stands for the one nearest to what was written.
+Teachers heap: 37% of the scores in one real label set are 8.5. The expectation over the scores that
+the model considered is finer. At each token of the written number, every alternative token stands
+for the scores on the scale that begin with it; if there are several (`1` begins 1 and 10), for the
+one nearest to the written score.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from postbias.teacher.rubric import RubricAxis
 
-#: Alternatives that are no score say that the model was not choosing among scores.
-_MIN_LEGAL_MASS = 0.5
+#: With less probability on valid scores, the model was not choosing among scores.
+_MIN_VALID_MASS = 0.5
 _NUMBER = re.compile(rb"[-+]?[0-9]*\.?[0-9]*")
 
 
@@ -28,86 +28,88 @@ def expected_score(
 
     Args:
         tokens: `logprobs.content` of a reply.
-        axis: The axis, whose name is the key before the number.
-        written: The score that the reply states.
+        axis: The axis; its name is the JSON key before the number.
+        written: The score as written in the reply.
 
     Returns:
-        The expectation over the scores on the scale; None if the number cannot be found or the
-        probabilities are not about scores.
+        The expectation over the scores on the scale; None if the number is not found or most of the
+        probability is not on scores.
     """
     try:
-        pieces = [_bytes(token) for token in tokens]
-        text = b"".join(pieces)
+        token_bytes = [_to_bytes(token) for token in tokens]
+        text = b"".join(token_bytes)
         span = _find_number(text, axis.name)
         if span is None or float(text[slice(*span)]) != written:
             return None
-        return _expectation(_Number(text, *span, axis, written), tokens, pieces)
+        return _expectation(_WrittenNumber(text, *span, axis, written), tokens, token_bytes)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        return None  # malformed probabilities: the score as written stands
+        return None  # malformed probabilities: keep the score as written
 
 
 @dataclass(frozen=True, slots=True)
-class _Number:
+class _WrittenNumber:
     text: bytes
-    first: int
-    last: int
+    start: int
+    end: int
     axis: RubricAxis
     written: float
 
 
-def _bytes(token: dict[str, Any]) -> bytes:
-    given = token.get("bytes")
-    return bytes(given) if given else str(token["token"]).encode()
+def _to_bytes(token: dict[str, Any]) -> bytes:
+    raw = token.get("bytes")
+    return bytes(raw) if raw else str(token["token"]).encode()
 
 
 def _find_number(text: bytes, name: str) -> tuple[int, int] | None:
-    found = list(re.finditer(rb'"%s"\s*:\s*"?(-?[0-9][0-9.]*)' % name.encode(), text))
-    return found[-1].span(1) if found else None
+    matches = list(re.finditer(rb'"%s"\s*:\s*"?(-?[0-9][0-9.]*)' % name.encode(), text))
+    return matches[-1].span(1) if matches else None
 
 
 def _expectation(
-    number: _Number, tokens: Sequence[dict[str, Any]], pieces: list[bytes]
+    number: _WrittenNumber, tokens: Sequence[dict[str, Any]], token_bytes: list[bytes]
 ) -> float | None:
-    total = mass = illegal = 0.0
-    # Probability of the number as written so far.
-    reach, at = 1.0, 0
-    for token, piece in zip(tokens, pieces, strict=True):
-        start, at = at, at + len(piece)
-        # The token after the number counts: it says that 1 did not become 10.
-        if at <= number.first or start > number.last:
+    total = valid_mass = invalid_mass = 0.0
+    # Probability of the number as written up to the current token.
+    prefix_probability, offset = 1.0, 0
+    for token, piece in zip(tokens, token_bytes, strict=True):
+        start, offset = offset, offset + len(piece)
+        # Include the token after the number: it decides that 1 does not become 10.
+        if offset <= number.start or start > number.end:
             continue
-        for other in token.get("top_logprobs") or ():
-            alternative = _bytes(other)
+        for candidate in token.get("top_logprobs") or ():
+            alternative = _to_bytes(candidate)
             if alternative == piece:
                 continue
-            share = reach * math.exp(float(other["logprob"]))
-            value = _value(number, start, piece, alternative)
-            if value is None:
-                illegal += share
+            probability = prefix_probability * math.exp(float(candidate["logprob"]))
+            score = _alternative_score(number, start, piece, alternative)
+            if score is None:
+                invalid_mass += probability
             else:
-                total, mass = total + share * value, mass + share
-        reach *= math.exp(float(token["logprob"]))
-    total, mass = total + reach * number.written, mass + reach
-    if not math.isfinite(total) or mass < _MIN_LEGAL_MASS or illegal > mass:
+                total, valid_mass = total + probability * score, valid_mass + probability
+        prefix_probability *= math.exp(float(token["logprob"]))
+    total, valid_mass = total + prefix_probability * number.written, valid_mass + prefix_probability
+    if not math.isfinite(total) or valid_mass < _MIN_VALID_MASS or invalid_mass > valid_mass:
         return None
-    return min(max(total / mass, number.axis.low), number.axis.high)
+    return min(max(total / valid_mass, number.axis.low), number.axis.high)
 
 
-def _value(number: _Number, start: int, piece: bytes, alternative: bytes) -> float | None:
-    """Return the score that an alternative token begins or ends, nearest to the one written."""
-    lead = piece[: max(0, number.first - start)]
+def _alternative_score(
+    number: _WrittenNumber, start: int, piece: bytes, alternative: bytes
+) -> float | None:
+    """Return the score that an alternative token begins or ends, nearest to the written one."""
+    lead = piece[: max(0, number.start - start)]
     rest = alternative.removeprefix(lead).lstrip(b' "')
     match = _NUMBER.match(rest)
     digits = match.group() if match else b""
-    if not digits and start >= number.last:
+    if not digits and start >= number.end:
         return number.written
-    before = number.text[number.first : max(start, number.first)]
+    before = number.text[number.start : max(start, number.start)]
     prefix = (before + digits).decode("ascii", "replace")
-    is_ended = len(digits) < len(rest) or not digits
-    fits = [
+    has_ended = len(digits) < len(rest) or not digits
+    candidates = [
         point
         for point in number.axis.points
         for spelling in (f"{point:g}", f"{point:.1f}")
-        if (spelling == prefix if is_ended else spelling.startswith(prefix))
+        if (spelling == prefix if has_ended else spelling.startswith(prefix))
     ]
-    return min(fits, key=lambda point: abs(point - number.written), default=None)
+    return min(candidates, key=lambda point: abs(point - number.written), default=None)

@@ -51,8 +51,8 @@ def log_evaluation(
         | {f"champion.{k}": v for k, v in (report["champion"] or {}).items()}
     )
     run.log_text(markdown_table(report), "result.md")
-    axis = evaluation.bench.axes[0]
-    labels = evaluation.bench.fold.labels[:, 0]
+    axis = evaluation.test_set.axes[0]
+    labels = evaluation.test_set.fold.labels[:, 0]
     figures: dict[str, dict[str, Figure]] = {}
     for name, student in evaluation.students.items():
         predictions = student.test.by_axis[axis.name]

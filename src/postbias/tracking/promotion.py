@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from postbias.evaluation.champion_challenger import (
-    FoldScores,
-    Succession,
-    compare,
+    ChampionScores,
+    ChampionComparison,
+    compare_champions,
     read_test_scores,
 )
 
@@ -54,7 +54,7 @@ def store_test_scores(paths: Paths, version: ModelVersion) -> None:
         repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
 
 
-def decide_promotion(version: ModelVersion, champion: ModelVersion | None) -> Succession:
+def decide_promotion(version: ModelVersion, champion: ModelVersion | None) -> ChampionComparison:
     """Decide whether a version may become champion.
 
     Args:
@@ -62,11 +62,11 @@ def decide_promotion(version: ModelVersion, champion: ModelVersion | None) -> Su
         champion: The current champion, another version; None if there is none.
     """
     if champion is None:
-        return Succession(True, "there was no champion")
+        return ChampionComparison(True, "there was no champion")
     # Returning to a former champion was the user's decision.
     if PROMOTED in version.tags:
-        return Succession(True, "it was champion before")
-    return compare(_stored(version), _stored(champion))
+        return ChampionComparison(True, "it was champion before")
+    return compare_champions(_stored(version), _stored(champion))
 
 
 def record_promotion(
@@ -74,7 +74,7 @@ def record_promotion(
     paths: Paths,
     run_id: str,
     versions: tuple[ModelVersion, ModelVersion | None],
-    succession: Succession,
+    succession: ChampionComparison,
 ) -> None:
     """Record a promotion, because MLflow keeps no history of its aliases.
 
@@ -122,7 +122,7 @@ def record_refusal(
     client: MlflowClient,
     version: ModelVersion,
     champion: ModelVersion | None,
-    succession: Succession,
+    succession: ChampionComparison,
 ) -> None:
     """Record why a version did not become champion.
 
@@ -142,12 +142,12 @@ def record_refusal(
     )
 
 
-def _stored(version: ModelVersion) -> FoldScores | None:
+def _stored(version: ModelVersion) -> ChampionScores | None:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
         file = Path(download_artifacts(artifact_uri=f"{version.source}/{TEST_SCORES}"))
-        return FoldScores.load(json.loads(file.read_text(encoding="utf-8")))
+        return ChampionScores.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except (MlflowException, OSError, ValueError, KeyError, TypeError):
         return None

@@ -6,8 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from postbias.errors import TrackingError
-from postbias.report.cards import MODEL_CARD
-from postbias.report.findings import Findings, Origin
+from postbias.report.page import MODEL_CARD, Origin
 from postbias.scoring.artifact import Artifact
 from postbias.tracking.database import connect
 from postbias.tracking.dvc_records import git_state, locked_records
@@ -16,6 +15,7 @@ from postbias.tracking.runs import StageRun
 
 if TYPE_CHECKING:
     from postbias.paths import Paths
+    from postbias.report.findings import Findings
 
 logger = logging.getLogger(__name__)
 

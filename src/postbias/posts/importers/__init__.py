@@ -1,13 +1,13 @@
-"""Importers: a raw export in, post shards and rejects out.
+"""Importers: convert raw exports in one of `LAYOUTS` to post shards and a table of rejects.
 
-`import_posts` reads an export of one of `LAYOUTS` in constant memory and writes the shards that
-every other part of postbias starts from. Images are taken along as they are, not decoded.
+One module per layout opens an export; the others hold what the layouts share (cells, text repair,
+files) and the resumable run that writes the output.
 """
 
 from __future__ import annotations
 
 from postbias.posts.importers.import_run import LAYOUTS, Layout, import_posts
 from postbias.posts.importers.import_summary import ImportSummary
-from postbias.posts.importers.tables import Columns, columns_of
+from postbias.posts.importers.tables import Columns, parse_columns
 
-__all__ = ["LAYOUTS", "Columns", "ImportSummary", "Layout", "columns_of", "import_posts"]
+__all__ = ["LAYOUTS", "Columns", "ImportSummary", "Layout", "import_posts", "parse_columns"]

@@ -1,7 +1,7 @@
-"""Files of an export: read with limits, found by name in many folders, summed up in a digest.
+"""Read and index the files of an export.
 
-Nothing outside the export is ever opened: names with a path in them are refused, links are not
-followed out of it.
+No file outside the export is opened: names that contain a path are refused, and links to folders
+are not followed.
 """
 
 from __future__ import annotations
@@ -21,42 +21,43 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from postbias.posts.images import MAX_BYTES
-from postbias.posts.importers.records import FaultError, Picture, PictureFault
-from postbias.posts.importers.text_repair import to_text
+from postbias.posts.importers.records import ImageFault, ImageFile, RecordError
+from postbias.posts.importers.text_repair import decode_text
 from postbias.posts.reasons import RejectReason
 
-#: A page of a hundred posts has under 1 MiB.
+#: A page of 100 posts takes less than 1 MiB.
 MAX_JSON_BYTES = 256 * 2**20
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
-_WAYS_OUT = frozenset("/\\\0:")
-
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 
 
-def read_json(path: str) -> Any:  # noqa: ANN401 - the shape of foreign JSON is anyone's guess
-    """Read a JSON file, also an xz-compressed one.
-
-    Args:
-        path: The file; `.xz` is decompressed.
-
-    Returns:
-        What it holds.
+def read_json(path: str) -> Any:  # noqa: ANN401 - foreign JSON has any shape
+    """Read a JSON file; decompress it if it ends in `.xz`.
 
     Raises:
-        FaultError: If it is missing, unreadable, too large, no text or no JSON.
+        RecordError: If it is missing, unreadable, too large, or not JSON in a known encoding.
     """
     data = _read(path)
     with suppress(ValueError):
-        # Half the time of json.loads; it takes sound UTF-8 only and leaves the rest to it.
+        # Twice as fast as json.loads, but accepts only valid UTF-8.
         return _JSON.validate_json(data)
-    text = to_text(data)
+    text = decode_text(data)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())
-        raise FaultError(RejectReason.BROKEN_FILE, f"not JSON: {said}"[:200]) from error
+        message = " ".join(str(error).split())
+        raise RecordError(RejectReason.BROKEN_FILE, f"not JSON: {message}"[:200]) from error
+
+
+def read_text(path: str) -> str:
+    """Read a text file in any encoding.
+
+    Raises:
+        RecordError: If it is missing, unreadable, too large, or in no known encoding.
+    """
+    return decode_text(_read(path))
 
 
 def _read(path: str) -> bytes:
@@ -65,166 +66,125 @@ def _read(path: str) -> bytes:
             with lzma.open(path) as file:
                 data = file.read(MAX_JSON_BYTES + 1)
         else:
-            data, _ = _slurp(path, MAX_JSON_BYTES + 1)
+            data, _ = _read_up_to(path, MAX_JSON_BYTES + 1)
     except FileNotFoundError as error:
-        raise FaultError(RejectReason.MISSING_FILE, "the file is not there") from error
+        raise RecordError(RejectReason.MISSING_FILE, "the file is not there") from error
     except (OSError, lzma.LZMAError, EOFError, ValueError) as error:
-        raise FaultError(RejectReason.BROKEN_FILE, f"unreadable: {_why(error)}") from error
+        raise RecordError(RejectReason.BROKEN_FILE, f"unreadable: {_describe(error)}") from error
     if len(data) > MAX_JSON_BYTES:
-        raise FaultError(RejectReason.TOO_LARGE, f"over {MAX_JSON_BYTES} bytes")
+        raise RecordError(RejectReason.TOO_LARGE, f"over {MAX_JSON_BYTES} bytes")
     return data
 
 
-def _slurp(path: str, limit: int) -> tuple[bytes, int]:
-    """Read at most `limit` bytes of a file, and tell its size.
+def _read_up_to(path: str, limit: int) -> tuple[bytes, int]:
+    """Read at most `limit` bytes of a file; also return its size.
 
-    System calls, because Python's file objects take longer than reading a small file does.
+    Uses system calls: for small files, Python's file objects take longer than reading.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         size = os.fstat(handle).st_size
         data = os.read(handle, min(size, limit))
-        while len(data) < min(size, limit) and (more := os.read(handle, limit - len(data))):
-            data += more
+        while len(data) < min(size, limit) and (chunk := os.read(handle, limit - len(data))):
+            data += chunk
         return data, size
     finally:
         os.close(handle)
 
 
-def read_text(path: str) -> str:
-    """Read a text file of any encoding.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its text.
-
-    Raises:
-        FaultError: If it is missing, unreadable, too large or no text.
-    """
-    return to_text(_read(path))
-
-
-def read_picture(root: str, name: str) -> Picture | PictureFault:
-    """Read an image file as it is.
+def read_image(root: str, name: str) -> ImageFile | ImageFault:
+    """Read an image file without decoding it.
 
     Args:
         root: The folder of the export.
-        name: Its path below `root`.
+        name: Path of the image relative to `root`.
 
     Returns:
-        The picture, or why there is none.
+        The image, or why it could not be read.
     """
     try:
-        data, size = _slurp(f"{root}/{name}", MAX_BYTES)
-        if size > MAX_BYTES:
-            return PictureFault(RejectReason.TOO_LARGE, f"{name}: {size} bytes, over {MAX_BYTES}")
-        return Picture(data, name)
+        data, size = _read_up_to(f"{root}/{name}", MAX_BYTES)
     except FileNotFoundError:
-        return PictureFault(RejectReason.MISSING_FILE, f"{name}: not there")
+        return ImageFault(RejectReason.MISSING_FILE, f"{name}: not there")
     except (OSError, ValueError) as error:
-        return PictureFault(RejectReason.BROKEN_FILE, f"{name}: {_why(error)}")
+        return ImageFault(RejectReason.BROKEN_FILE, f"{name}: {_describe(error)}")
+    if size > MAX_BYTES:
+        return ImageFault(RejectReason.TOO_LARGE, f"{name}: {size} bytes, over {MAX_BYTES}")
+    return ImageFile(data, name)
 
 
-def _why(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
 def is_plain_name(name: str) -> bool:
-    """Tell whether a name from a file is a mere file name, with no way out of its folder.
-
-    Args:
-        name: The name.
-
-    Returns:
-        Whether it is one.
-    """
+    """Tell whether a name is a file name without a path."""
     return bool(name) and name not in {".", ".."} and not set(name) & set("/\\\0:")
 
 
-def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Go through the folders of an export in an order that never changes.
+def walk_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Iterate over the folders of an export in a fixed order.
+
+    Hidden files and folders are left out; links to folders are not followed.
 
     Args:
-        root: Its top; links to folders are not followed, hidden files and folders left out.
+        root: The top folder.
 
     Yields:
-        A folder relative to `root` ("" for itself), ending in a slash, and its sorted file names.
+        A folder relative to `root`, "" or ending in a slash, and its sorted file names.
     """
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        below = Path(folder).relative_to(root).as_posix()
-        prefix = "" if below == "." else f"{below}/"
+        relative = Path(folder).relative_to(root).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
         yield prefix, sorted(name for name in names if not name.startswith("."))
 
 
-def digest_tree(root: Path) -> tuple[str, int]:
-    """Sum up the files of an export by name and size.
-
-    Args:
-        root: A folder, or a single file.
-
-    Returns:
-        A digest and the number of files.
-    """
-    digest, count = hashlib.sha256(), 0
+def digest_tree(root: Path) -> str:
+    """Hash the names and sizes of the files of an export, a folder or a single file."""
+    digest = hashlib.sha256()
+    folder = root if root.is_dir() else root.parent
     files = (
-        (f"{prefix}{name}" for prefix, names in walk(root) for name in names)
+        (f"{prefix}{name}" for prefix, names in walk_folders(root) for name in names)
         if root.is_dir()
         else iter([root.name])
     )
-    top = root if root.is_dir() else root.parent
     for name in files:
-        size = os.lstat(top / name).st_size
+        size = os.lstat(folder / name).st_size
         digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
-        count += 1
-    return digest.hexdigest(), count
+    return digest.hexdigest()
 
 
-def digest_file(path: Path) -> str:
-    """Return the sha256 of a file's content.
+class ImageIndex:
+    """Find image files by name in all folders of an export, in ten bytes of memory per file.
 
-    Args:
-        path: The file.
-
-    Returns:
-        The digest in hex.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class PictureIndex:
-    """Where each image file of an export lies, in nine bytes per file.
-
-    The large export has two million files in sixteen folders: a dictionary of their names takes
-    half a gigabyte, trying each folder for each file takes eight needless looks.
+    For an export with two million images in 16 folders, a dictionary of their names would take half
+    a gigabyte, and trying each folder would take eight failed look-ups per image.
     """
 
-    def __init__(self, root: Path, leave_out: frozenset[str] = frozenset()) -> None:
-        """List the folders once.
+    def __init__(self, root: Path, exclude: frozenset[str] = frozenset()) -> None:
+        """List all folders once.
 
         Args:
             root: The export.
-            leave_out: Top folders that hold no images.
+            exclude: Top-level folders without images.
         """
         self._root = str(root)
         self._folders: list[str] = []
-        keys, places = array("Q"), array("H")
-        for prefix, names in walk(root):
-            if prefix.split("/")[0] in leave_out:
+        keys, positions = array("Q"), array("H")
+        for prefix, names in walk_folders(root):
+            if prefix.split("/")[0] in exclude:
                 continue
-            found = [_key(name) for name in names if name.lower().endswith(PICTURE_ENDINGS)]
-            if found:
-                keys.extend(found)
-                places.extend([len(self._folders)] * len(found))
+            folder_keys = [_key(name) for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+            if folder_keys:
+                keys.extend(folder_keys)
+                positions.extend([len(self._folders)] * len(folder_keys))
                 self._folders.append(prefix)
         unsorted = np.array(keys, np.uint64)
         order = np.argsort(unsorted, kind="stable")
-        # Back to arrays of Python's own: one look-up in NumPy takes four times as long.
+        # A look-up in a NumPy array takes four times as long as in a Python array.
         self._keys = array("Q", unsorted[order].tobytes())
-        self._places = array("H", np.array(places, np.uint16)[order].tobytes())
+        self._positions = array("H", np.array(positions, np.uint16)[order].tobytes())
 
     def __len__(self) -> int:
         """Return the number of image files."""
@@ -232,38 +192,39 @@ class PictureIndex:
 
     @property
     def digest(self) -> str:
-        """A digest of the names of all files and folders."""
+        """Hash of the names of all images and folders."""
         folders = "\0".join(self._folders).encode(errors="surrogateescape")
-        return hashlib.sha256(folders + self._keys.tobytes() + self._places.tobytes()).hexdigest()
+        content = folders + self._keys.tobytes() + self._positions.tobytes()
+        return hashlib.sha256(content).hexdigest()
 
     def find(self, name: str) -> str | None:
         """Find a file by its name.
 
         Args:
-            name: A file name without a folder.
+            name: A file name without a path.
 
         Returns:
-            Its path below the export, the first one in folder order; None if there is none.
+            Its path in the first folder that has it, relative to the export; None if none has.
         """
         key = _key(name)
-        at = bisect_left(self._keys, key)
-        if at == len(self._keys) or self._keys[at] != key:
+        position = bisect_left(self._keys, key)
+        if position == len(self._keys) or self._keys[position] != key:
             return None
-        return f"{self._folders[self._places[at]]}{name}"
+        return f"{self._folders[self._positions[position]]}{name}"
 
-    def read(self, name: str) -> Picture | PictureFault:
-        """Read an image file by its name.
+    def read(self, name: str) -> ImageFile | ImageFault:
+        """Find and read an image file.
 
         Args:
-            name: A file name without a folder.
+            name: A file name without a path.
 
         Returns:
-            The picture, or why there is none.
+            The image, or why it could not be read.
         """
         path = self.find(name)
         if path is None:
-            return PictureFault(RejectReason.MISSING_FILE, f"{name}: in no folder")
-        return read_picture(self._root, path)
+            return ImageFault(RejectReason.MISSING_FILE, f"{name}: in no folder")
+        return read_image(self._root, path)
 
 
 def _key(name: str) -> int:

@@ -1,7 +1,4 @@
-"""How far an import has come: what is done, what comes next, which ids were seen.
-
-Knows no layout and writes no posts.
-"""
+"""Progress of an import: counts so far, the next record, and the ids seen."""
 
 from __future__ import annotations
 
@@ -16,30 +13,30 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from postbias.posts.importers.records import Record, Source
+from postbias.posts.importers.records import Export, Record
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import read_table
 
-#: The file that holds it.
-PROGRESS = "progress.json"
+#: Stores an `ImportProgress` in the staging folder.
+PROGRESS_FILE = "progress.json"
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far an import has come; written after each part.
+class ImportProgress:
+    """Counts and position of an import; saved after each part.
 
     Attributes:
-        digest: Of the export, the layout and the options.
-        is_complete: Whether all is read; what is left is to move it into place.
-        unit: Units that are done.
-        offset: Records that are done of the next unit.
+        digest: Covers the export, the layout and the options.
+        is_complete: Whether all records are read; then the output only has to be moved into place.
+        unit: Number of finished units.
+        offset: Number of finished records in the next unit.
         n_parts: Parts written.
-        n_shards: Shards written; a part whose posts were all rejected has none.
-        n_posts: Posts in them.
-        n_images: Images in them.
-        n_unknown_wrappers: Rejects whose JSON is sound but of no known shape.
-        reasons: Rejects by reason.
-        image_reasons: Images that could not be taken along, by reason.
+        n_shards: Shards written; a part without posts has none.
+        n_posts: Posts in the shards.
+        n_images: Images in the shards.
+        n_unknown_wrappers: Rejects that are valid JSON of unknown structure.
+        reasons: Number of rejects by reason.
+        image_reasons: Number of unreadable images by reason.
     """
 
     digest: str
@@ -55,15 +52,15 @@ class Progress:
     image_reasons: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def load(cls, path: Path, digest: str) -> Progress:
+    def load(cls, path: Path, digest: str) -> ImportProgress:
         """Read the progress of an interrupted import.
 
         Args:
-            path: The file.
-            digest: Of the import that is to go on.
+            path: The file; it may be missing or damaged.
+            digest: Digest of the import to resume.
 
         Returns:
-            The progress; a fresh one if there is none or it is of another import.
+            The saved progress, or a fresh one if there is none with this digest.
         """
         try:
             progress = cls(**json.loads(path.read_text(encoding="utf-8")))
@@ -73,38 +70,34 @@ class Progress:
             return cls(digest)
         return progress if progress.digest == digest else cls(digest)
 
-    def render(self) -> str:
-        """Write it down as `load` reads it.
-
-        Returns:
-            JSON.
-        """
+    def to_json(self) -> str:
+        """Serialise for `load`."""
         return json.dumps({field.name: getattr(self, field.name) for field in fields(self)})
 
 
-class Records:
-    """The records of a source with one of lookahead, and where each of them lies."""
+class RecordReader:
+    """Read the records of an export with one record of lookahead."""
 
-    def __init__(self, source: Source, progress: Progress, bar: tqdm[NoReturn]) -> None:
-        """Begin where an import stopped.
+    def __init__(self, export: Export, progress: ImportProgress, bar: tqdm[NoReturn]) -> None:
+        """Start at the first record that is not done.
 
         Args:
-            source: The export.
-            progress: How far it came.
-            bar: The progress bar, moved unit by unit.
+            export: The export.
+            progress: Where to start.
+            bar: The progress bar; advances once per unit.
         """
-        self._all = self._walk(source, progress.unit, progress.offset, bar)
-        self._next = next(self._all, None)
+        self._records = self._iterate(export, progress.unit, progress.offset, bar)
+        self._next = next(self._records, None)
 
     @staticmethod
-    def _walk(
-        source: Source, unit: int, offset: int, bar: tqdm[NoReturn]
+    def _iterate(
+        export: Export, first_unit: int, offset: int, bar: tqdm[NoReturn]
     ) -> Iterator[tuple[int, int, Record]]:
-        bar.update(unit)
-        for at, load in enumerate(islice(source.units(), unit, None), start=unit):
-            first = offset if at == unit else 0
-            for place, record in enumerate(islice(load(), first, None), start=first):
-                yield at, place, record
+        bar.update(first_unit)
+        for unit, load in enumerate(islice(export.units(), first_unit, None), start=first_unit):
+            first = offset if unit == first_unit else 0
+            for index, record in enumerate(islice(load(), first, None), start=first):
+                yield unit, index, record
             bar.update()
 
     @property
@@ -114,45 +107,30 @@ class Records:
 
     @property
     def position(self) -> tuple[int, int]:
-        """Unit and place of the next record; meaningless at the end."""
+        """Unit of the next record and its index in the unit; undefined at the end."""
         return self._next[:2] if self._next else (0, 0)
 
     def take(self) -> Record:
-        """Take the next record.
-
-        Returns:
-            It.
-        """
+        """Return the next record and advance."""
         assert self._next is not None
         record = self._next[2]
-        self._next = next(self._all, None)
+        self._next = next(self._records, None)
         return record
 
 
 class SeenIds:
-    """Ids of the posts written so far, eight bytes each: 1.6 million fit in 150 MB."""
+    """Ids of the posts written so far, as 8-byte digests: 1.6 million take 150 MB."""
 
     def __init__(self, shards: Sequence[Path]) -> None:
-        """Take up the ids of finished shards.
-
-        Args:
-            shards: The shards.
-        """
+        """Add the ids of finished shards."""
         self._digests: set[int] = set()
         for shard in shards:
             for post_id in read_table(shard, POSTS, ["post_id"])["post_id"].to_pylist():
                 self.is_new(post_id)
 
     def is_new(self, post_id: str) -> bool:
-        """Remember an id.
-
-        Args:
-            post_id: The id.
-
-        Returns:
-            Whether it was not there before.
-        """
-        before = len(self._digests)
+        """Add an id and tell whether it was new."""
+        n_before = len(self._digests)
         digest = hashlib.blake2b(post_id.encode(), digest_size=8).digest()
         self._digests.add(int.from_bytes(digest, "little"))
-        return len(self._digests) > before
+        return len(self._digests) > n_before

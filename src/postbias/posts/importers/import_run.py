@@ -1,7 +1,7 @@
-"""An import from beginning to end: open the export, write parts, move the whole into place.
+"""Run an import: open the export, write parts, then move the result into place.
 
-All is written to `DEST/.import/` and takes its place when it is complete: `DEST/posts/`,
-`DEST/rejects.parquet`, and last `DEST/import.json`, which says what was imported.
+Everything is written to `DEST/.import/` and moved when it is complete: `DEST/posts/`,
+`DEST/rejects.parquet` and finally `DEST/import.json`.
 """
 
 from __future__ import annotations
@@ -26,65 +26,70 @@ from postbias.errors import (
     PostbiasError,
     StorageError,
 )
-from postbias.posts.importers import influencer_brand, instaloader
-from postbias.posts.importers import instagram_pages as pages
-from postbias.posts.importers import tables as table
-from postbias.posts.importers.import_progress import PROGRESS, Progress, Records, SeenIds
+from postbias.posts.importers.import_progress import (
+    PROGRESS_FILE,
+    ImportProgress,
+    RecordReader,
+    SeenIds,
+)
 from postbias.posts.importers.import_summary import (
     MANIFEST,
     POSTS_FOLDER,
     REJECTS_FILE,
     ImportSummary,
-    find_done,
+    find_completed_import,
 )
-from postbias.posts.importers.part_writer import Background, write_part
-from postbias.posts.importers.records import Source
-from postbias.posts.importers.tables import Columns
+from postbias.posts.importers.influencer_brand import open_influencer_brand
+from postbias.posts.importers.instagram_pages import open_api_v1, open_graphql
+from postbias.posts.importers.instaloader import open_instaloader
+from postbias.posts.importers.part_writer import BackgroundWriter, write_part
+from postbias.posts.importers.records import Export
+from postbias.posts.importers.tables import Columns, open_table
 from postbias.posts.schema import REJECTS
-from postbias.posts.shards import count_rows, read_table, atomic_write, parquet_writer
+from postbias.posts.shards import atomic_write, count_rows, parquet_writer, read_table
 
 logger = logging.getLogger(__name__)
 
-#: Raised when the same export would give other bytes.
-_FORMAT = 1
+#: Increased whenever the same export would be imported to different bytes.
+_FORMAT_VERSION = 1
 
 STAGING = ".import"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A known layout of an export.
+    """A supported layout of an export.
 
     Attributes:
-        describes: One line for people.
-        read: Opens an export of this layout; columns are for tables only.
+        description: One line for people.
+        open: Opens an export of this layout; only tables use the column names.
     """
 
-    describes: str
-    read: Callable[[Path, Columns], Source]
+    description: str
+    open: Callable[[Path, Columns], Export]
 
 
-#: The closed choice of layouts.
+#: All supported layouts by name.
 LAYOUTS: dict[str, Layout] = {
     "influencer-brand": Layout(
         "folder with post_info.txt, json/ and image folders (Kim et al., WSDM 2021)",
-        lambda src, _columns: influencer_brand.read(src),
+        lambda src, _columns: open_influencer_brand(src),
     ),
     "instaloader": Layout(
-        "folders of *_UTC.json(.xz), *_UTC.txt and images, as Instaloader leaves them",
-        lambda src, _columns: instaloader.read(src),
+        "folders of *_UTC.json(.xz), *_UTC.txt and images, written by Instaloader",
+        lambda src, _columns: open_instaloader(src),
     ),
     "graphql": Layout(
-        "JSON pages or single posts of Instagram's GraphQL interface, a file or a folder",
-        lambda src, _columns: pages.read_graphql(src),
+        "JSON pages or single posts of Instagram's GraphQL API, a file or a folder",
+        lambda src, _columns: open_graphql(src),
     ),
     "api-v1": Layout(
-        "JSON pages or single posts of Instagram's mobile interface, a file or a folder",
-        lambda src, _columns: pages.read_api_v1(src),
+        "JSON pages or single posts of Instagram's mobile API, a file or a folder",
+        lambda src, _columns: open_api_v1(src),
     ),
     "table": Layout(
         "CSV, TSV, JSONL or Parquet file with a caption column and image paths",
-        table.read,
+        open_table,
     ),
 }
 
@@ -94,51 +99,53 @@ def import_posts(
 ) -> ImportSummary:
     """Import an export into post shards and a table of rejects.
 
-    Interrupted, it goes on where it stopped when it is called again, and ends in the same bytes.
+    Resumable: after an interruption, the same call continues and produces the same bytes as an
+    uninterrupted import.
 
     Args:
         layout: A key of `LAYOUTS`.
         src: The export.
         dest: The folder that receives `posts/`, `rejects.parquet` and `import.json`.
-        columns: The column names of a table; the usual ones if not given.
-        replace: Whether posts of another import in `dest` may be replaced.
+        columns: Column names of a table; None takes the defaults.
+        replace: Whether to replace the posts of another import in `dest`.
 
     Returns:
-        What it gave.
+        Counts of posts, images and rejects.
 
     Raises:
-        LayoutError: If the layout is unknown, or the export is of another one.
+        LayoutError: If the layout is unknown, or the export has another layout.
         InputError: If `src` cannot be read, or `dest` has posts of another import.
         CorpusError: If no post could be imported.
-        CountsError: If rows were lost or came twice.
+        CountsError: If the rows on disk are not the records that were read.
         StorageError: If `dest` cannot be written.
     """
     if layout not in LAYOUTS:
-        raise LayoutError("unknown layout", seen=layout, allowed=_names())
+        raise LayoutError("unknown layout", seen=layout, allowed=_layout_names())
     if src.is_dir() and dest.resolve().is_relative_to(src.resolve()):
-        raise InputError("DEST lies inside SRC", seen=str(dest), do="choose a folder outside")
+        raise InputError("DEST is inside SRC", seen=str(dest), do="choose a folder outside SRC")
     columns = columns or Columns()
-    source = LAYOUTS[layout].read(src, columns)
-    named = [_FORMAT, layout, source.digest, asdict(columns) if layout == "table" else None]
-    digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
+    export = LAYOUTS[layout].open(src, columns)
+    options = asdict(columns) if layout == "table" else None
+    identity = [_FORMAT_VERSION, layout, export.digest, options]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     staging = dest / STAGING
-    with _alone(staging):
-        if done := find_done(dest, digest):
-            return done
-        progress = Progress.load(staging / PROGRESS, digest)
+    with _exclusive_staging(staging):
+        if completed := find_completed_import(dest, digest):
+            return completed
+        progress = ImportProgress.load(staging / PROGRESS_FILE, digest)
         if not progress.is_complete:
-            _refuse_others(dest, replace=replace)
-            _write_parts(source, src, staging, progress)
-        summary = _summary(layout, progress)
+            _check_replaceable(dest, replace=replace)
+            _write_parts(export, src, staging, progress)
+        summary = _summarise(layout, progress)
         _move_into_place(staging, dest, summary, digest)
     return summary
 
 
-def _names() -> str:
+def _layout_names() -> str:
     return ", ".join(LAYOUTS)
 
 
-def _summary(layout: str, progress: Progress) -> ImportSummary:
+def _summarise(layout: str, progress: ImportProgress) -> ImportSummary:
     return ImportSummary(
         layout=layout,
         n_posts=progress.n_posts,
@@ -153,8 +160,8 @@ def _summary(layout: str, progress: Progress) -> ImportSummary:
 
 
 @contextmanager
-def _alone(staging: Path) -> Iterator[None]:
-    """Hold the staging folder against a second import; remove it when nothing in it is of use."""
+def _exclusive_staging(staging: Path) -> Iterator[None]:
+    """Create and lock the staging folder; remove it unless it allows to resume."""
     try:
         staging.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -169,7 +176,11 @@ def _alone(staging: Path) -> Iterator[None]:
                 raise
             shutil.rmtree(staging)
     except Timeout as error:
-        raise InputError("another import is writing there", seen=str(staging.parent)) from error
+        raise InputError(
+            "another import is writing to DEST",
+            seen=str(staging.parent),
+            do="wait until it ends, or choose another DEST",
+        ) from error
     except PostbiasError:
         if not staging.exists():
             Path(lock.lock_file).unlink(missing_ok=True)
@@ -179,74 +190,75 @@ def _alone(staging: Path) -> Iterator[None]:
     Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def _refuse_others(dest: Path, *, replace: bool) -> None:
+def _check_replaceable(dest: Path, *, replace: bool) -> None:
     existing = [name for name in (POSTS_FOLDER, REJECTS_FILE) if (dest / name).exists()]
     if existing and not replace:
         raise InputError(
-            f"{dest} already has {' and '.join(existing)} of another import or of an export that "
+            f"{dest} already has {' and '.join(existing)} of another import, or of an export that "
             "has changed since",
             do="choose another DEST, or pass --replace",
         )
 
 
-def _write_parts(source: Source, src: Path, staging: Path, progress: Progress) -> None:
+def _write_parts(export: Export, src: Path, staging: Path, progress: ImportProgress) -> None:
     if progress.n_parts:
-        logger.warning("going on with an interrupted import: %d posts done", progress.n_posts)
-    _keep(staging / "rejects", progress.n_parts)
-    seen = SeenIds(_keep(staging / POSTS_FOLDER, progress.n_shards))
+        logger.warning("resuming an interrupted import: %d posts done", progress.n_posts)
+    _remove_unfinished(staging / "rejects", progress.n_parts)
+    seen = SeenIds(_remove_unfinished(staging / POSTS_FOLDER, progress.n_shards))
     with (
-        tqdm(total=source.n_units, desc="import", unit=" files", disable=None) as bar,
-        Background() as background,
+        tqdm(total=export.n_units, desc="import", unit=" files", disable=None) as bar,
+        BackgroundWriter() as writer,
     ):
-        records = Records(source, progress, bar)
+        records = RecordReader(export, progress, bar)
         while records.head is not None:
-            write_part(staging, records, progress, seen, background)
+            write_part(staging, records, progress, seen, writer)
             if not progress.n_posts:
-                background.wait()
-                _refuse_other_layouts(staging, src, progress)
-        background.wait()
+                writer.wait()
+                _check_layout(staging, src, progress)
+        writer.wait()
     if not progress.n_posts:
         raise CorpusError(
             f"no post in {src} could be imported",
             seen=dict(progress.reasons) or "no post at all",
             do=_first_reject(staging),
         )
-    _reconcile(staging, progress)
+    _check_counts(staging, progress)
 
 
-def _keep(folder: Path, n_files: int) -> list[Path]:
-    """Remove all but the finished files of an interrupted import, temporary ones too."""
+def _remove_unfinished(folder: Path, n_files: int) -> list[Path]:
+    """Remove all but the finished files of an interrupted import; return those."""
     finished = [folder / f"{number:05d}.parquet" for number in range(n_files)]
     for path in set(folder.glob("*")) - set(finished):
         path.unlink()
     return finished
 
 
-def _refuse_other_layouts(staging: Path, src: Path, progress: Progress) -> None:
-    """Stop if there is JSON but none of it is of this layout; a stray file is but a reject."""
+def _check_layout(staging: Path, src: Path, progress: ImportProgress) -> None:
+    """Stop if some JSON has an unknown structure while no post was found at all."""
     if progress.n_unknown_wrappers:
         raise LayoutError(
-            f"{src} is of another layout: {_first_reject(staging, unknown_wrapper=True)}",
-            allowed=_names(),
+            f"{src} has another layout: {_first_reject(staging, is_unknown_wrapper=True)}",
+            allowed=_layout_names(),
         )
 
 
-def _first_reject(staging: Path, *, unknown_wrapper: bool = False) -> str | None:
+def _first_reject(staging: Path, *, is_unknown_wrapper: bool = False) -> str | None:
     for part in sorted((staging / "rejects").glob("*.parquet")):
         for row in read_table(part, REJECTS).to_pylist():
-            if not unknown_wrapper or "wrapper" in row["detail"] or "media node" in row["detail"]:
-                return f"{row['source']}: {row['detail']}"
+            detail = row["detail"]
+            if not is_unknown_wrapper or "wrapper" in detail or "media node" in detail:
+                return f"{row['source']}: {detail}"
     return None
 
 
-def _reconcile(staging: Path, progress: Progress) -> None:
+def _check_counts(staging: Path, progress: ImportProgress) -> None:
     shards = sorted((staging / POSTS_FOLDER).glob("*.parquet"))
     rejects = sorted((staging / "rejects").glob("*.parquet"))
     counted = (count_rows(shards), count_rows(rejects))
     expected = (progress.n_posts, progress.reasons.total() + progress.image_reasons.total())
     if counted != expected:
         raise CountsError(
-            "rows of posts and rejects on disk are not those that were read",
+            "rows of posts and rejects on disk are not the records that were read",
             seen=counted,
             allowed=expected,
             do=f"remove {staging} and import again",
@@ -254,8 +266,8 @@ def _reconcile(staging: Path, progress: Progress) -> None:
 
 
 def _move_into_place(staging: Path, dest: Path, summary: ImportSummary, digest: str) -> None:
-    """Let the complete import appear; every step can be done again after a crash."""
-    written = staging / POSTS_FOLDER
+    """Publish the complete import; every step can be repeated after a crash."""
+    posts = staging / POSTS_FOLDER
     try:
         with (
             atomic_write(dest / REJECTS_FILE) as temporary,
@@ -264,12 +276,12 @@ def _move_into_place(staging: Path, dest: Path, summary: ImportSummary, digest: 
             for part in sorted((staging / "rejects").glob("*.parquet")):
                 out.write_table(read_table(part, REJECTS))
         (dest / MANIFEST).unlink(missing_ok=True)
-        if written.exists():
+        if posts.exists():
             if (dest / POSTS_FOLDER).exists():
                 shutil.rmtree(staging / "replaced", ignore_errors=True)
                 (dest / POSTS_FOLDER).rename(staging / "replaced")
-            written.rename(dest / POSTS_FOLDER)
+            posts.rename(dest / POSTS_FOLDER)
     except OSError as error:
         raise StorageError(f"cannot move the import into {dest}: {error.strerror}") from error
     with atomic_write(dest / MANIFEST) as temporary:
-        temporary.write_text(summary.manifest(digest), encoding="utf-8")
+        temporary.write_text(summary.to_json(digest), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What an import gave, on the screen and in `import.json`, the mark that it is done."""
+"""Summary of an import, for the terminal and for `import.json`, which marks it as complete."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ POSTS_FOLDER, REJECTS_FILE, MANIFEST = "posts", "rejects.parquet", "import.json"
 
 @dataclass(frozen=True, slots=True)
 class ImportSummary:
-    """What an import gave.
+    """Counts of an import.
 
     Attributes:
-        layout: The layout it was read as.
+        layout: Layout of the export.
         n_posts: Posts in the shards.
         n_rejects: Posts, or whole files, that could not be imported.
-        reasons: Those by reason.
+        reasons: Number of these by reason.
         n_images: Images in the shards.
-        n_missing_images: Images that posts name and that could not be taken along.
-        image_reasons: Those by reason.
-        n_shards: Shards.
-        is_new: Whether this call wrote anything; False if the same import was there already.
+        n_missing_images: Images that posts refer to but that could not be read.
+        image_reasons: Number of these by reason.
+        n_shards: Number of shards.
+        is_new: Whether this call imported anything; False if the import was complete before.
     """
 
     layout: str
@@ -39,57 +39,49 @@ class ImportSummary:
     is_new: bool
 
     def render(self) -> str:
-        """Say it in a few lines.
-
-        Returns:
-            Posts and rejects, then one line per reason.
-        """
-        done = "imported" if self.is_new else "already there, nothing to do:"
-        lines = [
-            f"{done} {self.n_posts} posts with {self.n_images} images, {self.n_shards} shard(s)"
-        ]
+        """Format as text: posts and images, then one line per reject reason."""
+        counts = f"{self.n_posts} posts with {self.n_images} images, {self.n_shards} shard(s)"
+        is_new = self.is_new
+        lines = [f"imported {counts}" if is_new else f"nothing to do: already imported {counts}"]
         lines += [f"  rejected {n} ({reason})" for reason, n in sorted(self.reasons.items())]
         lines += [
-            f"  {n} images not taken along ({reason}); their posts are kept without them"
+            f"  {n} images could not be read ({reason}); their posts are kept without them"
             for reason, n in sorted(self.image_reasons.items())
         ]
         if self.n_rejects or self.n_missing_images:
-            lines.append(f"  {REJECTS_FILE} lists each of them")
+            lines.append(f"  see {REJECTS_FILE} for details")
         return "\n".join(lines)
 
-    def manifest(self, digest: str) -> str:
-        """Write it down as `find_done` reads it.
+    def to_json(self, digest: str) -> str:
+        """Serialise for `find_completed_import`.
 
         Args:
-            digest: Of the export, the layout and the options.
-
-        Returns:
-            JSON.
+            digest: Covers the export, the layout and the options.
         """
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        del said["is_new"]
-        return json.dumps(said | {"digest": digest}, indent=2, sort_keys=True) + "\n"
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        del content["is_new"]
+        return json.dumps(content | {"digest": digest}, indent=2, sort_keys=True) + "\n"
 
 
-def find_done(dest: Path, digest: str) -> ImportSummary | None:
-    """Find out whether this very import is there already, and whole.
+def find_completed_import(dest: Path, digest: str) -> ImportSummary | None:
+    """Find a complete import of the same export with the same options.
 
     Args:
-        dest: Where it would be.
-        digest: Of the export, the layout and the options.
+        dest: The folder that holds the import.
+        digest: Covers the export, the layout and the options.
 
     Returns:
-        Its summary; None if it is not there.
+        Its summary; None if there is none or a file of it is missing.
     """
     try:
-        said = json.loads((dest / MANIFEST).read_text(encoding="utf-8"))
-        if said.pop("digest") != digest:
+        content = json.loads((dest / MANIFEST).read_text(encoding="utf-8"))
+        if content.pop("digest") != digest:
             return None
         for name in ("reasons", "image_reasons"):
-            said[name] = Counter(said[name])
-        summary = ImportSummary(**said, is_new=False)
+            content[name] = Counter(content[name])
+        summary = ImportSummary(**content, is_new=False)
         n_rows = count_rows(sorted((dest / POSTS_FOLDER).glob("*.parquet")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    is_whole = n_rows == summary.n_posts and (dest / REJECTS_FILE).is_file()
-    return summary if is_whole else None
+    is_intact = n_rows == summary.n_posts and (dest / REJECTS_FILE).is_file()
+    return summary if is_intact else None

@@ -14,28 +14,28 @@ from typing import Any
 
 from postbias.errors import LayoutError
 from postbias.posts.importers.export_files import (
-    PictureIndex,
+    ImageIndex,
     digest_file,
     is_plain_name,
     read_json,
 )
-from postbias.posts.importers.instagram_nodes import PLATFORM, Media, is_media, read_media
+from postbias.posts.importers.instagram_nodes import PLATFORM, MediaNode, is_media_node, read_media_node
 from postbias.posts.importers.records import (
-    FaultError,
-    Picture,
-    PictureFault,
-    Post,
+    RecordError,
+    ImageFile,
+    ImageFault,
+    ImportedPost,
     Record,
-    Reject,
-    Source,
-    Unit,
-    WrapperError,
+    ImportReject,
+    Export,
+    ReadUnit,
+    UnknownWrapperError,
 )
-from postbias.posts.importers.text_repair import clean, encoding_of, recode
+from postbias.posts.importers.text_repair import repair_text, detect_encoding, decode_escaped
 from postbias.posts.reasons import RejectReason
 
-TABLE = "post_info.txt"
-JSON = "json"
+POST_TABLE = "post_info.txt"
+JSON_FOLDER = "json"
 
 _ITEM = r"""\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*"""
 _LIST = re.compile(rf"\s*\[(?:{_ITEM}(?:,{_ITEM})*,?)?\s*\]\s*", re.VERBOSE)
@@ -52,7 +52,7 @@ class _Row:
     picture_names: tuple[str, ...]
 
 
-def read(src: Path) -> Source:
+def open_influencer_brand(src: Path) -> Export:
     """Open the data set.
 
     Args:
@@ -64,17 +64,17 @@ def read(src: Path) -> Source:
     Raises:
         LayoutError: If the folder has no `post_info.txt` or no `json` folder.
     """
-    table = src / TABLE
-    for needed, has in ((TABLE, table.is_file()), (f"{JSON}/", (src / JSON).is_dir())):
+    table = src / POST_TABLE
+    for needed, has in ((POST_TABLE, table.is_file()), (f"{JSON}/", (src / JSON_FOLDER).is_dir())):
         if not has:
             raise LayoutError(
                 f"no influencer-brand data set: {needed} is missing",
                 seen=str(src),
                 do="name the folder that holds post_info.txt, json/ and the image folders",
             )
-    index = PictureIndex(src, leave_out=frozenset({JSON}))
+    index = ImageIndex(src, leave_out=frozenset({JSON_FOLDER}))
     load = partial(_load, str(src), index)
-    return Source(
+    return Export(
         digest=f"{digest_file(table)} {index.digest}",
         n_units=_count_lines(table),
         units=lambda: _units(table, load),
@@ -86,46 +86,46 @@ def _count_lines(table: Path) -> int:
         return sum(block.count(b"\n") for block in iter(partial(file.read, 2**20), b""))
 
 
-def _units(table: Path, load: Callable[[int, str], list[Record]]) -> Iterator[Unit]:
+def _units(table: Path, load: Callable[[int, str], list[Record]]) -> Iterator[ReadUnit]:
     with table.open("rb") as file:
-        encoding = encoding_of(file.read(4))
+        encoding = detect_encoding(file.read(4))
     with table.open(encoding=encoding, errors="surrogateescape", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield partial(load, number, line)
 
 
-def _load(root: str, index: PictureIndex, number: int, line: str) -> list[Record]:
+def _load(root: str, index: ImageIndex, number: int, line: str) -> list[Record]:
     source, post_id = f"{TABLE}:{number}", None
     try:
         row = _parse(line)
         post_id = row.json_name.removesuffix(".json")
         source = f"{JSON}/{row.json_name}"
         return [_post(row, post_id, source, _media(f"{root}/{source}"), index)]
-    except FaultError as fault:
-        return [Reject.of(fault, source, post_id)]
+    except RecordError as fault:
+        return [ImportReject.of(fault, source, post_id)]
 
 
 def _parse(line: str) -> _Row:
-    line = clean(recode(line)).strip("\n")
+    line = repair_text(decode_escaped(line)).strip("\n")
     cells = line.split("\t")
     if '"' in line:
         cells = [_unquote(cell) for cell in cells]
     if len(cells) != 5:
-        raise FaultError(RejectReason.BROKEN_ROW, f"{len(cells)} fields between tabs, expected 5")
+        raise RecordError(RejectReason.BROKEN_ROW, f"{len(cells)} fields between tabs, expected 5")
     _, author, sponsored, json_name, names = (cell.strip() for cell in cells)
     if sponsored not in {"0", "1"}:
-        raise FaultError(
+        raise RecordError(
             RejectReason.BROKEN_ROW, f"sponsored is {sponsored[:40]!r}, expected 0 or 1"
         )
     if not json_name.removesuffix(".json"):
-        raise FaultError(RejectReason.MISSING_ID, "no JSON file named")
+        raise RecordError(RejectReason.MISSING_ID, "no JSON file named")
     if not author:
-        raise FaultError(RejectReason.BROKEN_ROW, "no username")
+        raise RecordError(RejectReason.BROKEN_ROW, "no username")
     pictures = _picture_names(names)
     for name in (json_name, *pictures):
         if not is_plain_name(name):
-            raise FaultError(RejectReason.BROKEN_ROW, f"{name[:80]!r} is no plain file name")
+            raise RecordError(RejectReason.BROKEN_ROW, f"{name[:80]!r} is no plain file name")
     return _Row(author, sponsored == "1", json_name, pictures)
 
 
@@ -140,28 +140,28 @@ def _unquote(cell: str) -> str:
 def _picture_names(literal: str) -> tuple[str, ...]:
     """Read the list literal; a pattern, because nothing from a file is evaluated."""
     if not _LIST.fullmatch(literal):
-        raise FaultError(RejectReason.BROKEN_ROW, f"images are no list: {literal[:80]!r}")
+        raise RecordError(RejectReason.BROKEN_ROW, f"images are no list: {literal[:80]!r}")
     return tuple(one or other for one, other in _ITEMS.findall(literal) if one or other)
 
 
-def _media(path: str) -> Media:
+def _media(path: str) -> MediaNode:
     node: Any = read_json(path)
-    if not is_media(node):
+    if not is_media_node(node):
         keys = sorted(node)[:5] if isinstance(node, dict) else type(node).__name__
-        raise WrapperError(f"no media node at its root, but {keys}")
-    return read_media(node)
+        raise UnknownWrapperError(f"no media node at its root, but {keys}")
+    return read_media_node(node)
 
 
-def _post(row: _Row, post_id: str, source: str, media: Media, index: PictureIndex) -> Post:
+def _post(row: _Row, post_id: str, source: str, media: MediaNode, index: ImageIndex) -> ImportedPost:
     found = [index.read(name) for name in row.picture_names]
-    return Post(
+    return ImportedPost(
         post_id=post_id,
         author=row.author,
         caption=media.caption,
         source=source,
         platform=PLATFORM,
-        pictures=tuple(one for one in found if isinstance(one, Picture)),
-        faults=tuple(one for one in found if isinstance(one, PictureFault)),
+        pictures=tuple(one for one in found if isinstance(one, ImageFile)),
+        faults=tuple(one for one in found if isinstance(one, ImageFault)),
         sponsored=row.is_sponsored,
         posted_at_us=media.posted_at_us,
         likes=media.likes,

@@ -1,8 +1,7 @@
-"""Pages and single posts as Instagram's own interfaces answer: GraphQL and mobile API v1.
+"""Import pages and single posts of Instagram's GraphQL and mobile (v1) APIs.
 
-Reads a JSON file or a folder of them (also `.json.xz`). Image addresses are never fetched; images
-that lie in the folder are found by the file name at the end of their address, or by the post's id
-or shortcode.
+Reads a JSON file or a folder of them (also `.json.xz`). Image URLs are never fetched: images are
+found in the folder by the file name at the end of their URL, or by the post's id or shortcode.
 """
 
 from __future__ import annotations
@@ -14,161 +13,142 @@ from typing import Any
 
 from postbias.errors import InputError, LayoutError
 from postbias.posts.importers.export_files import (
-    PictureIndex,
+    ImageIndex,
     digest_tree,
     is_plain_name,
     read_json,
-    walk,
+    walk_folders,
 )
 from postbias.posts.importers.instagram_nodes import (
     PLATFORM,
-    Media,
-    dig,
-    is_media,
-    picture_names,
-    read_media,
+    MediaNode,
+    get_nested,
+    is_media_node,
+    image_names,
+    read_media_node,
 )
 from postbias.posts.importers.records import (
-    FaultError,
-    Picture,
-    PictureFault,
-    Post,
+    RecordError,
+    ImageFile,
+    ImageFault,
+    ImportedPost,
     Record,
-    Reject,
-    Source,
-    Unit,
-    WrapperError,
+    ImportReject,
+    Export,
+    ReadUnit,
+    UnknownWrapperError,
 )
 from postbias.posts.reasons import RejectReason
 
 JSON_ENDINGS = (".json", ".json.xz")
 
-_SINGLE = ("shortcode_media", "xdt_shortcode_media")
+_SINGLE_POST_KEYS = ("shortcode_media", "xdt_shortcode_media")
 
 Unwrap = Callable[[Any], "list[Any] | None"]
 
 
-def read_graphql(src: Path) -> Source:
-    """Open GraphQL pages and single posts.
-
-    Args:
-        src: A JSON file or a folder of them.
-
-    Returns:
-        One unit per file.
-    """
-    return _read(src, unwrap_graphql)
+def open_graphql(src: Path) -> Export:
+    """Open GraphQL pages and single posts, a JSON file or a folder of them: one unit per file."""
+    return _open_pages(src, unwrap_graphql)
 
 
-def read_api_v1(src: Path) -> Source:
-    """Open mobile-API pages and single posts.
-
-    Args:
-        src: A JSON file or a folder of them.
-
-    Returns:
-        One unit per file.
-    """
-    return _read(src, unwrap_api_v1)
+def open_api_v1(src: Path) -> Export:
+    """Open mobile-API pages and single posts, a JSON file or a folder: one unit per file."""
+    return _open_pages(src, unwrap_api_v1)
 
 
 def unwrap_graphql(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
-    """Find the media nodes of a GraphQL answer.
+    """Extract the media nodes of a GraphQL response.
 
     Args:
-        page: The answer: `{"data" or "graphql": {"user" or "hashtag" or ...: {"edge_...": ...}}}`,
+        page: `{"data" or "graphql": {"user" or "hashtag" or ...: {"edge_...": ...}}}`,
             `{"data" or "graphql": {"shortcode_media": ...}}`, or a bare media node.
 
     Returns:
-        Its nodes; None if it is no GraphQL answer with posts.
+        Its nodes; None if it is not a GraphQL response with posts.
     """
-    if is_media(page) and "media_type" not in page:
+    if is_media_node(page) and "media_type" not in page:
         return [page]
-    root = dig(page, "data") or dig(page, "graphql")
+    root = get_nested(page, "data") or get_nested(page, "graphql")
     if not isinstance(root, dict):
         return None
-    for name in _SINGLE:
-        if is_media(root.get(name)):
+    for name in _SINGLE_POST_KEYS:
+        if is_media_node(root.get(name)):
             return [root[name]]
     entities = [value for value in root.values() if isinstance(value, dict)]
-    below = [value for entity in entities for value in entity.values()]
-    pages = [nodes for nodes in map(_connection, [*entities, *below]) if nodes is not None]
+    children = [value for entity in entities for value in entity.values()]
+    connections = [
+        nodes for nodes in map(_connection_nodes, [*entities, *children]) if nodes is not None
+    ]
     # A list of followers or related profiles is a connection too, but not of posts.
-    posts = [nodes for nodes in pages if not nodes or any(map(is_media, nodes))]
-    if not posts or (any(pages) and not any(posts)):
+    of_posts = [nodes for nodes in connections if not nodes or any(map(is_media_node, nodes))]
+    if not of_posts or (any(connections) and not any(of_posts)):
         return None
-    return [node for nodes in posts for node in nodes]
+    return [node for nodes in of_posts for node in nodes]
 
 
-def _connection(value: object) -> list[Any] | None:
-    edges = dig(value, "edges")
+def _connection_nodes(value: object) -> list[Any] | None:
+    edges = get_nested(value, "edges")
     if not isinstance(edges, list):
         return None
     return [edge.get("node") if isinstance(edge, dict) else None for edge in edges]
 
 
 def unwrap_api_v1(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
-    """Find the media nodes of a mobile-API answer.
+    """Extract the media nodes of a mobile-API response.
 
     Args:
-        page: The answer: `items`, `feed_items` or `sections`, or a bare media node.
+        page: A response with `items`, `feed_items` or `sections`, or a bare media node.
 
     Returns:
-        Its nodes; None if it is no such answer. Entries that are no posts (suggested users, the
-        end of the feed) are left out.
+        Its nodes, without entries that are not posts (suggested users, the end of the feed); None
+        if it is not such a response.
     """
-    if is_media(page) and "media_type" in page:
+    if is_media_node(page) and "media_type" in page:
         return [page]
-    if isinstance(items := dig(page, "items"), list):
+    if isinstance(items := get_nested(page, "items"), list):
         # Saved and tagged posts come as {"media": {...}}.
-        return [dig(item, "media") or item for item in items]
-    if isinstance(items := dig(page, "feed_items"), list):
-        return [item["media_or_ad"] for item in items if dig(item, "media_or_ad") is not None]
-    if isinstance(sections := dig(page, "sections"), list):
-        medias = [dig(section, "layout_content", "medias") for section in sections]
-        return [dig(one, "media") for group in medias for one in group or []]
+        return [get_nested(item, "media") or item for item in items]
+    if isinstance(items := get_nested(page, "feed_items"), list):
+        return [item["media_or_ad"] for item in items if get_nested(item, "media_or_ad") is not None]
+    if isinstance(sections := get_nested(page, "sections"), list):
+        medias = [get_nested(section, "layout_content", "medias") for section in sections]
+        return [get_nested(item, "media") for group in medias for item in group or []]
     return None
 
 
-_LAYOUTS: dict[str, Unwrap] = {"graphql": unwrap_graphql, "api-v1": unwrap_api_v1}
+_UNWRAP: dict[str, Unwrap] = {"graphql": unwrap_graphql, "api-v1": unwrap_api_v1}
 
 
 def describe_wrapper(page: Any) -> str:  # noqa: ANN401 - foreign JSON
-    """Say what an unknown wrapper looks like and which layout would take it.
-
-    Args:
-        page: The JSON that was not understood.
-
-    Returns:
-        One line.
-    """
-    other = [name for name, unwrap in _LAYOUTS.items() if unwrap(page) is not None]
-    if other:
-        return f"its wrapper is of layout {other[0]}"
-    if dig(page, "node") is not None:
+    """Describe JSON of unknown structure in one line, with the layout that accepts it, if any."""
+    layouts = [name for name, unwrap in _UNWRAP.items() if unwrap(page) is not None]
+    if layouts:
+        return f"its wrapper is of layout {layouts[0]}"
+    if get_nested(page, "node") is not None:
         return "its wrapper is of layout instaloader"
     if isinstance(page, dict):
         return f"no known wrapper: its keys are {sorted(map(str, page))[:5]}"
     return f"no known wrapper: a JSON {type(page).__name__}"
 
 
-def _read(src: Path, unwrap: Unwrap) -> Source:
+def _open_pages(src: Path, unwrap: Unwrap) -> Export:
     if not src.exists():
         raise InputError("no such file or folder", seen=str(src))
     root = src if src.is_dir() else src.parent
     names = _json_names(src)
     if not names:
-        raise LayoutError("no .json or .json.xz file", seen=str(src))
-    index = PictureIndex(src) if src.is_dir() else None
+        raise LayoutError("no .json or .json.xz file in SRC", seen=str(src))
+    index = ImageIndex(src) if src.is_dir() else None
     load = partial(_load, str(root), index, unwrap)
-    return Source(
-        digest=digest_tree(src)[0],
+    return Export(
+        digest=digest_tree(src),
         n_units=len(names),
         units=lambda: _units(names, load),
     )
 
 
-def _units(names: list[str], load: Callable[[str], Iterator[Record]]) -> Iterator[Unit]:
+def _units(names: list[str], load: Callable[[str], Iterator[Record]]) -> Iterator[ReadUnit]:
     for name in names:
         yield partial(load, name)
 
@@ -178,58 +158,57 @@ def _json_names(src: Path) -> list[str]:
         return [src.name] if src.name.endswith(JSON_ENDINGS) else []
     return [
         f"{prefix}{name}"
-        for prefix, names in walk(src)
+        for prefix, names in walk_folders(src)
         for name in names
         if name.endswith(JSON_ENDINGS)
     ]
 
 
-def _load(root: str, index: PictureIndex | None, unwrap: Unwrap, name: str) -> Iterator[Record]:
+def _load(root: str, index: ImageIndex | None, unwrap: Unwrap, name: str) -> Iterator[Record]:
     try:
         page = read_json(f"{root}/{name}")
         nodes = unwrap(page)
         if nodes is None:
-            raise WrapperError(describe_wrapper(page))
-    except FaultError as fault:
-        yield Reject.of(fault, name)
+            raise UnknownWrapperError(describe_wrapper(page))
+    except RecordError as error:
+        yield ImportReject.from_error(error, name)
         return
     for node in nodes:
         post_id = None
         try:
-            if not is_media(node):
-                raise FaultError(RejectReason.BROKEN_FILE, "one of its entries is no media node")
-            media = read_media(node)
+            if not is_media_node(node):
+                raise RecordError(RejectReason.BROKEN_FILE, "one of its entries is no media node")
+            media = read_media_node(node)
             post_id = media.post_id
-            yield to_post(media, name, _pictures(node, media, index))
-        except FaultError as fault:
-            yield Reject.of(fault, name, post_id)
+            yield post_from_media(media, name, _find_images(node, media, index))
+        except RecordError as error:
+            yield ImportReject.from_error(error, name, post_id)
 
 
-def to_post(media: Media, source: str, found: list[Picture | PictureFault]) -> Post:
-    """Make a post of a media node and its images.
+def post_from_media(
+    media: MediaNode, source: str, images: list[ImageFile | ImageFault]
+) -> ImportedPost:
+    """Convert a media node and its images to a post.
 
     Args:
-        media: What the node says.
-        source: The file it came from.
-        found: Its images.
-
-    Returns:
-        The post.
+        media: Content of the node.
+        source: The file it was read from.
+        images: Its images, in order.
 
     Raises:
-        FaultError: If the node has no id.
+        RecordError: If the node has no id.
     """
     if media.post_id is None:
-        raise FaultError(RejectReason.MISSING_ID, "a media node without an id")
-    return Post(
+        raise RecordError(RejectReason.MISSING_ID, "a media node without an id")
+    return ImportedPost(
         post_id=media.post_id,
-        # Nobody knows who: such a post is its own author, lest strangers become one person.
+        # A post without a known author is its own author; strangers must not share one.
         author=media.author or f"post:{media.post_id}",
         caption=media.caption,
         source=source,
         platform=PLATFORM,
-        pictures=tuple(one for one in found if isinstance(one, Picture)),
-        faults=tuple(one for one in found if isinstance(one, PictureFault)),
+        images=tuple(image for image in images if isinstance(image, ImageFile)),
+        image_faults=tuple(image for image in images if isinstance(image, ImageFault)),
         sponsored=media.sponsored,
         posted_at_us=media.posted_at_us,
         likes=media.likes,
@@ -238,13 +217,13 @@ def to_post(media: Media, source: str, found: list[Picture | PictureFault]) -> P
     )
 
 
-def _pictures(
-    node: dict[str, Any], media: Media, index: PictureIndex | None
-) -> list[Picture | PictureFault]:
-    """Look for images beside the JSON: these exports need have none, so none is a fault."""
+def _find_images(
+    node: dict[str, Any], media: MediaNode, index: ImageIndex | None
+) -> list[ImageFile | ImageFault]:
+    """Find the images of a post in the folder. None is not a fault: images are optional here."""
     if not index:
         return []
-    names = [name for name in picture_names(node) if is_plain_name(name) and index.find(name)]
+    names = [name for name in image_names(node) if is_plain_name(name) and index.find(name)]
     if not names:
         stems = [stem for stem in (media.post_id, media.shortcode) if stem and is_plain_name(stem)]
         names = [f"{stem}.jpg" for stem in stems if index.find(f"{stem}.jpg")][:1]

@@ -17,27 +17,27 @@ from typing import Any
 
 from postbias.errors import InputError, LayoutError
 from postbias.posts.importers.export_files import (
-    PICTURE_ENDINGS,
+    IMAGE_SUFFIXES,
     digest_tree,
     read_json,
-    read_picture,
+    read_image,
     read_text,
-    walk,
+    walk_folders,
 )
-from postbias.posts.importers.instagram_nodes import PLATFORM, dig, is_media, read_media
-from postbias.posts.importers.instagram_pages import JSON_ENDINGS, describe_wrapper, to_post
+from postbias.posts.importers.instagram_nodes import PLATFORM, get_nested, is_media_node, read_media_node
+from postbias.posts.importers.instagram_pages import JSON_ENDINGS, describe_wrapper, post_from_media
 from postbias.posts.importers.records import (
-    FaultError,
-    Picture,
-    PictureFault,
-    Post,
+    RecordError,
+    ImageFile,
+    ImageFault,
+    ImportedPost,
     Record,
-    Reject,
-    Source,
-    Unit,
-    WrapperError,
+    ImportReject,
+    Export,
+    ReadUnit,
+    UnknownWrapperError,
 )
-from postbias.posts.importers.text_repair import clean
+from postbias.posts.importers.text_repair import repair_text
 
 # The name that Instaloader gives by itself; without JSON only this tells a post from other files.
 _UTC = re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}_UTC")
@@ -56,7 +56,7 @@ class _Files:
     pictures: list[tuple[int, str]] = field(default_factory=list)
 
 
-def read(src: Path) -> Source:
+def open_instaloader(src: Path) -> Export:
     """Open folders of posts.
 
     Args:
@@ -71,21 +71,21 @@ def read(src: Path) -> Source:
     """
     if not src.is_dir():
         raise InputError("no such folder", seen=str(src))
-    n_posts = sum(len(_group(names)) for _, names in walk(src))
+    n_posts = sum(len(_group(names)) for _, names in walk_folders(src))
     if not n_posts:
         raise LayoutError(
             "no files of Instaloader", seen=str(src), allowed="*_UTC.json(.xz), *_UTC.txt, *.jpg"
         )
-    return Source(
+    return Export(
         digest=digest_tree(src)[0],
         n_units=n_posts,
         units=lambda: _units(src),
     )
 
 
-def _units(src: Path) -> Iterator[Unit]:
+def _units(src: Path) -> Iterator[ReadUnit]:
     load: Callable[[str, str, _Files], Iterable[Record]] = partial(_load, src)
-    for prefix, names in walk(src):
+    for prefix, names in walk_folders(src):
         for stem, files in _group(names).items():
             yield partial(load, prefix, stem, files)
 
@@ -102,7 +102,7 @@ def _group(names: list[str]) -> dict[str, _Files]:
         stem, dot, ending = name.rpartition(".")
         if dot + ending == ".txt" and (stem in groups or _UTC.fullmatch(stem)):
             groups[stem].text = name
-        elif dot + ending.lower() in PICTURE_ENDINGS:
+        elif dot + ending.lower() in IMAGE_SUFFIXES:
             owner, number = _owner(stem, groups)
             if owner is not None:
                 groups[owner].pictures.append((number, name))
@@ -125,41 +125,41 @@ def _load(src: Path, prefix: str, stem: str, files: _Files) -> list[Record]:
         node = _node(f"{src}/{source}") if files.json else None
         if files.json and node is None:
             return []
-        text = clean(read_text(f"{src}/{prefix}{files.text}")).strip() if files.text else ""
-        found = [read_picture(str(src), f"{prefix}{name}") for _, name in sorted(files.pictures)]
+        text = repair_text(read_text(f"{src}/{prefix}{files.text}")).strip() if files.text else ""
+        found = [read_image(str(src), f"{prefix}{name}") for _, name in sorted(files.pictures)]
         if node is None:
             return [_without_json(src, prefix, stem, text, found)]
-        media = read_media(node)
-        post = to_post(media, source, found)
+        media = read_media_node(node)
+        post = post_from_media(media, source, found)
         return [post if post.caption else replace(post, caption=text)]
-    except FaultError as fault:
-        return [Reject.of(fault, source)]
+    except RecordError as fault:
+        return [ImportReject.of(fault, source)]
 
 
 def _node(path: str) -> dict[str, Any] | None:
     """Read a post's node; None if the file describes something else than a post."""
     page = read_json(path)
-    if dig(page, "instaloader", "node_type") in _NO_POSTS:
+    if get_nested(page, "instaloader", "node_type") in _NO_POSTS:
         return None
-    node = dig(page, "node")
-    if not is_media(node):
-        raise WrapperError(describe_wrapper(page))
+    node = get_nested(page, "node")
+    if not is_media_node(node):
+        raise UnknownWrapperError(describe_wrapper(page))
     return node  # type: ignore[no-any-return]
 
 
 def _without_json(
-    src: Path, prefix: str, stem: str, text: str, found: list[Picture | PictureFault]
-) -> Post:
+    src: Path, prefix: str, stem: str, text: str, found: list[ImageFile | ImageFault]
+) -> ImportedPost:
     """Make a post of what `--no-metadata-json` leaves: its name stands for its id."""
     folder = prefix.rstrip("/").rpartition("/")[2] or src.resolve().name
-    return Post(
-        post_id=clean(f"{prefix or folder + '/'}{stem}"),
-        author=clean(folder),
+    return ImportedPost(
+        post_id=repair_text(f"{prefix or folder + '/'}{stem}"),
+        author=repair_text(folder),
         caption=text,
-        source=clean(f"{prefix}{stem}"),
+        source=repair_text(f"{prefix}{stem}"),
         platform=PLATFORM,
-        pictures=tuple(one for one in found if isinstance(one, Picture)),
-        faults=tuple(one for one in found if isinstance(one, PictureFault)),
+        pictures=tuple(one for one in found if isinstance(one, ImageFile)),
+        faults=tuple(one for one in found if isinstance(one, ImageFault)),
         posted_at_us=_time_of(stem),
     )
 

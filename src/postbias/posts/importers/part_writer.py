@@ -1,7 +1,7 @@
-"""Records to parts on disk: post shards and their rejects, each durable, resumable after any.
+"""Write records to parts on disk; the import can be resumed after each part.
 
-A part is one shard of posts (none if all were rejected) and one table of rejects. Where it ends
-depends on the records alone, so that an interrupted import that goes on writes the same bytes.
+A part is one shard of posts (none if all were rejected) and one table of rejects. Where a part ends
+depends only on the records, so that a resumed import writes the same bytes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postbias.errors import StorageError
-from postbias.posts.importers.import_progress import PROGRESS, Progress, Records, SeenIds
-from postbias.posts.importers.records import Picture, Post, Record, Reject
-from postbias.posts.importers.text_repair import clean
+from postbias.posts.importers.import_progress import (
+    PROGRESS_FILE,
+    ImportProgress,
+    RecordReader,
+    SeenIds,
+)
+from postbias.posts.importers.records import ImageFile, ImportedPost, ImportReject, Record
+from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import IMAGE, POSTS, REJECTS
 from postbias.posts.shards import (
@@ -28,62 +33,66 @@ from postbias.posts.shards import (
     SHARD_BYTES,
     SHARD_POSTS,
     atomic_write,
-    write_table,
     parquet_writer,
+    write_table,
 )
 
-#: A part also ends when so many rejects are waiting: they are held in memory.
+#: A part also ends after this many rejects, which are kept in memory.
 PART_REJECTS = 50_000
 
-#: Posts are handed to Parquet at the latest when they weigh this much: it fits a processor's cache.
+#: A row group also ends at this size, which fits into the cache of a processor.
 GROUP_BYTES = 4 * 2**20
 
-POST, IMAGE_OF_A_POST = "import", "import image"
+# Values of the column `stage` of rejects.
+STAGE_POST, STAGE_IMAGE = "import", "import image"
 
 
-class Background:
-    """One thread that writes while the next files are read; tasks run in the order given."""
+class BackgroundWriter:
+    """A thread that writes while the next records are read; runs tasks in order."""
 
     def __init__(self) -> None:
-        """Start with nothing to do."""
+        """Start the thread."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="import-writer")
-        self._waiting: deque[Future[None]] = deque()
+        self._pending: deque[Future[None]] = deque()
 
-    def do(self, task: Callable[[], None]) -> None:
-        """Hand over a task; waits while two are not done, so that memory stays bounded.
+    def submit(self, task: Callable[[], None]) -> None:
+        """Add a task; block while two are pending, which bounds the memory.
 
-        Args:
-            task: What to do; what it raises, a later call of `do` or `wait` raises.
+        An exception of a task is raised by a later call of `submit` or `wait`.
         """
-        while len(self._waiting) > 1:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(task))
+        while len(self._pending) > 1:
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(task))
 
     def wait(self) -> None:
-        """Wait until all is done."""
-        while self._waiting:
-            self._waiting.popleft().result()
+        """Wait until all tasks are done."""
+        while self._pending:
+            self._pending.popleft().result()
 
-    def __enter__(self) -> Background:
-        """Return itself."""
+    def __enter__(self) -> BackgroundWriter:
+        """Return the writer."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let the running task end; what waits is dropped."""
+        """Finish the running task and cancel the others."""
         self._pool.shutdown(cancel_futures=True)
 
 
 def write_part(
-    folder: Path, records: Records, progress: Progress, seen: SeenIds, background: Background
+    folder: Path,
+    records: RecordReader,
+    progress: ImportProgress,
+    seen: SeenIds,
+    writer: BackgroundWriter,
 ) -> None:
-    """Write one part and, behind it, the progress.
+    """Write one part, then the progress.
 
     Args:
-        folder: Where `posts/`, `rejects/` and `progress.json` are written.
-        records: What is left to import; at least one record.
+        folder: Receives `posts/`, `rejects/` and the progress file.
+        records: The remaining records, at least one.
         progress: Counts so far; updated.
         seen: Ids so far; updated.
-        background: Who writes; all is on disk after its `wait`.
+        writer: Does the writing; everything is on disk after its `wait`.
     """
     part = _Part()
     shard = _Shard(folder / "posts" / f"{progress.n_shards:05d}.parquet")
@@ -91,43 +100,43 @@ def write_part(
         while records.head is not None and not part.is_full_before(records.head):
             part.add(records.take(), progress, seen)
             if part.is_group_full:
-                background.do(partial(shard.append, part.take_group()))
+                writer.submit(partial(shard.append, part.take_group()))
         if part.group:
-            background.do(partial(shard.append, part.take_group()))
+            writer.submit(partial(shard.append, part.take_group()))
     except BaseException as error:
-        background.do(partial(shard.abandon, error))
+        writer.submit(partial(shard.abandon, error))
         raise
     rejects = folder / "rejects" / f"{progress.n_parts:05d}.parquet"
     progress.n_shards += part.n_posts > 0
     progress.n_parts += 1
     progress.is_complete = records.head is None
     progress.unit, progress.offset = records.position
-    said = progress.render()
+    progress_json = progress.to_json()
 
     def finish() -> None:
         shard.close()
         write_table(pa.Table.from_pylist(part.rejects, REJECTS), rejects, REJECTS)
-        with atomic_write(folder / PROGRESS) as temporary:
-            temporary.write_text(said, encoding="utf-8")
+        with atomic_write(folder / PROGRESS_FILE) as temporary:
+            temporary.write_text(progress_json, encoding="utf-8")
 
-    background.do(finish)
+    writer.submit(finish)
 
 
 class _Shard:
-    """A shard that appears when it is closed, or not at all; no file if nothing is appended."""
+    """A shard that is written atomically on `close`; without posts there is no file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stack = ExitStack()
         self._out: pq.ParquetWriter | None = None
 
-    def append(self, posts: list[Post]) -> None:
+    def append(self, posts: list[ImportedPost]) -> None:
         """Write posts as one row group."""
         if self._out is None:
             temporary = self._stack.enter_context(atomic_write(self._path))
             self._out = self._stack.enter_context(parquet_writer(temporary, POSTS))
         try:
-            self._out.write_table(_table(posts))
+            self._out.write_table(_to_arrow(posts))
         except OSError as error:
             raise StorageError(
                 f"cannot write {self._path}: {error.strerror or error}",
@@ -135,7 +144,7 @@ class _Shard:
             ) from error
 
     def close(self) -> None:
-        """Let the shard appear."""
+        """Replace the shard by what was written."""
         self._stack.close()
 
     def abandon(self, error: BaseException) -> None:
@@ -145,10 +154,10 @@ class _Shard:
 
 
 class _Part:
-    """What of the current part is in memory."""
+    """The current part: its rejects, and the posts of its unfinished row group."""
 
     def __init__(self) -> None:
-        self.group: list[Post] = []
+        self.group: list[ImportedPost] = []
         self.group_bytes = 0
         self.n_posts = 0
         self.n_bytes = 0
@@ -158,24 +167,24 @@ class _Part:
         """Tell whether a record belongs to the next part."""
         if len(self.rejects) >= PART_REJECTS or self.n_posts >= SHARD_POSTS:
             return True
-        is_heavy = isinstance(record, Post) and self.n_bytes + record.n_bytes > SHARD_BYTES
-        return is_heavy and self.n_posts > 0
+        exceeds = isinstance(record, ImportedPost) and self.n_bytes + record.n_bytes > SHARD_BYTES
+        return exceeds and self.n_posts > 0
 
     @property
     def is_group_full(self) -> bool:
         return len(self.group) >= ROW_GROUP_POSTS or self.group_bytes >= GROUP_BYTES
 
-    def add(self, record: Record, progress: Progress, seen: SeenIds) -> None:
-        """Keep a post or reject it."""
-        if isinstance(record, Post):
-            record = _without_content(record) or _duplicate(record, seen) or record
-        if isinstance(record, Reject):
-            self._reject(record.source, record.post_id, POST, record.reason, record.detail)
+    def add(self, record: Record, progress: ImportProgress, seen: SeenIds) -> None:
+        """Add a post or a reject."""
+        if isinstance(record, ImportedPost):
+            record = _reject_without_content(record) or _reject_duplicate(record, seen) or record
+        if isinstance(record, ImportReject):
+            self._reject(record.source, record.post_id, STAGE_POST, record.reason, record.detail)
             progress.reasons[str(record.reason)] += 1
             progress.n_unknown_wrappers += record.is_unknown_wrapper
             return
-        for fault in record.faults:
-            self._reject(record.source, record.post_id, IMAGE_OF_A_POST, fault.reason, fault.detail)
+        for fault in record.image_faults:
+            self._reject(record.source, record.post_id, STAGE_IMAGE, fault.reason, fault.detail)
             progress.image_reasons[str(fault.reason)] += 1
         self.group.append(record)
         n_bytes = record.n_bytes
@@ -183,74 +192,73 @@ class _Part:
         self.n_bytes += n_bytes
         self.n_posts += 1
         progress.n_posts += 1
-        progress.n_images += len(record.pictures)
+        progress.n_images += len(record.images)
 
     def _reject(
         self, source: str, post_id: str | None, stage: str, reason: RejectReason, detail: str
     ) -> None:
         self.rejects.append(
             {
-                "source": clean(source),
-                "post_id": post_id and clean(post_id),
+                "source": repair_text(source),
+                "post_id": post_id and repair_text(post_id),
                 "stage": stage,
                 "reason": str(reason),
-                "detail": clean(detail),
+                "detail": repair_text(detail),
             }
         )
 
-    def take_group(self) -> list[Post]:
-        """Give up the waiting posts: they become one row group."""
+    def take_group(self) -> list[ImportedPost]:
+        """Return the posts of the row group and start the next one."""
         group, self.group, self.group_bytes = self.group, [], 0
         return group
 
 
-def _without_content(post: Post) -> Reject | None:
-    """Reject a post of which the export has lost everything; one that never had more is kept."""
-    if post.caption or post.pictures or not post.faults:
+def _reject_without_content(post: ImportedPost) -> ImportReject | None:
+    """Reject a post without a caption whose images are all unreadable.
+
+    A post that never had a caption or an image is kept.
+    """
+    if post.caption or post.images or not post.image_faults:
         return None
-    details = "; ".join(fault.detail for fault in post.faults)
-    return Reject(post.source, post.post_id, post.faults[0].reason, f"no caption, and {details}")
+    details = "; ".join(fault.detail for fault in post.image_faults)
+    reason = post.image_faults[0].reason
+    return ImportReject(post.source, post.post_id, reason, f"no caption, and {details}")
 
 
-def _duplicate(post: Post, seen: SeenIds) -> Reject | None:
+def _reject_duplicate(post: ImportedPost, seen: SeenIds) -> ImportReject | None:
     if seen.is_new(post.post_id):
         return None
-    return Reject(
+    return ImportReject(
         post.source, post.post_id, RejectReason.DUPLICATE_ID, "an earlier post has this id"
     )
 
 
-def _table(posts: list[Post]) -> pa.Table:
-    columns = {
-        name: [getattr(post, attribute) for post in posts]
-        for name, attribute in zip(POSTS.names, _ATTRIBUTES, strict=True)
-        if attribute != "pictures"
-    }
-    columns["source"] = [clean(source) for source in columns["source"]]
-    arrays = [
-        _pictures(posts) if field.name == "images" else pa.array(columns[field.name], field.type)
-        for field in POSTS
-    ]
+def _to_arrow(posts: list[ImportedPost]) -> pa.Table:
+    arrays = []
+    for field in POSTS:
+        if field.name == "images":
+            arrays.append(_images_to_arrow(posts))
+            continue
+        attribute = "posted_at_us" if field.name == "posted_at" else field.name
+        values = [getattr(post, attribute) for post in posts]
+        if field.name == "source":
+            values = [repair_text(source) for source in values]
+        arrays.append(pa.array(values, field.type))
     return pa.Table.from_arrays(arrays, schema=POSTS)
 
 
-_ATTRIBUTES = tuple(
-    {"images": "pictures", "posted_at": "posted_at_us"}.get(name, name) for name in POSTS.names
-)
-
-
-def _pictures(posts: list[Post]) -> pa.Array:
-    """Lay out the images column by column: Arrow takes ten times as long over dictionaries."""
-    pictures: list[Picture] = [picture for post in posts for picture in post.pictures]
-    counts = accumulate((len(post.pictures) for post in posts), initial=0)
-    ends = accumulate((len(picture.data) for picture in pictures), initial=0)
+def _images_to_arrow(posts: list[ImportedPost]) -> pa.Array:
+    """Build the column `images` from its buffers, ten times as fast as from dictionaries."""
+    images: list[ImageFile] = [image for post in posts for image in post.images]
+    list_offsets = accumulate((len(post.images) for post in posts), initial=0)
+    byte_offsets = accumulate((len(image.data) for image in images), initial=0)
     # One join is four times as fast as Arrow's own builder, which grows its buffer.
-    data = pa.py_buffer(b"".join([picture.data for picture in pictures]))
-    offsets = pa.array(list(ends), pa.int32()).buffers()[1]
-    binary = pa.BinaryArray.from_buffers(pa.binary(), len(pictures), [None, offsets, data])
-    paths = pa.array([clean(picture.path) for picture in pictures], pa.string())
+    data = pa.py_buffer(b"".join([image.data for image in images]))
+    offsets = pa.array(list(byte_offsets), pa.int32()).buffers()[1]
+    binary = pa.BinaryArray.from_buffers(pa.binary(), len(images), [None, offsets, data])
+    paths = pa.array([repair_text(image.path) for image in images], pa.string())
     return pa.ListArray.from_arrays(
-        pa.array(list(counts), pa.int32()),
+        pa.array(list(list_offsets), pa.int32()),
         pa.StructArray.from_arrays([binary, paths], fields=list(IMAGE)),
         type=POSTS.field("images").type,
     )

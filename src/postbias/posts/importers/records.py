@@ -1,7 +1,4 @@
-"""What importers read and what they hand on: one record per post, kept or rejected.
-
-Knows no layout and writes nothing.
-"""
+"""Records that importers produce: one per post, either imported or rejected."""
 
 from __future__ import annotations
 
@@ -11,40 +8,36 @@ from dataclasses import dataclass
 from postbias.posts.reasons import RejectReason
 
 
-class FaultError(Exception):
-    """Why one post or file cannot be imported; never leaves the importers: it becomes a reject."""
+class RecordError(Exception):
+    """A post or file cannot be imported; importers turn this into a reject.
+
+    Attributes:
+        reason: The reject's reason.
+        detail: One line for people.
+    """
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
-        """Remember the reason.
-
-        Args:
-            reason: The reject's reason.
-            detail: One line for people.
-        """
+        """Compose the message from reason and detail."""
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}")
 
 
-class WrapperError(FaultError):
-    """JSON that is sound but of no shape that the layout knows."""
+class UnknownWrapperError(RecordError):
+    """Valid JSON whose structure the layout does not know."""
 
     def __init__(self, detail: str) -> None:
-        """Remember what was seen.
-
-        Args:
-            detail: One line for people.
-        """
+        """Set the reason `BROKEN_FILE`."""
         super().__init__(RejectReason.BROKEN_FILE, detail)
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One image file as it lay on disk, not decoded.
+class ImageFile:
+    """An image file, not decoded.
 
     Attributes:
-        data: Its bytes.
-        path: Where it lay, relative to the source.
+        data: Content of the file.
+        path: Path relative to the export.
     """
 
     data: bytes
@@ -52,11 +45,11 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFault:
-    """An image that a post names and that could not be taken along.
+class ImageFault:
+    """An image that a post refers to but that could not be read.
 
     Attributes:
-        reason: Why.
+        reason: The reject's reason.
         detail: One line for people.
     """
 
@@ -65,17 +58,17 @@ class PictureFault:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
-    """One post to write; the columns of `postbias.posts.schema.POSTS`.
+class ImportedPost:
+    """One post, with the columns of `postbias.posts.schema.POSTS`.
 
     Attributes:
-        post_id: Its id.
+        post_id: Unique id.
         author: Who published it.
-        caption: Its text, "" if none.
-        source: Where it came from, relative to the source.
+        caption: Text; "" if there is none.
+        source: File or row, relative to the export.
         platform: Where it was published.
-        pictures: Its images, in order.
-        faults: Images it names that are not there.
+        images: Images in order.
+        image_faults: Images that it refers to but that could not be read.
         sponsored: Whether it is paid for, if known.
         posted_at_us: Microseconds since 1970 (UTC), if known.
         likes: Number of likes, if known.
@@ -88,8 +81,8 @@ class Post:
     caption: str
     source: str
     platform: str
-    pictures: tuple[Picture, ...] = ()
-    faults: tuple[PictureFault, ...] = ()
+    images: tuple[ImageFile, ...] = ()
+    image_faults: tuple[ImageFault, ...] = ()
     sponsored: bool | None = None
     posted_at_us: int | None = None
     likes: int | None = None
@@ -98,23 +91,23 @@ class Post:
 
     @property
     def n_bytes(self) -> int:
-        """What the post weighs in a shard, about."""
+        """Approximate size in a shard."""
         n_bytes = len(self.caption)
-        for picture in self.pictures:
-            n_bytes += len(picture.data)
+        for image in self.images:
+            n_bytes += len(image.data)
         return n_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
-    """One post, or one file of unknown posts, that could not be imported.
+class ImportReject:
+    """A post, or a file with an unknown number of posts, that could not be imported.
 
     Attributes:
-        source: The file or row, relative to the source.
-        post_id: Its id, if it got as far as that.
-        reason: Why.
+        source: File or row, relative to the export.
+        post_id: The post's id, if it could be read.
+        reason: Why it was rejected.
         detail: One line for people.
-        is_unknown_wrapper: Whether it was sound JSON of no known shape.
+        is_unknown_wrapper: Whether it is valid JSON of unknown structure.
     """
 
     source: str
@@ -124,37 +117,30 @@ class Reject:
     is_unknown_wrapper: bool = False
 
     @classmethod
-    def of(cls, fault: FaultError, source: str, post_id: str | None = None) -> Reject:
-        """Make a reject of a fault.
-
-        Args:
-            fault: What went wrong.
-            source: The file or row.
-            post_id: The post's id, if known.
-
-        Returns:
-            The reject.
-        """
-        is_unknown = isinstance(fault, WrapperError)
-        return cls(source, post_id, fault.reason, fault.detail, is_unknown)
+    def from_error(
+        cls, error: RecordError, source: str, post_id: str | None = None
+    ) -> ImportReject:
+        """Convert an error to a reject."""
+        is_unknown = isinstance(error, UnknownWrapperError)
+        return cls(source, post_id, error.reason, error.detail, is_unknown)
 
 
-Record = Post | Reject
+Record = ImportedPost | ImportReject
 
-#: Reads one file, row or group of files; made cheaply, so that what is done can be skipped.
-Unit = Callable[[], Iterable[Record]]
+#: Reads one file, row or group of files. Cheap to create, so that a resumed import can skip it.
+ReadUnit = Callable[[], Iterable[Record]]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """An export, ready to be read in an order that never changes.
+class Export:
+    """An export that was opened by its layout; its units always come in the same order.
 
     Attributes:
-        digest: Changes when the export does: its tables by content, its files by name and size.
-        n_units: How many units there are, for the progress bar; unknown if None.
-        units: Gives the units from the first one on.
+        digest: Covers the content of tables, and names and sizes of other files.
+        n_units: Number of units for the progress bar; None if unknown.
+        units: Iterates over the units from the first one.
     """
 
     digest: str
     n_units: int | None
-    units: Callable[[], Iterator[Unit]]
+    units: Callable[[], Iterator[ReadUnit]]

@@ -10,8 +10,8 @@ import math
 from datetime import UTC, date, datetime
 from typing import Any
 
-from postbias.posts.importers.records import FaultError, Picture
-from postbias.posts.importers.text_repair import clean, recode
+from postbias.posts.importers.records import RecordError, ImageFile
+from postbias.posts.importers.text_repair import repair_text, decode_escaped
 from postbias.posts.reasons import RejectReason
 
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -24,7 +24,7 @@ def _is_empty(value: object) -> bool:
     return isinstance(value, str) and value.strip().lower() in _EMPTY
 
 
-def text(value: object, column: str) -> str:
+def parse_text(value: object, column: str) -> str:
     """Read a text; numbers are ids or names that were read as such.
 
     Args:
@@ -42,13 +42,13 @@ def text(value: object, column: str) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str):
-        return clean(recode(value))
+        return repair_text(decode_escaped(value))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FaultError(RejectReason.BROKEN_ROW, f"{column} is no text but {type(value).__name__}")
+        raise RecordError(RejectReason.BROKEN_ROW, f"{column} is no text but {type(value).__name__}")
     return str(value)
 
 
-def flag(value: object) -> bool | None:
+def parse_flag(value: object) -> bool | None:
     """Read whether a post is sponsored.
 
     Args:
@@ -66,14 +66,14 @@ def flag(value: object) -> bool | None:
         value = int(value)
     read = _FLAGS.get(str(value).strip().lower())
     if read is None:
-        raise FaultError(
+        raise RecordError(
             RejectReason.BROKEN_ROW,
             f"sponsored is {str(value)[:40]!r}, allowed: {', '.join(_FLAGS)}",
         )
     return read
 
 
-def count(value: object, column: str) -> int | None:
+def parse_count(value: object, column: str) -> int | None:
     """Read a number of likes or comments.
 
     Args:
@@ -93,13 +93,13 @@ def count(value: object, column: str) -> int | None:
     except ValueError:
         number = -1.0
     if not (number.is_integer() and 0 <= number < 2**53):
-        raise FaultError(
+        raise RecordError(
             RejectReason.BROKEN_ROW, f"{column} is {str(value)[:40]!r}, no whole number"
         )
     return int(number)
 
 
-def moment_us(value: object) -> int | None:
+def parse_time_us(value: object) -> int | None:
     """Read when a post was published.
 
     Args:
@@ -117,7 +117,7 @@ def moment_us(value: object) -> int | None:
         moment = _moment(value)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError, OSError, TypeError) as error:
-        raise FaultError(
+        raise RecordError(
             RejectReason.BROKEN_ROW,
             f"posted_at is {str(value)[:40]!r}, allowed: ISO 8601 or seconds since 1970",
         ) from error
@@ -138,7 +138,7 @@ def _moment(value: Any) -> datetime:  # noqa: ANN401 - a cell
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def picture_cells(value: Any) -> list[str | Picture]:  # noqa: ANN401 - a cell
+def parse_images(value: Any) -> list[str | ImageFile]:  # noqa: ANN401 - a cell
     """Read the images of a row.
 
     Args:
@@ -154,11 +154,11 @@ def picture_cells(value: Any) -> list[str | Picture]:  # noqa: ANN401 - a cell
     if _is_empty(value):
         return []
     if isinstance(value, str):
-        value = _split(recode(value).strip())
+        value = _split(decode_escaped(value).strip())
     if isinstance(value, dict | bytes):
         value = [value]
     if not isinstance(value, list):
-        raise FaultError(RejectReason.BROKEN_ROW, f"images are no list but {type(value).__name__}")
+        raise RecordError(RejectReason.BROKEN_ROW, f"images are no list but {type(value).__name__}")
     return [_picture_cell(one) for one in value if not _is_empty(one)]
 
 
@@ -168,19 +168,19 @@ def _split(written: str) -> list[Any]:
             # Also the way Python writes a list of plain names.
             return json.loads(written if '"' in written else written.replace("'", '"'))  # type: ignore[no-any-return]
         except (ValueError, RecursionError) as error:
-            raise FaultError(
+            raise RecordError(
                 RejectReason.BROKEN_ROW, f"images are no list: {written[:80]!r}"
             ) from error
     return [part.strip() for part in written.replace("|", ";").split(";")]
 
 
-def _picture_cell(value: object) -> str | Picture:
+def _picture_cell(value: object) -> str | ImageFile:
     if isinstance(value, str):
-        return clean(value)
+        return repair_text(value)
     data = value.get("bytes") if isinstance(value, dict) else value
     path = value.get("path") if isinstance(value, dict) else None
     if isinstance(data, bytes) and data:
-        return Picture(data, clean(path) if isinstance(path, str) else "")
+        return ImageFile(data, repair_text(path) if isinstance(path, str) else "")
     if isinstance(path, str) and path:
-        return clean(path)
-    raise FaultError(RejectReason.BROKEN_ROW, "an image has neither bytes nor a path")
+        return repair_text(path)
+    raise RecordError(RejectReason.BROKEN_ROW, "an image has neither bytes nor a path")

@@ -18,25 +18,25 @@ import pyarrow.parquet as pq
 
 from postbias.errors import InputError, LayoutError, SchemaError
 from postbias.posts.images import MAX_BYTES
-from postbias.posts.importers.export_files import digest_file, read_picture
+from postbias.posts.importers.export_files import digest_file, read_image
 from postbias.posts.importers.records import (
-    FaultError,
-    Picture,
-    PictureFault,
-    Post,
+    RecordError,
+    ImageFile,
+    ImageFault,
+    ImportedPost,
     Record,
-    Reject,
-    Source,
-    Unit,
+    ImportReject,
+    Export,
+    ReadUnit,
 )
 from postbias.posts.importers.table_cells import (
-    count,
-    flag,
-    moment_us,
-    picture_cells,
-    text,
+    parse_count,
+    parse_flag,
+    parse_time_us,
+    parse_images,
+    parse_text,
 )
-from postbias.posts.importers.text_repair import encoding_of, recode
+from postbias.posts.importers.text_repair import detect_encoding, decode_escaped
 from postbias.posts.reasons import RejectReason
 
 _BATCH = 256
@@ -97,7 +97,7 @@ class Columns:
             )
 
 
-def columns_of(assignments: Sequence[str]) -> Columns:
+def parse_columns(assignments: Sequence[str]) -> Columns:
     """Read column names as the command line gives them.
 
     Args:
@@ -121,7 +121,7 @@ def columns_of(assignments: Sequence[str]) -> Columns:
     return Columns(**chosen)
 
 
-def read(src: Path, columns: Columns) -> Source:
+def open_table(src: Path, columns: Columns) -> Export:
     """Open a table.
 
     Args:
@@ -144,32 +144,32 @@ def read(src: Path, columns: Columns) -> Source:
     # The first row is drawn and dropped: a wrong column is named before anything is written.
     next(reader(src, columns), None)
     load = partial(_load, src.parent.resolve(), columns)
-    return Source(
+    return Export(
         digest=digest_file(src),
         n_units=None,
         units=lambda: _units(src.name, reader(src, columns), load),
     )
 
 
-Row = Mapping[str, Any] | FaultError
+Row = Mapping[str, Any] | RecordError
 
 
 def _units(
     name: str, rows: Iterator[Row], load: Callable[[str, Row], list[Record]]
-) -> Iterator[Unit]:
+) -> Iterator[ReadUnit]:
     for number, row in enumerate(rows, start=1):
         yield partial(load, f"{name}:{number}", row)
 
 
 def _csv_rows(src: Path, columns: Columns) -> Iterator[Row]:
     with src.open("rb") as file:
-        encoding = encoding_of(file.read(4))
+        encoding = detect_encoding(file.read(4))
     with src.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
         first = lines.readline()
         lines.seek(0)
         delimiter = max(",;\t", key=first.count)
         reader = csv.reader((line.replace("\0", "") for line in lines), delimiter=delimiter)
-        header = [recode(cell).strip() for cell in next(reader, [])]
+        header = [decode_escaped(cell).strip() for cell in next(reader, [])]
         columns.check(header)
         while True:
             try:
@@ -177,33 +177,33 @@ def _csv_rows(src: Path, columns: Columns) -> Iterator[Row]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield FaultError(RejectReason.BROKEN_ROW, str(error))
+                yield RecordError(RejectReason.BROKEN_ROW, str(error))
                 continue
             if len(cells) == len(header):
                 yield dict(zip(header, cells, strict=True))
             elif cells:
                 detail = f"{len(cells)} cells, the header has {len(header)}"
-                yield FaultError(RejectReason.BROKEN_ROW, detail)
+                yield RecordError(RejectReason.BROKEN_ROW, detail)
 
 
 def _jsonl_rows(src: Path, columns: Columns) -> Iterator[Row]:
     with src.open("rb") as file:
-        encoding = encoding_of(file.read(4))
+        encoding = detect_encoding(file.read(4))
     is_checked = False
     with src.open(encoding=encoding, errors="surrogateescape", newline="\n") as lines:
         for line in lines:
             if not line.strip():
                 continue
             try:
-                row = json.loads(recode(line))
-            except FaultError as fault:
+                row = json.loads(decode_escaped(line))
+            except RecordError as fault:
                 yield fault
                 continue
             except (ValueError, RecursionError) as error:
-                yield FaultError(RejectReason.BROKEN_ROW, f"not JSON: {str(error)[:120]}")
+                yield RecordError(RejectReason.BROKEN_ROW, f"not JSON: {str(error)[:120]}")
                 continue
             if not isinstance(row, dict):
-                yield FaultError(RejectReason.BROKEN_ROW, f"no object but a {type(row).__name__}")
+                yield RecordError(RejectReason.BROKEN_ROW, f"no object but a {type(row).__name__}")
                 continue
             if not is_checked:
                 # Later rows may leave out what they have not.
@@ -238,48 +238,48 @@ _READERS: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
 def _load(root: Path, columns: Columns, source: str, row: Row) -> list[Record]:
     post_id = None
     try:
-        if isinstance(row, FaultError):
+        if isinstance(row, RecordError):
             raise row
-        post_id = text(row.get(columns.post_id), "post_id").strip() or None
+        post_id = parse_text(row.get(columns.post_id), "post_id").strip() or None
         if post_id is None:
-            raise FaultError(RejectReason.MISSING_ID, f"nothing in column {columns.post_id!r}")
+            raise RecordError(RejectReason.MISSING_ID, f"nothing in column {columns.post_id!r}")
         return [_post(root, columns, source, post_id, row)]
-    except FaultError as fault:
-        return [Reject.of(fault, source, post_id)]
+    except RecordError as fault:
+        return [ImportReject.of(fault, source, post_id)]
 
 
-def _post(root: Path, columns: Columns, source: str, post_id: str, row: Mapping[str, Any]) -> Post:
-    found = [_picture(root, cell) for cell in picture_cells(row.get(columns.images))]
-    return Post(
+def _post(root: Path, columns: Columns, source: str, post_id: str, row: Mapping[str, Any]) -> ImportedPost:
+    found = [_picture(root, cell) for cell in parse_images(row.get(columns.images))]
+    return ImportedPost(
         post_id=post_id,
-        author=text(row.get(columns.author), "author").strip() or f"post:{post_id}",
-        caption=text(row.get(columns.caption), "caption"),
+        author=parse_text(row.get(columns.author), "author").strip() or f"post:{post_id}",
+        caption=parse_text(row.get(columns.caption), "caption"),
         source=source,
-        platform=text(row.get(columns.platform), "platform").strip() or "table",
-        pictures=tuple(one for one in found if isinstance(one, Picture)),
-        faults=tuple(one for one in found if isinstance(one, PictureFault)),
-        sponsored=flag(row.get(columns.sponsored)),
-        posted_at_us=moment_us(row.get(columns.posted_at)),
-        likes=count(row.get(columns.likes), "likes"),
-        comments=count(row.get(columns.comments), "comments"),
-        media_type=text(row.get(columns.media_type), "media_type").strip() or None,
+        platform=parse_text(row.get(columns.platform), "platform").strip() or "table",
+        pictures=tuple(one for one in found if isinstance(one, ImageFile)),
+        faults=tuple(one for one in found if isinstance(one, ImageFault)),
+        sponsored=parse_flag(row.get(columns.sponsored)),
+        posted_at_us=parse_time_us(row.get(columns.posted_at)),
+        likes=parse_count(row.get(columns.likes), "likes"),
+        comments=parse_count(row.get(columns.comments), "comments"),
+        media_type=parse_text(row.get(columns.media_type), "media_type").strip() or None,
     )
 
 
-def _picture(root: Path, cell: str | Picture) -> Picture | PictureFault:
-    if isinstance(cell, Picture):
+def _picture(root: Path, cell: str | ImageFile) -> ImageFile | ImageFault:
+    if isinstance(cell, ImageFile):
         if len(cell.data) > MAX_BYTES:
-            return PictureFault(RejectReason.TOO_LARGE, f"{len(cell.data)} bytes, over {MAX_BYTES}")
+            return ImageFault(RejectReason.TOO_LARGE, f"{len(cell.data)} bytes, over {MAX_BYTES}")
         return cell
     if "://" in cell:
-        return PictureFault(RejectReason.MISSING_FILE, f"{cell[:120]}: addresses are not fetched")
+        return ImageFault(RejectReason.MISSING_FILE, f"{cell[:120]}: addresses are not fetched")
     try:
         place = (root / cell).resolve()
     except (OSError, ValueError, RuntimeError):  # a NUL, a loop of links
-        return PictureFault(RejectReason.MISSING_FILE, f"{cell[:120]!r}: no path")
+        return ImageFault(RejectReason.MISSING_FILE, f"{cell[:120]!r}: no path")
     if Path(cell).is_absolute() or not place.is_relative_to(root):
-        raise FaultError(
+        raise RecordError(
             RejectReason.BROKEN_ROW,
             f"image path {cell[:120]!r} leaves the table's folder; paths are relative to it",
         )
-    return read_picture(str(root), cell)
+    return read_image(str(root), cell)

@@ -12,7 +12,7 @@ import re
 import ftfy
 from ftfy.badness import is_bad
 
-from postbias.posts.importers.records import FaultError
+from postbias.posts.importers.records import RecordError
 from postbias.posts.reasons import RejectReason
 
 _MARKS = (
@@ -29,7 +29,7 @@ _CONTINUATIONS = bytes(range(0x80, 0xC0)).decode("sloppy-windows-1252") + " "
 _MOJIBAKE = re.compile(f"[{re.escape(_LEADS)}][{re.escape(_CONTINUATIONS)}]")
 
 
-def encoding_of(head: bytes) -> str:
+def detect_encoding(head: bytes) -> str:
     """Tell the encoding from the first bytes of a file.
 
     Args:
@@ -45,7 +45,7 @@ def encoding_of(head: bytes) -> str:
     return json.detect_encoding(head) if b"\0" in head[:4] else "utf-8"
 
 
-def to_text(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
     """Decode a file or a line of unknown encoding.
 
     Args:
@@ -58,21 +58,21 @@ def to_text(data: bytes) -> str:
         FaultError: If no encoding makes sense of it.
     """
     try:
-        return data.decode(encoding_of(data))
+        return data.decode(detect_encoding(data))
     except UnicodeDecodeError as error:
-        if encoding_of(data) != "utf-8":
-            raise FaultError(
+        if detect_encoding(data) != "utf-8":
+            raise RecordError(
                 RejectReason.BAD_ENCODING, f"neither UTF-8 nor {error.encoding}"
             ) from error
         text = ftfy.fix_encoding(data.decode("sloppy-windows-1252"))
         if is_bad(text):
-            raise FaultError(
+            raise RecordError(
                 RejectReason.BAD_ENCODING, f"not UTF-8 at byte {error.start}, nor Windows-1252"
             ) from error
         return text
 
 
-def clean(text: str) -> str:
+def repair_text(text: str) -> str:
     """Repair one decoded text.
 
     Args:
@@ -95,7 +95,7 @@ def clean(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def recode(line: str) -> str:
+def decode_escaped(line: str) -> str:
     """Repair a line that was read with `errors="surrogateescape"`.
 
     Args:
@@ -110,5 +110,5 @@ def recode(line: str) -> str:
     try:
         line.encode()
     except UnicodeEncodeError:
-        return to_text(line.encode("utf-8", "surrogateescape"))
+        return decode_text(line.encode("utf-8", "surrogateescape"))
     return line

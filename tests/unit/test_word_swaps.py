@@ -1,4 +1,4 @@
-"""Which words are swapped, and which captions are left alone."""
+"""Gender words that are swapped, and captions that are left unchanged."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def test_words_and_their_articles_are_swapped_with_their_capitals(
 ) -> None:
     swapped = PAIRS[language].swap(before)
     assert swapped is not None
-    assert swapped.caption == after
+    assert swapped.text == after
 
 
 @pytest.mark.parametrize(
     "caption", ["", "no gendered word", "@king of nothing", "human boycott", "hE came"]
 )
-def test_captions_without_a_word_that_can_be_swapped_back_are_left_alone(caption: str) -> None:
+def test_captions_whose_swap_cannot_be_undone_are_left_unchanged(caption: str) -> None:
     assert PAIRS["en"].swap(caption) is None
 
 
-def test_a_swap_that_does_not_lead_back_is_not_made() -> None:
+def test_a_swap_that_cannot_be_undone_is_not_made() -> None:
     assert PAIRS["es"].swap("los mujeres") is None
 
 
-def test_the_direction_is_that_of_most_words() -> None:
+def test_the_direction_is_that_of_the_majority_of_words() -> None:
     pairs = PAIRS["en"]
     directions = [pairs.swap(text) for text in ("man boy girl", "woman girl boy", "man woman")]
-    assert [one and one.direction for one in directions] == [1, -1, 0]
+    assert [swapped and swapped.direction for swapped in directions] == [1, -1, 0]
 
 
 def test_a_file_with_no_rows_swaps_nothing(tmp_path: Path) -> None:
@@ -58,14 +58,19 @@ def test_a_file_with_no_rows_swaps_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n", "other columns"),
-        ("language,masculine,feminine\nen,man,woman\nen,guy,woman\n", "line 3.*a partner already"),
+        ("a,b\n1,2\n", "does not have the columns of word pairs"),
+        (
+            "language,masculine,feminine\nen,man,woman\nen,guy,woman\n",
+            "line 3.*already has a partner",
+        ),
         ("language,masculine,feminine\nen,man,\n", "line 2: a word is missing"),
         ("language,masculine,feminine\nen,man\n", "line 2: a word is missing"),
-        (None, "cannot be read.*evaluate.audit.word_pairs"),
+        (None, "cannot read the word pairs.*evaluate.audit.word_pairs"),
     ],
 )
-def test_a_wrong_file_says_what_and_where(tmp_path: Path, text: str | None, message: str) -> None:
+def test_an_invalid_file_is_an_error_that_names_the_fault_and_line(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
     file = tmp_path / "pairs.csv"
     if text is not None:
         file.write_text(text)

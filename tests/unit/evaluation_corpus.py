@@ -1,6 +1,6 @@
 """A small repository for evaluation: posts, labels, split and three tiny students.
 
-Labels are what the fusion student says plus noise, so that it is good and the others less so.
+Labels are the fusion student's scores plus noise, so that it is better than the others.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def write_corpus(root: Path, seed: int = 0, *, noise: float = 0.05) -> Paths:
     _write_posts(paths, posts)
     with Scorer.open(paths.students / "fusion") as scorer:
         results = scorer.score([PostInput(caption, images) for caption, images in posts])
-    said = np.array([[result.scores[axis].value for axis in AXES] for result in results])
-    write_labels(paths, np.clip(said + rng.normal(0, noise, said.shape), 0, 10))
+    scores = np.array([[result.scores[axis].value for axis in AXES] for result in results])
+    write_labels(paths, np.clip(scores + rng.normal(0, noise, scores.shape), 0, 10))
     write_split(paths)
     write_json(paths.reports / "split.json", {"audit": {"leakage": 0}})
     return paths
@@ -90,7 +90,7 @@ def _post(i: int, rng: np.random.Generator) -> tuple[str, tuple[bytes, ...]]:
     words = ["".join(rng.choice(list("abcdefgh"), 3)) for _ in range(rng.integers(1, 5))]
     caption = "" if i in NO_CAPTION else " ".join(words)
     if i in BROKEN and caption:
-        return caption, (b"\xff\xd8 not a picture",)
+        return caption, (b"\xff\xd8 not an image",)
     if i in NO_IMAGE and caption:
         return caption, ()
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The result table, word for word."""
+"""The results table, word for word."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from postbias.cli.terminal_tables import format_results
 from postbias.errors import InputError
-from postbias.evaluation.results_table import load_report, markdown_table
+from postbias.evaluation.results_table import load_evaluation, markdown_table
 from postbias.json_files import write_json
 
 
@@ -66,22 +66,22 @@ image-only       1,600   1.200 [1.100, 1.300]     0.800 [0.700, 0.900]   0.900 [
 TF-IDF + ridge   1,650   1.500 [1.400, 1.600]     0.400 [0.300, 0.500]   0.600 [0.500, 0.700]             -
 best constant    1,650   2.000 [1.900, 2.100]   -0.010 [-0.110, 0.090]                      -             -
 
-In brackets: 95% intervals, bootstrap over 210 authors.
-Best constant: the one that is best for each metric.
-Ceiling: R² of a model that knows what was planted in these posts, and the share reached of it.
+In brackets: 95% confidence intervals, bootstrapped over 210 authors.
+Best constant: the constant prediction that is best for each metric.
+Ceiling: R² of a model that knows the ground truth of these posts, and the share of it that the student reaches.
 * Champion: fusion (0123456789ab), passed the gate."""  # noqa: E501 - the table is that wide
 
 
-def test_the_table_reads_as_it_should() -> None:
+def test_the_table_is_formatted_as_documented() -> None:
     assert format_results(a_report()) == TEXT
 
 
-def test_without_a_ceiling_there_is_no_column_of_it() -> None:
+def test_without_a_ceiling_there_is_no_ceiling_column() -> None:
     table = format_results(a_report(is_demo=False))
     assert "eiling" not in table
 
 
-def test_labels_that_say_yes_or_no_have_an_area_under_the_curve() -> None:
+def test_binary_labels_have_an_area_under_the_curve() -> None:
     header, _, fusion, *_ = format_results(a_report(distinct=2)).split("\n")
     assert header.split()[-2:] == ["AUC", "ceiling"]
     assert "0.950 [0.850, 1.050]" in fusion
@@ -104,7 +104,7 @@ def test_markdown_has_a_ruler_and_as_many_cells_in_every_row() -> None:
 def test_the_table_of_a_written_report_is_that_of_the_report(tmp_path: Path) -> None:
     path = tmp_path / "evaluate.json"
     write_json(path, a_report())
-    assert format_results(load_report(path)) == TEXT
+    assert format_results(load_evaluation(path)) == TEXT
 
 
 @pytest.mark.parametrize("content", [None, "{half"])
@@ -113,14 +113,14 @@ def test_without_a_report_the_user_is_told_what_to_run(tmp_path: Path, content: 
     if content:
         path.write_text(content)
     with pytest.raises(InputError, match="make repro"):
-        load_report(path)
+        load_evaluation(path)
 
 
-def test_the_teachers_own_error_stands_beside_the_mae_where_it_is_known() -> None:
+def test_the_teachers_own_error_is_in_the_mae_column_if_it_is_known() -> None:
     report = a_report()
     report["retest"] = {"bias": {"n": 82, "floor": {"value": 0.4, "lo": 0.35, "hi": 0.45}}}
     table = format_results(report)
     (row,) = [line for line in table.splitlines() if line.startswith("teacher's own error")]
     assert row.split()[3:] == ["82", "0.400", "[0.350,", "0.450]", "-", "-", "-"]
-    assert "Teacher's own error: how far" in table
+    assert "Teacher's own error: mean absolute deviation of one of its answers" in table
     assert "Teacher" not in format_results(a_report())

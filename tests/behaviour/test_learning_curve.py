@@ -1,4 +1,4 @@
-"""The learning curve: students of shares of the labels, judged as the one of all labels was."""
+"""The learning curve: students of shares of the labels, measured like the final student."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.behaviour.conftest import N
 
 from postbias.evaluation.evaluate import evaluate
-from postbias.evaluation.evaluation_json import as_report
+from postbias.evaluation.evaluation_json import evaluation_to_json
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.schema import SPLIT
@@ -27,8 +27,8 @@ def logged() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def report(behaved: tuple[Paths, Params], logged: list[str]) -> dict[str, Any]:
-    paths, params = behaved
+def report(trained: tuple[Paths, Params], logged: list[str]) -> dict[str, Any]:
+    paths, params = trained
     shares = params.evaluate.model_copy(update={"learning_curve": [TOO_FEW, SHARE]})
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
@@ -40,20 +40,20 @@ def report(behaved: tuple[Paths, Params], logged: list[str]) -> dict[str, Any]:
         logger.removeHandler(handler)
 
 
-def test_the_last_point_is_what_evaluation_says_of_the_student(
-    report: dict[str, Any], behaved: tuple[Paths, Params]
+def test_the_last_point_equals_the_evaluation_of_the_student(
+    report: dict[str, Any], trained: tuple[Paths, Params]
 ) -> None:
-    students = as_report(evaluate(*behaved))["students"]["fusion"]["test"]
+    students = evaluation_to_json(evaluate(*trained))["students"]["fusion"]["test"]
     for axis in ("bias", "orientation"):
         for metric in ("mae", "rmse", "r2", "spearman"):
             assert report["points"][-1][axis][metric] == pytest.approx(students[axis][metric])
 
 
-def test_more_labels_help_and_the_last_step_is_the_difference_of_its_ends(
-    report: dict[str, Any], behaved: tuple[Paths, Params]
+def test_more_labels_help_and_the_last_step_is_the_difference_of_the_last_two_points(
+    report: dict[str, Any], trained: tuple[Paths, Params]
 ) -> None:
     before, after = report["points"]
-    fold = read_table(behaved[0].split, SPLIT)["fold"].to_pylist()
+    fold = read_table(trained[0].split, SPLIT)["fold"].to_pylist()
     assert (before["share"], after["share"]) == (SHARE, 1)
     assert after["labels"] <= fold.count("train") < N
     assert before["labels"] == pytest.approx(SHARE * after["labels"], rel=0.05)
@@ -63,31 +63,35 @@ def test_more_labels_help_and_the_last_step_is_the_difference_of_its_ends(
         change = after["bias"][metric]["value"] - before["bias"][metric]["value"]
         assert step["bias"][metric]["value"] == pytest.approx(change)
         assert step["bias"][metric]["lo"] <= change <= step["bias"][metric]["hi"]
-    assert step["bias"]["mae"]["hi"] < 0  # of the same authors: clear though the points overlap
+    assert (
+        step["bias"]["mae"]["hi"] < 0
+    )  # paired over authors: significant although the points overlap
 
 
-def test_a_share_that_is_too_small_is_left_out_with_a_warning(
+def test_a_share_with_too_few_labels_is_left_out_with_a_warning(
     report: dict[str, Any], logged: list[str]
 ) -> None:
     assert [point["share"] for point in report["points"]] == [SHARE, 1]
     assert [f"{TOO_FEW:.1%}" in line for line in logged] == [True]
 
 
-def test_a_smaller_share_is_part_of_a_larger_one_and_other_folds_stay_whole(
-    behaved: tuple[Paths, Params],
+def test_a_smaller_share_is_a_subset_of_a_larger_one_and_other_folds_stay_complete(
+    trained: tuple[Paths, Params],
 ) -> None:
-    small, large, all_ = (read_fold_labels(behaved[0], share=share) for share in (0.2, 0.7, 1.0))
+    small, large, all_ = (read_fold_labels(trained[0], share=share) for share in (0.2, 0.7, 1.0))
     assert set(small["train"]) < set(large["train"]) < set(all_["train"])
     assert len(large["train"]) == round(0.7 * len(all_["train"]))
     for fold in ("valid", "calib"):
         assert list(small[fold]) == list(large[fold]) == list(all_[fold])
 
 
-def test_the_plot_holds_every_point(report: dict[str, Any], behaved: tuple[Paths, Params]) -> None:
-    with (behaved[0].reports / "plots" / "learning_curve.csv").open() as file:
+def test_the_plot_data_holds_every_point(
+    report: dict[str, Any], trained: tuple[Paths, Params]
+) -> None:
+    with (trained[0].reports / "plots" / "learning_curve.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(report["points"]) * 2 * 4
     by_key = {(row["axis"], int(row["labels"]), row["metric"]): row for row in rows}
     for point in report["points"]:
-        found = by_key["orientation", point["labels"], "mae"]
-        assert float(found["value"]) == pytest.approx(point["orientation"]["mae"]["value"], 1e-5)
+        row = by_key["orientation", point["labels"], "mae"]
+        assert float(row["value"]) == pytest.approx(point["orientation"]["mae"]["value"], 1e-5)

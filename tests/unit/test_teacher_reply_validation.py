@@ -1,4 +1,4 @@
-"""From a raw reply to scores, or to what is wrong with it."""
+"""Validation of replies, model names and expected scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reply(content: str | None, **changes: Any) -> dict[str, Any]:
     return {"model": "m", "choices": [choice]}
 
 
-def judged(content: str | None, rubric: Rubric, **changes: Any) -> ParsedReply:
+def parsed(content: str | None, rubric: Rubric, **changes: Any) -> ParsedReply:
     return parse_reply(reply(content, **changes), rubric, frozenset({"m"}))
 
 
@@ -42,10 +42,10 @@ def judged(content: str | None, rubric: Rubric, **changes: Any) -> ParsedReply:
         "{{{{ {}",
     ],
 )
-def test_an_answer_is_found_in_what_models_put_around_it(rubric: Rubric, around: str) -> None:
-    verdict = judged(around.format(json.dumps(GOOD)), rubric)
-    assert verdict.scores == (3.0, 5.0)
-    assert verdict.reason == GOOD["reason"]
+def test_an_answer_is_found_among_surrounding_text(rubric: Rubric, around: str) -> None:
+    result = parsed(around.format(json.dumps(GOOD)), rubric)
+    assert result.scores == (3.0, 5.0)
+    assert result.reason == GOOD["reason"]
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_an_answer_is_found_in_what_models_put_around_it(rubric: Rubric, around:
         ({"reason": "帖子内容中没有明显的性别倾向元素"}, "other_language", "`en`"),
     ],
 )
-def test_each_fault_of_an_answer_has_its_own_reason(
+def test_each_fault_has_its_own_reject_reason(
     rubric: Rubric, changed: dict[str, Any], fault: str, detail: str
 ) -> None:
-    verdict = judged(json.dumps({**GOOD, **changed}), rubric)
-    assert verdict.fault == fault
-    assert detail in verdict.detail
-    assert verdict.scores == ()
+    result = parsed(json.dumps({**GOOD, **changed}), rubric)
+    assert result.fault == fault
+    assert detail in result.detail
+    assert result.scores == ()
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_each_fault_of_an_answer_has_its_own_reason(
         ("[" * 100_000, {}, "invalid_reply"),
     ],
 )
-def test_what_is_no_answer_is_told_apart(
+def test_replies_without_an_answer_are_told_apart(
     rubric: Rubric, content: str | None, changes: dict[str, Any], fault: str
 ) -> None:
-    assert judged(content, rubric, **changes).fault == fault
+    assert parsed(content, rubric, **changes).fault == fault
 
 
 @pytest.mark.parametrize("body", [{}, {"choices": []}, {"choices": [None]}, {"choices": "x"}])
@@ -99,8 +99,8 @@ def test_a_body_without_choices_is_an_empty_reply(rubric: Rubric, body: dict[str
     assert parse_reply(body, rubric, frozenset({"m"})).fault == "empty_reply"
 
 
-def test_a_plain_number_as_text_is_a_number(rubric: Rubric) -> None:
-    assert judged(json.dumps({**GOOD, "bias": "7.5"}), rubric).scores == (7.5, 5.0)
+def test_a_number_in_quotes_is_accepted(rubric: Rubric) -> None:
+    assert parsed(json.dumps({**GOOD, "bias": "7.5"}), rubric).scores == (7.5, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,12 @@ def test_a_plain_number_as_text_is_a_number(rubric: Rubric) -> None:
         "Neutral.",
     ],
 )
-def test_a_short_or_quoting_reason_is_not_taken_for_another_language(
-    rubric: Rubric, reason: str
-) -> None:
-    assert judged(json.dumps({**GOOD, "reason": reason}), rubric).fault is None
+def test_a_short_or_quoting_reason_passes_the_language_check(rubric: Rubric, reason: str) -> None:
+    assert parsed(json.dumps({**GOOD, "reason": reason}), rubric).fault is None
 
 
 @pytest.mark.parametrize(
-    ("asked", "answered", "is_same"),
+    ("requested", "returned", "is_same"),
     [
         ("gpt-4o", "gpt-4o-2024-08-06", True),
         ("qwen/qwen2.5-vl-72b-instruct", "qwen2.5-vl-72b-instruct:free", True),
@@ -129,60 +127,62 @@ def test_a_short_or_quoting_reason_is_not_taken_for_another_language(
         ("gpt-4o-mini", "gpt-4o", False),
     ],
 )
-def test_a_model_may_answer_with_vendor_date_or_variant(
-    asked: str, answered: str, *, is_same: bool
+def test_a_model_name_may_differ_by_vendor_and_suffix(
+    requested: str, returned: str, *, is_same: bool
 ) -> None:
-    assert is_same_model(asked, answered) is is_same
+    assert is_same_model(requested, returned) is is_same
 
 
 def tokens(*pieces: str | tuple[str, dict[str, float]]) -> list[dict[str, Any]]:
-    """Tokens of a reply; one with alternatives is given with the probabilities of all."""
-    found = []
+    """Build `logprobs.content`; a tuple gives a token with the probabilities of all candidates."""
+    content = []
     for piece in pieces:
-        token, shares = piece if isinstance(piece, tuple) else (piece, {piece: 1.0})
-        top = [{"token": t, "logprob": math.log(p)} for t, p in shares.items()]
-        found.append({"token": token, "logprob": math.log(shares[token]), "top_logprobs": top})
-    return found
+        token, probabilities = piece if isinstance(piece, tuple) else (piece, {piece: 1.0})
+        top = [{"token": t, "logprob": math.log(p)} for t, p in probabilities.items()]
+        content.append(
+            {"token": token, "logprob": math.log(probabilities[token]), "top_logprobs": top}
+        )
+    return content
 
 
 def expected(rubric: Rubric, written: float, *pieces: Any) -> float | None:
-    return expected_score(tokens(*pieces), rubric.main, written)
+    return expected_score(tokens(*pieces), rubric.axes[0], written)
 
 
-def test_the_expectation_weighs_all_scores_by_their_probability(rubric: Rubric) -> None:
-    shares = {"7": 0.5, "8": 0.3, "6": 0.2}
-    found = expected(rubric, 7, '{"', 'bias":', " ", ("7", shares), "}")
-    assert found == pytest.approx(7 * 0.5 + 8 * 0.3 + 6 * 0.2)
+def test_the_expected_score_weights_all_scores_by_probability(rubric: Rubric) -> None:
+    probabilities = {"7": 0.5, "8": 0.3, "6": 0.2}
+    score = expected(rubric, 7, '{"', 'bias":', " ", ("7", probabilities), "}")
+    assert score == pytest.approx(7 * 0.5 + 8 * 0.3 + 6 * 0.2)
 
 
-def test_a_number_of_two_tokens_is_followed_to_its_end(rubric: Rubric) -> None:
-    # 1 was written, and then 0: the alternative to 0 was to stop at 1.
+def test_both_tokens_of_a_two_token_number_count(rubric: Rubric) -> None:
+    # 1 was written, then 0; the alternative to 0 was to stop at 1.
     first = {"1": 0.8, "9": 0.2}
     second = {"0": 0.75, "}": 0.25}
-    found = expected(rubric, 10, '{"bias": ', ("1", first), ("0", second), "}")
-    assert found == pytest.approx(0.8 * 0.75 * 10 + 0.8 * 0.25 * 1 + 0.2 * 9)
+    score = expected(rubric, 10, '{"bias": ', ("1", first), ("0", second), "}")
+    assert score == pytest.approx(0.8 * 0.75 * 10 + 0.8 * 0.25 * 1 + 0.2 * 9)
 
 
-def test_what_might_have_followed_a_number_counts(rubric: Rubric) -> None:
-    found = expected(
+def test_the_token_after_a_number_counts(rubric: Rubric) -> None:
+    score = expected(
         rubric, 1, '{"bias": ', ("1", {"1": 0.9, "0": 0.1}), ("}", {"}": 0.6, "0": 0.4})
     )
-    assert found == pytest.approx(0.9 * 0.6 * 1 + 0.9 * 0.4 * 10 + 0.1 * 0)
+    assert score == pytest.approx(0.9 * 0.6 * 1 + 0.9 * 0.4 * 10 + 0.1 * 0)
 
 
-def test_an_alternative_that_begins_two_scores_stands_for_the_nearer_one(rubric: Rubric) -> None:
-    found = expected(rubric, 8, '{"bias": ', ("8", {"8": 0.6, "1": 0.4}), "}")
-    assert found == pytest.approx(0.6 * 8 + 0.4 * 10)
+def test_an_ambiguous_alternative_counts_as_the_nearest_score(rubric: Rubric) -> None:
+    score = expected(rubric, 8, '{"bias": ', ("8", {"8": 0.6, "1": 0.4}), "}")
+    assert score == pytest.approx(0.6 * 8 + 0.4 * 10)
 
 
-def test_tokens_that_hold_more_than_the_number_are_understood(rubric: Rubric) -> None:
-    found = expected(rubric, 7, '{"bias"', (": 7,", {": 7,": 0.5, ": 8,": 0.5}), '"x": 1}')
-    assert found == pytest.approx(7.5)
+def test_tokens_with_more_than_the_number_are_handled(rubric: Rubric) -> None:
+    score = expected(rubric, 7, '{"bias"', (": 7,", {": 7,": 0.5, ": 8,": 0.5}), '"x": 1}')
+    assert score == pytest.approx(7.5)
 
 
 def test_a_score_between_the_steps_is_kept_as_written(rubric: Rubric) -> None:
-    found = expected(rubric, 7.5, '{"bias": ', "7", ".", "5", "}")
-    assert found == pytest.approx(7.5)
+    score = expected(rubric, 7.5, '{"bias": ', "7", ".", "5", "}")
+    assert score == pytest.approx(7.5)
 
 
 @pytest.mark.parametrize(
@@ -193,14 +193,16 @@ def test_a_score_between_the_steps_is_kept_as_written(rubric: Rubric) -> None:
         ('{"bias": ', ("7", {"7": 1.0}), "5}"),
     ],
 )
-def test_probabilities_that_are_not_about_scores_are_not_used(
+def test_probabilities_mostly_outside_the_scores_are_ignored(
     rubric: Rubric, pieces: tuple[Any, ...]
 ) -> None:
     assert expected(rubric, 7, *pieces) is None
 
 
 @pytest.mark.parametrize(
-    "given", [None, {}, {"content": []}, {"content": [{}]}, {"content": [{"token": 1}]}, "x"]
+    "logprobs", [None, {}, {"content": []}, {"content": [{}]}, {"content": [{"token": 1}]}, "x"]
 )
-def test_malformed_probabilities_leave_the_score_as_written(rubric: Rubric, given: object) -> None:
-    assert judged(json.dumps(GOOD), rubric, logprobs=given).scores == (3.0, 5.0)
+def test_malformed_probabilities_keep_the_score_as_written(
+    rubric: Rubric, logprobs: object
+) -> None:
+    assert parsed(json.dumps(GOOD), rubric, logprobs=logprobs).scores == (3.0, 5.0)

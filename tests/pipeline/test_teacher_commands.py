@@ -1,4 +1,4 @@
-"""The plan, the commands around the reply store, and stopping by signal."""
+"""The commands `annotate` and `replies`, and stopping by signal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(paths: Paths, monkeypatch: pytest.MonkeyPatch, *args: str) -> Result:
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+def labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
     (tmp_path / "dvc.yaml").touch()
     write_params(tmp_path, cost=PRICES)
@@ -60,17 +60,17 @@ def test_the_plan_is_within_fifteen_percent_of_what_the_rest_costs(
     ids = [post["post_id"] for post in posts]
     with TeacherServer(fault_rate=0.1, faults=("prose",), latency_s=0.05) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        found = plan_labelling(paths, params, rubric, ids)
+        estimate = plan_labelling(paths, params, rubric, ids)
         measured_usd, measured = server.stats.cost_usd, server.stats.requests
         annotate(paths, params)
         rest_usd, rest = server.stats.cost_usd - measured_usd, server.stats.requests - measured
     assert measured <= 24
-    assert found.cost_usd == pytest.approx(rest_usd, rel=0.15)
-    assert found.n_requests == pytest.approx(rest, rel=0.15)
-    assert found.time_s > 0
+    assert estimate.cost_usd == pytest.approx(rest_usd, rel=0.15)
+    assert estimate.n_requests == pytest.approx(rest, rel=0.15)
+    assert estimate.time_s > 0
 
 
-def test_the_plan_command_spends_little_and_its_replies_are_kept(
+def test_the_plan_command_sends_few_requests_and_keeps_their_replies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(80)])
@@ -78,99 +78,101 @@ def test_the_plan_command_spends_little_and_its_replies_are_kept(
     write_params(tmp_path, cost={**PRICES, "max_cost_usd": 0.05})
     with TeacherServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        found = run(paths, monkeypatch, "annotate", "--plan")
-        assert found.exit_code == 0, found.output
+        result = run(paths, monkeypatch, "annotate", "--plan")
+        assert result.exit_code == 0, result.output
         assert server.stats.requests == 17
-        assert "posts in the sample                80" in found.output
-        assert "max_cost_usd ($0.05) will stop this" in found.output
+        assert "posts in the sample                80" in result.output
+        assert "max_cost_usd ($0.05) will stop this" in result.output
         write_params(tmp_path, cost=PRICES)
-        found = run(paths, monkeypatch, "annotate")
-        assert found.output == "80 of 80 posts are labelled\n"
+        result = run(paths, monkeypatch, "annotate")
+        assert result.output == "80 of 80 posts are labelled\n"
         assert server.stats.requests == 81
 
 
-def test_nothing_to_plan_without_an_endpoint_is_one_clear_line(
+def test_commands_without_an_endpoint_fail_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_corpus(tmp_path, [post(0)])
     (tmp_path / "dvc.yaml").touch()
     shutil.copy(Path(__file__).resolve().parents[2] / "params.yaml", tmp_path / "params.yaml")
-    found = run(paths, monkeypatch, "annotate", "--plan")
-    assert found.exit_code == 1
-    assert "annotate.teacher: recorded" in found.output
-    found = run(paths, monkeypatch, "replies", "show")
-    assert found.exit_code == 1
-    assert "no reply store" in found.output
+    result = run(paths, monkeypatch, "annotate", "--plan")
+    assert result.exit_code == 1
+    assert "annotate.teacher: recorded" in result.output
+    result = run(paths, monkeypatch, "replies", "show")
+    assert result.exit_code == 1
+    assert "no reply store" in result.output
 
 
-def test_replies_are_shown_by_setting_and_by_post(
-    asked: Paths, monkeypatch: pytest.MonkeyPatch
+def test_replies_are_shown_by_rubric_and_model_and_by_post(
+    labelled: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = run(asked, monkeypatch, "replies", "show").output
-    assert "test-vl" in shown
-    assert "questions 60; replies: ok 60" in shown
-    assert "ever spent: $" in shown
-    shown = run(asked, monkeypatch, "replies", "show", "p00003").output
-    assert "The caption is plain" in shown
-    assert run(asked, monkeypatch, "replies", "show", "nobody").exit_code == 1
+    output = run(labelled, monkeypatch, "replies", "show").output
+    assert "test-vl" in output
+    assert "requests 60; replies: ok 60" in output
+    assert "total spent: $" in output
+    output = run(labelled, monkeypatch, "replies", "show", "p00003").output
+    assert "The caption is plain" in output
+    assert run(labelled, monkeypatch, "replies", "show", "nobody").exit_code == 1
 
 
 @pytest.mark.parametrize("name", ["all.parquet", "all.csv"])
-def test_replies_are_exported_with_what_they_were_and_cost(
-    asked: Paths, monkeypatch: pytest.MonkeyPatch, name: str
+def test_replies_are_exported_with_scores_raw_body_and_cost(
+    labelled: Paths, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    found = run(asked, monkeypatch, "replies", "export", name)
-    assert found.output == f"60 replies written to {name}\n"
+    result = run(labelled, monkeypatch, "replies", "export", name)
+    assert result.output == f"60 replies written to {name}\n"
     if name.endswith(".parquet"):
-        table = pq.read_table(asked.root / name)
+        table = pq.read_table(labelled.root / name)
         assert table.num_rows == 60
         first = table.to_pylist()[0]
         body = json.loads(first["raw"])
         assert json.loads(body["choices"][0]["message"]["content"])["bias"] == first["modes"][0]
         assert first["cost_usd"] > 0
     else:
-        assert (asked.root / name).read_text().count("test-vl") >= 60
-    assert run(asked, monkeypatch, "replies", "export", "all.xlsx").exit_code == 1
+        assert (labelled.root / name).read_text().count("test-vl") >= 60
+    assert run(labelled, monkeypatch, "replies", "export", "all.xlsx").exit_code == 1
 
 
-def test_pruning_says_first_and_then_does(asked: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(asked, monkeypatch, "replies", "prune").exit_code == 1
-    found = run(asked, monkeypatch, "replies", "prune", "--failed")
-    assert found.output.startswith("0 replies")
-    found = run(asked, monkeypatch, "replies", "prune", "--rubric", "gender_bias")
-    assert found.output == "60 replies; add --yes to throw them away\n"
-    with ReplyStore.open(asked.replies) as store:
-        spent = store.total("spent_usd")
-    run(asked, monkeypatch, "replies", "prune", "--model", "test-vl", "--yes")
-    with ReplyStore.open(asked.replies) as store:
-        assert store.rows("SELECT count(*) FROM replies") == [(0,)]
-        assert store.total("spent_usd") == spent > 0, "what was spent stays counted"
-
-
-def test_deleting_a_post_reaches_store_labels_and_scores(
-    asked: Paths, monkeypatch: pytest.MonkeyPatch
+def test_pruning_counts_replies_and_deletes_them_only_with_yes(
+    labelled: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labels = read_table(asked.labels, labels_schema(AXES))
-    for folder in (asked.scores, asked.store / "scores" / "k"):
+    assert run(labelled, monkeypatch, "replies", "prune").exit_code == 1
+    result = run(labelled, monkeypatch, "replies", "prune", "--failed")
+    assert result.output.startswith("0 replies")
+    result = run(labelled, monkeypatch, "replies", "prune", "--rubric", "gender_bias")
+    assert result.output == "60 replies; add --yes to delete them\n"
+    with ReplyStore.open(labelled.replies) as store:
+        spent = store.total("spent_usd")
+    run(labelled, monkeypatch, "replies", "prune", "--model", "test-vl", "--yes")
+    with ReplyStore.open(labelled.replies) as store:
+        assert store.rows("SELECT count(*) FROM replies") == [(0,)]
+        assert store.total("spent_usd") == spent > 0, "the total spent must not change"
+
+
+def test_deleting_a_post_deletes_its_replies_labels_and_scores(
+    labelled: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = read_table(labelled.labels, labels_schema(AXES))
+    for folder in (labelled.scores, labelled.store / "scores" / "k"):
         folder.mkdir(parents=True)
         pq.write_table(labels.select(["post_id", "bias"]), folder / "s.scores.parquet")
-    (asked.store / "scores" / "k" / "s.scores.parquet").rename(
-        asked.store / "scores" / "k" / "s.rejects.parquet"
+    (labelled.store / "scores" / "k" / "s.scores.parquet").rename(
+        labelled.store / "scores" / "k" / "s.rejects.parquet"
     )
-    found = run(asked, monkeypatch, "replies", "delete", "p00003", "p00004")
-    assert found.output.startswith("2 replies, 2 labels, 2 scores deleted\n")
-    ids = read_table(asked.labels, labels_schema(AXES))["post_id"].to_pylist()
+    result = run(labelled, monkeypatch, "replies", "delete", "p00003", "p00004")
+    assert result.output.startswith("2 replies, 2 labels, 2 scores deleted\n")
+    ids = read_table(labelled.labels, labels_schema(AXES))["post_id"].to_pylist()
     assert len(ids) == 58
     assert "p00003" not in ids
-    assert pq.read_table(asked.scores / "s.scores.parquet").num_rows == 58
-    assert not list((asked.store / "scores" / "k").iterdir())
-    with ReplyStore.open(asked.replies) as store:
+    assert pq.read_table(labelled.scores / "s.scores.parquet").num_rows == 58
+    assert not list((labelled.store / "scores" / "k").iterdir())
+    with ReplyStore.open(labelled.replies) as store:
         assert store.rows("SELECT count(*) FROM asked") == [(58,)]
-    assert b"p00003" not in asked.replies.read_bytes()
+    assert b"p00003" not in labelled.replies.read_bytes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_what_is_in_flight_and_stops_resumably(
+def test_a_signal_completes_requests_in_flight_and_the_next_run_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(150)])
@@ -184,10 +186,10 @@ def test_a_signal_finishes_what_is_in_flight_and_stops_resumably(
         while server.stats.requests < 30:
             time.sleep(0.05)
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=30)
         assert process.returncode == 1
-        assert f"interrupted by {number.name}; " in said
-        assert "nothing is lost" in said
+        assert f"interrupted by {number.name}; " in stderr
+        assert "nothing is lost" in stderr
         with ReplyStore.open(paths.replies) as store:
             assert store.rows("SELECT count(*) FROM sent") == [(0,)]
             assert store.rows("SELECT count(*) FROM replies") == [(server.stats.requests - 1,)]
@@ -196,7 +198,7 @@ def test_a_signal_finishes_what_is_in_flight_and_stops_resumably(
         assert server.stats.requests == 151
 
 
-def test_a_second_process_waits_for_the_first_and_pays_nothing(
+def test_a_second_process_waits_for_the_first_and_sends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
@@ -213,7 +215,7 @@ def test_a_second_process_waits_for_the_first_and_pays_nothing(
         assert server.stats.requests == 61
 
 
-def test_asking_leaves_the_signal_handlers_as_they_were(
+def test_labelling_restores_the_signal_handlers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Swapping gendered words is undone by swapping again, whatever the caption."""
+"""Swapping gender words twice restores any caption."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def test_a_swap_is_undone_by_swapping_again(language: str, caption: str) -> None
     swapped = PAIRS[language].swap(caption)
     if swapped is None:
         return
-    back = PAIRS[language].swap(swapped.caption)
+    back = PAIRS[language].swap(swapped.text)
     assert back is not None
-    assert back.caption == caption
+    assert back.text == caption
     assert (back.to_feminine, back.to_masculine) == (swapped.to_masculine, swapped.to_feminine)
     assert back.direction == -swapped.direction
 
 
 @pytest.mark.parametrize("language", sorted(PAIRS))
-def test_every_word_of_the_file_swaps_with_its_partner_in_any_case(language: str) -> None:
+def test_every_word_in_the_file_is_swapped_with_its_partner_in_any_case(language: str) -> None:
     pairs = PAIRS[language]
     for masculine in pairs.masculine:
         feminine = pairs.partner[masculine]
         for write in (str, str.upper, lambda text: text[0].upper() + text[1:]):
             swapped = pairs.swap(f"x {write(masculine)}.")
             assert swapped is not None, masculine
-            assert swapped.caption == f"x {write(feminine)}."
+            assert swapped.text == f"x {write(feminine)}."
             assert (swapped.to_feminine, swapped.direction) == (1, 1)
-            assert pairs.swap(swapped.caption).caption == f"x {write(masculine)}."  # type: ignore[union-attr]
+            assert pairs.swap(swapped.text).text == f"x {write(masculine)}."  # type: ignore[union-attr]

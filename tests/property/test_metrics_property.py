@@ -1,4 +1,4 @@
-"""Metrics on drawn-up data of any kind."""
+"""Invariants of metrics on generated data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from postbias.axes import Axis
-from postbias.stats.bootstrap import draw
-from postbias.stats.metrics import Predictions, measure
+from postbias.stats.bootstrap import resample_authors
+from postbias.stats.metrics import Predictions, compute_metrics
 
 AXIS = Axis("bias", 0, 10)
 GRID = st.integers(0, 20).map(lambda half: half / 2)
@@ -32,12 +32,12 @@ def _predictions(values: np.ndarray) -> Predictions:
 
 @settings(deadline=None, max_examples=60)
 @given(posts(), st.integers(0, 2**32 - 1))
-def test_rank_correlation_of_any_resample_is_that_of_its_rows_written_out(
+def test_the_rank_correlation_of_any_resample_is_that_of_its_rows_written_out(
     drawn: tuple[np.ndarray, np.ndarray, list[str]], seed: int
 ) -> None:
     labels, values, authors = drawn
-    resamples = draw(authors, 5, np.random.default_rng(seed))
-    measured = measure(labels, _predictions(values), AXIS, resamples)["spearman"]
+    resamples = resample_authors(authors, 5, np.random.default_rng(seed))
+    measured = compute_metrics(labels, _predictions(values), AXIS, resamples)["spearman"]
     for replication, counts in enumerate(resamples.counts):
         rows = np.repeat(np.arange(len(labels)), counts[resamples.authors])
         y, x = labels[rows], values[rows]
@@ -57,25 +57,27 @@ def test_the_order_of_posts_does_not_matter(
     order = np.arange(len(labels))
     random.shuffle(order)  # type: ignore[attr-defined]
     shuffled = [authors[i] for i in order]
-    one = measure(labels, _predictions(values), AXIS, draw(authors, 20, np.random.default_rng(1)))
-    two = measure(
+    original = compute_metrics(
+        labels, _predictions(values), AXIS, resample_authors(authors, 20, np.random.default_rng(1))
+    )
+    reordered = compute_metrics(
         labels[order],
         _predictions(values[order]),
         AXIS,
-        draw(shuffled, 20, np.random.default_rng(1)),
+        resample_authors(shuffled, 20, np.random.default_rng(1)),
     )
-    for metric, replicates in one.items():
-        np.testing.assert_allclose(replicates, two[metric], atol=1e-9, err_msg=metric)
+    for metric, replicates in original.items():
+        np.testing.assert_allclose(replicates, reordered[metric], atol=1e-9, err_msg=metric)
 
 
 @settings(deadline=None, max_examples=60)
 @given(posts())
-def test_shares_lie_between_0_and_1_and_correlations_between_minus_1_and_1(
+def test_shares_are_in_0_to_1_and_correlations_in_minus_1_to_1(
     drawn: tuple[np.ndarray, np.ndarray, list[str]],
 ) -> None:
     labels, values, authors = drawn
-    resamples = draw(authors, 20, np.random.default_rng(1))
-    measured = measure(labels, _predictions(values), AXIS, resamples)
+    resamples = resample_authors(authors, 20, np.random.default_rng(1))
+    measured = compute_metrics(labels, _predictions(values), AXIS, resamples)
     limits = {"band_accuracy": 0, "coverage": 0, "within_05": 0, "within_1": 0, "within_2": 0}
     limits |= {"auc_high": 0}
     for metric, lowest in {**limits, "pearson": -1, "spearman": -1, "qwk": -1}.items():

@@ -1,0 +1,250 @@
+"""Prediction-powered estimates, against the `ppi_py` library and known ground truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from postbias.demo.ground_truth import Cues, draw_cues, simulate_teacher, true_scores
+from postbias.stats.bootstrap import Array
+from postbias.stats.estimates import (
+    MeanEstimate,
+    SampleSizes,
+    estimate_difference_of_means,
+    plug_in_error,
+)
+from postbias.stats.ppi import (
+    HELD_OUT,
+    LEARNED,
+    UNLABELLED,
+    LabelDesign,
+    estimate_mean,
+    estimate_mean_from_labels,
+    labels_only_design,
+    tune_estimator,
+)
+
+_N, _LABELS, _REPLICATIONS = 4000, 600, 500
+
+
+def _simulate_posts(rng: np.random.Generator, n: int = 900) -> tuple[LabelDesign, Array, Array]:
+    """Simulate posts of one author each, a third of them labelled, all labels is_held_out out."""
+    scores = rng.normal(5, 2, n)
+    labels = scores + rng.normal(0.5, 1, n)
+    roles = np.where(rng.random(n) < 1 / 3, HELD_OUT, UNLABELLED).astype(np.int8)
+    design = LabelDesign(np.arange(n), roles, np.where(roles, 1.0, 0.0))
+    return design, np.where(roles, labels, np.nan), scores
+
+
+def test_without_learned_labels_and_clusters_it_equals_the_library() -> None:
+    from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
+
+    design, labels, scores = _simulate_posts(np.random.default_rng(0))
+    is_held_out = design.roles == HELD_OUT
+    tuning = tune_estimator(design, labels, scores)
+    found = estimate_mean(design, labels, scores, tuning)
+    given = (labels[is_held_out], scores[is_held_out], scores)
+    assert found.value == pytest.approx(ppi_mean_pointestimate(*given, lam=tuning.lam).item())
+    lo, hi = ppi_mean_ci(*given, alpha=0.05, lam=tuning.lam)
+    interval = found.interval(-np.inf, np.inf)
+    assert interval.hi is not None
+    assert interval.lo is not None
+    # The library treats the labelled posts as a separate sample; here they are part of all posts.
+    assert interval.hi - interval.lo == pytest.approx((hi - lo).item(), rel=0.1)
+
+
+def test_the_tuned_estimate_is_close_to_that_of_the_library() -> None:
+    from ppi_py import ppi_mean_pointestimate
+
+    design, labels, scores = _simulate_posts(np.random.default_rng(1), n=6000)
+    is_held_out = design.roles == HELD_OUT
+    found = estimate_mean(design, labels, scores, tune_estimator(design, labels, scores))
+    library = ppi_mean_pointestimate(labels[is_held_out], scores[is_held_out], scores[~is_held_out])
+    assert found.value == pytest.approx(library.item(), abs=0.02)
+
+
+def test_with_learned_labels_only_it_is_their_weighted_mean() -> None:
+    design, labels, scores = _simulate_posts(np.random.default_rng(2))
+    design = LabelDesign(
+        design.authors, labels_only_design(design).roles, design.weights * (1 + design.authors % 3)
+    )
+    labelled = design.roles == LEARNED
+    found = estimate_mean(design, labels, scores, tune_estimator(design, labels, scores))
+    expected = np.average(labels[labelled], weights=design.weights[labelled])
+    assert found.value == pytest.approx(expected)
+
+
+def test_where_every_post_is_labelled_it_is_the_mean_of_the_labels() -> None:
+    rng = np.random.default_rng(3)
+    labels, scores = rng.normal(size=(2, 400))
+    roles = np.where(rng.random(400) < 0.3, HELD_OUT, LEARNED).astype(np.int8)
+    design = LabelDesign(np.arange(400), roles, np.ones(400))
+    tuning = tune_estimator(design, labels, scores)
+    found = estimate_mean(design, labels, scores, tuning)
+    is_held_out = roles == HELD_OUT
+    share = found.value - labels[~is_held_out].mean()
+    assert share == pytest.approx(
+        (labels[is_held_out].mean() - labels[~is_held_out].mean())
+        * (
+            tuning.held_out_worth
+            * is_held_out.sum()
+            / (tuning.held_out_worth * is_held_out.sum() + (~is_held_out).sum())
+        )
+    )
+
+
+def test_few_labels_or_authors_give_no_estimate() -> None:
+    design, labels, scores = _simulate_posts(np.random.default_rng(4))
+    tuning = tune_estimator(design, labels, scores)
+    few = np.flatnonzero(design.roles == HELD_OUT)[:9]
+    rows = np.isin(np.arange(len(scores)), few)
+    found = estimate_mean(design.subset(rows), labels[rows], scores[rows], tuning)
+    assert np.isnan(found.value)
+    assert found.interval(0, 10).value is None
+    assert found.share_interval().value is None
+    one_author = LabelDesign(np.zeros_like(design.authors), design.roles, design.weights)
+    assert np.isnan(estimate_mean(one_author, labels, scores, tuning).value)
+
+
+def test_an_estimated_share_of_zero_has_an_interval_of_positive_width() -> None:
+    found = MeanEstimate(
+        0.0, 1e-4, np.zeros(3), 30.0, 0.0, SampleSizes(100, 40, 10, 30)
+    ).share_interval()
+    assert found.lo == 0
+    assert found.hi is not None
+    assert 0.005 < found.hi < 0.2
+
+
+def _student(cues: Cues, answers: Array, learned: Array, rng: np.random.Generator) -> Array:
+    """Fit main effects of the cues, shrink toward the mean, and overfit the learned posts."""
+    columns = [np.eye(5)[cues.claim], np.eye(4)[cues.prop], cues.sticker[:, None], np.ones((_N, 1))]
+    x = np.concatenate(columns, axis=1)
+    fitted = x @ np.linalg.lstsq(x[learned], answers[learned], rcond=None)[0]
+    scores = 0.8 * fitted + 0.2 * answers[learned].mean() + rng.normal(0, 0.3, _N)
+    scores[learned] = 0.3 * scores[learned] + 0.7 * answers[learned]
+    return np.clip(scores, 0, 10)
+
+
+@pytest.fixture(scope="module")
+def replications() -> dict[str, Array]:
+    """Simulate 500 corpora: sample, label, train and estimate."""
+    population = draw_cues(400_000, np.random.default_rng(10**6))
+    labels_of_all = simulate_teacher(true_scores(population), np.random.default_rng(1))["bias"]
+    is_sponsored = population.sponsored
+    is_high = labels_of_all >= 6.5
+    truths = {
+        "mean": labels_of_all.mean(),
+        "high": is_high.mean(),
+        "sponsored": labels_of_all[is_sponsored].mean(),
+        "difference": labels_of_all[is_sponsored].mean() - labels_of_all[~is_sponsored].mean(),
+    }
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in (*truths, "naive", "error")}
+    for seed in range(_REPLICATIONS):
+        rng = np.random.default_rng(seed)
+        cues = draw_cues(_N, rng)
+        answers = simulate_teacher(true_scores(cues), rng)["bias"]
+        # Sponsored posts are sampled three times as often, and folds contain whole authors.
+        rate = np.where(cues.sponsored, 3.0, 1.0)
+        chance = rate / rate.sum() * _LABELS
+        sampled = rng.random(_N) < chance
+        is_held_out = (rng.random(cues.author.max() + 1) < 0.26)[cues.author]
+        roles = np.where(sampled, np.where(is_held_out, HELD_OUT, LEARNED), UNLABELLED).astype(
+            np.int8
+        )
+        scores = _student(cues, answers, roles == LEARNED, rng)
+        design = LabelDesign(cues.author, roles, np.where(sampled, 1 / chance, 0.0))
+        labels = np.where(sampled, answers, np.nan)
+        high = np.where(sampled, answers >= 6.5, np.nan), (scores >= 6.5).astype(np.float64)
+        means = {}
+        for name, (y, f), rows_of in (
+            ("mean", (labels, scores), np.ones(_N, bool)),
+            ("high", high, np.ones(_N, bool)),
+            ("sponsored", (labels, scores), cues.sponsored),
+            ("organic", (labels, scores), ~cues.sponsored),
+        ):
+            part, tuning = design.subset(rows_of), tune_estimator(design, y, f)
+            means[name] = estimate_mean(part, y[rows_of], f[rows_of], tuning)
+            labels_only_tuning = tune_estimator(labels_only_design(design), y, f)
+            labels_only = estimate_mean_from_labels(
+                part, y[rows_of], f[rows_of], labels_only_tuning
+            )
+            if name in truths:
+                is_share = name == "high"
+                with_scores, without = (
+                    x.share_interval() if is_share else x.interval(0, 10)
+                    for x in (means[name], labels_only)
+                )
+                rows[name].append(
+                    (
+                        with_scores.value,
+                        with_scores.lo,
+                        with_scores.hi,
+                        without.hi - without.lo,
+                        means[name].plug_in,
+                    )
+                )
+        difference = estimate_difference_of_means(means["sponsored"], means["organic"])
+        rows["difference"].append((difference.value, difference.lo, difference.hi, np.inf, np.nan))
+        error = plug_in_error(design.authors, high[1], means["high"])
+        true_error = high[1].mean() - np.mean(answers >= 6.5)  # of these posts
+        rows["error"].append(
+            (error.value - true_error, error.lo - true_error, error.hi - true_error, np.inf, np.nan)
+        )
+        naive_design = LabelDesign(
+            design.authors, np.where(sampled, HELD_OUT, 0).astype(np.int8), design.weights
+        )
+        naive = estimate_mean(
+            naive_design, *high, tune_estimator(naive_design, *high)
+        ).share_interval()
+        rows["naive"].append((naive.value, naive.lo, naive.hi, np.inf, np.nan))
+    truths |= {"naive": truths["high"], "error": 0.0}
+    return {
+        name: np.column_stack([np.array(found, float), np.full(len(found), truths[name])])
+        for name, found in rows.items()
+    }
+
+
+@pytest.mark.parametrize("what", ["mean", "high", "sponsored", "difference"])
+def test_coverage_of_the_true_value_is_nominal(replications: dict[str, Array], what: str) -> None:
+    _, lo, hi, _, _, truth = replications[what].T
+    assert 0.93 <= np.mean((lo <= truth) & (truth <= hi)) <= 0.97
+
+
+@pytest.mark.parametrize("what", ["mean", "high", "sponsored"])
+def test_intervals_are_narrower_than_from_the_labels_alone(
+    replications: dict[str, Array], what: str
+) -> None:
+    _, lo, hi, labels_only_width, _, _ = replications[what].T
+    assert np.mean(hi - lo) < 0.97 * np.mean(labels_only_width)
+
+
+def test_the_estimate_is_unbiased_although_the_student_is_biased(
+    replications: dict[str, Array],
+) -> None:
+    value, _, _, _, plug_in, truth = replications["high"].T
+    assert abs(np.mean(value - truth)) < 0.003
+    assert np.mean(plug_in - truth) < -0.02
+
+
+def test_treating_learned_labels_as_held_out_ones_would_undercover(
+    replications: dict[str, Array],
+) -> None:
+    _, lo, hi, _, _, truth = replications["naive"].T
+    assert np.mean((lo <= truth) & (truth <= hi)) < 0.9
+
+
+def test_the_plug_in_error_is_estimated_more_precisely_than_the_share_itself(
+    replications: dict[str, Array],
+) -> None:
+    _, lo, hi, _, _, truth = replications["error"].T
+    _, share_lo, share_hi, _, _, _ = replications["high"].T
+    # The standard error of coverage over 500 replications is 1 point.
+    assert np.mean((lo <= truth) & (truth <= hi)) >= 0.92
+    assert np.mean(hi - lo) < np.mean(share_hi - share_lo)
+
+
+def test_without_an_estimate_the_plug_in_error_is_undefined() -> None:
+    design, labels, scores = _simulate_posts(np.random.default_rng(5))
+    mean = estimate_mean(design, labels, scores, tune_estimator(design, labels, scores))
+    undefined = MeanEstimate(np.nan, np.nan, mean.influence, 1.0, mean.plug_in, mean.sizes)
+    assert plug_in_error(design.authors, scores, undefined).value is None
