@@ -36,9 +36,7 @@ setup: $(BIN)/.synced ## create .venv from requirements.lock (other targets do t
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
 
 $(BIN)/.synced: requirements.lock pyproject.toml $(if $(filter .uv/bin/uv,$(UV)),$(UV))
-	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
-	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
-	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --editable .
+	@bash setup.sh $(UV) $(PYTHON)
 	@touch $@
 
 repro: setup ## run the pipeline (on the demo corpus by default) and show the results
@@ -48,7 +46,7 @@ repro: setup ## run the pipeline (on the demo corpus by default) and show the re
 	@$(RUN) postbias results
 	@echo "Report: $(CURDIR)/build/report.html"
 
-test: setup ## run all checks and tests
+test: setup ## run all checks and tests (CI also runs make verify and checks dvc.lock)
 	@$(MAKE) --no-print-directory check
 	@$(RUN) python -m pytest $(IN_PARALLEL)
 

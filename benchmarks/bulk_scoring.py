@@ -44,7 +44,7 @@ from postbias.scoring.manifest import Manifest
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import IMAGES_PER_RUN, TOKENS_PER_RUN, Scorer
 from postbias.student.encoders import TextEncoder, load_image_encoder
-from postbias.student.export import CalibrationPosts, export_student
+from postbias.student.export import EncoderInputs, QuantizationPosts, export_student
 from postbias.student.network import Student
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "real"
@@ -182,11 +182,12 @@ def make_student(
         image_encoder="resnet18",
         image_size=SIZE,
     )
-    calibration = CalibrationPosts(
+    inputs = EncoderInputs(
         np.stack([decode_square(data, SIZE) for data in files[:32]]),
         [tokenizer.encode(caption).ids[:MAX_TOKENS] for caption in captions[:32]],
     )
-    return student, tokenizer, export_student(student, manifest, tokenizer, calibration, folder)
+    posts = QuantizationPosts(inputs, inputs)
+    return student, tokenizer, export_student(student, manifest, tokenizer, posts, folder)
 
 
 def write_posts(path: Path, captions: list[str], files: list[bytes]) -> Path:

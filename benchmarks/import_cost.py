@@ -1,12 +1,11 @@
-"""What an import costs beside a bare loop that reads the same files and parses the JSON.
+"""Measure the cost of an import against a minimal loop that reads the same files and parses JSON.
 
     .venv/bin/python benchmarks/import_cost.py [N_POSTS]
 
-Makes an influencer-brand export of N posts (5,000 if not given) in a temporary folder and times
-both in turns, with the files out of the page cache, as those of a large export are, and then from
-memory. Prints `import.ratio` (from disk) and `import.ratio_warm`; exits 1 if the first is above
-1.5. The importer writes with a second thread: on a machine that is busy elsewhere both come out
-higher.
+Writes an influencer-brand export of N posts (default 5,000) to a temporary folder and times both
+alternately: first with the files out of the page cache, as for an export larger than memory, then
+from memory. Prints `import.ratio` (from disk) and `import.ratio_warm`; exits with 1 if the first
+exceeds 1.5. The importer writes in a second thread: both ratios are higher on a busy machine.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from postbias.posts.importers import import_posts
 LIMIT = 1.5
 ROUNDS = 3
 FOLDERS = 16
-# The known copy of the data set holds resized pictures: its folders are called img_resized_*.
+# The published data set contains resized images, in folders called img_resized_*.
 IMAGE_BYTES = (6_000, 24_000)
 CAPTION = "Good morning from the kitchen \u2615 new recipe is up, link in bio #food #homemade "
 
@@ -75,21 +74,21 @@ def _node(post_id: str, rng: np.random.Generator) -> dict[str, object]:
     return node
 
 
-def bare_loop(root: Path) -> int:
-    """Read the same files and parse the JSON: what no import can do without."""
-    places = {path.name: path for path in root.glob("img_resized_*/*")}
+def minimal_loop(root: Path) -> int:
+    """Read the same files and parse the JSON, the minimum that any import has to do."""
+    paths = {path.name: path for path in root.glob("img_resized_*/*")}
     n_bytes = 0
     with (root / "post_info.txt").open(encoding="utf-8") as lines:
         for line in lines:
             _, _, _, json_name, names = line.rstrip("\n").split("\t")
             json.loads((root / "json" / json_name).read_text(encoding="utf-8"))
             for name in ast.literal_eval(names):
-                n_bytes += len(places[name].read_bytes())
+                n_bytes += len(paths[name].read_bytes())
     return n_bytes
 
 
-def forget(root: Path) -> None:
-    """Drop the files from the page cache: no export of a million posts fits into it."""
+def drop_from_cache(root: Path) -> None:
+    """Drop the files from the page cache, which is too small for an export of a million posts."""
     for path in root.rglob("*"):
         if path.is_file():
             handle = os.open(path, os.O_RDONLY)
@@ -98,40 +97,39 @@ def forget(root: Path) -> None:
 
 
 def compare(root: Path, *, is_cold: bool) -> tuple[float, float]:
-    """Time both in turns; return the best of each."""
-    bare, ours = [], []
+    """Time both alternately; return the best time of each in seconds."""
+    minimal, full = [], []
     for number in range(ROUNDS):
         if is_cold:
-            forget(root / "export")
+            drop_from_cache(root / "export")
         start = time.perf_counter()
-        bare_loop(root / "export")
-        bare.append(time.perf_counter() - start)
+        minimal_loop(root / "export")
+        minimal.append(time.perf_counter() - start)
         if is_cold:
-            forget(root / "export")
+            drop_from_cache(root / "export")
         start = time.perf_counter()
         import_posts("influencer-brand", root / "export", root / f"dest-{is_cold}-{number}")
-        ours.append(time.perf_counter() - start)
-    return min(bare), min(ours)
+        full.append(time.perf_counter() - start)
+    return min(minimal), min(full)
 
 
 def main() -> int:
-    """Compare on files that the disk has to give, and on files that memory holds."""
+    """Compare both from disk and from memory."""
     n_posts = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_export(root / "export", n_posts, np.random.default_rng(0))
         os.sync()
-        n_bytes = bare_loop(root / "export")
+        n_bytes = minimal_loop(root / "export")
         print(f"posts                {n_posts} ({n_bytes / 1e6:.0f} MB of images)")
-        bare, ours = compare(root, is_cold=True)
-        print(f"from disk            bare loop {bare:.2f} s, import {ours:.2f} s")
-        print(f"import.ratio         {ours / bare:.2f} (at most {LIMIT})")
-        bare_warm, ours_warm = compare(root, is_cold=False)
-        print(f"from memory          bare loop {bare_warm:.2f} s, import {ours_warm:.2f} s")
-        print(
-            f"import.ratio_warm    {ours_warm / bare_warm:.2f} (writing costs as much as reading)"
-        )
-    return int(ours / bare > LIMIT)
+        minimal, full = compare(root, is_cold=True)
+        print(f"from disk            minimal loop {minimal:.2f} s, import {full:.2f} s")
+        print(f"import.ratio         {full / minimal:.2f} (at most {LIMIT})")
+        minimal_warm, full_warm = compare(root, is_cold=False)
+        print(f"from memory          minimal loop {minimal_warm:.2f} s, import {full_warm:.2f} s")
+        ratio_warm = full_warm / minimal_warm
+        print(f"import.ratio_warm    {ratio_warm:.2f} (writing costs as much as reading)")
+    return int(full / minimal > LIMIT)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,13 @@ def _to_json(batch: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def finish_batches(teacher: FakeTeacher) -> None:
+    """Process all batches that are still in progress."""
+    for batch in teacher.batches.values():
+        while batch["status"] == "in_progress":
+            _poll(teacher, batch)
+
+
 def _poll(teacher: FakeTeacher, batch: dict[str, Any]) -> dict[str, Any]:
     batch["polls"] += 1
     if batch["polls"] >= teacher.config.batch_polls and batch["status"] == "in_progress":

@@ -14,6 +14,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,12 @@ class ServerConfig:
     usd_per_million: tuple[float, float] = (1.0, 4.0)
     max_in_flight: int = 10_000
     echo: bool = False
+    #: How many times more output tokens are billed than the text has.
+    output_factor: int = 1
+    #: Whether failed requests are billed too, as where a proxy fails after the model has run.
+    bills_failures: bool = False
+    #: Rewrites a response to a post before it is sent; may return bytes.
+    rewrite: Callable[[dict[str, Any]], Any] | None = None
 
 
 @dataclass
@@ -199,6 +206,7 @@ class FakeTeacher:
             "choices": [] if fault == "empty_choices" else [choice],
         }
         tokens_in, tokens_out = count_tokens(body), len(text or "") // 4 + 8
+        tokens_out *= self.config.output_factor
         if self.config.has_usage:
             response["usage"] = {
                 "prompt_tokens": tokens_in,

@@ -103,6 +103,8 @@ class Connection:
     async def reply(self, body: dict[str, Any], question: str, nth: int, fault: str | None) -> None:
         config = self.teacher.config
         if fault in RATE or fault in {"500", "503_retry_after", "quota", *REFUSALS}:
+            if fault in {"500", "503_retry_after"} and config.bills_failures:
+                self.teacher.bill(count_tokens(body), 40)
             await self.refuse(fault, body)
             return
         if (complaint := self.teacher.unsupported(body)) is not None:
@@ -118,10 +120,11 @@ class Connection:
             "completion_tokens": 40,
         }
         self.teacher.bill(usage["prompt_tokens"], usage["completion_tokens"])
-        raw = json.dumps(response).encode()
+        raw = self.encode(response, body)
         if fault == "hang":
-            await asyncio.sleep(3600)
-        elif fault == "drip":
+            await self.reader.read()  # until the client hangs up
+            raise ConnectionError
+        if fault == "drip":
             await self.drip(raw)
         elif fault == "reset":
             self.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(raw))
@@ -143,6 +146,11 @@ class Connection:
             await self.send(200, {"error": {"message": "upstream failed", "code": 502}})
         else:
             await self.raw(raw)
+
+    def encode(self, response: dict[str, Any], body: dict[str, Any]) -> bytes:
+        rewrite, is_post = self.teacher.config.rewrite, len(body["messages"]) > 1
+        rewritten = rewrite(response) if rewrite and is_post else response
+        return rewritten if isinstance(rewritten, bytes) else json.dumps(rewritten).encode()
 
     async def refuse(self, fault: str, body: dict[str, Any]) -> None:
         message = "no"

@@ -5,10 +5,16 @@ Imports the standard library only, because it ships inside the registered model.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 #: Where the bands of an axis end, as shares of its range: 3.5 and 6.5 of 0-10.
 BAND_EDGES = (0.35, 0.65)
+BAND_NAMES = ("low", "moderate", "high")
+
+# Share of the range by which a value may be below an edge and still be on it: more than rounding to
+# 32-bit floats, such as 1.05 on a scale of 0-3, and far less than any score or label differs.
+_EDGE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +25,13 @@ class Axis:
     low: float
     high: float
 
+    @property
+    def band_thresholds(self) -> tuple[float, ...]:
+        """Smallest value of each band but the lowest; a value on an edge is in the higher band."""
+        return tuple(
+            self.low + (share - _EDGE_TOLERANCE) * (self.high - self.low) for share in BAND_EDGES
+        )
+
     def band(self, value: float) -> str:
-        """Name the band of a score: the outer thirds begin at 35% and 65% of the range.
-
-        Args:
-            value: A score within the range.
-
-        Returns:
-            `low`, `moderate` or `high`.
-        """
-        share = (value - self.low) / (self.high - self.low)
-        return "low" if share < 0.35 else "moderate" if share < 0.65 else "high"
+        """Return the band of a score or label: `low`, `moderate` or `high`."""
+        return BAND_NAMES[bisect_right(self.band_thresholds, value)]

@@ -1,4 +1,4 @@
-"""JSON files that are the same bytes for the same content."""
+"""JSON files with the same bytes for the same content."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 
 def round_floats(obj: object) -> Any:  # noqa: ANN401 - any JSON value
-    """Return what `write_json` writes: 6 significant digits, so that no bit of noise shows.
+    """Convert to JSON types with floats rounded to 6 significant digits, as `write_json` does.
+
+    Rounding hides differences in the last bits between machines. NaN and infinity become `None`,
+    since JSON lacks them.
 
     Args:
-        obj: Mappings, sequences, numbers (also numpy's), text, booleans and None.
-
-    Returns:
-        Dicts, lists, numbers, text, booleans and None.
+        obj: Mappings, iterables, numbers (including NumPy's), text, booleans and `None`.
     """
     if isinstance(obj, Mapping):
         return {str(key): round_floats(value) for key, value in obj.items()}
@@ -33,13 +33,11 @@ def round_floats(obj: object) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def write_json(path: Path, obj: object) -> None:
-    """Write JSON that is the same for the same content: sorted keys, 6 significant digits.
-
-    The file is complete or not there. NaN and infinity, which JSON does not have, become null.
+    """Write a JSON file atomically, with sorted keys and rounded floats; see `round_floats`.
 
     Args:
-        path: The file; its folder is made.
-        obj: Mappings, sequences, numbers (also numpy's), text, booleans and None.
+        path: The file; its folder is created.
+        obj: Content.
     """
     text = json.dumps(
         round_floats(obj), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False

@@ -78,11 +78,15 @@ def _finish(launch: list[str], repo: Paths) -> str:
     return log
 
 
-def _kill_after_an_epoch(launch: list[str], repo: Paths) -> None:
-    process = _start(launch, repo)
+def _wait_for_checkpoint(process: subprocess.Popen[str], repo: Paths) -> None:
     while not list(repo.store.glob("checkpoints/*/checkpoint-*/whole")):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
+
+
+def _kill_after_an_epoch(launch: list[str], repo: Paths) -> None:
+    process = _start(launch, repo)
+    _wait_for_checkpoint(process, repo)
     parent = psutil.Process(process.pid)
     # The children of torchrun have their own sessions, so there is no group to kill.
     for started in [parent, *parent.children(recursive=True)]:
@@ -116,6 +120,20 @@ def test_a_killed_stage_is_resumed_and_ends_with_the_same_bytes(
         # For a curve MLflow shows the last value, whichever epoch was kept.
         last = pd.read_csv(paths.reports / "curves" / "text.csv")["valid_mae"].iloc[-1]
         assert run.data.metrics["valid_mae"] == pytest.approx(last, rel=1e-5)
+
+
+def test_the_stage_ends_if_one_of_its_processes_dies(make_repo: Callable[[], Paths]) -> None:
+    """The other process would wait for the lost one in the next all-reduce."""
+    repo = make_repo()
+    process = _start(LAUNCH["torchrun"], repo)
+    _wait_for_checkpoint(process, repo)
+    children = psutil.Process(process.pid).children(recursive=True)
+    (second,) = (child for child in children if child.environ().get("RANK") == "1")
+    second.kill()
+    _, log = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "SIGKILL" in log
+    assert not (repo.students / "text" / "student.json").exists()
 
 
 def test_two_processes_reach_the_error_of_one(

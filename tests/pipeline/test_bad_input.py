@@ -1,4 +1,4 @@
-"""Whatever is wrong with the input: one line that says what to do, code 1, nothing half-made."""
+"""Invalid input: a one-line error that says what to do, exit code 1, and no partial output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Stage = Callable[..., str]
 
 @pytest.fixture
 def paths(workspace: Paths) -> Paths:
-    """A small corpus with labels, and nothing made of it yet."""
+    """Create a small labelled corpus without any pipeline output."""
     write_small_corpus(workspace.data, 80)
     shutil.copytree(ROOT / "rubrics", workspace.root / "rubrics")
     set_params(workspace.root, SMALL)
@@ -45,7 +45,7 @@ def paths(workspace: Paths) -> Paths:
 
 @pytest.fixture
 def failing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """Run a stage script that must fail, and give the line it ends in."""
+    """Run a stage script that must fail and return the last line it prints."""
 
     def run(name: str, *arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", [f"stages/{name}.py", *arguments])
@@ -53,9 +53,9 @@ def failing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(SystemExit) as caught:
             runpy.run_path(str(ROOT / "stages" / f"{name}.py"), run_name="__main__")
         assert caught.value.code == 1
-        said = capsys.readouterr().err
-        assert "Traceback" not in said
-        last = said.splitlines()[-1]
+        output = capsys.readouterr().err
+        assert "Traceback" not in output
+        last = output.splitlines()[-1]
         stage = f"{name}@{arguments[0]}" if arguments else name
         assert last.startswith(f"{stage}: ")
         return last
@@ -67,7 +67,7 @@ def _params(paths: Paths) -> Params:
     return load_params(paths.params)
 
 
-def _made(paths: Paths) -> list[str]:
+def _outputs(paths: Paths) -> list[str]:
     files = [*paths.build.rglob("*"), *paths.reports.rglob("*")]
     return sorted(file.name for file in files if file.is_file())
 
@@ -85,37 +85,35 @@ def _rewrite_posts(paths: Paths, column: str, values: list[object]) -> None:
     write_table(table, shard, POSTS)
 
 
-def test_wrong_keys_and_values_of_params_are_all_named_at_once(
-    paths: Paths, failing: Stage
-) -> None:
+def test_all_invalid_params_are_reported_at_once(paths: Paths, failing: Stage) -> None:
     set_params(paths.root, {"train.epoch": 3, "threads": 0, "sample.method": "random"})
-    said = failing("sample")
-    assert all(key in said for key in ("train.epoch", "threads", "sample.method", "docs/params.md"))
-    assert _made(paths) == []
+    message = failing("sample")
+    assert all(
+        key in message for key in ("train.epoch", "threads", "sample.method", "docs/params.md")
+    )
+    assert _outputs(paths) == []
 
 
-def test_an_empty_corpus_says_how_to_get_posts(paths: Paths, failing: Stage) -> None:
+def test_an_empty_corpus_error_says_how_to_get_posts(paths: Paths, failing: Stage) -> None:
     write_table(POSTS.empty_table(), paths.posts / "posts-00000.parquet", POSTS)
     assert "the corpus has no posts" in failing("sample")
     shutil.rmtree(paths.posts)
     assert "postbias import" in failing("sample")
-    assert _made(paths) == []
+    assert _outputs(paths) == []
 
 
 def test_a_rubric_without_anchors_is_refused(paths: Paths, failing: Stage) -> None:
     sample(paths, _params(paths))
-    before = _made(paths)
+    before = _outputs(paths)
     rubric = paths.root / "rubrics" / "gender_bias.yaml"
     rubric.write_text(rubric.read_text("utf-8").replace("anchors:", "anchor:"), encoding="utf-8")
     assert "anchors" in failing("annotate")
-    assert _made(paths) == before
+    assert _outputs(paths) == before
 
 
-def test_labels_too_few_out_of_range_or_of_unknown_posts_end_annotate(
-    paths: Paths, failing: Stage
-) -> None:
+def test_too_few_valid_labels_stop_annotate(paths: Paths, failing: Stage) -> None:
     sample(paths, _params(paths))
-    before, labels = _made(paths), (paths.data / "labels.csv").read_bytes()
+    before, labels = _outputs(paths), (paths.data / "labels.csv").read_bytes()
     changes: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
         (lambda frame: frame.head(49), "only 49 of 80"),
         (lambda frame: frame.assign(bias=11.0), "80 out_of_range"),
@@ -125,52 +123,52 @@ def test_labels_too_few_out_of_range_or_of_unknown_posts_end_annotate(
     for change, expected in changes:
         _relabel(paths, change)
         assert expected in failing("annotate")
-        assert _made(paths) == before
+        assert _outputs(paths) == before
         (paths.data / "labels.csv").write_bytes(labels)
 
 
-def test_a_few_bad_labels_are_rejects_with_their_reasons(paths: Paths) -> None:
+def test_a_few_invalid_labels_are_rejects_with_reasons(paths: Paths) -> None:
     sample(paths, _params(paths))
 
-    def spoil(frame: pd.DataFrame) -> pd.DataFrame:
+    def invalidate(frame: pd.DataFrame) -> pd.DataFrame:
         frame.loc[0, "bias"] = 11.0
         frame.loc[1, "post_id"] = "unknown"
         return frame
 
-    _relabel(paths, spoil)
+    _relabel(paths, invalidate)
     summary = annotate(paths, _params(paths))
     assert (summary.n_labelled, summary.rejected) == (78, {"no_label": 1, "out_of_range": 1})
     rejects = pq.ParquetFile(paths.label_rejects).read().to_pylist()
     assert {row["reason"] for row in rejects} == {"no_label", "out_of_range", "unknown_post"}
 
 
-def test_one_author_only_cannot_be_split(paths: Paths, failing: Stage) -> None:
+def test_posts_of_one_author_cannot_be_split(paths: Paths, failing: Stage) -> None:
     _rewrite_posts(paths, "author", ["somebody"] * 80)
     sample(paths, _params(paths))
     annotate(paths, _params(paths))
-    before = _made(paths)
+    before = _outputs(paths)
     assert "all labelled posts have one author" in failing("split")
-    assert _made(paths) == before
+    assert _outputs(paths) == before
 
 
-def test_an_image_student_without_images_says_so(paths: Paths, failing: Stage) -> None:
+def test_an_image_student_without_images_is_an_error(paths: Paths, failing: Stage) -> None:
     _rewrite_posts(paths, "images", [[]] * 80)
     set_params(paths.root, {"train.modalities": ["image"]})
     for step in (sample, annotate, split):
         step(paths, _params(paths))
-    before = _made(paths)
-    said = failing("train", "image")
-    assert "image" in said
-    assert "train.modalities" in said
-    assert _made(paths) == before
+    before = _outputs(paths)
+    message = failing("train", "image")
+    assert "image" in message
+    assert "train.modalities" in message
+    assert _outputs(paths) == before
 
 
-def test_a_missing_champion_says_how_to_get_one(paths: Paths, failing: Stage) -> None:
-    assert "the pipeline has built no champion" in failing("infer")
-    assert _made(paths) == []
+def test_a_missing_champion_error_says_how_to_get_one(paths: Paths, failing: Stage) -> None:
+    assert "no student in" in failing("infer")
+    assert _outputs(paths) == []
 
 
-def test_a_file_that_may_not_grow_is_a_storage_error_and_leaves_nothing(paths: Paths) -> None:
+def test_a_file_size_limit_is_a_storage_error_and_leaves_no_files(paths: Paths) -> None:
     params = _params(paths)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -181,16 +179,16 @@ def test_a_file_that_may_not_grow_is_a_storage_error_and_leaves_nothing(paths: P
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
-    assert _made(paths) == []
+    assert _outputs(paths) == []
 
 
 @pytest.fixture
 def full_disk(paths: Paths) -> Iterator[Path]:
-    """A disk for `build/` with no room left."""
+    """Mount a full disk at `build/`."""
     paths.build.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(paths.build)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small disk")
+        pytest.skip("needs permission to mount a small disk")
     try:
         (paths.build / "filler").write_bytes(b"\0" * 16384)
         yield paths.build
@@ -198,17 +196,17 @@ def full_disk(paths: Paths) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(paths.build)], check=True)
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(full_disk: Path, failing: Stage) -> None:
-    said = failing("sample")
-    assert "No space left on device" in said
-    assert "free space" in said
+def test_a_full_disk_is_one_line_and_leaves_no_files(full_disk: Path, failing: Stage) -> None:
+    message = failing("sample")
+    assert "No space left on device" in message
+    assert "free space" in message
     assert [file.name for file in full_disk.rglob("*") if file.is_file()] == ["filler"]
 
 
-def test_a_broken_lock_is_one_line(paths: Paths) -> None:
+def test_an_invalid_dvc_lock_is_one_line(paths: Paths) -> None:
     run_command(paths.root, "dvc", "init", "-q", "--no-scm")
     (paths.root / "dvc.lock").write_text("schema: '2.0'\nstages: [", encoding="utf-8")
-    done = CliRunner().invoke(main, ["sync"])
-    assert done.exit_code == 1
-    (line,) = done.stderr.splitlines()
+    result = CliRunner().invoke(main, ["sync"])
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
     assert "git checkout dvc.lock" in line

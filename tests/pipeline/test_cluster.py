@@ -285,4 +285,4 @@ def test_options_of_ray_without_ray_are_wrong_usage(corpus: Path, tmp_path: Path
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "--address and --workers are for --engine ray" in done.stderr
+    assert "--address and --workers require --engine ray" in done.stderr

@@ -23,7 +23,7 @@ _NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_cell_runs(tmp_path: Path) -> None:
     paths = write_scored_repo(tmp_path)
-    write_findings(gather_findings(paths, load_params(paths.params)), paths)
+    write_findings(gather_findings(paths, load_params(paths.params), {}), paths)
     notebook = nbformat.read(_NOTEBOOK, as_version=4)
     NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}

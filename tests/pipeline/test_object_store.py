@@ -1,4 +1,4 @@
-"""Posts and scores in an object store: moto's real S3 server, read and written over HTTP."""
+"""Posts and scores in an object store: a real S3 server (moto) over HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.post_shards import random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.errors import InputError, StorageError
-from postbias.posts.remote_files import ObjectPath, AnyPath, parse_path
+from postbias.posts.remote_files import AnyPath, ObjectPath, parse_path
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import count_rows, iter_posts, read_table
 from postbias.scoring.bulk import BulkSummary, LocalEngine
@@ -34,8 +34,8 @@ def bucket() -> Iterator[ObjectPath]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, bucket: ObjectPath) -> Path:
-    folder = tmp_path_factory.mktemp("place")
+def local(tmp_path_factory: pytest.TempPathFactory, bucket: ObjectPath) -> Path:
+    folder = tmp_path_factory.mktemp("local")
     write_tiny_artifact(folder / "student")
     rng = np.random.default_rng(0)
     for number, count in enumerate([150, 0, 40, 60]):
@@ -45,8 +45,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, bucket: ObjectPath) -> Path:
     return folder
 
 
-def score(place: Path, source: AnyPath, output: AnyPath) -> BulkSummary:
-    with Scorer.open(place / "student", threads=2) as scorer:
+def score(local: Path, source: AnyPath, output: AnyPath) -> BulkSummary:
+    with Scorer.open(local / "student", threads=2) as scorer:
         return score_files(Job(source, output), LocalEngine(scorer, batch_size=32))
 
 
@@ -61,90 +61,91 @@ def contents(folder: AnyPath) -> dict[str, str]:
 def read(file: AnyPath) -> bytes:
     if isinstance(file, Path):
         return file.read_bytes()
-    with file.opened() as opened:
+    with file.open() as opened:
         return bytes(opened.read())
 
 
-def test_shards_in_a_bucket_become_the_same_scores_in_a_bucket(
-    place: Path, bucket: ObjectPath
+def test_shards_in_a_bucket_are_scored_to_the_same_bytes_as_local_ones(
+    local: Path, bucket: ObjectPath
 ) -> None:
     out = bucket / "out"
-    assert score(place, bucket / "shards", out).posts == 250
-    assert contents(out) == contents(place / "whole")
+    assert score(local, bucket / "shards", out).posts == 250
+    assert contents(out) == contents(local / "whole")
     assert read(out / COMPLETE) == b""
     rejects = out.with_name("out.rejects.parquet")
-    assert read(rejects) == read(place / "whole.rejects.parquet")
+    assert read(rejects) == read(local / "whole.rejects.parquet")
     assert len(read_table(rejects, REJECTS)) > 0
     assert not out.with_name(".out.partial").exists()
 
 
-def test_a_second_run_replaces_a_smaller_one_and_leaves_nothing_of_it(
-    place: Path, bucket: ObjectPath
-) -> None:
+def test_a_second_run_replaces_all_objects_of_the_first(local: Path, bucket: ObjectPath) -> None:
     out = bucket / "twice"
-    score(place, bucket / "shards" / "00000.parquet", out)
-    score(place, bucket / "shards" / "00002.parquet", out)
+    score(local, bucket / "shards" / "00000.parquet", out)
+    score(local, bucket / "shards" / "00002.parquet", out)
     assert [file.name for file in out.iterdir()] == ["00002.parquet", COMPLETE]
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
-def test_a_table_in_a_bucket_becomes_one_file_in_a_bucket(
-    place: Path, bucket: ObjectPath, name: str, tmp_path: Path
+def test_a_table_in_a_bucket_is_scored_to_one_file_in_the_bucket(
+    local: Path, bucket: ObjectPath, name: str, tmp_path: Path
 ) -> None:
     table = tmp_path / "posts.jsonl"
     rows = [{"post_id": str(n), "caption": "girl" * n} for n in range(20)]
     table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     (bucket / table.name).upload(table)
-    assert score(place, bucket / table.name, bucket / name).posts == 20
-    score(place, table, tmp_path / name)
+    assert score(local, bucket / table.name, bucket / name).posts == 20
+    score(local, table, tmp_path / name)
     assert read(bucket / name) == (tmp_path / name).read_bytes()
 
 
-def test_a_killed_command_goes_on_from_what_the_bucket_holds(
-    place: Path, bucket: ObjectPath
+def test_a_killed_command_resumes_from_the_scores_in_the_bucket(
+    local: Path, bucket: ObjectPath
 ) -> None:
     out, rng = bucket / "killed", np.random.default_rng(1)
     for number in range(8):
-        shard = write_shard(place / "many" / f"{number}.parquet", random_posts(rng, 80))
+        shard = write_shard(local / "many" / f"{number}.parquet", random_posts(rng, 80))
         (bucket / "many" / shard.name).upload(shard)
-    score(place, place / "many", place / "many whole")
+    score(local, local / "many", local / "many whole")
     code = "from postbias.cli import main; main()"
     arguments = ["score", str(bucket / "many"), str(out), "--model", "student", "--threads", "1"]
     command = [sys.executable, "-c", code, *arguments]
-    with subprocess.Popen(command, cwd=place, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=local, stderr=subprocess.DEVNULL) as process:
         while len(finished(out)) < 2:
-            assert process.poll() is None, "it ended before it could be killed"
+            assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert not (out / COMPLETE).exists()
     kept = len(finished(out))
     assert 2 <= kept <= 8
-    summary = score(place, bucket / "many", out)
+    summary = score(local, bucket / "many", out)
     assert (summary.posts, summary.computed) == (640, 640 - 80 * kept)
-    assert contents(out) == contents(place / "many whole")
+    assert contents(out) == contents(local / "many whole")
 
 
 def finished(out: ObjectPath) -> list[str]:
-    """List the scores that the store of an unfinished run holds, in a folder per student."""
+    """List the finished score shards of an unfinished run."""
     store, key = fs.FileSystem.from_uri(out.url.replace(" ", "%20"))
     partial = key.removesuffix(out.name) + f".{out.name}.partial"
     found = store.get_file_info(fs.FileSelector(partial, allow_not_found=True, recursive=True))
     return [info.path for info in found if info.path.endswith(".scores.parquet")]
 
 
-def test_batches_are_read_from_a_bucket_as_from_a_disk(place: Path, bucket: ObjectPath) -> None:
-    near, far = place / "shards" / "00000.parquet", bucket / "shards" / "00000.parquet"
-    assert count_rows([far]) == count_rows([near]) == 150
-    both = [list(iter_posts([shard], POSTS.names, 32)) for shard in (near, far)]
-    assert both[0] == both[1]
+def test_batches_from_a_bucket_equal_batches_from_a_disk(local: Path, bucket: ObjectPath) -> None:
+    local_shard, remote_shard = (
+        local / "shards" / "00000.parquet",
+        bucket / "shards" / "00000.parquet",
+    )
+    assert count_rows([remote_shard]) == count_rows([local_shard]) == 150
+    batches = [list(iter_posts([shard], POSTS.names, 32)) for shard in (local_shard, remote_shard)]
+    assert batches[0] == batches[1]
 
 
-def test_other_content_under_the_same_name_has_another_digest(
-    place: Path, bucket: ObjectPath
+def test_changed_content_under_the_same_name_changes_the_digest(
+    local: Path, bucket: ObjectPath
 ) -> None:
     digests = []
     for name in ("00000.parquet", "00002.parquet", "00000.parquet"):
-        (bucket / "changing").upload(place / "shards" / name)
+        (bucket / "changing").upload(local / "shards" / name)
         digests.append((bucket / "changing").digest())
     assert digests[0] == digests[2] != digests[1]
 
@@ -152,7 +153,7 @@ def test_other_content_under_the_same_name_has_another_digest(
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("ftp://host/x", "a URL of no known kind; saw 'ftp://'"),
+        ("ftp://host/x", "unsupported kind of URL; saw 'ftp://'"),
         ("s3://bucket", "this URL names no object; saw 's3://bucket'"),
         ("s3://bucket/x?region=y", "names no object"),
     ],
@@ -162,23 +163,23 @@ def test_a_url_that_names_no_object_is_refused(text: str, fault: str) -> None:
         parse_path(text)
 
 
-def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
-    with pytest.raises(InputError, match="holds credentials") as caught:
+def test_credentials_in_a_url_are_refused_and_not_printed() -> None:
+    with pytest.raises(InputError, match="a URL contains credentials") as caught:
         parse_path("s3://me:secret@bucket/x")
     assert "secret" not in str(caught.value)
 
 
-def test_what_is_not_there_or_not_ours_is_one_line_and_changes_nothing(
-    place: Path, bucket: ObjectPath
+def test_missing_or_foreign_objects_are_one_line_and_change_nothing(
+    local: Path, bucket: ObjectPath
 ) -> None:
     with pytest.raises(InputError, match="no such file or folder; saw 's3://"):
-        score(place, bucket / "nowhere", place / "x")
+        score(local, bucket / "nowhere", local / "x")
     foreign = bucket / "foreign" / "00000.parquet"
-    foreign.upload(place / "shards" / "00000.parquet")
+    foreign.upload(local / "shards" / "00000.parquet")
     with pytest.raises(InputError, match="holds other things than scores; saw '00000"):
-        score(place, bucket / "shards", bucket / "foreign")
+        score(local, bucket / "shards", bucket / "foreign")
     assert foreign.is_file()
     with pytest.raises(InputError, match="OUT is INPUT"):
-        score(place, foreign, foreign)
+        score(local, foreign, foreign)
     with pytest.raises(StorageError, match="cannot write s3://no-such-bucket/x"):
-        parse_path("s3://no-such-bucket/x").upload(place / "shards" / "00000.parquet")  # type: ignore[union-attr]
+        parse_path("s3://no-such-bucket/x").upload(local / "shards" / "00000.parquet")  # type: ignore[union-attr]

@@ -20,6 +20,8 @@ import pytest
 from tests.teacher_corpus import make_corpus, make_params, post
 from tests.tiny_vision_model import build_tiny_model
 
+from postbias.errors import TeacherError
+from postbias.teacher import endpoint_probe
 from postbias.teacher.annotate import fill_reply_store
 from postbias.teacher.reply_store import ReplyStore
 
@@ -68,6 +70,10 @@ def test_a_third_party_server_is_probed_and_its_noise_is_rejected(
     )
     with transformers_serve(model, tmp_path / "serve.log") as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
+        with pytest.raises(TeacherError, match="the endpoint's replies are not usable"):
+            fill_reply_store(paths, params)
+        # Go on all the same, to see real requests about posts.
+        monkeypatch.setattr(endpoint_probe, "_FORMAT_FAILURES", frozenset())
         summary = fill_reply_store(paths, params)
         fill_reply_store(paths, params)
     assert summary.startswith(f"0 of {N} posts are labelled; rejected: ")

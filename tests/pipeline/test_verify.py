@@ -165,7 +165,7 @@ def test_nothing_committed_to_compare_with_is_said_before_anything_is_cloned(hom
     run_command(home, "git", "rm", "-q", "--cached", "dvc.lock")
     commit_without = ("git", "commit", "-q", "-m", "no lock")
     run_command(home, *commit_without)
-    with pytest.raises(ReproductionError, match="not both committed"):
+    with pytest.raises(ReproductionError, match="must be committed"):
         verify(Paths(home, home), lambda _: None)
     assert _kept(home) == []
 
@@ -205,7 +205,7 @@ def test_metrics_agree_inside_the_committed_interval_and_not_outside() -> None:
 
 
 def test_a_report_of_another_kind_is_an_error() -> None:
-    with pytest.raises(ReproductionError, match=r"evaluate\.json is not what"):
+    with pytest.raises(ReproductionError, match=r"evaluate\.json lacks a key"):
         compare_metrics({}, {}, {})
 
 
@@ -221,6 +221,6 @@ def test_outputs_that_only_one_side_has_are_told_apart() -> None:
 @pytest.mark.parametrize("text", ["stages: [", "nonsense", "stages: {a: {outs: [{}]}}", "\x00"])
 def test_a_broken_lock_is_one_clear_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")
-    with pytest.raises(ReproductionError, match=r"dvc\.lock cannot be read") as caught:
+    with pytest.raises(ReproductionError, match=r"cannot read .*dvc\.lock") as caught:
         read_lock(tmp_path / "dvc.lock")
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Importers on generated exports: nothing lost, nothing doubled, nothing crashed on."""
+"""Importers on generated exports: no post is lost or duplicated, no input crashes them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postbias.errors import CorpusError, LayoutError
-from postbias.posts.importers import import_posts
-from postbias.posts.importers import text_repair as text
-from postbias.posts.importers.influencer_brand import _picture_names
+from postbias.posts.importers import import_posts, part_writer, text_repair
+from postbias.posts.importers.influencer_brand import _parse_image_names
 from postbias.posts.importers.instagram_pages import unwrap_api_v1, unwrap_graphql
 from postbias.posts.importers.records import RecordError
 from postbias.posts.reasons import RejectReason
@@ -35,18 +34,18 @@ _PLAIN = st.text(st.characters(exclude_characters="'\"\\\0\n\r", codec="utf-8"),
 
 @given(st.lists(_PLAIN, max_size=16))
 @_QUIET
-def test_a_list_of_names_survives_its_python_literal(names: list[str]) -> None:
+def test_a_list_of_names_is_parsed_from_its_python_literal(names: list[str]) -> None:
     literal = "[" + ", ".join(f"'{name}'" for name in names) + "]"
-    assert _picture_names(literal) == tuple(names)
+    assert _parse_image_names(literal) == tuple(names)
 
 
 @given(st.text())
 @_QUIET
-def test_only_lists_of_names_are_taken_for_such(literal: str) -> None:
+def test_only_lists_of_names_are_accepted(literal: str) -> None:
     try:
-        names = _picture_names(literal)
+        names = _parse_image_names(literal)
     except RecordError as fault:
-        assert fault.reason == RejectReason.BROKEN_ROW  # noqa: PT017 - either outcome is right
+        assert fault.reason == RejectReason.BROKEN_ROW  # noqa: PT017 - either outcome is valid
     else:
         assert literal.strip()[0] == "["
         assert all(name in literal for name in names)
@@ -54,8 +53,8 @@ def test_only_lists_of_names_are_taken_for_such(literal: str) -> None:
 
 @given(st.text(st.characters(codec=None)))
 @_QUIET
-def test_clean_text_can_always_be_stored_and_is_clean_already(damaged: str) -> None:
-    once = text.repair_text(damaged)
+def test_repaired_text_can_always_be_stored(damaged: str) -> None:
+    once = text_repair.repair_text(damaged)
     once.encode()
     assert "\0" not in once
     assert "\r" not in once
@@ -63,18 +62,18 @@ def test_clean_text_can_always_be_stored_and_is_clean_already(damaged: str) -> N
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Co", "Cn"])))
 @_QUIET
-def test_text_without_odd_pairs_of_letters_stays_as_it_is(sound: str) -> None:
-    if not text._MOJIBAKE.search(sound):
-        assert text.repair_text(sound) == sound
+def test_text_without_mojibake_is_left_unchanged(sound: str) -> None:
+    if not text_repair._MOJIBAKE.search(sound):
+        assert text_repair.repair_text(sound) == sound
 
 
 @given(st.binary(max_size=200))
 @_QUIET
 def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
-        assert isinstance(text.decode_text(data), str)
+        assert isinstance(text_repair.decode_text(data), str)
     except RecordError as fault:
-        assert fault.reason == RejectReason.BAD_ENCODING  # noqa: PT017 - either outcome is right
+        assert fault.reason == RejectReason.BAD_ENCODING  # noqa: PT017 - either outcome is valid
 
 
 _JSON = st.recursive(
@@ -152,26 +151,24 @@ def _digests(folder: Path) -> dict[str, str]:
 _SLOW_IMPORT = """
 import sys, time
 from pathlib import Path
-from postbias.posts.importers import import_posts, part_writer as writing
-writing.SHARD_POSTS, writing.ROW_GROUP_POSTS = 40, 10
-true = writing._table
+from postbias.posts.importers import import_posts, part_writer
+part_writer.SHARD_POSTS, part_writer.ROW_GROUP_POSTS = 40, 10
+original = part_writer._to_arrow
 def slow(posts):
     time.sleep(0.01)
-    return true(posts)
-writing._table = slow
+    return original(posts)
+part_writer._to_arrow = slow
 print("started", flush=True)
 import_posts("table", Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_an_import_killed_again_and_again_ends_in_the_same_bytes(
+def test_an_import_killed_repeatedly_produces_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from postbias.posts.importers import part_writer as writing
-
-    monkeypatch.setattr(writing, "SHARD_POSTS", 40)
-    monkeypatch.setattr(writing, "ROW_GROUP_POSTS", 10)
+    monkeypatch.setattr(part_writer, "SHARD_POSTS", 40)
+    monkeypatch.setattr(part_writer, "ROW_GROUP_POSTS", 10)
     (tmp_path / "a.jpg").write_bytes(np.random.default_rng(0).bytes(20_000))
     lines = [
         {"post_id": f"p{n - n % 9 // 8}", "caption": f"c{n}", "images": ["a.jpg", "gone.jpg"]}

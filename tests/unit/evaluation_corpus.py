@@ -54,7 +54,7 @@ def demo_params(**changes: object) -> Params:
 
 
 def write_labels(paths: Paths, labels: np.ndarray) -> None:
-    columns: dict[str, object] = {"post_id": [_post_id(i) for i in range(N)]}
+    columns: dict[str, object] = {"post_id": [post_id(i) for i in range(N)]}
     for column, axis in enumerate(AXES):
         columns |= {axis: labels[:, column], f"{axis}_sd": [None] * N}
     columns |= {"n_replies": [1] * N, "reason": [""] * N, "teacher": ["t"] * N}
@@ -70,7 +70,7 @@ def write_split(paths: Paths, shares: tuple[int, ...] = (50, 20, 0, 50)) -> None
         for _ in range(n)
     ]
     rows = {
-        "post_id": [_post_id(i) for i in range(N)],
+        "post_id": [post_id(i) for i in range(N)],
         "author": [_author(i) for i in range(N)],
         "cluster": [_author(i) for i in range(N)],
         "fold": [folds[i // PER_AUTHOR] for i in range(N)],
@@ -78,7 +78,7 @@ def write_split(paths: Paths, shares: tuple[int, ...] = (50, 20, 0, 50)) -> None
     write_table(pa.table(rows, schema=SPLIT), paths.split, SPLIT)
 
 
-def _post_id(i: int) -> str:
+def post_id(i: int) -> str:
     return f"p{i:04d}"
 
 
@@ -101,7 +101,7 @@ def _post(i: int, rng: np.random.Generator) -> tuple[str, tuple[bytes, ...]]:
 def _write_posts(paths: Paths, posts: list[tuple[str, tuple[bytes, ...]]]) -> None:
     rows = [
         {
-            "post_id": _post_id(i),
+            "post_id": post_id(i),
             "author": _author(i),
             "caption": caption,
             "images": [{"bytes": data, "path": None} for data in images],

@@ -30,7 +30,7 @@ def test_it_prints_the_table_or_markdown(repository: Path) -> None:
 def test_without_a_result_it_is_one_line_and_exit_code_1() -> None:
     outcome = CliRunner().invoke(main, ["results"])
     assert outcome.exit_code == 1
-    assert outcome.output.startswith("postbias: no result to show")
+    assert outcome.output.startswith("postbias: no results to show")
     assert outcome.output.count("\n") == 1
 
 

@@ -106,3 +106,72 @@ def test_resampled_offsets_are_as_wide_as_the_axis_if_too_few_posts_were_drawn()
     n_drawn = resamples.counts @ np.array([3, 30])  # names in order: few, many
     assert ((resampled == [-10, 10]).all(axis=1) == (n_drawn < min_calibration_posts(0.9))).all()
     assert (n_drawn < min_calibration_posts(0.9)).any()
+
+
+def test_a_post_with_several_residuals_counts_once_towards_the_minimum() -> None:
+    posts = [f"p{i // 3}" for i in range(21)]
+    groups = ["image+text", "text", "image"] * 7
+    fitted = fit_intervals(np.zeros(21), groups, 0.9, span=10, posts=posts)
+    assert fitted["text"] == {"lo": -10, "hi": 10, "n": 7}
+    assert fit_intervals(np.zeros(21), groups, 0.9, span=10)["text"]["lo"] == 0
+
+
+def test_pooled_offsets_of_posts_with_equal_residuals_are_those_of_single_posts() -> None:
+    residuals = np.random.default_rng(0).normal(0, 1, 40)
+    once = fit_intervals(residuals, ["text"] * 40, 0.9, span=10)["text"]
+    groups = ["image+text", "text", "image"] * 40
+    thrice = fit_intervals(
+        np.repeat(residuals, 3), groups, 0.9, span=10, posts=[f"p{i // 3}" for i in range(120)]
+    )
+    assert all(offsets == once for offsets in thrice.values())
+
+
+@pytest.mark.parametrize("n", [19, 30, 49])
+@pytest.mark.parametrize("shared", [0.0, 0.7, 1.0])
+def test_coverage_of_pooled_groups_is_at_least_nominal_however_alike_residuals_of_a_post_are(
+    n: int, shared: float
+) -> None:
+    """Two thirds of the posts have all three groups, the others a caption only."""
+    rng = np.random.default_rng(n)
+    groups = [*["image+text", "text", "image"] * (2 * n // 3), *["text"] * (n - 2 * n // 3)]
+    post_of = np.r_[np.repeat(np.arange(2 * n // 3), 3), np.arange(2 * n // 3, n)]
+    posts = [f"p{post}" for post in post_of]
+    weights = 1 / np.bincount(post_of)[post_of]
+
+    def draw() -> np.ndarray:
+        own = rng.normal(0, np.sqrt(1 - shared), len(post_of))
+        return rng.normal(0, np.sqrt(shared), n)[post_of] + own
+
+    covered = []
+    for _ in range(1000):
+        offsets = fit_intervals(draw(), groups, 0.9, span=100, posts=posts)["text"]
+        new = draw()
+        is_covered = (offsets["lo"] <= new) & (new <= offsets["hi"])
+        covered.append(weights @ is_covered / n)
+    error = np.std(covered) / np.sqrt(len(covered))
+    assert np.mean(covered) >= 0.9 - 3 * error
+    if shared == 1:
+        assert np.mean(covered) <= 0.9 + 2 / (n + 1) + 3 * error
+
+
+def test_resampled_pooled_offsets_are_those_fitted_on_the_resampled_posts() -> None:
+    rng = np.random.default_rng(1)
+    groups = ["image+text", "text", "image"] * 30
+    posts = np.array([f"p{i // 3}" for i in range(90)])
+    residuals = np.round(rng.gumbel(0, 1, 90), 1)  # with ties
+    resamples = resample_authors([f"a{i // 9}" for i in range(90)], 30, rng)
+    resampled = resample_intervals(
+        residuals, groups, 0.9, span=10, resamples=resamples, posts=list(posts)
+    )["text"]
+    for offsets, counts in zip(resampled, resamples.counts, strict=True):
+        repeats = counts[resamples.authors]
+        drawn = np.repeat(np.arange(90), repeats)
+        copies = np.concatenate([np.arange(n) for n in repeats])
+        expected = fit_intervals(
+            residuals[drawn],
+            [groups[i] for i in drawn],
+            0.9,
+            span=10,
+            posts=[f"{posts[i]}-{copy}" for i, copy in zip(drawn, copies, strict=True)],
+        )["text"]
+        assert offsets.tolist() == [expected["lo"], expected["hi"]]

@@ -20,9 +20,9 @@ from postbias.posts.duplicates import (
     find_similar_images,
     hash_image,
     jaccard_similarity,
-    label_components,
     read_features,
 )
+from postbias.posts.fold_assignment import label_components
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import write_table
 

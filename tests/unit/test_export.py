@@ -26,7 +26,7 @@ from postbias.scoring.artifact import Artifact
 from postbias.scoring.manifest import Manifest, Modality
 from postbias.scoring.scorer import PostInput, Scorer
 from postbias.student.encoders import ImageEncoder, TextEncoder
-from postbias.student.export import CalibrationPosts, export_student
+from postbias.student.export import EncoderInputs, QuantizationPosts, export_student
 from postbias.student.network import Student
 from postbias.student.onnx_export import GraphExport, export_graph, make_canonical
 
@@ -87,16 +87,24 @@ def export(
     *,
     seed: int = 0,
     captions: Sequence[str] = CAPTIONS,
+    held_out: EncoderInputs | None = None,
 ) -> tuple[Student, Artifact]:
     student = small_student(modality, seed=seed)
     tokenizer = None if modality == "image" else tiny_tokenizer()
-    rng = np.random.default_rng(0)
-    calibration = CalibrationPosts(
-        rng.integers(0, 256, (0 if modality == "text" else 12, SIZE, SIZE, 3), np.uint8),
+    inputs = make_inputs(modality, captions)
+    posts = QuantizationPosts(inputs, held_out if held_out is not None else inputs)
+    return student, export_student(student, manifest_of(modality), tokenizer, posts, folder)
+
+
+def make_inputs(modality: Modality, captions: Sequence[str], seed: int = 0) -> EncoderInputs:
+    """Make captions, and random images with a contrast that depends on the seed."""
+    tokenizer = None if modality == "image" else tiny_tokenizer()
+    rng = np.random.default_rng(seed)
+    n_images = 0 if modality == "text" else 12
+    return EncoderInputs(
+        rng.integers(0, 256 >> seed, (n_images, SIZE, SIZE, 3), np.uint8),
         [tokenizer.encode(caption).ids[:TOKENS] for caption in captions] if tokenizer else [],
     )
-    artifact = export_student(student, manifest_of(modality), tokenizer, calibration, folder)
-    return student, artifact
 
 
 def run(path: Path, feeds: dict[str, Any]) -> Any:
@@ -116,8 +124,9 @@ def test_scores_of_a_bounded_student_are_in_range_before_clipping(tmp_path: Path
         student.head.mlp[-1].weight.mul_(1000)
     tokenizer = tiny_tokenizer()
     ids = [tokenizer.encode(caption).ids[:TOKENS] for caption in CAPTIONS]
-    calibration = CalibrationPosts(np.zeros((0, SIZE, SIZE, 3), np.uint8), ids)
-    export_student(student, manifest_of("text"), tokenizer, calibration, tmp_path)
+    inputs = EncoderInputs(np.zeros((0, SIZE, SIZE, 3), np.uint8), ids)
+    posts = QuantizationPosts(inputs, inputs)
+    export_student(student, manifest_of("text"), tokenizer, posts, tmp_path)
     embedding = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
     feeds = {"text": embedding, "has_text": np.ones((50, 1), np.float32)}
     scores = run(tmp_path / "onnx" / "head.onnx", feeds)
@@ -255,7 +264,39 @@ def test_a_graph_with_too_large_an_int8_loss_ships_in_fp32_with_a_warning(
         assert scorer.score([PostInput("hello")])[0].status == "ok"
 
 
-def test_without_calibration_posts_nothing_is_quantized(tmp_path: Path) -> None:
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_the_int8_loss_is_measured_on_held_out_inputs(tmp_path: Path, modality: Modality) -> None:
+    held_out = make_inputs(modality, ["words that calibration has not seen", "z"], seed=2)
+    same, artifact = tmp_path / "same", tmp_path / "other"
+    export(same, modality)
+    _, exported = export(artifact, modality, held_out=held_out)
+    graphs = [Path("onnx") / "int8" / f"{modality}.onnx", Path("onnx") / f"{modality}.onnx"]
+    assert (same / graphs[0]).read_bytes() == (artifact / graphs[0]).read_bytes()
+    if modality == "image":
+        feeds: list[dict[str, Any]] = [{"pixels": held_out.pixels}]
+    else:
+        rows = [np.array([ids], np.int64) for ids in held_out.token_ids]
+        feeds = [{"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows]
+    scores = []
+    for graph in graphs:
+        embeddings = np.concatenate([run(artifact / graph, feed) for feed in feeds])
+        head = {modality: embeddings, f"has_{modality}": np.ones((len(embeddings), 1), np.float32)}
+        scores.append(run(artifact / "onnx" / "head.onnx", head))
+    expected = (np.abs(scores[0] - scores[1]).mean(axis=0) / 10).max()
+    assert exported.manifest.precision[modality].loss == pytest.approx(float(expected), rel=0.01)
+
+
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_without_held_out_inputs_nothing_is_quantized(
+    tmp_path: Path, modality: Modality, caplog: pytest.LogCaptureFixture
+) -> None:
+    nothing = EncoderInputs(np.zeros((0, SIZE, SIZE, 3), np.uint8), [])
+    _, artifact = export(tmp_path, modality, held_out=nothing)
+    assert artifact.manifest.precision[modality].ships == "fp32"
+    assert f"the {modality} graph ships in fp32: no input to measure" in caplog.text
+
+
+def test_without_captions_nothing_is_quantized(tmp_path: Path) -> None:
     _, artifact = export(tmp_path, "text", captions=[])
     assert artifact.manifest.precision["text"].ships == "fp32"
 
@@ -272,8 +313,9 @@ def test_exporting_does_not_change_the_student(tmp_path: Path) -> None:
     student = small_student("image").train()
     before = {name: value.clone() for name, value in student.state_dict().items()}
     rng = np.random.default_rng(0)
-    calibration = CalibrationPosts(rng.integers(0, 256, (4, SIZE, SIZE, 3), np.uint8), [])
-    export_student(student, manifest_of("image"), None, calibration, tmp_path)
+    inputs = EncoderInputs(rng.integers(0, 256, (4, SIZE, SIZE, 3), np.uint8), [])
+    posts = QuantizationPosts(inputs, inputs)
+    export_student(student, manifest_of("image"), None, posts, tmp_path)
     assert student.training
     assert all(parameter.requires_grad for parameter in student.parameters())
     assert all(torch.equal(before[name], value) for name, value in student.state_dict().items())

@@ -1,4 +1,4 @@
-"""What an import promises whatever the layout: counts, resumption, replacement, clear refusals."""
+"""Guarantees of an import in any layout: counts, resuming, replacing, clear errors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from click.testing import CliRunner
 
 from postbias.cli import main
 from postbias.errors import CorpusError, CountsError, InputError, LayoutError, StorageError
-from postbias.posts.importers import LAYOUTS, import_posts
-from postbias.posts.importers import import_run as run
-from postbias.posts.importers import part_writer as writing
-from postbias.posts.importers import tables as table
+from postbias.posts.importers import LAYOUTS, import_posts, import_run, part_writer, tables
 from postbias.posts.importers.records import Export, ReadUnit
 from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import POSTS, REJECTS
@@ -24,7 +21,7 @@ from postbias.posts.shards import list_shards, read_posts, read_table
 
 
 def _jsonl(path: Path, n_posts: int, *, start: int = 0) -> Path:
-    """Posts of which every seventh is a duplicate and every eleventh has no id."""
+    """Write posts; every seventh is a duplicate and every eleventh has no id."""
     lines = []
     for number in range(start, start + n_posts):
         row: dict[str, object] = {
@@ -54,9 +51,9 @@ def _digests(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many parts of few posts."""
-    monkeypatch.setattr(writing, "SHARD_POSTS", 20)
-    monkeypatch.setattr(writing, "ROW_GROUP_POSTS", 7)
-    monkeypatch.setattr(writing, "PART_REJECTS", 6)
+    monkeypatch.setattr(part_writer, "SHARD_POSTS", 20)
+    monkeypatch.setattr(part_writer, "ROW_GROUP_POSTS", 7)
+    monkeypatch.setattr(part_writer, "PART_REJECTS", 6)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -83,42 +80,42 @@ def test_posts_keep_the_order_of_the_export(tmp_path: Path) -> None:
 
 
 class _StopError(Exception):
-    """Stands for a power cut."""
+    """Simulates a power cut."""
 
 
-def _failing(source: Export, after: int) -> Export:
+def _failing(export: Export, after: int) -> Export:
     def units() -> Iterator[ReadUnit]:
-        for number, unit in enumerate(source.units()):
+        for number, unit in enumerate(export.units()):
             if number == after:
                 raise _StopError
             yield unit
 
-    return Export(source.digest, source.n_units, units)
+    return Export(export.digest, export.n_units, units)
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("after", [1, 25, 60, 61, 199])
-def test_an_interrupted_import_that_goes_on_equals_an_uninterrupted_one(
+def test_a_resumed_import_equals_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     src = _jsonl(tmp_path / "in.jsonl", 200)
     import_posts("table", src, tmp_path / "whole")
     reread = []
 
-    def read(path: Path, columns: table.Columns) -> Export:
-        return _failing(table.open_table(path, columns), after)
+    def read(path: Path, columns: tables.Columns) -> Export:
+        return _failing(tables.open_table(path, columns), after)
 
-    def counting(path: Path, columns: table.Columns) -> Export:
-        source = table.open_table(path, columns)
+    def counting(path: Path, columns: tables.Columns) -> Export:
+        export = tables.open_table(path, columns)
 
         def units() -> Iterator[ReadUnit]:
-            for number, unit in enumerate(source.units()):
+            for number, unit in enumerate(export.units()):
                 yield lambda unit=unit, number=number: reread.append(number) or unit()
 
-        return Export(source.digest, source.n_units, units)
+        return Export(export.digest, export.n_units, units)
 
     for reader in (read, counting):
-        monkeypatch.setitem(LAYOUTS, "table", run.Layout("", reader))
+        monkeypatch.setitem(LAYOUTS, "table", import_run.Layout("", reader))
         if reader is read:
             with pytest.raises(_StopError):
                 import_posts("table", src, tmp_path / "broken")
@@ -129,32 +126,32 @@ def test_an_interrupted_import_that_goes_on_equals_an_uninterrupted_one(
     assert _digests(tmp_path / "broken") == _digests(tmp_path / "whole")
     assert not list((tmp_path / "broken").glob(".*"))
     if after > 50:
-        assert min(reread) > 15, "what was done is done again"
+        assert min(reread) > 15, "finished units are read again"
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("step", ["rejects.parquet", "import.json"])
-def test_a_crash_while_moving_into_place_is_mended_by_running_again(
+def test_a_crash_while_moving_into_place_is_repaired_by_running_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     src = _jsonl(tmp_path / "in.jsonl", 90)
     import_posts("table", src, tmp_path / "whole")
-    true = run.atomic_write
+    original = import_run.atomic_write
 
-    def replacing(path: Path) -> object:
+    def failing_write(path: Path) -> object:
         if path.name == step:
             raise _StopError
-        return true(path)
+        return original(path)
 
-    monkeypatch.setattr(run, "atomic_write", replacing)
+    monkeypatch.setattr(import_run, "atomic_write", failing_write)
     with pytest.raises(_StopError):
         import_posts("table", src, tmp_path / "out")
-    monkeypatch.setattr(run, "atomic_write", true)
+    monkeypatch.setattr(import_run, "atomic_write", original)
     assert import_posts("table", src, tmp_path / "out").is_new
     assert _digests(tmp_path / "out") == _digests(tmp_path / "whole")
 
 
-def test_the_same_import_again_does_nothing_and_says_the_same(tmp_path: Path) -> None:
+def test_the_same_import_again_does_nothing_and_reports_the_same(tmp_path: Path) -> None:
     src = _jsonl(tmp_path / "in.jsonl", 50)
     first = import_posts("table", src, tmp_path / "out")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
@@ -165,18 +162,18 @@ def test_the_same_import_again_does_nothing_and_says_the_same(tmp_path: Path) ->
     assert "nothing to do" in second.render()
 
 
-def test_another_import_is_refused_unless_told_to_replace(tmp_path: Path) -> None:
-    one = _jsonl(tmp_path / "one.jsonl", 50)
-    two = _jsonl(tmp_path / "two.jsonl", 60, start=100)
+def test_another_import_is_refused_without_replace(tmp_path: Path) -> None:
+    first = _jsonl(tmp_path / "one.jsonl", 50)
+    second = _jsonl(tmp_path / "two.jsonl", 60, start=100)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "labels.csv").write_text("mine")
-    import_posts("table", one, tmp_path / "out")
+    import_posts("table", first, tmp_path / "out")
     before = _digests(tmp_path / "out")
     with pytest.raises(InputError, match="--replace"):
-        import_posts("table", two, tmp_path / "out")
+        import_posts("table", second, tmp_path / "out")
     assert _digests(tmp_path / "out") == before
-    import_posts("table", two, tmp_path / "out", replace=True)
-    import_posts("table", two, tmp_path / "fresh")
+    import_posts("table", second, tmp_path / "out", replace=True)
+    import_posts("table", second, tmp_path / "fresh")
     assert _digests(tmp_path / "out").items() > _digests(tmp_path / "fresh").items()
     assert (tmp_path / "out" / "labels.csv").read_text() == "mine"
 
@@ -189,7 +186,7 @@ def test_a_changed_export_is_another_import(tmp_path: Path) -> None:
         import_posts("table", src, tmp_path / "out")
 
 
-def test_an_unfinished_import_of_another_export_is_forgotten(tmp_path: Path) -> None:
+def test_an_unfinished_import_of_another_export_is_discarded(tmp_path: Path) -> None:
     staging = tmp_path / "out" / ".import"
     (staging / "posts").mkdir(parents=True)
     (staging / "posts" / "00000.parquet").write_bytes(b"half")
@@ -207,14 +204,14 @@ def test_two_imports_into_one_folder_do_not_mix(
 ) -> None:
     src = _jsonl(tmp_path / "in.jsonl", 50)
     inside, leave = threading.Event(), threading.Event()
-    true = writing.write_part
+    original = part_writer.write_part
 
     def slow(*args: object) -> None:
         inside.set()
         leave.wait(10)
-        true(*args)  # type: ignore[arg-type]
+        original(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "write_part", slow)
+    monkeypatch.setattr(import_run, "write_part", slow)
     first = threading.Thread(target=import_posts, args=("table", src, tmp_path / "out"))
     first.start()
     inside.wait(10)
@@ -228,7 +225,7 @@ def test_two_imports_into_one_folder_do_not_mix(
 def test_shards_stay_below_their_limit_in_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "SHARD_BYTES", 40_000)
+    monkeypatch.setattr(part_writer, "SHARD_BYTES", 40_000)
     (tmp_path / "big.jpg").write_bytes(b"x" * 9_000)
     lines = [json.dumps({"post_id": str(n), "images": "big.jpg"}) for n in range(30)]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
@@ -238,8 +235,8 @@ def test_shards_stay_below_their_limit_in_bytes(
     assert sum(1 for shard in shards if shard.stat().st_size > 45_000) == 0
 
 
-def test_a_post_keeps_what_is_there_and_its_lost_images_are_listed(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"picture")
+def test_a_post_keeps_its_readable_parts_and_its_missing_images_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"image")
     lines = [
         {"post_id": "1", "caption": "both", "images": ["a.jpg", "gone.jpg"]},
         {"post_id": "2", "caption": "", "images": ["gone.jpg"]},
@@ -249,7 +246,7 @@ def test_a_post_keeps_what_is_there_and_its_lost_images_are_listed(tmp_path: Pat
     summary = import_posts("table", tmp_path / "in.jsonl", tmp_path / "out")
     assert (summary.n_posts, summary.n_rejects, summary.n_missing_images) == (2, 1, 1)
     posts = read_posts(tmp_path / "out" / "posts", ["post_id", "images"]).to_pylist()
-    assert posts[0]["images"] == [{"bytes": b"picture", "path": "a.jpg"}]
+    assert posts[0]["images"] == [{"bytes": b"image", "path": "a.jpg"}]
     rejects = read_table(tmp_path / "out" / "rejects.parquet", REJECTS).to_pylist()
     assert [(r["post_id"], r["stage"], r["reason"]) for r in rejects] == [
         ("1", "import image", "missing_file"),
@@ -257,43 +254,43 @@ def test_a_post_keeps_what_is_there_and_its_lost_images_are_listed(tmp_path: Pat
     ]
 
 
-def test_an_export_without_any_post_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_export_without_any_post_leaves_no_files(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"post_id": "", "caption": "no id"}\n')
     with pytest.raises(CorpusError, match=r"in.jsonl:1.*post_id"):
         import_posts("table", tmp_path / "in.jsonl", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_lost_rows_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "_table", lambda posts: _TABLE(posts[1:]))
+def test_lost_rows_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part_writer, "_to_arrow", lambda posts: _TO_ARROW(posts[1:]))
     with pytest.raises(CountsError):
         import_posts("table", _jsonl(tmp_path / "in.jsonl", 50), tmp_path / "out")
     assert not (tmp_path / "out" / "posts").exists()
 
 
-_TABLE = writing._table
+_TO_ARROW = part_writer._to_arrow
 
 
-def test_a_full_disk_is_one_clear_line_and_nothing_looks_whole(
+def test_a_full_disk_is_one_clear_line_and_the_import_is_not_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_posts: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing, "_table", full)
+    monkeypatch.setattr(part_writer, "_to_arrow", full)
     src = _jsonl(tmp_path / "in.jsonl", 50)
     with pytest.raises(StorageError, match="No space left"):
         import_posts("table", src, tmp_path / "out")
     assert not (tmp_path / "out" / "posts").exists()
-    monkeypatch.setattr(writing, "_table", _TABLE)
+    monkeypatch.setattr(part_writer, "_to_arrow", _TO_ARROW)
     assert import_posts("table", src, tmp_path / "out").n_posts > 0
 
 
-def test_wrong_places_are_refused(tmp_path: Path) -> None:
+def test_invalid_sources_and_destinations_are_refused(tmp_path: Path) -> None:
     src = _jsonl(tmp_path / "in.jsonl", 9)
     with pytest.raises(LayoutError, match="influencer-brand, instaloader, graphql, api-v1, table"):
         import_posts("csv", src, tmp_path / "out")
-    with pytest.raises(InputError, match="inside SRC"):
+    with pytest.raises(InputError, match="DEST is inside SRC"):
         import_posts("graphql", tmp_path, tmp_path / "out")
     with pytest.raises(StorageError):
         import_posts("table", src, src / "out")
@@ -303,7 +300,7 @@ def test_wrong_places_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_prints_counts_and_ends_errors_in_one_line(tmp_path: Path) -> None:
+def test_the_command_prints_counts_and_errors_in_one_line(tmp_path: Path) -> None:
     src = _jsonl(tmp_path / "in.jsonl", 50)
     arguments = ["import", "table", str(src), str(tmp_path / "out")]
     result = CliRunner().invoke(main, arguments)
@@ -312,8 +309,8 @@ def test_the_command_prints_counts_and_ends_errors_in_one_line(tmp_path: Path) -
         "imported 39 posts with 9 images, 1 shard(s)\n"
         "  rejected 7 (duplicate_id)\n"
         "  rejected 4 (missing_id)\n"
-        "  4 images not taken along (missing_file); their posts are kept without them\n"
-        "  rejects.parquet lists each of them\n"
+        "  4 images could not be read (missing_file); their posts are kept without them\n"
+        "  see rejects.parquet for details\n"
     )
     refused = CliRunner().invoke(main, [*arguments, "--column", "caption=text"])
     assert refused.exit_code == 1

@@ -1,4 +1,4 @@
-"""What each layout reads, against hand-made exports and an independent count of the real ones."""
+"""What each layout reads: handmade exports, and real ones counted independently."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import read_posts, read_table
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real exports beside this checkout")
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real exports next to this checkout")
 
 
 def _import(
@@ -156,7 +156,7 @@ def test_images_unpacked_later_make_another_import(tmp_path: Path) -> None:
     assert import_posts("influencer-brand", root, tmp_path / "out", replace=True).n_images == 1
 
 
-def test_an_export_all_of_whose_json_is_wrapped_is_of_another_layout(tmp_path: Path) -> None:
+def test_an_export_whose_json_is_all_wrapped_has_another_layout(tmp_path: Path) -> None:
     page = {"items": [{"pk": 1, "media_type": 1}]}
     root = _brand_export(tmp_path / "src", ["0\ta\t0\t1.json\t[]\n"], {"1.json": page})
     with pytest.raises(LayoutError, match=r"1\.json.*influencer-brand, instaloader, graphql"):
@@ -188,7 +188,7 @@ def test_damaged_text_is_repaired(tmp_path: Path, data: bytes, expected: str) ->
     assert posts["1"]["caption"] == expected
 
 
-def test_text_that_no_encoding_explains_is_rejected(tmp_path: Path) -> None:
+def test_text_in_no_known_encoding_is_rejected(tmp_path: Path) -> None:
     nodes: dict[str, object] = {"1.json": _node(1), "2.json": b"\xff\xfe{\x00\xd8"}
     lines = ["0\ta\t0\t1.json\t[]\n", "1\ta\t0\t2.json\t[]\n"]
     root = _brand_export(tmp_path / "src", lines, nodes)
@@ -233,7 +233,7 @@ def test_instaloader_groups_files_by_stem(tmp_path: Path) -> None:
     assert [row["source"] for row in rejects] == ["anna/2020-01-04_10-00-00_UTC.json.xz"]
 
 
-def test_a_folder_of_something_else_is_no_instaloader_folder(tmp_path: Path) -> None:
+def test_a_folder_without_instaloader_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "notes.txt").write_text("x")
     with pytest.raises(LayoutError, match="_UTC"):
@@ -244,7 +244,7 @@ def test_a_folder_of_something_else_is_no_instaloader_folder(tmp_path: Path) -> 
 
 
 def _graphql_ids(page: Any) -> set[str]:
-    """Independent of the importer: every object anywhere that has a caption edge and an id."""
+    """Collect the ids of all objects with a caption edge, independently of the importer."""
     if isinstance(page, dict):
         own = {page["id"]} if "edge_media_to_caption" in page else set()
         return own.union(*map(_graphql_ids, page.values()))
@@ -252,7 +252,7 @@ def _graphql_ids(page: Any) -> set[str]:
 
 
 @needs_real
-def test_real_graphql_pages_give_every_post_once_with_its_caption(tmp_path: Path) -> None:
+def test_real_graphql_pages_yield_every_post_once_with_its_caption(tmp_path: Path) -> None:
     src = REAL / "instagram_json"
     names = ["hashtag.json", "location-medias.json", "medias.json"]
     pages = [json.loads((src / name).read_text()) for name in names]
@@ -272,7 +272,7 @@ def test_real_graphql_pages_give_every_post_once_with_its_caption(tmp_path: Path
 
 
 @needs_real
-def test_real_api_pages_give_every_post_with_its_caption(tmp_path: Path) -> None:
+def test_real_api_pages_yield_every_post_with_its_caption(tmp_path: Path) -> None:
     src = REAL / "instagram_json"
     items = [
         *json.loads((src / "media.json").read_text())["items"],
@@ -317,7 +317,7 @@ def test_a_real_broken_file_alone_is_an_error_that_names_it(tmp_path: Path) -> N
         _node(1),
     ],
 )
-def test_graphql_wrappers_are_understood(tmp_path: Path, page: object) -> None:
+def test_graphql_wrappers_are_recognised(tmp_path: Path, page: object) -> None:
     (tmp_path / "page.json").write_text(json.dumps(page))
     posts, _, _ = _import("graphql", tmp_path / "page.json", tmp_path / "out")
     assert set(posts) == {"1"}
@@ -352,7 +352,7 @@ def test_unknown_wrappers_are_errors_and_never_empty_posts(tmp_path: Path, page:
             import_posts(layout, tmp_path / "page.json", tmp_path / "out")
 
 
-def test_pages_take_images_that_lie_beside_them(tmp_path: Path) -> None:
+def test_pages_use_the_images_in_their_folder(tmp_path: Path) -> None:
     src = tmp_path / "src"
     (src / "img").mkdir(parents=True)
     slides = {
@@ -385,7 +385,7 @@ def test_real_tables_keep_every_caption(tmp_path: Path, name: str, n_posts: int)
     assert summary.n_posts == n_posts == len(expected)
     assert not rejects
     same = sum(posts[post_id]["caption"] == caption for post_id, caption in expected.items())
-    # A few captions of these crawls hold mojibake, which the import repairs.
+    # A few captions of these crawls contain mojibake, which the import repairs.
     assert same >= n_posts * 0.999
 
 
@@ -399,7 +399,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["csv", "semicolon", "utf-16", "tsv", "jsonl", "parquet"])
-def test_every_kind_of_table_gives_the_same_posts(tmp_path: Path, kind: str) -> None:
+def test_every_kind_of_table_yields_the_same_posts(tmp_path: Path, kind: str) -> None:
     src = tmp_path / "src"
     (src / "sub").mkdir(parents=True)
     (src / "a.jpg").write_bytes(b"a")
@@ -427,7 +427,7 @@ def test_every_kind_of_table_gives_the_same_posts(tmp_path: Path, kind: str) -> 
     assert (posts["1"]["author"], posts["2"]["author"]) == ("anna", "post:2")
 
 
-def test_shards_of_postbias_are_tables_too(tmp_path: Path) -> None:
+def test_post_shards_can_be_imported_as_tables(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"a")
     (tmp_path / "t.jsonl").write_text('{"post_id": "1", "caption": "c", "images": "a.jpg"}')
     first, _, _ = _import("table", tmp_path / "t.jsonl", tmp_path / "one")
@@ -460,7 +460,7 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
         import_posts("table", tmp_path / "t.csv", tmp_path / "other")
 
 
-def test_rows_that_say_nothing_sensible_are_rejected_one_by_one(tmp_path: Path) -> None:
+def test_invalid_rows_are_rejected_one_by_one(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         "post_id,caption,sponsored,likes,posted_at,images\n"
         "1,ok,,,,\n"
@@ -477,7 +477,7 @@ def test_rows_that_say_nothing_sensible_are_rejected_one_by_one(tmp_path: Path) 
     assert {row["reason"] for row in rejects} == {"broken_row"}
 
 
-def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.xlsx").write_bytes(b"PK")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 broken")
     with pytest.raises(LayoutError, match=r"\.csv, \.tsv, \.jsonl"):

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from postbias.axes import Axis
+from postbias.axes import BAND_NAMES, Axis
 from postbias.stats.bootstrap import Resamples, resample_authors
 from postbias.stats.metrics import (
     INTERVAL_METRICS,
@@ -133,14 +135,36 @@ def test_without_any_score_all_metrics_are_undefined() -> None:
 
 
 @pytest.mark.parametrize(
-    "axis", [AXIS, Axis("one", -1, 1), Axis("share", 0, 1), Axis("percent", 0, 100)]
+    ("low", "high"), [(0, 10), (-1, 1), (0, 1), (0, 100), (0, 3), (1, 7), (1, 5), (0.1, 0.7)]
 )
-def test_bands_are_those_of_the_scorer_even_on_the_edges(axis: Axis) -> None:
-    values = axis.low + np.arange(0, 201) / 200 * (axis.high - axis.low)
-    names = [("low", "moderate", "high")[band] for band in band_indices(np.round(values, 6), axis)]
-    expected = [axis.band(float(value)) for value in np.round(values, 6)]
-    differ = [v for v, a, b in zip(values, names, expected, strict=True) if a != b]
-    assert differ == []
+def test_a_value_on_an_edge_is_in_the_higher_band_however_it_is_computed(
+    low: float, high: float
+) -> None:
+    axis, span = Axis("axis", low, high), high - low
+    for share, below, above in ((0.35, "low", "moderate"), (0.65, "moderate", "high")):
+        edges = [
+            low + share * span,
+            (low * (100 - round(100 * share)) + high * round(100 * share)) / 100,
+            float(np.float32(low + share * span)),
+            round(low + share * span, 6),
+        ]
+        assert {axis.band(edge) for edge in edges} == {above}, edges
+        assert axis.band(low + (share - 1e-4) * span) == below
+
+
+@given(
+    low=st.floats(-100, 100),
+    span=st.floats(0.1, 200),
+    steps=st.lists(st.integers(0, 200), min_size=1),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_bands_are_those_of_the_scorer_on_any_scale(
+    low: float, span: float, steps: list[int], dtype: type
+) -> None:
+    axis = Axis("axis", low, low + span)
+    values = (low + np.array(steps) / 200 * span).astype(dtype)
+    names = [BAND_NAMES[band] for band in band_indices(values, axis)]
+    assert names == [axis.band(float(value)) for value in values]
 
 
 def test_a_smaller_error_and_a_larger_correlation_are_better() -> None:

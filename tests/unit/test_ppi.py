@@ -13,26 +13,24 @@ from postbias.stats.estimates import (
     estimate_difference_of_means,
     plug_in_error,
 )
-from postbias.stats.ppi import (
+from postbias.stats.label_design import (
     HELD_OUT,
     LEARNED,
     UNLABELLED,
     LabelDesign,
-    estimate_mean,
-    estimate_mean_from_labels,
     labels_only_design,
-    tune_estimator,
 )
+from postbias.stats.ppi import estimate_mean, estimate_mean_from_labels, tune_estimator
 
 _N, _LABELS, _REPLICATIONS = 4000, 600, 500
 
 
 def _simulate_posts(rng: np.random.Generator, n: int = 900) -> tuple[LabelDesign, Array, Array]:
-    """Simulate posts of one author each, a third of them labelled, all labels is_held_out out."""
+    """Simulate posts of one author each, a third of them labelled, all labels held out."""
     scores = rng.normal(5, 2, n)
     labels = scores + rng.normal(0.5, 1, n)
     roles = np.where(rng.random(n) < 1 / 3, HELD_OUT, UNLABELLED).astype(np.int8)
-    design = LabelDesign(np.arange(n), roles, np.where(roles, 1.0, 0.0))
+    design = LabelDesign.of_corpus(np.arange(n), roles, np.where(roles, 1.0, 0.0))
     return design, np.where(roles, labels, np.nan), scores
 
 
@@ -42,11 +40,13 @@ def test_without_learned_labels_and_clusters_it_equals_the_library() -> None:
     design, labels, scores = _simulate_posts(np.random.default_rng(0))
     is_held_out = design.roles == HELD_OUT
     tuning = tune_estimator(design, labels, scores)
-    found = estimate_mean(design, labels, scores, tuning)
-    given = (labels[is_held_out], scores[is_held_out], scores)
-    assert found.value == pytest.approx(ppi_mean_pointestimate(*given, lam=tuning.lam).item())
-    lo, hi = ppi_mean_ci(*given, alpha=0.05, lam=tuning.lam)
-    interval = found.interval(-np.inf, np.inf)
+    estimate = estimate_mean(design, labels, scores, tuning)
+    arguments = (labels[is_held_out], scores[is_held_out], scores)
+    assert estimate.value == pytest.approx(
+        ppi_mean_pointestimate(*arguments, lam=tuning.lam).item()
+    )
+    lo, hi = ppi_mean_ci(*arguments, alpha=0.05, lam=tuning.lam)
+    interval = estimate.interval(-np.inf, np.inf)
     assert interval.hi is not None
     assert interval.lo is not None
     # The library treats the labelled posts as a separate sample; here they are part of all posts.
@@ -58,31 +58,31 @@ def test_the_tuned_estimate_is_close_to_that_of_the_library() -> None:
 
     design, labels, scores = _simulate_posts(np.random.default_rng(1), n=6000)
     is_held_out = design.roles == HELD_OUT
-    found = estimate_mean(design, labels, scores, tune_estimator(design, labels, scores))
+    estimate = estimate_mean(design, labels, scores, tune_estimator(design, labels, scores))
     library = ppi_mean_pointestimate(labels[is_held_out], scores[is_held_out], scores[~is_held_out])
-    assert found.value == pytest.approx(library.item(), abs=0.02)
+    assert estimate.value == pytest.approx(library.item(), abs=0.02)
 
 
 def test_with_learned_labels_only_it_is_their_weighted_mean() -> None:
     design, labels, scores = _simulate_posts(np.random.default_rng(2))
-    design = LabelDesign(
+    design = LabelDesign.of_corpus(
         design.authors, labels_only_design(design).roles, design.weights * (1 + design.authors % 3)
     )
     labelled = design.roles == LEARNED
-    found = estimate_mean(design, labels, scores, tune_estimator(design, labels, scores))
+    estimate = estimate_mean(design, labels, scores, tune_estimator(design, labels, scores))
     expected = np.average(labels[labelled], weights=design.weights[labelled])
-    assert found.value == pytest.approx(expected)
+    assert estimate.value == pytest.approx(expected)
 
 
 def test_where_every_post_is_labelled_it_is_the_mean_of_the_labels() -> None:
     rng = np.random.default_rng(3)
     labels, scores = rng.normal(size=(2, 400))
     roles = np.where(rng.random(400) < 0.3, HELD_OUT, LEARNED).astype(np.int8)
-    design = LabelDesign(np.arange(400), roles, np.ones(400))
+    design = LabelDesign.of_corpus(np.arange(400), roles, np.ones(400))
     tuning = tune_estimator(design, labels, scores)
-    found = estimate_mean(design, labels, scores, tuning)
+    estimate = estimate_mean(design, labels, scores, tuning)
     is_held_out = roles == HELD_OUT
-    share = found.value - labels[~is_held_out].mean()
+    share = estimate.value - labels[~is_held_out].mean()
     assert share == pytest.approx(
         (labels[is_held_out].mean() - labels[~is_held_out].mean())
         * (
@@ -98,24 +98,26 @@ def test_few_labels_or_authors_give_no_estimate() -> None:
     tuning = tune_estimator(design, labels, scores)
     few = np.flatnonzero(design.roles == HELD_OUT)[:9]
     rows = np.isin(np.arange(len(scores)), few)
-    found = estimate_mean(design.subset(rows), labels[rows], scores[rows], tuning)
-    assert np.isnan(found.value)
-    assert found.interval(0, 10).value is None
-    assert found.share_interval().value is None
-    one_author = LabelDesign(np.zeros_like(design.authors), design.roles, design.weights)
+    estimate = estimate_mean(design.subset(rows), labels[rows], scores[rows], tuning)
+    assert np.isnan(estimate.value)
+    assert estimate.interval(0, 10).value is None
+    assert estimate.share_interval().value is None
+    one_author = LabelDesign.of_corpus(np.zeros_like(design.authors), design.roles, design.weights)
     assert np.isnan(estimate_mean(one_author, labels, scores, tuning).value)
 
 
 def test_an_estimated_share_of_zero_has_an_interval_of_positive_width() -> None:
-    found = MeanEstimate(
+    estimate = MeanEstimate(
         0.0, 1e-4, np.zeros(3), 30.0, 0.0, SampleSizes(100, 40, 10, 30)
     ).share_interval()
-    assert found.lo == 0
-    assert found.hi is not None
-    assert 0.005 < found.hi < 0.2
+    assert estimate.lo == 0
+    assert estimate.hi is not None
+    assert 0.005 < estimate.hi < 0.2
 
 
-def _student(cues: Cues, answers: Array, learned: Array, rng: np.random.Generator) -> Array:
+def _simulate_student(
+    cues: Cues, answers: Array, learned: Array, rng: np.random.Generator
+) -> Array:
     """Fit main effects of the cues, shrink toward the mean, and overfit the learned posts."""
     columns = [np.eye(5)[cues.claim], np.eye(4)[cues.prop], cues.sticker[:, None], np.ones((_N, 1))]
     x = np.concatenate(columns, axis=1)
@@ -145,29 +147,29 @@ def replications() -> dict[str, Array]:
         answers = simulate_teacher(true_scores(cues), rng)["bias"]
         # Sponsored posts are sampled three times as often, and folds contain whole authors.
         rate = np.where(cues.sponsored, 3.0, 1.0)
-        chance = rate / rate.sum() * _LABELS
-        sampled = rng.random(_N) < chance
+        probability = rate / rate.sum() * _LABELS
+        is_sampled = rng.random(_N) < probability
         is_held_out = (rng.random(cues.author.max() + 1) < 0.26)[cues.author]
-        roles = np.where(sampled, np.where(is_held_out, HELD_OUT, LEARNED), UNLABELLED).astype(
+        roles = np.where(is_sampled, np.where(is_held_out, HELD_OUT, LEARNED), UNLABELLED).astype(
             np.int8
         )
-        scores = _student(cues, answers, roles == LEARNED, rng)
-        design = LabelDesign(cues.author, roles, np.where(sampled, 1 / chance, 0.0))
-        labels = np.where(sampled, answers, np.nan)
-        high = np.where(sampled, answers >= 6.5, np.nan), (scores >= 6.5).astype(np.float64)
+        scores = _simulate_student(cues, answers, roles == LEARNED, rng)
+        design = LabelDesign.of_corpus(
+            cues.author, roles, np.where(is_sampled, 1 / probability, 0.0)
+        )
+        labels = np.where(is_sampled, answers, np.nan)
+        high = np.where(is_sampled, answers >= 6.5, np.nan), (scores >= 6.5).astype(np.float64)
         means = {}
-        for name, (y, f), rows_of in (
+        for name, (y, f), group in (
             ("mean", (labels, scores), np.ones(_N, bool)),
             ("high", high, np.ones(_N, bool)),
             ("sponsored", (labels, scores), cues.sponsored),
             ("organic", (labels, scores), ~cues.sponsored),
         ):
-            part, tuning = design.subset(rows_of), tune_estimator(design, y, f)
-            means[name] = estimate_mean(part, y[rows_of], f[rows_of], tuning)
+            part, tuning = design.subset(group), tune_estimator(design, y, f)
+            means[name] = estimate_mean(part, y[group], f[group], tuning)
             labels_only_tuning = tune_estimator(labels_only_design(design), y, f)
-            labels_only = estimate_mean_from_labels(
-                part, y[rows_of], f[rows_of], labels_only_tuning
-            )
+            labels_only = estimate_mean_from_labels(part, y[group], f[group], labels_only_tuning)
             if name in truths:
                 is_share = name == "high"
                 with_scores, without = (
@@ -185,13 +187,13 @@ def replications() -> dict[str, Array]:
                 )
         difference = estimate_difference_of_means(means["sponsored"], means["organic"])
         rows["difference"].append((difference.value, difference.lo, difference.hi, np.inf, np.nan))
-        error = plug_in_error(design.authors, high[1], means["high"])
+        error = plug_in_error(design.strata(), high[1], means["high"])
         true_error = high[1].mean() - np.mean(answers >= 6.5)  # of these posts
         rows["error"].append(
             (error.value - true_error, error.lo - true_error, error.hi - true_error, np.inf, np.nan)
         )
-        naive_design = LabelDesign(
-            design.authors, np.where(sampled, HELD_OUT, 0).astype(np.int8), design.weights
+        naive_design = LabelDesign.of_corpus(
+            design.authors, np.where(is_sampled, HELD_OUT, 0).astype(np.int8), design.weights
         )
         naive = estimate_mean(
             naive_design, *high, tune_estimator(naive_design, *high)
@@ -199,8 +201,8 @@ def replications() -> dict[str, Array]:
         rows["naive"].append((naive.value, naive.lo, naive.hi, np.inf, np.nan))
     truths |= {"naive": truths["high"], "error": 0.0}
     return {
-        name: np.column_stack([np.array(found, float), np.full(len(found), truths[name])])
-        for name, found in rows.items()
+        name: np.column_stack([np.array(values, float), np.full(len(values), truths[name])])
+        for name, values in rows.items()
     }
 
 
@@ -247,4 +249,4 @@ def test_without_an_estimate_the_plug_in_error_is_undefined() -> None:
     design, labels, scores = _simulate_posts(np.random.default_rng(5))
     mean = estimate_mean(design, labels, scores, tune_estimator(design, labels, scores))
     undefined = MeanEstimate(np.nan, np.nan, mean.influence, 1.0, mean.plug_in, mean.sizes)
-    assert plug_in_error(design.authors, scores, undefined).value is None
+    assert plug_in_error(design.strata(), scores, undefined).value is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +16,12 @@ from postbias.errors import CorpusError, ParamsError
 from postbias.params import SampleParams, load_params
 from postbias.paths import Paths
 from postbias.posts.captions import normalise_caption
-from postbias.posts.sampling import allocate_to_strata, sample, sample_posts
+from postbias.posts.sampling import SampleSummary, allocate_to_strata, sample, sample_posts
 from postbias.posts.schema import POSTS, SAMPLE
 from postbias.posts.shards import read_table, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
+EDOS = ROOT.parent / "shared" / "real" / "edos.csv"
 
 
 def params(**changes: object) -> SampleParams:
@@ -44,6 +46,14 @@ def draw(folder: Path, seed: int = 1, **changes: object) -> dict[str, dict[str, 
     table, _ = sample_posts(folder, params(**changes), seed)
     assert table.schema == SAMPLE
     return {row["post_id"]: row for row in table.to_pylist()}
+
+
+def draw_with_given(
+    folder: Path, given: Sequence[str], seed: int = 1, **changes: object
+) -> tuple[dict[str, dict[str, object]], SampleSummary]:
+    ids = pa.array(given, pa.string())
+    table, summary = sample_posts(folder, params(**changes), seed, ids)
+    return {row["post_id"]: row for row in table.to_pylist()}, summary
 
 
 def plain(n: int) -> list[dict[str, object]]:
@@ -204,6 +214,72 @@ def test_counts_add_up(mixed: Path) -> None:
     assert counts.posts == dropped + counts.sampled == 40
     assert counts.largest_group > 1
     assert counts.effective_n <= counts.sampled == 5
+
+
+def test_a_given_test_fold_keeps_all_its_posts_and_repeated_captions_are_reported(
+    mixed: Path,
+) -> None:
+    given = [f"p{i:02d}" for i in range(0, 40, 2)]  # many of them share captions
+    design = {"n": 26, "method": "stratified", "stratify_by": ("has_image",), "max_per_author": 2}
+    sampled, counts = draw_with_given(mixed, given, **design)
+    assert set(given) <= set(sampled)
+    assert {sampled[post_id]["probability"] for post_id in given} == {1.0}
+    assert counts.given_test == 20
+    captions = [row["group_size"] for post_id, row in sampled.items() if post_id in given]
+    assert counts.given_test_repeated == sum(size > 1 for size in captions) > 0  # type: ignore[operator]
+    assert counts.sampled == len(sampled) == 26
+    dropped = counts.repeated + counts.capped + counts.not_drawn
+    assert counts.posts == dropped + counts.sampled == 40
+
+
+def test_beside_a_given_test_fold_the_weights_are_unbiased_for_every_post(mixed: Path) -> None:
+    given = [f"p{i:02d}" for i in range(0, 40, 5)]
+    seeds = 400
+    weights = np.zeros((seeds, 40))
+    for seed in range(seeds):
+        sampled, _ = draw_with_given(mixed, given, seed, n=16, max_per_author=4)
+        for post_id, row in sampled.items():
+            weights[seed, int(post_id[1:])] = 1 / float(row["probability"])  # type: ignore[arg-type]
+    error = weights.std(axis=0) / np.sqrt(seeds)
+    is_given = np.arange(40) % 5 == 0
+    assert (weights[:, is_given] == 1).all()
+    assert np.abs((weights.mean(axis=0) - 1)[~is_given] / error[~is_given]).max() < 4.5
+
+
+def test_a_corpus_that_is_all_test_fold_is_sampled_whole(tmp_path: Path) -> None:
+    write_posts(tmp_path, plain(6))
+    sampled, counts = draw_with_given(tmp_path, [f"p{i}" for i in range(6)])
+    assert len(sampled) == counts.given_test == 6
+
+
+def test_a_sample_smaller_than_the_given_test_fold_raises_a_clear_error(tmp_path: Path) -> None:
+    write_posts(tmp_path, plain(9))
+    with pytest.raises(ParamsError, match=r"smaller than the given test fold of 5 posts.*saw 4"):
+        draw_with_given(tmp_path, [f"p{i}" for i in range(5)], n=4)
+
+
+@pytest.mark.skipif(not EDOS.exists(), reason="needs the real data in ../shared/real")
+def test_the_official_test_fold_of_edos_is_sampled_whole(tmp_path: Path) -> None:
+    # Of every fourth row, some test posts repeat a caption.
+    with EDOS.open(encoding="utf-8", newline="") as file:
+        table = [row for i, row in enumerate(csv.DictReader(file)) if i % 4 == 0]
+    test = [row for row in table if row["fold"] == "test"]
+    test[1]["caption"] = test[0]["caption"]
+    paths = Paths(tmp_path, tmp_path)
+    write_posts(
+        paths.posts,
+        [{k: row[k] for k in ("post_id", "caption")} | {"author": row["post_id"]} for row in table],
+    )
+    (tmp_path / "folds.csv").write_text(
+        "post_id,fold\n" + "".join(f"{row['post_id']},{row['fold']}\n" for row in table)
+    )
+    settings = load_params(ROOT / "params.yaml")
+    split = settings.split.model_copy(update={"folds": "folds.csv"})
+    summary = sample(paths, settings.model_copy(update={"split": split, "sample": params()}))
+    sampled = set(read_table(paths.sample, SAMPLE)["post_id"].to_pylist())
+    assert {row["post_id"] for row in test} <= sampled
+    assert summary.given_test == len(test)
+    assert summary.given_test_repeated >= 2
 
 
 def test_sampling_reads_no_image_bytes(tmp_path: Path) -> None:

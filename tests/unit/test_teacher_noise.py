@@ -23,7 +23,7 @@ AXES = (Axis("bias", 0, 10),)
 
 
 def _measure(root: Path, answers: np.ndarray, *, n_single: int = 10) -> TeacherNoise | None:
-    """Write labels of answers (posts, replies) and of some posts with a single reply, and measure."""
+    """Write labels of answers (posts, replies) and of posts with a single reply, and measure."""
     paths = Paths(root, root)
     n, replies = answers.shape
     total = n + n_single

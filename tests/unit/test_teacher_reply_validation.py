@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from postbias.teacher.reply_validation import ParsedReply, is_same_model, parse_reply
+from postbias.teacher.model_names import is_same_model
+from postbias.teacher.reply_validation import ParsedReply, parse_reply
 from postbias.teacher.rubric import Rubric, load_rubric
 from postbias.teacher.token_probabilities import expected_score
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from tests.unit.test_export import small_student
 
 from postbias.axes import Axis
 from postbias.params import Params, load_params
+from postbias.paths import Paths
 from postbias.student.dataset import PostDataset
 from postbias.student.distributed import SharedLengthSampler
 from postbias.student.embedding_cache import EmbeddedDataset
 from postbias.student.network import Head
 from postbias.student.trainer import FitResult, fit
+from postbias.student.training_setup import TrainingJob, TrainingSetup
 
 AXES = (Axis("bias", 0, 10), Axis("orientation", 0, 10))
 
@@ -76,6 +79,23 @@ def test_the_learning_rate_rises_and_falls_as_a_cosine(tmp_path: Path) -> None:
         expected = step / warmup if step < warmup else 0.5 * (1 + math.cos(angle))
         assert row["learning_rate"] == pytest.approx(0.1 * expected, rel=1e-6)
     assert result.curve[-1]["step"] == steps
+
+
+def test_int8_is_calibrated_on_train_and_measured_on_valid(tmp_path: Path) -> None:
+    train = make_examples()
+    valid = dataclasses.replace(
+        train,
+        pixels=255 - train.pixels,
+        token_ids=tuple(tuple(token + 30 for token in ids) for ids in train.token_ids),
+    )
+    job = TrainingJob(Paths(tmp_path, tmp_path), params_with(), "fusion", tmp_path)
+    posts = TrainingSetup(job, None, train, valid).quantization_posts()
+    for inputs, fold in ((posts.calibration, train), (posts.held_out, valid)):
+        assert 0 < len(inputs.token_ids)
+        assert set(inputs.token_ids) <= set(fold.token_ids)
+        images = {image.tobytes() for image in fold.pixels}
+        assert 0 < len(inputs.pixels)
+        assert {image.tobytes() for image in inputs.pixels} <= images
 
 
 @pytest.mark.parametrize("fixed", ["text", "image", "head"])

@@ -18,7 +18,7 @@ from postbias.stats.bootstrap import Array
 
 @dataclass(frozen=True, slots=True)
 class CalibrationScores:
-    """Scores of the calib fold, one row per post and variant of it.
+    """Scores of the calib fold, one row per post and group of modalities.
 
     A fusion student also scores each post without its images and without its caption: posts that
     lack one of them are rare, and their intervals would otherwise rest on a handful.
@@ -53,10 +53,14 @@ def score_calibration_fold(
         rows = read_selected_posts(posts, chunk, columns).to_pylist()
         variants = list(_iter_variants(rows, is_fusion=is_fusion))
         results = scorer.score([post for _, post in variants])
+        scored: set[tuple[int, str]] = set()
         for (row, _), result in zip(variants, results, strict=True):
-            if result.status == OK:
+            key = (row, str(result.modalities))
+            # An unreadable image makes the whole post and its caption alone the same variant.
+            if result.status == OK and key not in scored:
+                scored.add(key)
                 post_ids.append(chunk[row])
-                modalities.append(str(result.modalities))
+                modalities.append(key[1])
                 scores = np.array([result.scores[axis].value for axis in scorer.axes], np.float32)
                 residuals.append(labels[chunk[row]] - scores)
     shape = (-1, len(scorer.axes))

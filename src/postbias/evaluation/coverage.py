@@ -167,6 +167,7 @@ def _resample_both_folds(
         calib.nominal,
         span=axis.high - axis.low,
         resamples=calib.resamples,
+        posts=calib.scores.post_ids,
     )
     sums = {}
     for group, members in rows.items():

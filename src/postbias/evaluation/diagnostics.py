@@ -92,12 +92,7 @@ def diagnose_students(
     coverage, shuffled, missing, counterfactuals = {}, {}, {}, {}
     by_student = {name: student.test for name, student in students.items()}
     for name, student in students.items():
-        with Scorer.open(
-            paths.students / name,
-            precision=params.infer.precision,
-            threads=params.threads,
-            device=params.infer.device,
-        ) as scorer:
+        with _open_shipped(paths, params, name) as scorer:
             calib = _score_calib(
                 scorer, paths, folds["calib"], (test, evaluate.coverage), rng_calib
             )
@@ -108,12 +103,9 @@ def diagnose_students(
                 rows = sample_posts_with_both(student.test, MAX_POSTS, rng_rows)
                 posts = _read_inputs(paths, test.fold, rows)
                 permuted = {part: shuffle_input(posts, part, rng_shuffle) for part in INPUTS}
-                shuffled = measure_shuffled_inputs(
-                    test, scorer, student.test, permuted, evaluate.main_metric
-                )
-                missing = measure_missing_inputs(
-                    test, scorer, by_student, posts, evaluate.main_metric
-                )
+                metric = evaluate.main_metric
+                shuffled = measure_shuffled_inputs(test, scorer, student.test, permuted, metric)
+                missing = measure_missing_inputs(test, scorer, by_student, posts, metric)
     return Diagnostics(
         teacher_noise=measure_teacher_noise(paths, folds, test.axes, evaluate.bootstrap, rng_noise),
         slices={
@@ -124,6 +116,15 @@ def diagnose_students(
         shuffled=shuffled,
         missing=missing,
         counterfactuals=counterfactuals,
+    )
+
+
+def _open_shipped(paths: Paths, params: Params, name: str) -> Scorer:
+    return Scorer.open(
+        paths.students / name,
+        precision=params.infer.precision,
+        threads=params.threads,
+        device=params.infer.device,
     )
 
 

@@ -35,6 +35,7 @@ Json = dict[str, Any]
 def evaluation_to_json(evaluation: Evaluation) -> Json:
     """Convert an evaluation to the content of `evaluate.json`; undefined numbers are `None`."""
     names = _metric_names(evaluation.params.coverage)
+    test = evaluation.test_set
     is_passed = all(line.is_passed for line in evaluation.gate.values())
     digest = evaluation.students[evaluation.chosen].digest
     return {
@@ -42,17 +43,14 @@ def evaluation_to_json(evaluation: Evaluation) -> Json:
             axis.name: {
                 "low": axis.low,
                 "high": axis.high,
-                "distinct_labels": len(np.unique(evaluation.test_set.fold.labels[:, column])),
+                "distinct_labels": len(np.unique(test.fold.labels[:, column])),
             }
-            for column, axis in enumerate(evaluation.test_set.axes)
+            for column, axis in enumerate(test.axes)
         },
-        "main": {
-            "axis": evaluation.test_set.axes[0].name,
-            "metric": evaluation.params.main_metric,
-        },
-        "test_digest": fold_digest(evaluation.test_set.fold),
+        "main": {"axis": test.axes[0].name, "metric": evaluation.params.main_metric},
+        "test_digest": fold_digest(test.fold),
         "n": {fold: len(posts) for fold, posts in evaluation.folds.items()}
-        | {"test_authors": evaluation.test_set.resamples.n_authors},
+        | {"test_authors": test.resamples.n_authors},
         "bootstrap": {
             "replications": evaluation.params.bootstrap,
             "clusters": "author",
@@ -231,11 +229,7 @@ def _diagnostics_to_json(diagnostics: Diagnostics, metric: str) -> Json:
 
 
 def _noise_to_json(noise: TeacherNoise) -> Json:
-    return {
-        "n": noise.n,
-        "mae": _summarize(noise.retest_mae),
-        "floor": _summarize(noise.floor),
-    }
+    return {"n": noise.n, "mae": _summarize(noise.retest_mae), "floor": _summarize(noise.floor)}
 
 
 def _slices_to_json(slices: Sequence[SliceResult]) -> Json:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from postbias.errors import InputError
-from postbias.stats.ppi import Bools
+from postbias.stats.strata import Bools
 
 # Account names are ASCII on every platform: text that follows without a space, as in Chinese, is
 # not part of the name. An email address such as someone@example.org is not a mention.

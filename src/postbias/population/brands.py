@@ -36,7 +36,7 @@ from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
 from postbias.posts.shards import atomic_write
 from postbias.stats.estimates import MeanEstimate
 from postbias.stats.pooling import pool_estimates
-from postbias.stats.ppi import Bools
+from postbias.stats.strata import Bools
 
 Json = dict[str, Any]
 
@@ -117,7 +117,9 @@ def estimate_brands(
     halves = groups.group_by_half(corpus.table["posted_at"])
     estimates = [estimate_means(corpus, kept, rows) for rows in brands.values()]
     means = [by_name[main.name] for by_name in estimates]
-    pooled = pool_estimates(np.array([m.value for m in means]), np.array([m.variance for m in means]))
+    pooled = pool_estimates(
+        np.array([m.value for m in means]), np.array([m.variance for m in means])
+    )
     entries = []
     for i, (name, rows) in enumerate(brands.items()):
         own_share = pooled.own_share[i] if pooled else float(np.isfinite(means[i].value))

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from postbias.axes import BAND_NAMES
 from postbias.population.groups import Groups
 from postbias.population.scored_corpus import ScoredCorpus
 from postbias.stats import ppi
 from postbias.stats.bootstrap import CONFIDENCE_LEVEL, Array, Estimate
 from postbias.stats.estimates import MeanEstimate, estimate_difference_of_means, plug_in_error
+from postbias.stats.label_design import HELD_OUT, LEARNED, UNLABELLED, labels_only_design
 from postbias.stats.metrics import band_indices
-from postbias.stats.ppi import Bools, EstimatorTuning
-
-BAND_NAMES = ("low", "moderate", "high")
+from postbias.stats.ppi import EstimatorTuning
+from postbias.stats.strata import Bools
 
 Json = dict[str, Any]
 
@@ -71,13 +72,21 @@ def build_estimands(corpus: ScoredCorpus) -> tuple[Estimand, ...]:
         )
         for i, band in enumerate(BAND_NAMES)
     }
-    # All bands use the tuning of the high band, so that the three shares add up to 1.
-    high = _tune_estimand(corpus, "share_high", None, *shares["high"])
+    # All bands rely equally on the scores, so that the three shares add up to 1: as the high band
+    # or, if that is empty, as the next one with labels.
+    reference = next(
+        (band for band in reversed(BAND_NAMES) if np.nanstd(shares[band][0]) > 0), "high"
+    )
+    tuned = _tune_estimand(corpus, "", None, *shares[reference])
     for band, (in_label, in_score) in shares.items():
-        name = f"share_{band}"
-        estimands.append(
-            Estimand(name, None, in_label, in_score, high.tuning, high.labels_only_tuning)
+        design = corpus.design
+        tunings = (
+            ppi.with_own_variances(tuned.tuning, design, in_label, in_score),
+            ppi.with_own_variances(
+                tuned.labels_only_tuning, labels_only_design(design), in_label, in_score
+            ),
         )
+        estimands.append(Estimand(f"share_{band}", None, in_label, in_score, *tunings))
     return tuple(estimands)
 
 
@@ -128,7 +137,7 @@ def estimate_rows(corpus: ScoredCorpus, estimands: Iterable[Estimand], rows: Boo
         result[estimand.name] = estimand.interval(mean).as_dict() | {
             "uncorrected": mean.plug_in,
             "uncorrected_error": plug_in_error(
-                design.authors, estimand.scores[rows], mean
+                design.strata(), estimand.scores[rows], mean
             ).as_dict(),
             "labels_alone": estimand.interval(labels_only).as_dict(),
         }
@@ -151,13 +160,14 @@ def estimate_population(
         "n": {
             "posts": corpus.n_posts,
             "scored": len(corpus),
-            "labels": int((side != ppi.UNLABELLED).sum()),
-            "learned": int((side == ppi.LEARNED).sum()),
-            "held_out": int((side == ppi.HELD_OUT).sum()),
+            "labels": int((side != UNLABELLED).sum()),
+            "learned": int((side == LEARNED).sum()),
+            "held_out": int((side == HELD_OUT).sum()),
             "lost_labels": corpus.n_lost_labels,
         },
         "tuning": {
-            e.name: {"lambda": e.tuning.lam, "held_out_worth": e.tuning.held_out_worth} for e in estimands
+            e.name: {"lambda": e.tuning.lam, "held_out_worth": e.tuning.held_out_worth}
+            for e in estimands
         },
         "all": estimate_rows(corpus, estimands, all_rows),
         "groups": {
@@ -211,5 +221,5 @@ def _tune_estimand(
         labels,
         scores,
         ppi.tune_estimator(design, labels, scores),
-        ppi.tune_estimator(ppi.labels_only_design(design), labels, scores),
+        ppi.tune_estimator(labels_only_design(design), labels, scores),
     )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from postbias.posts.languages import UNKNOWN, identify_languages
-from postbias.stats.ppi import Bools
+from postbias.stats.strata import Bools
 
 #: With more months than this, a time chart is unreadable: group by quarter, then by year.
 MAX_PERIODS = 36

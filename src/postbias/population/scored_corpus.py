@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 from postbias.axes import Axis
 from postbias.errors import CorpusError, SchemaError
 from postbias.paths import Paths
+from postbias.posts.fold_assignment import find_oversized_groups, label_components
 from postbias.posts.schema import SAMPLE, SPLIT
 from postbias.posts.shards import list_shards, read_posts, read_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.post_scores import OK
-from postbias.stats import ppi
 from postbias.stats.bootstrap import Array
-from postbias.stats.ppi import LabelDesign
+from postbias.stats.label_design import HELD_OUT, LEARNED, LabelDesign
 
 # Labels that the student was neither trained nor selected on.
 _HELD_OUT = ("calib", "test")
@@ -81,7 +81,12 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
     return ScoredCorpus(
         table=table,
         axes=axes,
-        design=LabelDesign(authors, labels["side"].astype(np.int8), labels["weight"]),
+        design=LabelDesign.of_corpus(
+            authors,
+            labels["side"].astype(np.int8),
+            labels["weight"],
+            pc.is_in(table["author"], value_set=_never_held_out(paths)).to_numpy(),
+        ),
         labels={name: labels[name] for name in names},
         scores={name: table[name].to_numpy().astype(np.float64) for name in names},
         n_posts=scores.num_rows,
@@ -108,9 +113,25 @@ def _align_labels(
         columns[name][rows] = kept[name].to_numpy()
     columns |= {name: np.zeros(len(post_ids)) for name in ("side", "weight")}
     is_held_out = pc.is_in(kept["fold"], value_set=pa.array(_HELD_OUT)).to_numpy()
-    columns["side"][rows] = np.where(is_held_out, ppi.HELD_OUT, ppi.LEARNED)
+    columns["side"][rows] = np.where(is_held_out, HELD_OUT, LEARNED)
     columns["weight"][rows] = 1 / kept["probability"].to_numpy()
     return columns, labels.num_rows - len(rows)
+
+
+def _never_held_out(paths: Paths) -> pa.Array:
+    """List the authors in groups that are larger than a held-out fold."""
+    split = read_table(paths.split, SPLIT, ["author", "cluster", "fold"])
+    n = split.num_rows
+    links = []
+    for column in ("author", "cluster"):
+        codes = split[column].combine_chunks().dictionary_encode().indices.to_numpy()
+        _, first = np.unique(codes, return_index=True)
+        links.append(np.column_stack([np.arange(n), first[codes]]))
+    groups = label_components(np.concatenate(links), n)
+    folds = np.asarray(split["fold"].to_pylist(), dtype=object)
+    shares = {fold: float(np.mean(folds == fold)) for fold in _HELD_OUT}
+    is_oversized = find_oversized_groups(groups, shares)[groups]
+    return split["author"].filter(pa.array(is_oversized)).combine_chunks()
 
 
 def _as_objects(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:

@@ -19,8 +19,6 @@ import numpy as np
 import numpy.typing as npt
 from datasketch import MinHash, MinHashLSH
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from postbias.errors import CorpusError, UnreadableImageError
@@ -239,22 +237,6 @@ def find_similar_images(features: PostFeatures, max_distance: int) -> np.ndarray
         pairs.append(post[np.column_stack([left[is_match], right[is_match]])])
     unique = np.unique(np.concatenate(pairs), axis=0)
     return unique.compress(unique[:, 0] != unique[:, 1], axis=0)
-
-
-def label_components(pairs: np.ndarray, n: int) -> npt.NDArray[np.int32]:
-    """Number the connected components of a graph.
-
-    Args:
-        pairs: The edges, (P, 2).
-        n: Number of nodes.
-
-    Returns:
-        Component of each node, numbered from 0, (n,).
-    """
-    ones = np.ones(len(pairs), dtype=bool)
-    graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    labels: npt.NDArray[np.int32] = connected_components(graph, directed=False)[1]
-    return labels
 
 
 def _choose_bands(threshold: float) -> tuple[int, int]:

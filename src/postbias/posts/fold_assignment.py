@@ -9,15 +9,17 @@ to train.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from postbias.errors import InputError
 from postbias.params import FoldShares
@@ -29,6 +31,39 @@ FOLD_ALIASES = {name: name for name in FOLDS} | {"dev": "valid", "validation": "
 # Order in which the folds divide the range of the hash. Train is last, so that its share can change
 # without moving posts between the others.
 _HASH_ORDER = ("test", "calib", "valid", "train")
+
+
+def label_components(pairs: np.ndarray, n: int) -> npt.NDArray[np.int32]:
+    """Number the connected components of a graph.
+
+    Args:
+        pairs: The edges, (P, 2).
+        n: Number of nodes.
+
+    Returns:
+        Component of each node, numbered from 0, (n,).
+    """
+    ones = np.ones(len(pairs), dtype=bool)
+    graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    labels: npt.NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return labels
+
+
+def find_oversized_groups(groups: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
+    """Find the groups that are too large for one of the held-out folds, calib and test.
+
+    `assign_folds` does not put them there, so they are held out less often than other groups, or
+    never.
+
+    Args:
+        groups: Group of each labelled post, numbered from 0, (N,).
+        shares: Share of each fold.
+
+    Returns:
+        Whether each group is too large, bool, (G,).
+    """
+    limits = [shares[fold] for fold in ("calib", "test") if shares[fold]]
+    return np.bincount(groups) > min(limits, default=0.0) * len(groups)
 
 
 def assign_folds(
@@ -100,22 +135,16 @@ def read_given_folds(path: Path, column: str, post_ids: Sequence[str]) -> np.nda
         InputError: If the file cannot be read, holds an unknown fold, lists a post twice, or lacks
             one of the posts.
     """
-    table = _read_columns(path, column)
-    ids, values = table["post_id"].combine_chunks(), table[column].combine_chunks()
-    positions = pc.index_in(pa.array(post_ids, pa.string()), value_set=ids)
-    if positions.null_count:
+    fold_of = _read_fold_file(path, column)
+    missing = [post_id for post_id in post_ids if post_id not in fold_of]
+    if missing:
         raise InputError(
-            f"split.folds: {positions.null_count} of {len(post_ids)} labelled posts are not in"
-            f" {path.name}",
-            seen=post_ids[positions.to_pylist().index(None)],
+            f"split.folds: {len(missing)} of {len(post_ids)} labelled posts are not in {path.name}",
+            seen=missing[0],
             do="add a fold for every labelled post, or set split.folds to null",
         )
-    if pc.count_distinct(ids).as_py() != len(ids):
-        raise InputError(
-            f"split.folds: {path.name} lists a post more than once", do="keep one row per post"
-        )
-    raw = values.take(positions).to_pylist()
-    folds = [FOLD_ALIASES.get(str(value).strip().lower(), "") for value in raw]
+    raw = [fold_of[post_id] for post_id in post_ids]
+    folds = [_parse_fold(value) for value in raw]
     if "" in folds:
         raise InputError(
             f"split.folds: unknown fold in column {column!r} of {path.name}",
@@ -123,6 +152,39 @@ def read_given_folds(path: Path, column: str, post_ids: Sequence[str]) -> np.nda
             allowed=", ".join(FOLD_ALIASES),
         )
     return np.array(folds, dtype=object)
+
+
+def read_given_test_posts(path: Path, column: str) -> pa.Array:
+    """Read which posts a file assigns to the test fold.
+
+    Args:
+        path: A CSV or Parquet file with a column `post_id`.
+        column: The column of folds.
+
+    Returns:
+        Distinct post ids.
+
+    Raises:
+        InputError: If the file cannot be read or lists a post twice.
+    """
+    fold_of = _read_fold_file(path, column)
+    return pa.array([i for i, fold in fold_of.items() if _parse_fold(fold) == "test"], pa.string())
+
+
+def _parse_fold(value: str | None) -> str:
+    """Return the fold that a value stands for; empty for an unknown value."""
+    return FOLD_ALIASES.get(str(value).strip().lower(), "")
+
+
+def _read_fold_file(path: Path, column: str) -> dict[str, str | None]:
+    """Read the value of each post in a file of given folds."""
+    table = _read_columns(path, column)
+    fold_of = dict(zip(table["post_id"].to_pylist(), table[column].to_pylist(), strict=True))
+    if len(fold_of) != table.num_rows:
+        raise InputError(
+            f"split.folds: {path.name} lists a post more than once", do="keep one row per post"
+        )
+    return fold_of
 
 
 def _read_columns(path: Path, column: str) -> pa.Table:

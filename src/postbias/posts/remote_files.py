@@ -1,9 +1,8 @@
-"""Files in an object store, named by URL, with the few methods of `Path` that scoring needs.
+"""Read and write files in an object store, with the methods of `Path` that scoring needs.
 
-pyarrow's own clients do the work, so that no other package is needed: `s3://` for whatever speaks
-S3 (tested), `gs://` for Google's (same code, not tested). Credentials, region and endpoint come
-from the environment, as for the command lines of those stores, and are never part of a URL here.
-An object appears whole or not at all. Knows nothing of what is in the files.
+Uses the clients in pyarrow: `s3://` for everything that speaks S3 (tested), `gs://` for Google
+Cloud Storage (same code, untested). Credentials, region and endpoint come from the environment,
+as for the command-line tools of those stores. Every object is written atomically.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from pyarrow import fs
 
 from postbias.errors import InputError, StorageError
 
-#: What a URL of an object store begins with.
+#: Prefixes of supported URLs.
 SCHEMES = ("s3://", "gs://")
 
-_DO = "check URL, credentials and endpoint (AWS_ENDPOINT_URL), then run again: nothing is lost"
+_ADVICE = "check URL, credentials and endpoint (AWS_ENDPOINT_URL), then run again: nothing is lost"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectPath:
-    """An object, or the prefix that objects share.
+    """An object in a store, or a prefix of objects (a folder).
 
     Attributes:
         url: `s3://bucket/prefix/name`, without a slash at the end.
@@ -39,140 +38,124 @@ class ObjectPath:
     url: str
 
     @classmethod
-    def parse(cls, text: str) -> ObjectPath:
-        """Read a URL.
-
-        Args:
-            text: It begins with one of `SCHEMES`.
-
-        Returns:
-            The place.
+    def parse(cls, url: str) -> ObjectPath:
+        """Parse a URL that starts with one of `SCHEMES`.
 
         Raises:
-            InputError: If it names no bucket, nothing in the bucket, or credentials.
+            InputError: If it has credentials, or does not name a bucket and an object in it.
         """
-        parts = urlsplit(text)
+        parts = urlsplit(url)
         if "@" in parts.netloc:
-            raise InputError("a URL holds credentials", do="give them in the environment")
+            raise InputError("a URL contains credentials", do="pass them in the environment")
         if parts.query or parts.fragment or not parts.netloc or not parts.path.strip("/"):
             raise InputError(
-                "this URL names no object", seen=text, allowed="s3://BUCKET/PREFIX without ? and #"
+                "this URL names no object", seen=url, allowed="s3://BUCKET/PREFIX without ? and #"
             )
         return cls(f"{parts.scheme}://{parts.netloc}/{parts.path.strip('/')}")
 
     def __str__(self) -> str:
-        """Give the URL."""
+        """Return the URL."""
         return self.url
 
     def __truediv__(self, name: str) -> ObjectPath:
-        """Go down."""
+        """Return an object in this folder."""
         return ObjectPath(f"{self.url}/{name}")
 
     @property
     def name(self) -> str:
-        """What follows the last slash."""
+        """Everything after the last slash."""
         return self.url.rpartition("/")[2]
 
     @property
     def stem(self) -> str:
-        """The name without its ending."""
+        """The name without its suffix."""
         return PurePosixPath(self.name).stem
 
     @property
     def suffix(self) -> str:
-        """The ending, with its dot."""
+        """The suffix of the name, with its dot."""
         return PurePosixPath(self.name).suffix
 
     def with_name(self, name: str) -> ObjectPath:
-        """Name a neighbour."""
+        """Return another object in the same folder."""
         return ObjectPath(f"{self.url.rpartition('/')[0]}/{name}")
 
     def is_file(self) -> bool:
-        """Say whether there is such an object."""
+        """Tell whether there is an object with this name."""
         return bool(self._type() == fs.FileType.File)
 
     def is_dir(self) -> bool:
-        """Say whether there are objects below it."""
+        """Tell whether there are objects with this prefix."""
         return bool(self._type() == fs.FileType.Directory)
 
     def exists(self) -> bool:
-        """Say whether it is one of the two."""
+        """Tell whether it is a file or a folder."""
         return bool(self._type() != fs.FileType.NotFound)
 
     def iterdir(self) -> Iterator[ObjectPath]:
-        """Give the objects right below it, by name."""
+        """Iterate over the objects directly in this folder, sorted by name."""
         selector = fs.FileSelector(self._key, allow_not_found=True)
-        with self._told("list"):
-            found = self._store.get_file_info(selector)
-        for info in sorted(found, key=lambda info: info.path):
+        with self._raise_storage_error("list"):
+            infos = self._store.get_file_info(selector)
+        for info in sorted(infos, key=lambda info: info.path):
             if info.type == fs.FileType.File:
                 yield self / info.base_name
 
-    def opened(self) -> pa.NativeFile:
-        """Open the object to read any part of it."""
-        with self._told("read"):
+    def open(self) -> pa.NativeFile:
+        """Open the object for random access."""
+        with self._raise_storage_error("read"):
             return self._store.open_input_file(self._key)
 
     def digest(self) -> str:
-        """Name the content: by the store's own tag of it, so that nothing is downloaded for that.
-
-        Returns:
-            64 hexadecimal digits; other content, other digits.
-        """
-        with self.opened() as file:
+        """Hash the content, or the store's ETag of it, so that nothing has to be downloaded."""
+        with self.open() as file:
             tag = (file.metadata() or {}).get("ETag")
             if tag is not None:
                 text = f"{tag.decode('latin-1')} {file.size()}"
                 return hashlib.sha256(text.encode()).hexdigest()
-            with self._told("read"):
+            with self._raise_storage_error("read"):
                 return hashlib.file_digest(file, "sha256").hexdigest()
 
     def download(self, path: Path) -> None:
-        """Copy the object into a local file."""
-        with self.opened() as file, path.open("wb") as copy, self._told("read"):
+        """Copy the object to a local file."""
+        with self.open() as file, path.open("wb") as copy, self._raise_storage_error("read"):
             while chunk := file.read(2**24):
                 copy.write(chunk)
 
     def upload(self, path: Path) -> None:
-        """Put a local file in its place, whole: a reader sees the old content or the new.
-
-        Args:
-            path: The file.
+        """Replace the object with a local file, atomically.
 
         Raises:
-            StorageError: If the store refuses it.
+            StorageError: If the store rejects it.
         """
-        # Written at once from memory (mapped, not read): a fault on this side cannot end the upload
-        # early, and on the other side an upload that was not completed leaves no object.
+        # One write of the mapped file: a local read error cannot end the upload early, and a store
+        # discards an upload that was not completed.
         size = path.stat().st_size
         with pa.memory_map(str(path)) if size else pa.BufferReader(b"") as file:
             self.write(file.read_buffer())
 
     def write(self, data: pa.Buffer) -> None:
-        """Put bytes in its place, whole."""
-        with self._told("write"):
+        """Replace the object with bytes, atomically."""
+        with self._raise_storage_error("write"):
             out = self._store.open_output_stream(self._key)
             out.write(data)
             out.close()
 
     def remove(self) -> None:
-        """Remove the object and whatever lies below it; none is no error."""
-        with self._told("remove"):
-            kind = self._type()
-            if kind == fs.FileType.File:
+        """Remove the object or folder, if it exists."""
+        with self._raise_storage_error("remove"):
+            file_type = self._type()
+            if file_type == fs.FileType.File:
                 self._store.delete_file(self._key)
-            elif kind == fs.FileType.Directory:
+            elif file_type == fs.FileType.Directory:
                 self._store.delete_dir(self._key)
 
     @contextmanager
-    def replacing(self) -> Iterator[Path]:
-        """Give a local path whose file takes the object's place when the block ends without error.
-
-        Yields:
-            A path to write to.
+    def upload_on_exit(self) -> Iterator[Path]:
+        """Yield a local path whose file replaces the object if the block ends without an error.
 
         Raises:
-            StorageError: If the store refuses it.
+            StorageError: If the store rejects it.
         """
         with TemporaryDirectory(prefix="postbias-") as folder:
             temporary = Path(folder) / self.name
@@ -180,7 +163,7 @@ class ObjectPath:
             self.upload(temporary)
 
     def _type(self) -> fs.FileType:
-        with self._told("look at"):
+        with self._raise_storage_error("look up"):
             return self._store.get_file_info(self._key).type
 
     @property
@@ -190,106 +173,90 @@ class ObjectPath:
     @property
     def _store(self) -> fs.FileSystem:
         scheme, _, key = self.url.partition("://")
-        return _store(f"{scheme}://{key.partition('/')[0]}")
+        return _connect(f"{scheme}://{key.partition('/')[0]}")
 
     @contextmanager
-    def _told(self, verb: str) -> Iterator[None]:
+    def _raise_storage_error(self, verb: str) -> Iterator[None]:
         try:
             yield
         except (OSError, pa.ArrowException) as error:
-            why = " ".join(str(error).split())[:300]
-            raise StorageError(f"cannot {verb} {self.url}: {why}", do=_DO) from error
+            message = " ".join(str(error).split())[:300]
+            raise StorageError(f"cannot {verb} {self.url}: {message}", do=_ADVICE) from error
 
 
 @dataclass(frozen=True, slots=True)
 class InMemoryFile:
-    """A file whose bytes are at hand.
+    """A file that was read into memory.
 
     Attributes:
-        name: Where they came from.
-        data: All of them.
+        name: Path or URL it was read from.
+        data: Its content.
     """
 
     name: str
     data: pa.Buffer
 
     def __str__(self) -> str:
-        """Give the name."""
+        """Return the name."""
         return self.name
 
-    def opened(self) -> pa.NativeFile:
-        """Open it to read any part of it."""
+    def open(self) -> pa.NativeFile:
+        """Open it for random access."""
         return pa.BufferReader(self.data)
 
 
-#: Where a file or a folder may lie.
+#: A file or folder on this machine or in an object store.
 AnyPath = Path | ObjectPath
 
 
 def parse_path(text: str) -> AnyPath:
-    """Read what a user calls a place.
-
-    Args:
-        text: A path on this machine, or a URL that begins with one of `SCHEMES`.
-
-    Returns:
-        The place.
+    """Parse a local path, or a URL that starts with one of `SCHEMES`.
 
     Raises:
-        InputError: If it is a URL that names no object, or one of another kind.
+        InputError: If it is any other URL, or a URL that names no object.
     """
     if text.startswith(SCHEMES):
         return ObjectPath.parse(text)
     if "://" in text:
         raise InputError(
-            "a URL of no known kind", seen=f"{text.partition('://')[0]}://", allowed=SCHEMES
+            "unsupported kind of URL", seen=f"{text.partition('://')[0]}://", allowed=SCHEMES
         )
     return Path(text)
 
 
 def pyarrow_source(source: AnyPath | InMemoryFile) -> Path | pa.NativeFile:
-    """Give what pyarrow's readers take.
-
-    Args:
-        source: A file, wherever it lies.
-
-    Returns:
-        The path of a local file; of another one, the opened file.
-    """
-    return source if isinstance(source, Path) else source.opened()
+    """Return what pyarrow's readers accept: a local path, or any other file opened."""
+    return source if isinstance(source, Path) else source.open()
 
 
-def content_digest(place: AnyPath) -> str:
-    """Name the content of a file.
-
-    Args:
-        place: The file.
+def content_digest(path: AnyPath) -> str:
+    """Hash the content of a local file, or what an object store reports about its content.
 
     Returns:
-        64 hexadecimal digits: of its bytes, or of what the object store says of them.
+        64 hexadecimal digits.
 
     Raises:
-        StorageError: If an object store cannot be asked.
+        StorageError: If the object store cannot be reached.
     """
-    if isinstance(place, ObjectPath):
-        return place.digest()
-    with place.open("rb") as file:
+    if isinstance(path, ObjectPath):
+        return path.digest()
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_to_local(place: AnyPath, path: Path) -> None:
-    """Copy a file, wherever it lies, into a local one."""
-    if isinstance(place, ObjectPath):
-        place.download(path)
+def copy_to_local(source: AnyPath, path: Path) -> None:
+    """Copy a file, local or in an object store, to a local path."""
+    if isinstance(source, ObjectPath):
+        source.download(path)
     else:
-        path.write_bytes(place.read_bytes())
+        path.write_bytes(source.read_bytes())
 
 
 @lru_cache
-def _store(bucket_url: str) -> fs.FileSystem:
+def _connect(bucket_url: str) -> fs.FileSystem:
     """Connect to the store of a bucket, once per process."""
     try:
         return fs.FileSystem.from_uri(bucket_url)[0]
     except (OSError, pa.ArrowException) as error:
-        why = " ".join(str(error).split())[:300]
-        raise StorageError(f"cannot reach {bucket_url}: {why}", do=_DO) from error
+        message = " ".join(str(error).split())[:300]
+        raise StorageError(f"cannot reach {bucket_url}: {message}", do=_ADVICE) from error

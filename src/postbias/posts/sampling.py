@@ -14,6 +14,9 @@ if N is unknown. Do not multiply by `group_size`: the probability already includ
 is shared between authors or strata and the cap drops no author with posts in several strata,
 `probability` is also the marginal inclusion probability over seeds.
 
+Posts of a given test fold (`split.folds`) take no part in this: a benchmark's test fold is kept as
+it is, with repeated captions, and all its posts are sampled with probability 1.
+
 The random numbers are keyed hashes of the post id. So the order of rows and shards has no effect,
 and added posts displace no more sampled posts than necessary.
 """
@@ -27,11 +30,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from postbias.errors import CountsError, ParamsError
 from postbias.json_files import write_json
 from postbias.params import Params, SampleParams
 from postbias.paths import Paths
+from postbias.posts.fold_assignment import read_given_test_posts
 from postbias.posts.sampling_frame import SamplingFrame, read_sampling_frame
 from postbias.posts.schema import SAMPLE
 from postbias.posts.shards import read_table, write_table
@@ -50,6 +55,8 @@ class SampleSummary:
         capped: Representatives dropped by `max_per_author`.
         not_drawn: Eligible posts that were not drawn.
         sampled: Posts in the sample.
+        given_test: Sampled posts of a given test fold, which are always kept.
+        given_test_repeated: Those of them whose caption another one of them has too.
         largest_group: Posts that share the most frequent caption.
         weight_sum: Sum of the weights; estimates `posts`.
         effective_n: Kish's effective sample size, which accounts for unequal weights.
@@ -62,6 +69,8 @@ class SampleSummary:
     capped: int
     not_drawn: int
     sampled: int
+    given_test: int
+    given_test_repeated: int
     largest_group: int
     weight_sum: float
     effective_n: float
@@ -85,8 +94,8 @@ def sample(paths: Paths, params: Params) -> SampleSummary:
     """Run the stage: read the posts, write the sample and `reports/sample.json`.
 
     Args:
-        paths: The repository; reads `data/posts`.
-        params: The groups `seed` and `sample` are used.
+        paths: The repository; reads `data/posts` and the file of given folds, if any.
+        params: `seed`, the group `sample`, `split.folds` and `split.folds_column` are used.
 
     Returns:
         The counts.
@@ -94,10 +103,15 @@ def sample(paths: Paths, params: Params) -> SampleSummary:
     Raises:
         CorpusError: If there is no post, a post id occurs twice, or a stratifying column is empty.
         ParamsError: If there are more strata than posts to draw, or no stratifying column.
+        InputError: If the file of given folds cannot be used.
         SchemaError: If a shard is damaged.
         CountsError: If the counts do not add up.
     """
-    table, summary = sample_posts(paths.posts, params.sample, params.seed)
+    given_test = None
+    if params.split.folds is not None:
+        path = paths.root / params.split.folds
+        given_test = read_given_test_posts(path, params.split.folds_column)
+    table, summary = sample_posts(paths.posts, params.sample, params.seed, given_test)
     write_table(table, paths.sample, SAMPLE)
     written = read_table(paths.sample, SAMPLE, ["post_id"]).num_rows
     dropped = summary.repeated + summary.capped + summary.not_drawn
@@ -111,13 +125,16 @@ def sample(paths: Paths, params: Params) -> SampleSummary:
     return summary
 
 
-def sample_posts(folder: Path, params: SampleParams, seed: int) -> tuple[pa.Table, SampleSummary]:
+def sample_posts(
+    folder: Path, params: SampleParams, seed: int, given_test: pa.Array | None = None
+) -> tuple[pa.Table, SampleSummary]:
     """Sample the posts to label.
 
     Args:
         folder: A folder of post shards.
         params: Sample size and method.
         seed: Key of the random numbers.
+        given_test: Ids of posts to keep in any case; ids that are not in the corpus are ignored.
 
     Returns:
         The sample as `SAMPLE`, sorted by post id, and the counts.
@@ -128,28 +145,49 @@ def sample_posts(folder: Path, params: SampleParams, seed: int) -> tuple[pa.Tabl
         SchemaError: If a shard is damaged.
     """
     frame = read_sampling_frame(folder, params, seed)
-    posts, sizes = _pick_representatives(frame.caption, frame.random[:, 0])
-    probability, groups, largest = 1 / sizes, len(sizes), int(sizes.max())
+    is_given = _mark_given(frame, given_test)
+    candidates, given = np.flatnonzero(~is_given), np.flatnonzero(is_given)
+    picked, sizes = _pick_representatives(frame.caption[candidates], frame.random[candidates, 0])
+    posts = candidates[picked]
+    probability, groups, largest = 1 / sizes, len(sizes), int(sizes.max(initial=0))
     kept, p = _cap_authors(
         _codes(frame.author)[posts], frame.random[posts, 1], params.max_per_author
     )
     posts, sizes, probability = posts[kept], sizes[kept], (probability * p)[kept]
     eligible = len(posts)
-    drawn, p, strata = _draw(frame, posts, params)
+    drawn, p, strata = _draw(frame, posts, params, len(given))
     posts, sizes, probability = posts[drawn], sizes[drawn], (probability * p)[drawn]
+    n_drawn = len(posts)
+    _, caption, counts = np.unique(frame.caption[given], return_inverse=True, return_counts=True)
+    given_sizes = counts[caption]
+    posts = np.concatenate([posts, given])
+    sizes = np.concatenate([sizes, given_sizes])
+    probability = np.concatenate([probability, np.ones(len(given))])
     summary = SampleSummary(
         posts=len(frame.post_id),
         authors=len(frame.author.dictionary),
-        repeated=len(frame.post_id) - groups,
+        repeated=len(candidates) - groups,
         capped=groups - eligible,
-        not_drawn=eligible - len(posts),
+        not_drawn=eligible - n_drawn,
         sampled=len(posts),
+        given_test=len(given),
+        given_test_repeated=int((given_sizes > 1).sum()),
         largest_group=largest,
         weight_sum=float((1 / probability).sum()),
         effective_n=float((1 / probability).sum() ** 2 / (1 / probability**2).sum()),
         strata=strata,
     )
     return _sample_table(frame, posts, sizes, probability), summary
+
+
+def _mark_given(frame: SamplingFrame, given_test: pa.Array | None) -> np.ndarray:
+    """Mark the posts of a given test fold, bool, (N,)."""
+    if given_test is None:
+        return np.zeros(len(frame.post_id), dtype=bool)
+    is_given: np.ndarray = pc.is_in(frame.post_id, value_set=given_test).to_numpy(
+        zero_copy_only=False
+    )
+    return is_given
 
 
 def allocate_to_strata(available: np.ndarray, n: int) -> np.ndarray:
@@ -187,23 +225,32 @@ def _cap_authors(
 
 
 def _draw(
-    frame: SamplingFrame, eligible: np.ndarray, params: SampleParams
+    frame: SamplingFrame, eligible: np.ndarray, params: SampleParams, n_given: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, tuple[int, int]]]:
     """Draw from each stratum: a mask, inclusion probabilities, and the counts per stratum."""
     n, total = params.n, len(eligible)
-    if n is not None and n > total:
-        logger.warning("sample.n is %d but only %d posts can be drawn: all are sampled", n, total)
+    if n is not None and n > total + n_given:
+        logger.warning(
+            "sample.n is %d but only %d posts can be drawn: all are sampled", n, total + n_given
+        )
+    if n is not None and n < n_given:
+        raise ParamsError(
+            f"sample.n is smaller than the given test fold of {n_given} posts, which is kept whole",
+            seen=n,
+            allowed=f"at least {n_given}, or null",
+            do="raise sample.n, or set split.folds to null",
+        )
     names, stratum = np.unique(
         frame.stratum.dictionary.to_numpy(zero_copy_only=False)[_codes(frame.stratum)[eligible]],
         return_inverse=True,
     )
     available = np.bincount(stratum)
-    size = total if n is None else min(n, total)
+    size = total if n is None else min(n - n_given, total)
     if size < len(names):
         raise ParamsError(
             f"sample.n allows less than one post for each of {len(names)} strata",
             seen=n,
-            allowed=f"at least {len(names)}",
+            allowed=f"at least {len(names) + n_given}",
             do="raise sample.n or stratify by fewer columns",
         )
     allocated = allocate_to_strata(available, size)
@@ -226,7 +273,7 @@ def _sort_into_groups(
     """Sort by group, then random number: the order, (N,), and each group's start and size, (G,)."""
     order = np.lexsort((random, group))
     grouped = group[order]
-    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
+    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]][: len(order)])
     return order, starts, np.diff(np.r_[starts, len(order)])
 
 

@@ -42,7 +42,8 @@ REJECTS = pa.schema(
     ]
 )
 
-#: One row per sampled post. `group_size` is the number of posts with its normalised caption.
+#: One row per sampled post. `group_size` is the number of posts with its normalised caption (of a
+#: given test fold, those in that fold).
 #: `probability` is its inclusion probability and includes the choice of one post per caption: the
 #: weight of the post is 1 / `probability`.
 SAMPLE = pa.schema(

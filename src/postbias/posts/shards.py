@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from postbias.errors import CorpusError, SchemaError, StorageError
-from postbias.posts.remote_files import InMemoryFile, ObjectPath, AnyPath, pyarrow_source
+from postbias.posts.remote_files import AnyPath, InMemoryFile, ObjectPath, pyarrow_source
 from postbias.posts.schema import IMAGE, POSTS, check_table, leaf_columns
 
 #: Limits of one shard: it is closed when the first of them is reached.
@@ -50,7 +50,7 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
         StorageError: If the disk is full or the location is not writable.
     """
     if isinstance(path, ObjectPath):
-        with path.replacing() as temporary:
+        with path.upload_on_exit() as temporary:
             yield temporary
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -125,7 +125,9 @@ def read_table(
         SchemaError: If the file is missing, damaged or does not match the schema.
     """
     try:
-        table = pq.ParquetFile(pyarrow_source(path)).read(columns=list(columns) if columns else None)
+        table = pq.ParquetFile(pyarrow_source(path)).read(
+            columns=list(columns) if columns else None
+        )
     except (OSError, pa.ArrowException) as error:
         raise SchemaError(
             f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:200]}",

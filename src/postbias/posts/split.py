@@ -20,13 +20,14 @@ from postbias.errors import CorpusError, CountsError
 from postbias.json_files import write_json
 from postbias.params import Params, SplitParams
 from postbias.paths import Paths
-from postbias.posts.duplicates import (
-    PostFeatures,
-    find_near_duplicates,
+from postbias.posts.duplicates import PostFeatures, find_near_duplicates, read_features
+from postbias.posts.fold_assignment import (
+    assign_folds,
+    find_oversized_groups,
+    keep_given_folds,
     label_components,
-    read_features,
+    read_given_folds,
 )
-from postbias.posts.fold_assignment import assign_folds, keep_given_folds, read_given_folds
 from postbias.posts.leakage import LeakageCheck, check_leakage
 from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_in_schema, check_table, labels_schema
 from postbias.posts.shards import read_table, write_table
@@ -118,6 +119,8 @@ def split(paths: Paths, params: Params) -> SplitSummary:
                 fold,
                 described["score"]["gap_sd"],
             )
+    if given is None:
+        _warn_of_oversized_groups(features, result, params.split)
     write_json(paths.reports / "split.json", report)
     return SplitSummary(report)
 
@@ -214,6 +217,23 @@ def _check_no_empty_fold(folds: np.ndarray, params: SplitParams) -> None:
             do="label posts of more authors or try another seed"
             if params.folds is None
             else "give folds in which test shares no author or near-duplicate with other folds",
+        )
+
+
+def _warn_of_oversized_groups(features: PostFeatures, result: Split, params: SplitParams) -> None:
+    shares = {fold: getattr(params.shares, fold) for fold in FOLDS}
+    authors = np.array(features.authors, dtype=object)
+    for group in np.flatnonzero(find_oversized_groups(result.groups, shares)):
+        rows = result.groups == group
+        logger.warning(
+            "%s and near-duplicates of those posts are %.0f%% of the labelled posts, more than a"
+            " whole fold for calibration or test: all of them are in %s, so metrics and intervals"
+            " say little about them",
+            f"the posts of author {authors[rows][0]!r}"
+            if len(set(authors[rows])) == 1
+            else f"the posts of {len(set(authors[rows]))} linked authors",
+            100 * rows.mean(),
+            result.folds[rows][0],
         )
 
 

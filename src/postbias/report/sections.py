@@ -18,7 +18,7 @@ from postbias.population.scored_corpus import ScoredCorpus
 from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
 from postbias.report.wording import summarize_answer, to_percentage_points
 from postbias.stats.metrics import calibration_curve
-from postbias.stats.ppi import HELD_OUT, UNLABELLED
+from postbias.stats.label_design import HELD_OUT, UNLABELLED
 
 Json = dict[str, Any]
 
@@ -119,7 +119,8 @@ def _lay_out_calibration(corpus: ScoredCorpus) -> Json:
     labels = corpus.labels[main.name][is_held_out]
     scores = corpus.scores[main.name][is_held_out]
     points = [
-        dict(zip(("score", "label", "n"), p, strict=True)) for p in calibration_curve(labels, scores)
+        dict(zip(("score", "label", "n"), p, strict=True))
+        for p in calibration_curve(labels, scores)
     ]
     titles = (f"mean score of {main.name} (points)", "mean label (points)")
     chart = chart_one_calibration(ChartSource.from_rows(points), main.low, main.high, titles)

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
 from postbias.stats.bootstrap import Array, Resamples
 
 logger = logging.getLogger(__name__)
 
+# Sums of post weights such as 1/3 + 1/3 + 1/3 differ from 1 by rounding.
+_TOLERANCE = 1e-6
+
 #: Groups of modalities that a score can be computed from; see `modalities` in the scores.
 MODALITY_GROUPS = ("image+text", "text", "image")
 
-#: A group with fewer residuals uses the quantiles of all groups together: with 50 residuals, the
+#: A group with fewer posts uses the quantiles of all groups together: with 50 posts, the
 #: actual coverage of nominal 90% intervals is within 8 points in 95% of cases; with 20, within 13.
 MIN_GROUP_POSTS = 50
 
@@ -27,7 +29,7 @@ class Offsets(TypedDict):
     Attributes:
         lo: Offset of the lower limit; usually negative.
         hi: Offset of the upper limit.
-        n: Number of residuals used; that of all groups if the group itself was too small.
+        n: Number of posts used; that of all groups if the group itself had too few.
     """
 
     lo: float
@@ -36,7 +38,12 @@ class Offsets(TypedDict):
 
 
 def fit_intervals(
-    residuals: Array, groups: Sequence[str], coverage: float, *, span: float
+    residuals: Array,
+    groups: Sequence[str],
+    coverage: float,
+    *,
+    span: float,
+    posts: Sequence[str] | None = None,
 ) -> dict[str, Offsets]:
     """Fit the offsets of prediction intervals for each group of modalities.
 
@@ -46,16 +53,18 @@ def fit_intervals(
     Args:
         residuals: Label minus shipped score (int8, clipped to the axis) of each calib post: the
             residuals of any other scores would give the coverage of another model. (n,)
-        groups: Group of modalities of each post. (n,)
+        groups: Group of modalities of each residual. (n,)
         coverage: Nominal coverage, for example 0.9.
         span: Width of the axis, high minus low: the maximum of each offset, and its value if there
-            are too few residuals (fewer than 19 for 90%) for a narrower one.
+            are too few posts (fewer than 19 for 90%) for a narrower one.
+        posts: Post of each residual, at most once per group; by default all are different posts.
+            Where groups are pooled, the residuals of a post share the weight of one post. (n,)
 
     Returns:
         Offsets for each of `MODALITY_GROUPS`, including those without a calib post.
     """
     group_of = np.asarray(groups, dtype=object)
-    pooled = _conformal_offsets(residuals, coverage, span)
+    pooled = _conformal_offsets(residuals, _post_weights(posts, len(residuals)), coverage, span)
     if pooled["n"] < MIN_GROUP_POSTS:
         logger.warning(
             "prediction intervals are fitted on only %d calib posts; increase split.shares.calib",
@@ -63,9 +72,10 @@ def fit_intervals(
         )
     fitted: dict[str, Offsets] = {}
     for group in MODALITY_GROUPS:
-        n = int(np.count_nonzero(group_of == group))
+        rows = group_of == group
+        n = int(np.count_nonzero(rows))
         if n >= MIN_GROUP_POSTS:
-            fitted[group] = _conformal_offsets(residuals[group_of == group], coverage, span)
+            fitted[group] = _conformal_offsets(residuals[rows], np.ones(n), coverage, span)
             continue
         if n:
             logger.info("only %d calib posts with %s: using the intervals of all posts", n, group)
@@ -74,68 +84,90 @@ def fit_intervals(
 
 
 def resample_intervals(
-    residuals: Array, groups: Sequence[str], coverage: float, *, span: float, resamples: Resamples
+    residuals: Array,
+    groups: Sequence[str],
+    coverage: float,
+    *,
+    span: float,
+    resamples: Resamples,
+    posts: Sequence[str] | None = None,
 ) -> dict[str, Array]:
-    """Fit the offsets on the data and on every bootstrap resample.
+    """Fit the offsets on the data and on every bootstrap resample; see `fit_intervals`.
 
     Args:
         residuals: Label minus score of each calib post. (n,)
-        groups: Group of modalities of each post. (n,)
+        groups: Group of modalities of each residual. (n,)
         coverage: Nominal coverage.
         span: Width of the axis.
-        resamples: Resamples of the authors of these posts.
+        resamples: Resamples of the authors of these residuals.
+        posts: Post of each residual; by default all are different posts. (n,)
 
     Returns:
         Lower and upper offset per replicate, for each of `MODALITY_GROUPS`. (1 + R, 2)
     """
     group_of = np.asarray(groups, dtype=object)
-    pooled = _resample_offsets(residuals, coverage, span, resamples.authors, resamples)
+    weights = _post_weights(posts, len(residuals))
+    pooled = _resample_offsets(residuals, weights, coverage, span, resamples)
     offsets = {}
     for group in MODALITY_GROUPS:
         rows = group_of == group
-        is_large = np.count_nonzero(rows) >= MIN_GROUP_POSTS
-        offsets[group] = (
-            _resample_offsets(residuals[rows], coverage, span, resamples.authors[rows], resamples)
-            if is_large
-            else pooled
-        )
+        n = np.count_nonzero(rows)
+        offsets[group] = pooled
+        if n >= MIN_GROUP_POSTS:
+            members = Resamples(resamples.authors[rows], resamples.counts)
+            offsets[group] = _resample_offsets(residuals[rows], np.ones(n), coverage, span, members)
     return offsets
 
 
+def _post_weights(posts: Sequence[str] | None, n: int) -> Array:
+    """Return the weight of each residual: 1 / number of residuals of its post."""
+    if posts is None:
+        return np.ones(n)
+    _, index, counts = np.unique(
+        np.asarray(posts, dtype=object), return_inverse=True, return_counts=True
+    )
+    weights: Array = 1 / counts[index]
+    return weights
+
+
 def _resample_offsets(
-    residuals: Array,
-    coverage: float,
-    span: float,
-    authors: npt.NDArray[np.intp],
-    resamples: Resamples,
+    residuals: Array, weights: Array, coverage: float, span: float, resamples: Resamples
 ) -> Array:
     """Return the conformal quantiles of one group in every resample, (1 + R, 2)."""
     offsets = np.tile(np.array([-span, span], np.float64), (len(resamples.counts), 1))
     if not len(residuals):
         return offsets
     order = np.argsort(residuals)
-    ascending, authors = residuals[order], authors[order]
+    ascending, authors, weights = residuals[order], resamples.authors[order], weights[order]
     tail, start = (1 - coverage) / 2, 0
     for counts in resamples.iter_chunks():
-        cumulative = np.cumsum(counts[:, authors], axis=1)  # (c, n)
-        n = cumulative[:, -1]
-        ranks = np.floor(tail * (n + 1) + 1e-9), np.ceil((1 - tail) * (n + 1) - 1e-9)
+        weight = counts[:, authors] * weights  # (c, n)
+        upto = np.cumsum(weight, axis=1)
+        n = np.round(upto[:, -1])  # posts, with repetitions
+        rank = np.floor(tail * (n + 1) + 1e-9)
+        # At most rank - 1 posts have residuals outside the interval, on either side.
+        is_below = upto - weight <= rank[:, None] - 1 + _TOLERANCE
+        is_above = (n[:, None] - upto) <= rank[:, None] - 1 + _TOLERANCE
+        ends = np.count_nonzero(is_below, axis=1) - 1, np.argmax(is_above, axis=1)
         is_enough = n >= min_calibration_posts(coverage)
-        for end, rank in enumerate(ranks):
-            quantiles = ascending[np.argmax(cumulative >= rank[:, None], axis=1)]
-            rows = start + np.flatnonzero(is_enough)
-            offsets[rows, end] = np.clip(quantiles, -span, span)[is_enough]
+        rows = start + np.flatnonzero(is_enough)
+        for end, position in enumerate(ends):
+            offsets[rows, end] = np.clip(ascending[position], -span, span)[is_enough]
         start += len(counts)
     return offsets
 
 
-def _conformal_offsets(residuals: Array, coverage: float, span: float) -> Offsets:
+def _conformal_offsets(residuals: Array, weights: Array, coverage: float, span: float) -> Offsets:
     """Return the conformal quantiles of one group."""
     from crepes import ConformalPredictiveSystem
 
-    n = len(residuals)
+    n = round(float(weights.sum()))
     if n < min_calibration_posts(coverage):
         return {"lo": -span, "hi": span, "n": n}
+    if n < len(residuals):  # crepes has no weights
+        once = Resamples(np.zeros(len(residuals), np.intp), np.ones((1, 1), np.uint16))
+        lo, hi = _resample_offsets(residuals, weights, coverage, span, once)[0]
+        return {"lo": float(lo), "hi": float(hi), "n": n}
     system = ConformalPredictiveSystem().fit(np.asarray(residuals, np.float64))
     # Not `predict_int`: it computes 4.999999999999999% for 5% and takes the next outer residual.
     tail = 50 * (1 - coverage) + 1e-9

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from postbias.axes import BAND_EDGES, Axis
+from postbias.axes import BAND_NAMES, Axis
 from postbias.stats.bootstrap import Array, Resamples
 from postbias.stats.ranks import roc_auc, spearman_correlation
 
@@ -40,7 +40,7 @@ LOWER_IS_BETTER = frozenset({"mae", "rmse"})
 _WITHIN = {"within_05": 0.5, "within_1": 1.0, "within_2": 2.0}
 # A score of 7.3 is within 0.5 of a label of 6.8 despite binary rounding.
 _TOLERANCE = 1e-9
-_N_BANDS = len(BAND_EDGES) + 1
+_N_BANDS = len(BAND_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def resampled_mean(values: Array, resamples: Resamples) -> Array:
 
 
 def band_indices(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
-    """Return the index of the band of each value, consistent with `Axis.band`.
+    """Return the index of the band of each value, as in `Axis.band`.
 
     Args:
         values: Scores or labels. (n,)
@@ -136,8 +136,7 @@ def band_indices(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
     Returns:
         0 for low, 1 for moderate, 2 for high; a value on an edge belongs to the higher band. (n,)
     """
-    edges = [axis.low + share * (axis.high - axis.low) for share in BAND_EDGES]
-    return np.digitize(values + _TOLERANCE, edges)
+    return np.digitize(values, axis.band_thresholds)
 
 
 def calibration_curve(

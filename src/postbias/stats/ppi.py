@@ -15,49 +15,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from postbias.stats.bootstrap import Array
-from postbias.stats.estimates import PRIOR_AUTHORS, MeanEstimate, SampleSizes
-
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.intp]
-
-#: Role of a post: no label, a label that the student learned from, or a held-out label.
-UNLABELLED, LEARNED, HELD_OUT = 0, 1, 2
+from postbias.stats.estimates import PRIOR_AUTHORS, MeanEstimate, SampleSizes, combine_strata
+from postbias.stats.label_design import (
+    HELD_OUT,
+    UNLABELLED,
+    LabelDesign,
+    labels_only_design,
+)
+from postbias.stats.strata import ANY_FOLD, NEVER_HELD_OUT
+from postbias.stats.stratum_mean import (
+    Stratum,
+    estimate_at,
+    held_out_share,
+    minimise_variance,
+)
 
 #: Minimum numbers of labels and of their authors for an estimate.
 MIN_LABELS, MIN_AUTHORS = 10, 5
-
-# `lam` and `a` are fitted to the same authors, which biases the variance downwards.
-_FITTED_PARAMETERS = 2
-# Maximum weight of a held-out label relative to a learned one, in case there are few labels.
-_MAX_HELD_OUT_WORTH = 50.0
-
-
-@dataclass(frozen=True, slots=True)
-class LabelDesign:
-    """Which of the scored posts have a label, and how the label was used and sampled.
-
-    The student's errors are too small on posts that it was trained or selected on, so its error is
-    estimated from held-out labels only; learned ones contribute as labels. The scores of learned
-    posts do not represent those of other posts either: in the mean score of all posts they are
-    replaced by held-out ones, since both are random parts of one sample. Folds are assigned by
-    author, with equal probability for all, so a held-out label needs no additional weight.
-
-    Attributes:
-        authors: Author index of each post. (N,)
-        roles: `UNLABELLED`, `LEARNED` or `HELD_OUT`. (N,)
-        weights: 1 / inclusion probability of labelled posts; 0 for the others. (N,)
-    """
-
-    authors: Ints
-    roles: npt.NDArray[np.int8]
-    weights: Array
-
-    def subset(self, rows: Bools) -> LabelDesign:
-        """Return the design of the posts in a mask (N,)."""
-        return LabelDesign(self.authors[rows], self.roles[rows], self.weights[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +46,15 @@ class EstimatorTuning:
     Attributes:
         lam: Weight of the scores: 0 ignores them, 1 trusts them fully.
         held_out_worth: Number of learned labels that one held-out label is worth.
-        author_variance: Variance per author (see `MeanEstimate.effective_authors`), which the
-            variance of small groups is shrunk toward.
+        author_variance: Variance per effective author, which the variance of small groups is
+            shrunk toward.
+        label_variance: Variance of the labels of posts, for the strata of dominant authors.
     """
 
     lam: float
     held_out_worth: float
     author_variance: float
+    label_variance: float
 
 
 def tune_estimator(design: LabelDesign, labels: Array, scores: Array) -> EstimatorTuning:
@@ -90,28 +68,43 @@ def tune_estimator(design: LabelDesign, labels: Array, scores: Array) -> Estimat
     Returns:
         The parameters; `lam` is 0 if no label is held out.
     """
-    learned, held_out = design.roles == LEARNED, design.roles == HELD_OUT
-    if not held_out.any():
-        mean = _combine(design, labels, scores, lam=0.0, share=0.0)
-        return EstimatorTuning(0.0, 1.0, mean.variance * mean.effective_authors)
-    u, v, g = _influences(design, labels, scores)
-    if not learned.any():
-        lam, share = _clip_to_unit(float(v @ g / (g @ g)) if g.any() else 0.0), 1.0
-    else:
-        # estimate = mean_T + a (mean_H - mean_T) - a lam (mean_H(f) - mean_all(f)): least squares.
-        columns = np.stack([v - u, -g], axis=1)
-        a, minus_b = np.linalg.lstsq(columns, -u, rcond=None)[0]
-        lam = _clip_to_unit(float(minus_b / a)) if a > 0 else 0.0
-        share = float(np.clip(a, 1e-6, 1 - 1e-6))
-    n_learned = _effective_size(design.weights[learned])
-    n_held_out = _effective_size(design.weights[held_out])
-    worth = (
-        float(np.clip(share / (1 - share) * n_learned / n_held_out, 1, _MAX_HELD_OUT_WORTH))
-        if learned.any()
-        else 1.0
-    )
-    mean = _combine(design, labels, scores, lam=lam, share=_held_out_share(design, worth))
-    return EstimatorTuning(lam, worth, mean.variance * mean.effective_authors)
+    part, is_usable = _ordinary_posts(design, labels, scores)
+    lam, worth = minimise_variance(part) if is_usable else (0.0, 1.0)
+    return with_own_variances(EstimatorTuning(lam, worth, 0.0, 0.0), design, labels, scores)
+
+
+def with_own_variances(
+    tuning: EstimatorTuning, design: LabelDesign, labels: Array, scores: Array
+) -> EstimatorTuning:
+    """Keep `lam` and the worth of a held-out label, and compute the variances of other labels.
+
+    Args:
+        tuning: Parameters tuned on other labels of the same posts.
+        design: Design of all posts.
+        labels: The teacher's label; NaN without a label. (N,)
+        scores: The student's score. (N,)
+
+    Returns:
+        The parameters with the variances of these labels and scores.
+    """
+    is_labelled = design.roles != UNLABELLED
+    label_variance = _weighted_variance(labels[is_labelled], design.weights[is_labelled])
+    part, is_usable = _ordinary_posts(design, labels, scores)
+    author_variance = label_variance  # an upper bound: authors differ less than single labels
+    if is_usable:
+        share = held_out_share(part.design, tuning.held_out_worth)
+        mean = estimate_at(part, lam=tuning.lam, share=share)
+        author_variance = mean.variance * mean.effective_units
+    return replace(tuning, author_variance=author_variance, label_variance=label_variance)
+
+
+def _ordinary_posts(design: LabelDesign, labels: Array, scores: Array) -> tuple[Stratum, bool]:
+    """Select the posts of authors that can be in any fold; tell whether they are enough."""
+    strata = design.strata()
+    rows = strata.index == ANY_FOLD
+    part = Stratum(design.subset(rows), strata.units[rows], labels[rows], scores[rows])
+    authors = part.design.authors[part.design.roles != UNLABELLED]
+    return part, len(np.unique(authors)) >= MIN_AUTHORS
 
 
 def estimate_mean(
@@ -121,7 +114,8 @@ def estimate_mean(
 
     The variance adds up the influence of authors instead of posts, since posts of one author
     resemble each other. It treats authors and posts as a sample of an infinite population: for a
-    finite corpus it is slightly too large, never too small.
+    finite corpus it is slightly too large, never too small. Dominant authors are taken as given;
+    only their posts are a sample.
 
     Args:
         design: Design of all posts, or of a group of them.
@@ -135,9 +129,18 @@ def estimate_mean(
     labelled = design.roles != UNLABELLED
     if labelled.sum() < MIN_LABELS or len(np.unique(design.authors[labelled])) < MIN_AUTHORS:
         return _undefined_mean(design, scores)
-    share = _held_out_share(design, tuning.held_out_worth)
-    raw = _combine(design, labels, scores, lam=tuning.lam, share=share)
-    return _moderate_variance(raw, tuning.author_variance)
+    strata = design.strata()
+    shares, means = [], []
+    for index in np.unique(strata.index):
+        rows = strata.index == index
+        part = Stratum(design.subset(rows), strata.units[rows], labels[rows], scores[rows])
+        is_shared = index in {ANY_FOLD, NEVER_HELD_OUT}
+        prior = tuning.author_variance if is_shared else tuning.label_variance
+        shares.append(float(rows.mean()))
+        means.append(_estimate_stratum(part, tuning, prior))
+    # A dominant author without labels may differ from the others as much as labels do.
+    extra = [float(share**2) * tuning.label_variance for share in strata.unlabelled_shares]
+    return replace(combine_strata(shares, means, extra), plug_in=float(scores.mean()))
 
 
 def estimate_mean_from_labels(
@@ -157,116 +160,28 @@ def estimate_mean_from_labels(
     return estimate_mean(labels_only_design(design), labels, scores, tuning)
 
 
-def labels_only_design(design: LabelDesign) -> LabelDesign:
-    """Mark all labels as learned, so that the estimator is the weighted mean of the labels."""
-    roles = np.where(design.roles == UNLABELLED, UNLABELLED, LEARNED).astype(np.int8)
-    return LabelDesign(design.authors, roles, design.weights)
-
-
-def _held_out_share(design: LabelDesign, worth: float) -> float:
-    """Return the weight `a` of the held-out labels, given the effective numbers of labels."""
-    n_learned = _effective_size(design.weights[design.roles == LEARNED])
-    n_held_out = worth * _effective_size(design.weights[design.roles == HELD_OUT])
-    return n_held_out / (n_held_out + n_learned)
-
-
-def _combine(
-    design: LabelDesign, labels: Array, scores: Array, *, lam: float, share: float
-) -> MeanEstimate:
-    """Compute the estimate and its cluster-robust variance for given `lam` and `a`."""
-    learned, held_out = design.roles == LEARNED, design.roles == HELD_OUT
-    value, coefficients = 0.0, np.zeros(len(labels))
-    if share < 1:
-        w = design.weights[learned] / design.weights[learned].sum()
-        value += (1 - share) * float(w @ labels[learned])
-        coefficients[learned] = (1 - share) * w
-    if share > 0:
-        value += share * _prediction_powered_mean(design, labels, scores, lam)
-        coefficients[held_out] = share * design.weights[held_out] / design.weights[held_out].sum()
-    u, v, g = _influences(design, labels, scores)
-    influence = (1 - share) * u + share * (v - lam * g)
-    per_author = _sum_by_author(design, np.abs(coefficients))
-    effective = float(1 / (per_author @ per_author))
-    # Degrees of freedom lost to the fitted parameters.
-    lost = _FITTED_PARAMETERS / max(effective, 2 * _FITTED_PARAMETERS)
+def _estimate_stratum(part: Stratum, tuning: EstimatorTuning, prior: float) -> MeanEstimate:
+    """Estimate the mean of a stratum; the variance of few units is shrunk toward the prior."""
+    raw = estimate_at(
+        part, lam=tuning.lam, share=held_out_share(part.design, tuning.held_out_worth)
+    )
+    own = raw.effective_units - 1
+    shrunk = own * raw.variance + PRIOR_AUTHORS * prior / raw.effective_units
     return MeanEstimate(
-        value=value,
-        variance=float(influence @ influence) / (1 - lost),
-        influence=influence,
-        effective_authors=effective,
-        plug_in=float(scores.mean()),
-        sizes=_count(design),
+        value=raw.value,
+        variance=shrunk / (own + PRIOR_AUTHORS),
+        influence=raw.influence,
+        degrees_of_freedom=own + PRIOR_AUTHORS,
+        plug_in=float(part.scores.mean()),
+        sizes=_count(part.design),
     )
 
 
-def _prediction_powered_mean(
-    design: LabelDesign, labels: Array, scores: Array, lam: float
-) -> float:
-    """Return mean_H(y - lam f) + lam mean_all(f), with learned posts replaced by held-out ones."""
-    from ppi_py import ppi_mean_pointestimate
-
-    held_out, unseen = design.roles == HELD_OUT, design.roles != LEARNED
-    replacement = 1 + float(np.count_nonzero(~unseen) / np.count_nonzero(held_out))
-    point = ppi_mean_pointestimate(
-        labels[held_out],
-        scores[held_out],
-        scores[unseen],
-        lam=lam,
-        w=design.weights[held_out],
-        w_unlabeled=np.where(held_out[unseen], replacement, 1.0),
-    )
-    return float(np.asarray(point).item())
-
-
-def _influences(design: LabelDesign, labels: Array, scores: Array) -> tuple[Array, Array, Array]:
-    """Return the influence of each author on three parts of the estimate, (A,) each.
-
-    They are mean_T(y), mean_H(y), and mean_H(f) - mean_all(f).
-    """
-    learned, held_out = design.roles == LEARNED, design.roles == HELD_OUT
-    u = _weighted_mean_influence(design, learned, labels)
-    v = _weighted_mean_influence(design, held_out, labels)
-    g = np.zeros_like(v)
-    if held_out.any():
-        n, unseen = len(scores), ~learned
-        off = np.zeros(n)
-        off[unseen] = (scores[unseen] - scores[unseen].mean()) / n
-        off[held_out] += (
-            np.count_nonzero(learned)
-            / n
-            * (scores[held_out] - scores[held_out].mean())
-            / held_out.sum()
-        )
-        g = _weighted_mean_influence(design, held_out, scores) - _sum_by_author(design, off)
-    return u, v, g
-
-
-def _weighted_mean_influence(design: LabelDesign, rows: Bools, values: Array) -> Array:
-    """Return the influence of each author on the weighted mean of some posts' values, (A,).
-
-    Scaled up for the degree of freedom lost to the mean, which is estimated from the same authors.
-    """
-    influence, weight = np.zeros(len(values)), np.zeros(len(values))
-    if not rows.any():
-        return _sum_by_author(design, influence)
-    w = design.weights[rows] / design.weights[rows].sum()
-    influence[rows], weight[rows] = w * (values[rows] - w @ values[rows]), w
-    per_author = _sum_by_author(design, weight)
-    lost = min(float(per_author @ per_author), 0.5)  # 1 / effective number of authors
-    return _sum_by_author(design, influence) * float((1 - lost) ** -0.5)
-
-
-def _sum_by_author(design: LabelDesign, values: Array) -> Array:
-    return np.bincount(design.authors, values).astype(np.float64)
-
-
-def _moderate_variance(raw: MeanEstimate, author_variance: float) -> MeanEstimate:
-    """Shrink the variance of a mean over few authors toward the variance of all posts."""
-    own = raw.effective_authors - 1
-    prior = author_variance / raw.effective_authors
-    return replace(
-        raw, variance=(own * raw.variance + PRIOR_AUTHORS * prior) / (own + PRIOR_AUTHORS)
-    )
+def _weighted_variance(values: Array, weights: Array) -> float:
+    if not len(values):
+        return 0.0
+    mean = np.average(values, weights=weights)
+    return float(np.average((values - mean) ** 2, weights=weights))
 
 
 def _undefined_mean(design: LabelDesign, scores: Array) -> MeanEstimate:
@@ -278,12 +193,3 @@ def _count(design: LabelDesign) -> SampleSizes:
     labelled, held_out = design.roles != UNLABELLED, design.roles == HELD_OUT
     authors = int(np.count_nonzero(np.bincount(design.authors)))
     return SampleSizes(len(labelled), int(labelled.sum()), int(held_out.sum()), authors)
-
-
-def _effective_size(weights: Array) -> float:
-    """Return Kish's effective sample size."""
-    return float(weights.sum() ** 2 / (weights @ weights)) if len(weights) else 0.0
-
-
-def _clip_to_unit(lam: float) -> float:
-    return float(np.clip(lam, 0, 1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from postbias.errors import CorpusError, UnreadableImageError
+from postbias.errors import CorpusError, StorageError, UnreadableImageError
 from postbias.posts.images import decode_square
 from postbias.posts.shards import ROW_GROUP_POSTS, iter_posts, list_shards
 
@@ -107,29 +107,23 @@ def load_examples(
 
     Raises:
         CorpusError: If a labelled post is missing from the corpus.
+        StorageError: If decoded images cannot be written.
     """
     captions: dict[str, str] = {}
     image_rows: dict[str, range] = {}
-    total = 0
-    columns = ["post_id", "caption", *(["images"] if pixel_file else [])]
-    size, max_images = params.image_size, params.max_images
-    with (
-        (pixel_file or Path(os.devnull)).open("wb") as file,
-        ThreadPoolExecutor() as pool,
-        tqdm(total=len(labels), desc="reading posts", unit="post", disable=None) as progress,
-    ):
-        for batch in iter_posts(list_shards(posts), columns, ROW_GROUP_POSTS):
-            labelled = [row for row in batch.to_pylist() if row["post_id"] in labels]
-            encoded = [
-                [image["bytes"] for image in row.get("images", [])][:max_images] for row in labelled
-            ]
-            decoded = pool.map(partial(_decode_all, size), encoded)
-            for row, images in zip(labelled, decoded, strict=True):
+    total, size = 0, params.image_size
+    try:
+        with (pixel_file or Path(os.devnull)).open("wb") as file:
+            for row, images in _decode_posts(posts, labels, params, has_images=bool(pixel_file)):
                 captions[row["post_id"]] = row["caption"]
                 image_rows[row["post_id"]] = range(total, total + len(images))
                 total += len(images)
                 file.writelines(image.tobytes() for image in images)
-            progress.update(len(labelled))
+    except OSError as error:
+        raise StorageError(
+            f"cannot write decoded images to {pixel_file}: {error.strerror or error}",
+            do="free space there, or set TMPDIR to a folder on a larger disk",
+        ) from error
     if missing := [post_id for post_id in labels if post_id not in captions]:
         raise CorpusError(
             f"{len(missing)} labelled posts are missing from {posts}",
@@ -143,6 +137,26 @@ def load_examples(
         image_rows=tuple(image_rows[p] for p in labels),
         labels=np.stack(list(labels.values())).astype(np.float32),
     )
+
+
+def _decode_posts(
+    posts: Path, labels: Collection[str], params: TrainParams, *, has_images: bool
+) -> Iterator[tuple[dict[str, Any], list[NDArray[np.uint8]]]]:
+    """Read the labelled posts, and decode their images on all cores."""
+    columns = ["post_id", "caption", *(["images"] if has_images else [])]
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=len(labels), desc="reading posts", unit="post", disable=None) as progress,
+    ):
+        for batch in iter_posts(list_shards(posts), columns, ROW_GROUP_POSTS):
+            labelled = [row for row in batch.to_pylist() if row["post_id"] in labels]
+            encoded = [
+                [image["bytes"] for image in row.get("images", [])][: params.max_images]
+                for row in labelled
+            ]
+            decoded = pool.map(partial(_decode_all, params.image_size), encoded)
+            yield from zip(labelled, decoded, strict=True)
+            progress.update(len(labelled))
 
 
 def _decode_all(size: int, images: Sequence[bytes | None]) -> list[NDArray[np.uint8]]:

@@ -127,7 +127,7 @@ def distil_artifact(
             **setup.job.manifest_fields(),
         )
         tokenizer = setup.tokenizer if setup.job.has_text else None
-        export_student(trained.student, manifest, tokenizer, setup.calibration(), folder)
+        export_student(trained.student, manifest, tokenizer, setup.quantization_posts(), folder)
         report = _report(trained, setup)
     coverage = params.evaluate.coverage
     add_intervals(folder, paths.posts, folds["calib"], coverage=coverage, threads=params.threads)

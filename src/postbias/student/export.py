@@ -39,8 +39,8 @@ _IMAGES_PER_RUN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationPosts:
-    """Inputs from the train fold, on which graphs are calibrated and their int8 loss is measured.
+class EncoderInputs:
+    """Inputs of the encoders, taken from posts of one fold.
 
     Attributes:
         pixels: Decoded images, uint8 (N, S, S, 3); empty for a text student.
@@ -51,11 +51,24 @@ class CalibrationPosts:
     token_ids: Sequence[Sequence[int]]
 
 
+@dataclass(frozen=True, slots=True)
+class QuantizationPosts:
+    """Inputs for quantizing, and other inputs for measuring its loss.
+
+    Attributes:
+        calibration: From the train fold; the ranges of activations are fitted to these.
+        held_out: From the valid fold; the loss is measured on these.
+    """
+
+    calibration: EncoderInputs
+    held_out: EncoderInputs
+
+
 def export_student(
     student: Student,
     manifest: Manifest,
     tokenizer: Tokenizer | None,
-    calibration: CalibrationPosts,
+    posts: QuantizationPosts,
     folder: Path,
 ) -> Artifact:
     """Write a student as an artifact.
@@ -64,7 +77,7 @@ def export_student(
         student: The trained student; not changed.
         manifest: Its manifest, to which `precision` and `files` are added.
         tokenizer: Its tokenizer; None for an image student.
-        calibration: Inputs from the train fold.
+        posts: Inputs for quantizing the graphs and for measuring the loss.
         folder: Folder to write to; graphs in it are replaced.
 
     Returns:
@@ -89,9 +102,7 @@ def export_student(
     for name, export in exports.items():
         model = export_graph(export)
         onnx.save(model, folder / "onnx" / f"{name}.onnx")
-        precision[name] = _write_int8(
-            name, model, _LossMeter(student, manifest, calibration), folder
-        )
+        precision[name] = _write_int8(name, model, _LossMeter(student, manifest, posts), folder)
     return write_artifact(folder, dataclasses.replace(manifest, precision=precision))
 
 
@@ -101,7 +112,7 @@ class _LossMeter:
 
     student: Student
     manifest: Manifest
-    calibration: CalibrationPosts
+    posts: QuantizationPosts
 
     def loss(self, name: str, model: onnx.ModelProto, quantized: onnx.ModelProto) -> float:
         """Compute the mean absolute change of the scores, as a share of the range; worst axis."""
@@ -114,11 +125,11 @@ class _LossMeter:
         session = open_session(model)
         runs: list[dict[str, NDArray[np.generic]]]
         if name == "image":
-            pixels = self.calibration.pixels[:_N_MEASURED]
+            pixels = self.posts.held_out.pixels[:_N_MEASURED]
             starts = range(0, len(pixels), _IMAGES_PER_RUN)
             runs = [{"pixels": pixels[start : start + _IMAGES_PER_RUN]} for start in starts]
         else:
-            captions = [ids for ids in self.calibration.token_ids if len(ids)][:_N_MEASURED]
+            captions = [ids for ids in self.posts.held_out.token_ids if len(ids)][:_N_MEASURED]
             rows = [np.array([ids], np.int64) for ids in captions]
             runs = [{"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows]
         return np.concatenate([session.run(["embedding"], run)[0] for run in runs])
@@ -140,15 +151,18 @@ def _write_int8(
     name: str, model: onnx.ModelProto, meter: _LossMeter, folder: Path
 ) -> GraphPrecision:
     """Quantize a graph, and write it if its loss is small enough."""
-    calibration = meter.calibration
-    can_calibrate = {
-        "image": len(calibration.pixels) > 0,
-        "text": any(len(ids) for ids in calibration.token_ids),
-        "head": False,  # a few thousand weights: int8 would save nothing
-    }
-    if not can_calibrate[name]:
+    if name == "head":  # a few thousand weights: int8 would save nothing
         return GraphPrecision("fp32")
     is_image = name == "image"
+    calibration, held_out = meter.posts.calibration, meter.posts.held_out
+    has_inputs = (
+        len(calibration.pixels) > 0 and len(held_out.pixels) > 0
+        if is_image
+        else any(len(ids) for ids in held_out.token_ids)
+    )
+    if not has_inputs:
+        logger.warning("the %s graph ships in fp32: no input to measure the loss of int8 on", name)
+        return GraphPrecision("fp32")
     quantized = quantize_image(model, calibration.pixels) if is_image else quantize_text(model)
     quantized = make_canonical(quantized)
     loss = float(f"{meter.loss(name, model, quantized):.3g}")

@@ -52,7 +52,13 @@ def add_intervals(
     intervals = {}
     for column, axis in enumerate(manifest.axes):
         span = axis.high - axis.low
-        fitted = fit_intervals(views.residuals[:, column], views.modalities, coverage, span=span)
+        fitted = fit_intervals(
+            views.residuals[:, column],
+            views.modalities,
+            coverage,
+            span=span,
+            posts=views.post_ids,
+        )
         intervals[axis.name] = {group: Interval(**offsets) for group, offsets in fitted.items()}
     complete = dataclasses.replace(manifest, coverage=coverage, intervals=intervals)
     return write_artifact(folder, complete)

@@ -18,7 +18,7 @@ from postbias.student import distributed
 from postbias.student.compute_device import choose_device, uses_bf16
 from postbias.student.dataset import Examples, PostDataset, load_examples
 from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
-from postbias.student.export import CalibrationPosts
+from postbias.student.export import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ MIN_POSTS = 10
 #: Packages whose version changes the weights or the graphs; recorded in the manifest.
 RECORDED_PACKAGES = ("onnxruntime", "tokenizers", "torch", "torchvision", "transformers")
 
-_N_CALIBRATION = 256
+_N_CALIBRATION, _N_HELD_OUT = 256, 64
 _RECIPE = 3  # increase when unchanged params and posts lead to different weights or graphs
 
 LabelsByPost = dict[str, "NDArray[np.float32]"]
@@ -202,18 +202,26 @@ class TrainingSetup:
             bounded=train.loss == "cross_entropy",
         )
 
-    def calibration(self) -> CalibrationPosts:
-        """Draw posts of the train fold from which the ranges of activations are estimated."""
-        rng = np.random.default_rng(self.job.params.seed)
-
-        def choose(total: int) -> NDArray[np.int64]:
-            return np.sort(rng.choice(total, min(total, _N_CALIBRATION), replace=False))
-
-        captions = [tokens for tokens in self.train.token_ids if tokens]
-        return CalibrationPosts(
-            pixels=np.ascontiguousarray(self.train.pixels[choose(len(self.train.pixels))]),
-            token_ids=[captions[row] for row in choose(len(captions))],
+    def quantization_posts(self) -> QuantizationPosts:
+        """Draw inputs of the train fold to quantize with, and of the valid fold to measure on."""
+        seed = self.job.params.seed
+        return QuantizationPosts(
+            calibration=_draw_inputs(self.train, _N_CALIBRATION, seed),
+            held_out=_draw_inputs(self.valid, _N_HELD_OUT, seed),
         )
+
+
+def _draw_inputs(examples: Examples, count: int, seed: int) -> EncoderInputs:
+    rng = np.random.default_rng(seed)
+
+    def choose(total: int) -> NDArray[np.int64]:
+        return np.sort(rng.choice(total, min(total, count), replace=False))
+
+    captions = [tokens for tokens in examples.token_ids if tokens]
+    return EncoderInputs(
+        pixels=np.ascontiguousarray(examples.pixels[choose(len(examples.pixels))]),
+        token_ids=[captions[row] for row in choose(len(captions))],
+    )
 
 
 def read_fold_labels(paths: Paths, *, share: float = 1.0) -> dict[str, LabelsByPost]:

@@ -66,7 +66,7 @@ class BatchClient:
         return batch.id
 
     async def find_by_tag(self, tag: str) -> str | None:
-        """Return the id of the batch with a tag; None if the endpoint has none.
+        """Return the id of the batch with a tag; None if the endpoint has no such batch.
 
         Raises:
             TeacherError: If the endpoint does not support batches.
@@ -83,32 +83,36 @@ class BatchClient:
                     break
             return None
 
-        return await self._retry(search)
+        return await self._retry(lambda: _none_if_missing(search()))
 
-    async def retrieve(self, batch_id: str) -> RemoteBatch:
-        """Fetch the state of a batch.
+    async def retrieve(self, batch_id: str) -> RemoteBatch | None:
+        """Fetch the state of a batch; None if the endpoint does not have it.
 
         Raises:
-            TeacherError: If the endpoint does not know the batch.
+            TeacherError: If the endpoint does not support batches.
             RunStoppedError: If the run stops or the endpoint is down.
         """
-        return await self._retry(lambda: self._client.batches.retrieve(batch_id))
+        return await self._retry(lambda: _none_if_missing(self._client.batches.retrieve(batch_id)))
 
-    async def download(self, file_id: str, path: Path) -> None:
+    async def download(self, file_id: str, path: Path) -> bool:
         """Download a file.
 
+        Returns:
+            Whether the endpoint has it.
+
         Raises:
-            TeacherError: If the endpoint does not know the file.
+            TeacherError: If the endpoint rejects the request.
             RunStoppedError: If the run stops or the endpoint is down.
         """
 
-        async def stream_to_disk() -> None:
+        async def stream_to_disk() -> bool:
             with path.open("wb") as file:
                 async with self._client.files.with_streaming_response.content(file_id) as response:
                     async for chunk in response.iter_bytes():
                         file.write(chunk)
+            return True
 
-        await self._retry(stream_to_disk)
+        return bool(await self._retry(lambda: _none_if_missing(stream_to_disk())))
 
     async def delete_file(self, file_id: str | None) -> None:
         """Delete a file at the endpoint, if allowed: it holds captions. Ignore None."""
@@ -138,3 +142,10 @@ class BatchClient:
             await self._sender.sleep(failure.retry_after_s or pause_s)
             pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         raise RunStoppedError
+
+
+async def _none_if_missing(call: Awaitable[T]) -> T | None:
+    try:
+        return await call
+    except openai.NotFoundError:
+        return None

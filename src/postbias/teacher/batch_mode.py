@@ -7,13 +7,10 @@ it up instead of sending it again. Lines without a usable reply are sent live af
 from __future__ import annotations
 
 import asyncio
-import json
+import dataclasses
 import logging
-import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +18,10 @@ from openai.types import Batch as RemoteBatch
 
 from postbias.errors import TeacherError
 from postbias.teacher.batch_client import BatchClient
-from postbias.teacher.endpoint_client import ChatResponse
-from postbias.teacher.image_payloads import encode_images
-from postbias.teacher.prompts import LabelRequest, chat_request_body
+from postbias.teacher.batch_files import BatchFiles, read_replies
+from postbias.teacher.chat_responses import count_tokens
+from postbias.teacher.outstanding_batches import OutstandingBatches, RequestBatch, count_lines
+from postbias.teacher.prompts import LabelRequest
 from postbias.teacher.reply import Reply, increment_total
 from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.request_failures import RunStoppedError
@@ -35,41 +33,17 @@ from postbias.teacher.stored_replies import (
     ReplyCost,
     build_reply,
     insert_reply_with_totals,
-    is_final,
 )
-from postbias.teacher.token_estimates import RequestShape, TokenEstimator
+from postbias.teacher.token_estimates import TokenEstimator, keep_excess
 
 logger = logging.getLogger(__name__)
 
 _END_STATES = frozenset({"completed", "failed", "expired", "cancelled"})
 _STATEMENTS_PER_WRITE = 200
-_MB = 1_000_000
-
-#: Key and repetition of one line of a batch.
-BatchLine = tuple[str, int]
-
-
-@dataclass(slots=True)
-class RequestBatch:
-    """A file of requests.
-
-    Attributes:
-        tag: Our name of the batch; the endpoint stores it beside its own id.
-        id: The endpoint's id; None until the endpoint is known to have the batch.
-        worst_usd: The most it can cost.
-        lines: Its requests.
-        posts: Post id and key of each request; empty for a batch read from the store.
-    """
-
-    tag: str
-    id: str | None = None
-    worst_usd: float = 0.0
-    lines: list[BatchLine] = field(default_factory=list)
-    posts: list[tuple[str, str]] = field(default_factory=list)
 
 
 class BatchRunner:
-    """Send and collect all batches of a run."""
+    """Send and collect all batches of a run, and those that earlier runs left."""
 
     def __init__(
         self,
@@ -80,15 +54,44 @@ class BatchRunner:
         folder: Path,
     ) -> None:
         """Combine the parts; files being sent or received are in `folder`."""
+        self.outstanding = OutstandingBatches(store)
         self._sender, self._store, self._config = sender, store, config
-        self._estimator, self._folder, self._limits = estimator, folder, config.params.batch
+        self._estimator = estimator
+        self._files = BatchFiles(store, config, estimator, self.outstanding, folder)
         self._client = BatchClient(sender, config.params.limits.outage_s)
-        #: The request that did not fit into the last file, and whether the cap was the cause.
-        self._left_over: LabelRequest | None = None
-        self._is_capped = False
+
+    async def resume(self) -> None:
+        """Collect the batches of earlier runs that have ended.
+
+        Raises:
+            RunStoppedError: If the run stops.
+            TeacherError: If the endpoint rejects requests about batches.
+            StorageError: If the store cannot be written.
+        """
+        if others := self.outstanding.others(self._config):
+            logger.warning(
+                "%d batches with another rubric or model are outstanding, up to $%.4f; restore "
+                "those settings to collect them",
+                len(others),
+                sum(batch.worst_usd for batch in others),
+            )
+        for batch in self.outstanding.of(self._config):
+            if batch.id is None:
+                batch.id = await self._client.find_by_tag(batch.tag)
+            if batch.id is None:  # it never arrived there
+                await self._settle(batch, 0.0, n_requests=0)
+            else:
+                await self._collect_ended(batch)
+        if waiting := self.outstanding.of(self._config):
+            logger.info(
+                "%d requests are in %d outstanding batches; they are not sent again (to send them "
+                "live, cancel the batches at the endpoint)",
+                count_lines(waiting),
+                len(waiting),
+            )
 
     async def run(self, requests: Iterable[LabelRequest], repeat: int) -> None:
-        """Collect the batches of earlier runs, then send and collect new ones.
+        """Send all requests without a reply in batches, and collect them.
 
         Args:
             requests: Requests in any order.
@@ -99,155 +102,110 @@ class BatchRunner:
             TeacherError: If the endpoint does not support batches.
             StorageError: If the store cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        waiting = [batch for batch in self._recorded() if await self._resume(batch)]
-        covered = {line for batch in waiting for line in batch.lines}
-        remaining = iter(requests)
+        remaining, budget, stop = iter(requests), self._sender.budget, self._sender.stop_signal
         while True:
-            batch = await asyncio.to_thread(self._build, remaining, repeat, covered)
+            batch = await asyncio.to_thread(self._files.write, remaining, repeat, budget, stop)
+            if stop.reason or not batch.lines:
+                self._files.path(batch).unlink()
+            if stop.reason:
+                raise RunStoppedError
             if batch.lines:
                 await self._send(batch)
-                waiting.append(batch)
-            else:
-                self._path(batch).unlink()
-            if self._left_over is None:
+            if self._files.left_over is None:
                 break
-            if self._is_capped and not waiting:
-                self._sender.stop("the next request may exceed max_cost_usd, even in a batch")
-                raise RunStoppedError
-            if self._is_capped:
-                await self._collect(waiting.pop(0))
-        for batch in waiting:
-            await self._collect(batch)
+            if self._files.is_capped:
+                await self._free_budget()
+        await self.collect_all()
 
-    def _recorded(self) -> list[RequestBatch]:
-        """Return the batches of earlier runs with the same rubric, model and options."""
-        rows = self._store.rows(
-            "SELECT tag, id, worst_usd, lines FROM batches WHERE setting = ? ORDER BY tag",
-            (self._config.name,),
-        )
-        (n_others,) = self._store.rows(
-            "SELECT count(*) FROM batches WHERE setting != ?", (self._config.name,)
-        )[0]
-        if n_others:
-            logger.warning(
-                "%d batches with another rubric, model or endpoint params are outstanding; "
-                "restore those settings to collect them",
-                n_others,
-            )
-        return [
-            RequestBatch(tag, batch_id, worst_usd, [(key, n) for key, n in json.loads(lines)])
-            for tag, batch_id, worst_usd, lines in rows
-        ]
+    async def collect_all(self) -> None:
+        """Wait for all outstanding batches of this rubric and model.
 
-    async def _resume(self, batch: RequestBatch) -> bool:
-        """Find a recorded batch at the endpoint; drop its record if it never arrived there."""
-        if batch.id is None:
-            batch.id = await self._client.find_by_tag(batch.tag)
-        if batch.id is None:
-            await self._write([("DELETE FROM batches WHERE tag = ?", (batch.tag,))])
-            self._path(batch).unlink(missing_ok=True)
-            return False
-        if not await self._sender.budget.reserve(batch.worst_usd):
-            self._sender.stop("outstanding batches may already cost max_cost_usd")
+        Raises:
+            RunStoppedError: If the run stops.
+            TeacherError: If the endpoint rejects requests about batches, or a whole batch.
+            StorageError: If the store cannot be written.
+        """
+        while waiting := self.outstanding.of(self._config):
+            await self._collect(waiting[0])
+
+    async def _free_budget(self) -> None:
+        """Collect a batch so that the next fits under the cap."""
+        waiting = self.outstanding.of(self._config)
+        if not waiting:
+            budget = self._sender.budget.describe()
+            self._sender.stop(f"the next batch may exceed max_cost_usd ({budget})")
             raise RunStoppedError
-        logger.info("resuming a batch of %d requests of an earlier run", len(batch.lines))
-        return True
-
-    def _build(
-        self, requests: Iterator[LabelRequest], repeat: int, covered: set[BatchLine]
-    ) -> RequestBatch:
-        """Write the next file, up to its limits and the spending cap."""
-        batch, n_bytes = RequestBatch(uuid.uuid4().hex), 0
-        first = [] if self._left_over is None else [self._left_over]
-        self._left_over, self._is_capped = None, False
-        with self._path(batch).open("wb") as file:
-            for request in chain(first, requests):
-                batch_line = (request.key, repeat)
-                replies = self._store.replies(*batch_line)
-                # A request with an unusable reply is sent live, with a correction.
-                if batch_line in covered or replies or is_final(replies, self._config):
-                    continue
-                line, worst_usd = self._line(request, repeat)
-                self._is_capped = not self._sender.budget.fits(batch.worst_usd + worst_usd)
-                is_full = n_bytes + len(line) > self._limits.max_mb * _MB and batch.lines
-                if self._is_capped or is_full or len(batch.lines) == self._limits.max_requests:
-                    self._left_over = request
-                    break
-                if not line:
-                    continue
-                covered.add(batch_line)
-                batch.lines.append(batch_line)
-                batch.posts.append((request.post_id, request.key))
-                batch.worst_usd += worst_usd
-                n_bytes += file.write(line)
-        return batch
-
-    def _line(self, request: LabelRequest, repeat: int) -> tuple[bytes, float]:
-        config = self._config
-        urls = encode_images(request.images, config.params.images)
-        if not urls and not request.caption.strip():
-            return b"", 0.0
-        capabilities = config.profile.capabilities
-        body = chat_request_body(request, urls, config.rubric, config.params, capabilities)
-        line = {
-            "custom_id": f"{request.key}:{repeat}",
-            "method": "POST",
-            "url": "/v1/chat/completions",
-            "body": body,
-        }
-        shape = RequestShape(len(request.caption.encode()), len(urls))
-        estimate = self._estimator.estimate(shape)
-        worst_usd = self._sender.budget.cost_usd(
-            estimate.worst_in, estimate.worst_out, is_batch=True
-        )
-        return json.dumps(line).encode() + b"\n", worst_usd
+        await self._collect(waiting[0])
 
     async def _send(self, batch: RequestBatch) -> None:
-        await self._sender.budget.reserve(batch.worst_usd)
-        lines = json.dumps(batch.lines)
-        values = (batch.tag, self._config.name, batch.worst_usd, lines)
-        record = ("INSERT INTO batches VALUES (?, NULL, ?, ?, ?)", values)
-        posts = [("INSERT OR IGNORE INTO asked VALUES (?, ?)", pair) for pair in batch.posts]
-        await self._write([record, *posts])
-        batch.id = await self._client.submit(self._path(batch), batch.tag)
+        self._sender.budget.add_batch(batch.worst_usd)
+        await self._write(self.outstanding.add(batch))
+        path = self._files.path(batch)
+        batch.id = await self._client.submit(path, batch.tag)
         await self._write([("UPDATE batches SET id = ? WHERE tag = ?", (batch.id, batch.tag))])
-        self._path(batch).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         logger.info("sent a batch of %d requests", len(batch.lines))
 
     async def _collect(self, batch: RequestBatch) -> None:
-        """Wait for a batch and store its replies."""
+        while not await self._collect_ended(batch):
+            await self._sender.sleep(self._config.params.batch.poll_s)
+
+    async def _collect_ended(self, batch: RequestBatch) -> bool:
+        """Store the replies of a batch if it has ended.
+
+        Returns:
+            Whether it is no longer outstanding.
+        """
         remote = await self._client.retrieve(str(batch.id))
-        while remote.status not in _END_STATES:
-            await self._sender.sleep(self._limits.poll_s)
-            remote = await self._client.retrieve(str(batch.id))
+        if remote is None:
+            await self._write_off(batch)
+            return True
+        if remote.status not in _END_STATES:
+            return False
         if remote.status == "failed":
             await self._drop(batch, remote)
-        cost_usd, path = 0.0, self._path(batch)
+            return True
+        cost_usd, path = 0.0, self._files.path(batch)
         if remote.output_file_id:
-            await self._client.download(remote.output_file_id, path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not await self._client.download(remote.output_file_id, path):
+                await self._write_off(batch)
+                return True
             cost_usd = await self._store_replies(path, batch)
-        path.unlink(missing_ok=True)
-        await self._write(
-            [
-                ("DELETE FROM batches WHERE tag = ?", (batch.tag,)),
-                increment_total("spent_usd", cost_usd),
-                increment_total("requests", len(batch.lines)),
-            ]
-        )
-        self._sender.budget.settle(batch.worst_usd, cost_usd)
+        await self._settle(batch, cost_usd, n_requests=len(batch.lines))
         for file_id in (remote.input_file_id, remote.output_file_id, remote.error_file_id):
             await self._client.delete_file(file_id)  # it holds captions
+        return True
+
+    async def _write_off(self, batch: RequestBatch) -> None:
+        """Count a batch that the endpoint no longer has as spent in full."""
+        logger.warning(
+            "the endpoint no longer has a batch of %d requests (sent with another key or to "
+            "another endpoint?); up to $%.4f count as spent, and its posts are requested again",
+            len(batch.lines),
+            batch.worst_usd,
+        )
+        await self._settle(batch, batch.worst_usd, n_requests=len(batch.lines))
 
     async def _drop(self, batch: RequestBatch, remote: RemoteBatch) -> None:
-        await self._write([("DELETE FROM batches WHERE tag = ?", (batch.tag,))])
+        await self._settle(batch, 0.0, n_requests=0)
         errors = (remote.errors and remote.errors.data) or []
         codes = sorted({str(error.code) for error in errors if error.code})
+        message = "the endpoint rejected a whole batch"
+        if self._config.params.mode == "live":
+            logger.warning("%s (%s); its posts are requested live", message, ", ".join(codes)[:200])
+            return
         raise TeacherError(
-            "the endpoint rejected a whole batch",
+            message,
             seen=", ".join(codes)[:200] or None,
             do="lower endpoint.batch.max_requests or max_mb, or set endpoint.mode: live",
         )
+
+    async def _settle(self, batch: RequestBatch, cost_usd: float, *, n_requests: int) -> None:
+        totals = [increment_total("spent_usd", cost_usd), increment_total("requests", n_requests)]
+        await self._write([*self.outstanding.remove(batch), *totals])
+        self._sender.budget.settle_batch(batch.worst_usd, cost_usd)
+        self._files.path(batch).unlink(missing_ok=True)
 
     async def _store_replies(self, path: Path, batch: RequestBatch) -> float:
         """Store the replies of an output file, without those stored before a crash.
@@ -255,46 +213,29 @@ class BatchRunner:
         Returns:
             The cost of the whole file in US dollars.
         """
-        expected, cost_usd = set(batch.lines), 0.0
+        cost_usd = 0.0
         statements: list[Any] = []
-        with path.open("rb") as file:
-            for line in file:
-                received = _parse_line(line)
-                if received is None or (received.key, received.repeat) not in expected:
-                    continue
-                reply = self._build_reply(received, batch)
-                cost_usd += reply.cost_usd or 0.0
-                known = self._store.replies(received.key, received.repeat)
-                if not any(old.raw == reply.raw for old in known):
-                    statements += insert_reply_with_totals(reply)
-                if len(statements) >= _STATEMENTS_PER_WRITE:
-                    await self._write(statements)
-                    statements = []
+        for received in read_replies(path, batch):
+            reply = self._build_reply(received, batch)
+            cost_usd += reply.cost_usd or 0.0
+            known = self._store.replies(received.key, received.repeat)
+            if not any(old.raw == reply.raw for old in known):
+                statements += insert_reply_with_totals(reply)
+            if not self._estimator.learn_output(reply.tokens_out):
+                statements += keep_excess(batch.setting, self._estimator.excess)
+            if len(statements) >= _STATEMENTS_PER_WRITE:
+                await self._write(statements)
+                statements = []
         await self._write(statements)
         return cost_usd
 
     def _build_reply(self, received: ReceivedReply, batch: RequestBatch) -> Reply:
-        tokens_in, tokens_out = ChatResponse(received.body, received.raw, 0.0).tokens
+        tokens_in, tokens_out = count_tokens(received.body)
         usd = batch.worst_usd / len(batch.lines)
         if tokens_in is not None and tokens_out is not None:
             usd = self._sender.budget.cost_usd(tokens_in, tokens_out, is_batch=True)
-        return build_reply(received, self._config, ReplyCost(tokens_in, tokens_out, usd))
+        reply = build_reply(received, self._config, ReplyCost(tokens_in, tokens_out, usd))
+        return dataclasses.replace(reply, delivery=batch.delivery)
 
     async def _write(self, statements: SqlStatements) -> None:
         await self._sender.writer.write(partial(list, statements))
-
-    def _path(self, batch: RequestBatch) -> Path:
-        return self._folder / f"{batch.tag}.jsonl"
-
-
-def _parse_line(line: bytes) -> ReceivedReply | None:
-    """Parse a line of an output file; None if its request failed."""
-    try:
-        result = json.loads(line)
-        key, _, repeat = str(result["custom_id"]).partition(":")
-        body = result["response"]["body"]
-        if result["response"]["status_code"] != 200 or not isinstance(body, dict):
-            return None
-        return ReceivedReply(key, int(repeat), body, json.dumps(body).encode(), "batch")
-    except (ValueError, KeyError, TypeError):
-        return None

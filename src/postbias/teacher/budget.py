@@ -1,4 +1,13 @@
-"""The spending cap: each request reserves the most it can cost before it is sent."""
+"""The spending cap.
+
+Invariant: what was spent, plus the most that all requests in flight and all outstanding batches
+can cost, never exceeds `max_cost_usd`. A request or batch is sent only after its maximum cost has
+been reserved here and recorded in the store, and the reservation ends only together with the record
+of the actual cost. Whatever may have been billed counts: requests that were cancelled, failed after
+they were sent, or were in flight when a run was killed count in full. Only an endpoint that bills
+more tokens than it was allowed can exceed the cap, by the excess of the requests in flight; later
+bounds are then raised.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +40,16 @@ class Budget:
     For use in one event loop.
     """
 
-    def __init__(self, params: CostParams, spent_usd: float) -> None:
-        """Start from earlier spending.
+    def __init__(self, params: CostParams, spent_usd: float, outstanding_usd: float = 0.0) -> None:
+        """Start from earlier runs.
 
         Args:
             params: Prices and cap.
             spent_usd: Everything ever spent from the reply store.
+            outstanding_usd: The most that its outstanding batches can cost.
         """
         self._params = params
-        self.spent_usd = spent_usd
+        self.spent_usd, self.outstanding_usd = spent_usd, outstanding_usd
         self._reserved_usd = 0.0
         self._in_flight = 0
         self._settled = asyncio.Event()
@@ -56,11 +66,12 @@ class Budget:
         return (cost_in + cost_out) / _MILLION * (self._params.batch_factor if is_batch else 1.0)
 
     def fits(self, worst_usd: float) -> bool:
-        """Return whether spending, reservations and `worst_usd` together stay within the cap."""
+        """Return whether the invariant still holds with another `worst_usd`."""
         cap = self._params.max_cost_usd
         if cap is None:
             return True
-        return self.spent_usd + self._reserved_usd + worst_usd <= cap + _ROUNDING_USD
+        committed_usd = self.spent_usd + self.outstanding_usd + self._reserved_usd
+        return committed_usd + worst_usd <= cap + _ROUNDING_USD
 
     async def reserve(self, worst_usd: float) -> bool:
         """Reserve the most a request can cost, waiting while requests in flight may free budget.
@@ -78,8 +89,25 @@ class Budget:
         return True
 
     def settle(self, worst_usd: float, cost_usd: float) -> None:
-        """Replace a reservation of `worst_usd` by the actual cost."""
+        """Replace the reservation of a request by its actual cost."""
         self._reserved_usd -= worst_usd
         self._in_flight -= 1
         self.spent_usd += cost_usd
         self._settled.set()
+
+    def add_batch(self, worst_usd: float) -> None:
+        """Reserve the most that a batch can cost until `settle_batch`; it must fit."""
+        self.outstanding_usd += worst_usd
+
+    def settle_batch(self, worst_usd: float, cost_usd: float) -> None:
+        """Replace the reservation of a batch by its actual cost."""
+        self.outstanding_usd -= worst_usd
+        self.spent_usd += cost_usd
+        self._settled.set()
+
+    def describe(self) -> str:
+        """Return what is spent and reserved, for messages."""
+        message = f"spent so far: ${self.spent_usd:.4f}"
+        if self.outstanding_usd > _ROUNDING_USD:
+            message += f", reserved for outstanding batches: ${self.outstanding_usd:.4f}"
+        return message

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 import os
 import re
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -23,11 +21,11 @@ import openai
 
 from postbias.errors import TeacherError
 from postbias.posts.reasons import RejectReason
+from postbias.teacher.chat_responses import ChatResponse, decode_response
 from postbias.teacher.request_failures import (
     NextStep,
     RequestFailedError,
     RequestFailure,
-    failure_from_error_body,
     failure_from_exception,
 )
 
@@ -40,29 +38,6 @@ _PLACEHOLDER_KEY = "none"
 _KEEPALIVE_S = 4.0
 _URL = re.compile(r"\bhttps?://[^\s,;]+")
 _KEY = re.compile(r"\b(sk|key|Bearer)[-_ ][A-Za-z0-9*_-]{6,}")
-
-
-@dataclass(frozen=True, slots=True)
-class ChatResponse:
-    """The response to a chat completion request.
-
-    Attributes:
-        body: The decoded JSON object.
-        raw: The body as received.
-        latency_s: Time from sending to the last byte.
-    """
-
-    body: dict[str, Any]
-    raw: bytes
-    latency_s: float
-
-    @property
-    def tokens(self) -> tuple[int | None, int | None]:
-        """Input and output tokens as reported; None where missing or invalid."""
-        usage = self.body.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
-        prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        return _token_count(prompt), _token_count(completion)
 
 
 class EndpointClient:
@@ -142,7 +117,7 @@ class EndpointClient:
             raise RequestFailedError(failure_from_exception(error, time.time())) from None
         finally:
             self._free.append(client)
-        return ChatResponse(_decode(raw), raw, time.perf_counter() - started)
+        return ChatResponse(decode_response(raw), raw, time.perf_counter() - started)
 
     async def _receive(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> bytes:
         received = bytearray()
@@ -185,28 +160,3 @@ def _http_client(timeout_s: float, ssl_context: ssl.SSLContext) -> openai.Defaul
         max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_S
     )
     return openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout_s, verify=ssl_context)
-
-
-def _decode(raw: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(raw)
-        if not isinstance(body, dict):
-            raise ValueError
-    except (ValueError, RecursionError) as error:
-        raise RequestFailedError(
-            RequestFailure(
-                NextStep.RETRY,
-                RejectReason.DAMAGED_REPLY,
-                "the answer is no JSON object",
-                may_be_billed=True,
-            )
-        ) from error
-    if body.get("error") and not body.get("choices"):
-        raise RequestFailedError(failure_from_error_body(body["error"]))
-    return body
-
-
-def _token_count(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    return None

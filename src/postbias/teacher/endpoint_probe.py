@@ -16,12 +16,19 @@ from typing import Any
 from postbias.errors import TeacherError
 from postbias.params import EndpointParams
 from postbias.posts.reasons import RejectReason
+from postbias.teacher.chat_responses import ChatResponse, misplaced_answer_field
+from postbias.teacher.endpoint_advice import advise
 from postbias.teacher.image_payloads import largest_sample_image
+from postbias.teacher.model_names import is_same_model
 from postbias.teacher.prompts import EndpointCapabilities, LabelRequest, chat_request_body
 from postbias.teacher.reply import upsert_fact
 from postbias.teacher.reply_store import ReplyStore
-from postbias.teacher.reply_validation import is_same_model, parse_reply
-from postbias.teacher.request_failures import RequestRejectedError
+from postbias.teacher.reply_validation import parse_reply
+from postbias.teacher.request_failures import (
+    NextStep,
+    RequestFailure,
+    RequestRejectedError,
+)
 from postbias.teacher.request_sender import RequestSender
 from postbias.teacher.rubric import Rubric
 from postbias.teacher.token_estimates import RequestShape, TokenEstimator
@@ -30,9 +37,14 @@ logger = logging.getLogger(__name__)
 
 _CAPTION = "Our new bread is out of the oven. Come by before noon!"
 _MAX_STEPS = 12
+_LATER_TRIES = 2
 #: Failures to keep to the reply format; any other may be chance.
 _FORMAT_FAILURES = frozenset(
     {RejectReason.INVALID_REPLY, RejectReason.EMPTY_REPLY, RejectReason.CUT_OFF}
+)
+#: Failures that no other option prevents.
+_TRANSPORT_FAILURES = frozenset(
+    {RejectReason.TIMEOUT, RejectReason.DISCONNECTED, RejectReason.DAMAGED_REPLY}
 )
 
 
@@ -94,47 +106,73 @@ async def probe_endpoint(
 
 
 async def _search(sender: RequestSender, rubric: Rubric, params: EndpointParams) -> EndpointProfile:
-    capabilities = EndpointCapabilities(
+    capabilities: EndpointCapabilities | None = EndpointCapabilities(
         "json_schema", True, "max_tokens", params.temperature is not None
     )
+    tried = set[EndpointCapabilities]()
+    problem, advice = "", ""
+    for step in range(_MAX_STEPS):
+        if capabilities is None:
+            break
+        # A server that fails at an option may fail at each try: be patient only once.
+        max_tries = None if step == 0 else _LATER_TRIES
+        try:
+            response = await _request(sender, rubric, params, capabilities, max_tries)
+        except RequestRejectedError as error:
+            failure = error.failure
+            problem = sender.client.redact(failure.hint) or failure.detail
+            is_refused = failure.next_step is NextStep.CHECK_ENDPOINT
+            verb = "accepts the request in no form" if is_refused else "does not answer the probe"
+            problem = f"the endpoint {verb}: {problem}"
+            advice = _advise_on_rejection(failure, params)
+            is_about_options = failure.reason not in _TRANSPORT_FAILURES
+            capabilities = _weaken(capabilities, failure.hint) if is_about_options else None
+            continue
+        model = str(response.body.get("model") or params.model)
+        verdict = parse_reply(response.body, rubric, frozenset({model}))
+        if verdict.fault not in _FORMAT_FAILURES:
+            has_logprobs = capabilities.has_logprobs and _has_logprobs(response.body)
+            capabilities = replace(capabilities, has_logprobs=has_logprobs)
+            return EndpointProfile(capabilities, response.tokens[0], model)
+        problem = f"the endpoint's replies are not usable ({verdict.fault}: {verdict.detail})"
+        advice = advise(verdict.fault, misplaced_answer_field(response.body))
+        if capabilities in tried:  # a single unusable reply may be chance
+            capabilities = _weaken(capabilities, "response_format")
+        else:
+            tried.add(capabilities)
+    raise TeacherError(problem, do=advice)
+
+
+async def _request(
+    sender: RequestSender,
+    rubric: Rubric,
+    params: EndpointParams,
+    capabilities: EndpointCapabilities,
+    max_tries: int | None,
+) -> ChatResponse:
+    """Send the probe request with some options, and settle its cost."""
     urls = [largest_sample_image(params.images)] if params.images.max_images else []
     request = LabelRequest("", "", _CAPTION, ())
-    hint, tried = "", set[EndpointCapabilities]()
-    for _ in range(_MAX_STEPS):
-        body = chat_request_body(request, urls, rubric, params, capabilities)
-        estimator = TokenEstimator(params, None, len(json.dumps(body["messages"][0])))
-        estimate = estimator.estimate(RequestShape(len(_CAPTION), len(urls)))
-        weaker: EndpointCapabilities | None
-        try:
-            response, reservation = await sender.send(body, estimate)
-        except RequestRejectedError as error:
-            hint = sender.client.redact(error.failure.hint) or error.failure.detail
-            weaker = _weaken(capabilities, error.failure.hint)
-        else:
-            tokens_in, tokens_out = response.tokens
-            cost_usd = sender.budget.cost_usd(
-                estimate.worst_in if tokens_in is None else tokens_in,
-                estimate.worst_out if tokens_out is None else tokens_out,
-            )
-            await sender.settle(reservation, cost_usd)
-            model = str(response.body.get("model") or params.model)
-            verdict = parse_reply(response.body, rubric, frozenset({model}))
-            if verdict.fault in _FORMAT_FAILURES and capabilities not in tried:
-                tried.add(capabilities)  # a single unusable reply may be chance
-                continue
-            is_misformatted = verdict.fault in _FORMAT_FAILURES
-            weaker = _weaken(capabilities, "response_format") if is_misformatted else None
-            if weaker is None:
-                has_logprobs = capabilities.has_logprobs and _has_logprobs(response.body)
-                capabilities = replace(capabilities, has_logprobs=has_logprobs)
-                return EndpointProfile(capabilities, tokens_in, model)
-        if weaker is None:
-            break
-        capabilities = weaker
+    body = chat_request_body(request, urls, rubric, params, capabilities)
+    estimator = TokenEstimator(params, None, len(json.dumps(body["messages"][0])))
+    estimate = estimator.estimate(RequestShape(len(_CAPTION), len(urls)))
+    response, reservation = await sender.send(body, estimate, max_tries=max_tries)
+    tokens_in, tokens_out = response.tokens
+    cost_usd = sender.budget.cost_usd(
+        estimate.worst_in if tokens_in is None else tokens_in,
+        estimate.worst_out if tokens_out is None else tokens_out,
+    )
+    await sender.settle(reservation, cost_usd)
+    return response
+
+
+def _advise_on_rejection(failure: RequestFailure, params: EndpointParams) -> str:
+    if failure.next_step is NextStep.RETRY:
+        return advise(failure.reason, None)
     advice = "check annotate.endpoint.model"
-    if urls:
+    if params.images.max_images:
         advice += ", or set endpoint.images.max_images: 0 if the model does not accept images"
-    raise TeacherError(f"the endpoint accepts the request in no form: {hint}", do=advice)
+    return advice
 
 
 def _weaken(capabilities: EndpointCapabilities, complaint: str) -> EndpointCapabilities | None:
@@ -156,7 +194,8 @@ def _weaken(capabilities: EndpointCapabilities, complaint: str) -> EndpointCapab
 def _has_logprobs(body: dict[str, Any]) -> bool:
     logprobs = body["choices"][0].get("logprobs")
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
-    return isinstance(tokens, list) and any(token.get("top_logprobs") for token in tokens)
+    tokens = tokens if isinstance(tokens, list) else []
+    return any(isinstance(token, dict) and token.get("top_logprobs") for token in tokens)
 
 
 def _fact_key(endpoint: str, rubric: Rubric, params: EndpointParams) -> str:

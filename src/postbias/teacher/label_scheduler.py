@@ -1,58 +1,39 @@
 """Label many posts concurrently: request each until it has a valid reply or a final reject.
 
 Posts stream through in constant memory: they are read, their images are encoded in threads slightly
-ahead, and one worker per allowed request in flight sends them. Each reply is in the store before
-its post is processed further, so stopping at any moment loses nothing.
+ahead, and workers send them. Each reply is in the store before its post is processed further, so
+stopping at any moment loses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Any
 
+from postbias.errors import PostbiasError
 from postbias.posts.reasons import RejectReason
-from postbias.teacher.endpoint_client import ChatResponse
+from postbias.teacher.endpoint_advice import advise
 from postbias.teacher.image_payloads import encode_images
 from postbias.teacher.labels import OK
-from postbias.teacher.prompts import LabelRequest, add_correction, chat_request_body
-from postbias.teacher.reply import Reply, insert_reply
+from postbias.teacher.outstanding_batches import OutstandingBatches
+from postbias.teacher.post_labeller import PostLabeller
+from postbias.teacher.prompts import LabelRequest
 from postbias.teacher.reply_store import ReplyStore
-from postbias.teacher.request_failures import RequestRejectedError, RunStoppedError
+from postbias.teacher.request_failures import RunStoppedError
 from postbias.teacher.request_sender import RequestSender
-from postbias.teacher.store_writer import SqlStatements
-from postbias.teacher.stored_replies import (
-    LabellingConfig,
-    ReceivedReply,
-    ReplyCost,
-    build_failed_reply,
-    build_reply,
-    insert_reply_with_totals,
-    is_final,
-    matching_replies,
-    reason_without_content,
-)
-from postbias.teacher.token_estimates import RequestShape, TokenEstimator
-
-logger = logging.getLogger(__name__)
+from postbias.teacher.stored_replies import LabellingConfig, is_final
 
 _ENCODER_THREADS = 2
 _READ_AT_ONCE = 16
-#: Replies of these kinds are not quoted in the correction.
-_NOT_QUOTED = frozenset(
-    {
-        RejectReason.REFUSED,
-        RejectReason.FILTERED,
-        RejectReason.EMPTY_REPLY,
-        RejectReason.WRONG_MODEL,
-    }
-)
+#: Workers per slot: a request that waits to be sent again, or is overdue, holds a worker only.
+_WORKERS_PER_SLOT = 2
+#: Rejected posts without a single label after which the endpoint must be the cause.
+_MAX_REJECTS_WITHOUT_LABEL = 20
 
 
 @dataclass(slots=True)
@@ -80,22 +61,23 @@ class LabelScheduler:
         sender: RequestSender,
         store: ReplyStore,
         config: LabellingConfig,
-        estimator: TokenEstimator,
+        labeller: PostLabeller,
+        outstanding: OutstandingBatches,
     ) -> None:
         """Combine the parts.
 
         Args:
-            sender: Sends the requests.
+            sender: Provides store writer and stop signal.
             store: Read to find earlier replies.
             config: Rubric, params and endpoint of the run.
-            estimator: Estimates tokens and learns from replies.
+            labeller: Labels one post.
+            outstanding: Batches whose requests must not be sent.
         """
         self.counts = LabelCounts()
-        #: Reject reasons, by key, of posts without caption and readable image; not in the store.
-        self.without_content: dict[str, RejectReason] = {}
         self._sender, self._store, self._config = sender, store, config
-        self._estimator = estimator
+        self._labeller, self._outstanding = labeller, outstanding
         self._seen_keys: set[str] = set()
+        self._has_labels = False
 
     async def run(self, requests: Iterable[LabelRequest], repeat: int) -> None:
         """Process all requests that have no final reply yet.
@@ -106,16 +88,22 @@ class LabelScheduler:
 
         Raises:
             StorageError: If a reply cannot be stored.
+            PostbiasError: If the posts cannot be read.
         """
-        n_workers = self._config.params.limits.concurrency
+        n_workers = _WORKERS_PER_SLOT * self._config.params.limits.concurrency
         jobs: asyncio.Queue[tuple[LabelRequest, asyncio.Future[tuple[str, ...]]] | None]
         jobs = asyncio.Queue(maxsize=n_workers)
         self._seen_keys.clear()
-        with ThreadPoolExecutor(_ENCODER_THREADS, thread_name_prefix="encode") as pool:
+        pool = ThreadPoolExecutor(_ENCODER_THREADS, thread_name_prefix="encode")
+        try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._feed(iter(requests), repeat, jobs, pool))
+                group.create_task(self._feed(iter(requests), repeat, jobs, pool, n_workers))
                 for _ in range(n_workers):
                     group.create_task(self._work(jobs, repeat))
+        except BaseExceptionGroup as failures:
+            raise _most_telling(failures) from failures
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     async def _feed(
         self,
@@ -123,6 +111,7 @@ class LabelScheduler:
         repeat: int,
         jobs: asyncio.Queue[Any],
         pool: ThreadPoolExecutor,
+        n_workers: int,
     ) -> None:
         loop = asyncio.get_running_loop()
         params = self._config.params.images
@@ -136,7 +125,7 @@ class LabelScheduler:
                 if not self._sender.stop_reason and self._is_due(request, repeat):
                     urls = loop.run_in_executor(pool, encode_images, request.images, params)
                     await jobs.put((request, urls))
-        for _ in range(self._config.params.limits.concurrency):
+        for _ in range(n_workers):
             await jobs.put(None)
 
     async def _record_requested(self, requests: Sequence[LabelRequest]) -> None:
@@ -156,6 +145,9 @@ class LabelScheduler:
         replies = self._store.replies(request.key, repeat)
         if is_final(replies, self._config):
             self.counts.known += 1
+            self._has_labels |= any(reply.status == OK for reply in replies)
+            return False
+        if self._outstanding.covers((request.key, repeat)):
             return False
         self.counts.requested += 1
         return True
@@ -167,79 +159,32 @@ class LabelScheduler:
             if self._sender.stop_reason:
                 continue
             try:
-                status = await self.label(request, urls, repeat)
+                status = await self._labeller.label(request, urls, repeat)
             except RunStoppedError:
                 continue
             if status == OK:
                 self.counts.labelled += 1
+                self._has_labels = True
             else:
                 self.counts.rejected[status] += 1
+                self._stop_without_labels()
 
-    async def label(self, request: LabelRequest, urls: tuple[str, ...], repeat: int) -> str:
-        """Send one request until its reply is final.
-
-        Args:
-            request: The post.
-            urls: Its images as data URLs.
-            repeat: Number of the repetition, from 0.
-
-        Returns:
-            `ok` or the `RejectReason` of the reject.
-
-        Raises:
-            RunStoppedError: If the run stops first.
-        """
-        if not urls and not request.caption.strip():
-            reason = reason_without_content(request)
-            self.without_content[request.key] = reason
-            return reason.value
-        config = self._config
-        first_body = chat_request_body(
-            request, urls, config.rubric, config.params, config.profile.capabilities
+    def _stop_without_labels(self) -> None:
+        """Stop the run if the endpoint rejects post after post."""
+        rejected = self.counts.rejected - Counter(self._labeller.without_content.values())
+        if self._has_labels or rejected.total() < _MAX_REJECTS_WITHOUT_LABEL:
+            return
+        ((reason, _),) = rejected.most_common(1)
+        reasons = ", ".join(f"{name} {n}" for name, n in rejected.most_common())
+        self._sender.stop(
+            f"none of the first {rejected.total()} posts got a valid reply ({reasons}); "
+            f"{advise(RejectReason(reason), self._labeller.misplaced_field)}, then run "
+            "`postbias replies prune --failed --yes`"
         )
-        replies = matching_replies(self._store.replies(request.key, repeat), config)
-        while len(replies) < config.params.attempts:
-            body, n_extra = first_body, 0
-            if replies:
-                last = replies[-1]
-                quoted = None if last.status in _NOT_QUOTED else last.text
-                body = add_correction(first_body, quoted, last.detail)
-                n_extra = sum(len(m["content"].encode()) for m in body["messages"][2:])
-            shape = RequestShape(len(request.caption.encode()) + n_extra, len(urls))
-            try:
-                response, reservation = await self._sender.send(
-                    body, self._estimator.estimate(shape)
-                )
-            except RequestRejectedError as error:
-                failure = error.failure
-                failed = build_failed_reply(
-                    request.key, repeat, config, failure.reason, failure.detail
-                )
-                await self._sender.writer.write(partial(_insert, failed))
-                return failed.status
-            reply = self._build_reply(request, repeat, response)
-            if not self._estimator.learn(shape, reply.tokens_in, reply.tokens_out):
-                logger.warning(
-                    "a request took more tokens than its upper bound; later bounds are raised"
-                )
-            cost_usd = reservation.worst_usd if reply.cost_usd is None else reply.cost_usd
-            await self._sender.settle(
-                reservation, cost_usd, partial(insert_reply_with_totals, reply)
-            )
-            if reply.status == OK:
-                return OK
-            replies.append(reply)
-        return replies[-1].status
-
-    def _build_reply(self, request: LabelRequest, repeat: int, response: ChatResponse) -> Reply:
-        tokens_in, tokens_out = response.tokens
-        cost_usd = None
-        if tokens_in is not None and tokens_out is not None:
-            cost_usd = self._sender.budget.cost_usd(tokens_in, tokens_out)
-        cost = ReplyCost(tokens_in, tokens_out, cost_usd, response.latency_s)
-        received = ReceivedReply(request.key, repeat, response.body, response.raw, "live")
-        return build_reply(received, self._config, cost)
 
 
-def _insert(reply: Reply) -> SqlStatements:
-    return [insert_reply(reply)]
+def _most_telling(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return one of the failures of several tasks: an error with a message for the user first."""
+    known = failures.subgroup(PostbiasError) or failures
+    first = known.exceptions[0]
+    return _most_telling(first) if isinstance(first, BaseExceptionGroup) else first

@@ -6,7 +6,6 @@ rest is extrapolated by post size: length of the caption and number of images.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from postbias.teacher.labelling_run import (
     hold_store_lock,
     iter_run_requests,
     open_labelling_run,
+    run_until_stopped,
 )
 from postbias.teacher.labels import OK
 from postbias.teacher.reply import Reply
@@ -106,7 +106,7 @@ def plan_labelling(
         StorageError: If the reply store cannot be written.
     """
     with hold_store_lock(paths):
-        return asyncio.run(_measure(paths, params, rubric, frozenset(post_ids)))
+        return run_until_stopped(_measure(paths, params, rubric, frozenset(post_ids)))
 
 
 async def _measure(

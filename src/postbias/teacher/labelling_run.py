@@ -1,18 +1,13 @@
-"""Label a sample with an endpoint: one run from the open store to the final labels.
-
-Holds the lock against a second process, counts requests left over from a crash, probes the
-endpoint, runs the passes over the posts, handles Ctrl-C, and reports an early stop.
-"""
+"""Label a sample with an endpoint: one run from the open store to the final labels."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -28,6 +23,8 @@ from postbias.teacher.endpoint_probe import probe_endpoint
 from postbias.teacher.label_scheduler import LabelScheduler
 from postbias.teacher.labelling_progress import LabellingProgress
 from postbias.teacher.labels import OK, Label, LabelReject, SampleLabels
+from postbias.teacher.outstanding_batches import OutstandingBatches
+from postbias.teacher.post_labeller import PostLabeller
 from postbias.teacher.prompts import LabelRequest, iter_label_requests, system_prompt
 from postbias.teacher.reply import increment_total
 from postbias.teacher.reply_store import ReplyStore
@@ -36,13 +33,15 @@ from postbias.teacher.request_failures import RunStoppedError
 from postbias.teacher.request_sender import RequestSender
 from postbias.teacher.rubric import Rubric
 from postbias.teacher.run_summary import summarise_run
+from postbias.teacher.stop_signals import stopping_on_signals
 from postbias.teacher.store_writer import StoreWriter
 from postbias.teacher.stored_replies import LabellingConfig, label_from_replies, repeat_count
-from postbias.teacher.token_estimates import TokenEstimator
+from postbias.teacher.token_estimates import TokenEstimator, read_excess
 
 logger = logging.getLogger(__name__)
 
 _PROGRESS_INTERVAL_S = 0.5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +53,18 @@ class LabellingRun:
         config: Rubric, params and endpoint.
         sender: Sends requests.
         store: For reading only; `sender.writer` writes.
-        estimator: Estimates the tokens of requests.
+        labeller: Labels one post.
         scheduler: Labels posts concurrently.
+        batches: Sends and collects batches.
     """
 
     paths: Paths
     config: LabellingConfig
     sender: RequestSender
     store: ReplyStore
-    estimator: TokenEstimator
+    labeller: PostLabeller
     scheduler: LabelScheduler
+    batches: BatchRunner
 
 
 def label_with_endpoint(
@@ -81,7 +82,22 @@ def label_with_endpoint(
         CorpusError: If there are no posts.
     """
     with hold_store_lock(paths):
-        return asyncio.run(_label_all(paths, params, rubric, frozenset(post_ids)))
+        return run_until_stopped(_label_all(paths, params, rubric, frozenset(post_ids)))
+
+
+def run_until_stopped(main: Coroutine[None, None, T]) -> T:
+    """Run a coroutine that opens a labelling run.
+
+    Raises:
+        TeacherError: If a signal cancels its requests in flight.
+    """
+    try:
+        return asyncio.run(main)
+    except asyncio.CancelledError as error:
+        raise TeacherError(
+            "interrupted; requests in flight were cancelled and count as spent",
+            do="run again to continue: all replies so far are kept",
+        ) from error
 
 
 async def _label_all(
@@ -124,13 +140,15 @@ async def _run_passes(run: LabellingRun, post_ids: frozenset[str], keys: dict[st
 async def _run_pass(
     run: LabellingRun, post_ids: frozenset[str], repeat: int, keys: dict[str, str]
 ) -> None:
-    if run.config.params.mode == "batch":
-        folder = run.paths.store / "batches"
-        batches = BatchRunner(run.sender, run.store, run.config, run.estimator, folder)
-        try:
-            await batches.run(iter_run_requests(run, post_ids, keys), repeat)
-        except RunStoppedError:
-            return
+    try:
+        await run.batches.resume()
+        if run.config.params.mode == "batch":
+            await run.batches.run(iter_run_requests(run, post_ids, keys), repeat)
+        elif run.batches.outstanding.of(run.config):
+            await run.scheduler.run(iter_run_requests(run, post_ids, keys), repeat)
+            await run.batches.collect_all()
+    except RunStoppedError:
+        return
     await run.scheduler.run(iter_run_requests(run, post_ids, keys), repeat)
 
 
@@ -155,26 +173,38 @@ async def open_labelling_run(
         await _count_unsettled(writer, store)
         if rubric.reply.language:
             await asyncio.to_thread(load_language_identifier)
-        budget = Budget(endpoint.cost, store.total("spent_usd"))
+        outstanding_usd = OutstandingBatches(store).worst_usd
+        budget = Budget(endpoint.cost, store.total("spent_usd"), outstanding_usd)
         rng = np.random.default_rng(params.seed)
         sender = RequestSender(client, writer, budget, endpoint.limits, rng)
-        with _stopping_on_signals(sender):
+        with stopping_on_signals(sender.stop_signal):
             try:
                 profile = await probe_endpoint(sender, store, rubric, endpoint)
             except RunStoppedError as error:
-                raise TeacherError(
-                    f"stopped before the first post: {sender.stop_reason}"
-                ) from error
+                reason = f"stopped before the first post: {sender.stop_reason}"
+                raise TeacherError(reason) from error
             sender.set_control_request(endpoint.model, profile.capabilities.limit_key)
-            config = LabellingConfig(rubric, endpoint, profile)
-            system = system_prompt(rubric, profile.capabilities.format)
-            estimator = TokenEstimator(endpoint, profile.tokens_in, len(system.encode()))
-            scheduler = LabelScheduler(sender, store, config, estimator)
-            yield LabellingRun(paths, config, sender, store, estimator, scheduler)
+            yield _assemble_run(paths, LabellingConfig(rubric, endpoint, profile), sender, store)
     finally:
         await writer.close()
         store.close()
         await client.close()
+
+
+def _assemble_run(
+    paths: Paths, config: LabellingConfig, sender: RequestSender, store: ReplyStore
+) -> LabellingRun:
+    system = system_prompt(config.rubric, config.profile.capabilities.format)
+    estimator = TokenEstimator(
+        config.params,
+        config.profile.tokens_in,
+        len(system.encode()),
+        read_excess(store, config.name),
+    )
+    batches = BatchRunner(sender, store, config, estimator, paths.store / "batches")
+    labeller = PostLabeller(sender, store, config, estimator)
+    scheduler = LabelScheduler(sender, store, config, labeller, batches.outstanding)
+    return LabellingRun(paths, config, sender, store, labeller, scheduler, batches)
 
 
 async def _count_unsettled(writer: StoreWriter, store: ReplyStore) -> None:
@@ -211,31 +241,6 @@ def hold_store_lock(paths: Paths) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def _stopping_on_signals(sender: RequestSender) -> Iterator[None]:
-    """Complete requests in flight on the first Ctrl-C or SIGTERM, cancel them on the second."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def stop(name: str) -> None:
-        if sender.stop_reason is None:
-            sys.stderr.write(f"\n{name}: completing requests in flight; repeat to cancel them\n")
-            sender.stop(f"interrupted by {name}")
-        elif task is not None:
-            task.cancel()
-
-    signals = [signal.SIGINT, signal.SIGTERM]
-    try:
-        for number in signals:
-            loop.add_signal_handler(number, stop, number.name)
-    except (RuntimeError, NotImplementedError, ValueError):
-        signals = []  # not the main thread, or Windows: keep the process's own handlers
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-
 async def _refresh(progress: LabellingProgress) -> None:
     while True:
         await asyncio.sleep(_PROGRESS_INTERVAL_S)
@@ -265,7 +270,7 @@ def _label(run: LabellingRun, post_id: str, keys: dict[str, str]) -> Label | Non
     teacher = f"openai:{run.config.params.model}"
     if post_id not in keys:
         return None
-    if (reason := run.scheduler.without_content.get(keys[post_id])) is not None:
+    if (reason := run.labeller.without_content.get(keys[post_id])) is not None:
         return Label.rejected(post_id, reason, "neither caption nor readable picture", teacher)
     return label_from_replies(post_id, keys[post_id], run.store, run.config)
 

@@ -5,7 +5,6 @@ A valid reply has a finite score in range for every axis and a reason in the req
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -13,15 +12,29 @@ from functools import cache
 from typing import Any
 
 from postbias.posts.reasons import RejectReason
+from postbias.teacher.answer_objects import (
+    AmbiguousAnswerError,
+    find_answer,
+    find_objects,
+    plain_number,
+)
+from postbias.teacher.model_names import is_same_model
+from postbias.teacher.reasoning_markers import cut_reasoning, find_reasoning_markers
+from postbias.teacher.reply_text import answer_text, has_refusal, message_of
 from postbias.teacher.rubric import Rubric, RubricAxis
 from postbias.teacher.token_probabilities import expected_score
 
-_REASONING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _REFUSAL = re.compile(
     r"^\W*(i.?m (very )?sorry|sorry,|i (can.?t|cannot|can not|won.?t|am (un|not )able)|"
     r"i.?m (unable|not able)|as an ai\b|unfortunately, i)",
     re.IGNORECASE,
 )
+#: Finish reasons of OpenAI, Anthropic and Google for an answer that reached `max_tokens`.
+_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens"})
+#: Fences, tags and brackets around an object.
+_WRAPPING = re.compile(r"```\w*|<[^<>]{1,40}>|\[/?[A-Z_ ]{1,40}\]")
+#: Longer replies, and longer answers after the reasoning, are not searched.
+_MAX_CHARS, _MAX_ANSWER_CHARS = 400_000, 50_000
 #: Languages of shorter or less certain texts are not checked: names and quotations dominate there.
 _MIN_LETTERS = 24
 _MIN_CERTAINTY = 0.8
@@ -68,13 +81,20 @@ def parse_reply(reply: dict[str, Any], rubric: Rubric, models: frozenset[str]) -
     text = ""
     try:
         choice = _first_choice(reply)
-        message = choice.get("message") or {}
-        text = str(message.get("content") or "")
+        message = message_of(choice)
+        text = answer_text(message, rubric.axis_names)
         if (name := reply.get("model")) and not any(is_same_model(m, str(name)) for m in models):
             raise _UnusableError(
                 RejectReason.WRONG_MODEL, "another model than the one asked for answered"
             )
-        modes, reason = _parse_message(choice, message, text, rubric)
+        if has_refusal(message):
+            raise _UnusableError(RejectReason.REFUSED, "the model refused to judge this post")
+        finish = str(choice.get("finish_reason") or "").casefold()
+        if finish == "content_filter":
+            raise _UnusableError(RejectReason.FILTERED, "the endpoint's content filter stopped it")
+        values = _read_answer(text, rubric, is_cut_off=finish in _LENGTH)
+        modes = tuple(_parse_score(values, axis) for axis in rubric.axes)
+        reason = _parse_reason(values, rubric.reply.language)
         scores = tuple(
             _expected_score(choice.get("logprobs"), axis, mode)
             for axis, mode in zip(rubric.axes, modes, strict=True)
@@ -89,22 +109,6 @@ def load_language_identifier() -> None:
     _language_identifier()
 
 
-def is_same_model(requested: str, returned: str) -> bool:
-    """Check whether two model names denote the same model.
-
-    Endpoints add a vendor, a date or a quantisation: `gpt-4o` replies as `gpt-4o-2024-08-06`.
-
-    Args:
-        requested: The name in the request.
-        returned: The name in the reply.
-
-    Returns:
-        Whether the returned name is the requested one with a vendor prefix or a suffix.
-    """
-    a, b = (name.casefold().rstrip("/").rsplit("/", 1)[-1] for name in (requested, returned))
-    return a == b or (b.startswith(a) and not b[len(a)].isalnum() and b[len(a)] != ".")
-
-
 def _first_choice(reply: dict[str, Any]) -> dict[str, Any]:
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -112,57 +116,50 @@ def _first_choice(reply: dict[str, Any]) -> dict[str, Any]:
     return choices[0]
 
 
-def _parse_message(
-    choice: dict[str, Any], message: dict[str, Any], text: str, rubric: Rubric
-) -> tuple[tuple[float, ...], str]:
-    finish = choice.get("finish_reason")
-    if message.get("refusal"):
+def _read_answer(text: str, rubric: Rubric, *, is_cut_off: bool) -> dict[str, Any]:
+    """Find the answer after the reasoning, or say why there is none."""
+    answer = _without_reasoning(text) if len(text) <= _MAX_CHARS else text
+    if len(answer or "") > _MAX_ANSWER_CHARS:
+        raise _UnusableError(RejectReason.INVALID_REPLY, "it is far too long; be brief")
+    try:
+        values = find_answer(answer or "", rubric.axis_names)
+        fault, detail = RejectReason.INVALID_REPLY, "it holds no JSON object with the axes as keys"
+    except AmbiguousAnswerError as error:
+        values, fault, detail = None, RejectReason.INVALID_REPLY, str(error)
+    # A draft may be the last object before the limit: only an answer without other text counts.
+    if is_cut_off and (values is None or _has_other_text(answer or "")):
+        raise _UnusableError(RejectReason.CUT_OFF, "it was cut off before its end; be brief")
+    if values is not None:
+        return values
+    if answer is None:
+        raise _UnusableError(RejectReason.EMPTY_REPLY, "it holds reasoning but no answer")
+    if not answer.strip():
+        raise _UnusableError(RejectReason.EMPTY_REPLY, "it is empty")
+    if _REFUSAL.match(answer.strip()):
         raise _UnusableError(RejectReason.REFUSED, "the model refused to judge this post")
-    if finish == "content_filter":
-        raise _UnusableError(RejectReason.FILTERED, "the endpoint's content filter stopped it")
-    answer = _REASONING.sub("", text).strip()
-    values = _find_object(answer, rubric)
-    if values is None:
-        if finish == "length":
-            raise _UnusableError(RejectReason.CUT_OFF, "it was cut off before its end; be brief")
-        if not answer:
-            raise _UnusableError(RejectReason.EMPTY_REPLY, "it is empty")
-        if _REFUSAL.match(answer):
-            raise _UnusableError(RejectReason.REFUSED, "the model refused to judge this post")
-        raise _UnusableError(
-            RejectReason.INVALID_REPLY, "it holds no JSON object with the axes as keys"
-        )
-    modes = tuple(_parse_score(values, axis) for axis in rubric.axes)
-    return modes, _parse_reason(values, rubric.reply.language)
+    raise _UnusableError(fault, detail)
 
 
-def _find_object(text: str, rubric: Rubric) -> dict[str, Any] | None:
-    """Find the first JSON object that names an axis; models add fences and text around it."""
-    decoder, start = json.JSONDecoder(), text.find("{")
-    while start >= 0:
-        try:
-            values, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            end = start + 1
-        else:
-            if any(axis.name in values for axis in rubric.axes):
-                return dict(values)
-        start = text.find("{", end)
-    return None
+def _without_reasoning(text: str) -> str | None:
+    if not find_reasoning_markers(text):
+        return text
+    # A reason may quote a marker.
+    objects = find_objects(text, can_repair=False)
+    return cut_reasoning(text, [(f.start, f.end) for f in objects if f.value is not None])
+
+
+def _has_other_text(answer: str) -> bool:
+    for found in reversed(list(find_objects(answer))):
+        answer = answer[: found.start] + answer[found.end :]
+    return any(map(str.isalnum, _WRAPPING.sub("", answer)))
 
 
 def _parse_score(values: dict[str, Any], axis: RubricAxis) -> float:
     if axis.name not in values:
         raise _UnusableError(RejectReason.INVALID_REPLY, f"the score `{axis.name}` is missing")
-    value = values[axis.name]
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        score = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise _UnusableError(
-            RejectReason.NOT_A_NUMBER, f"`{axis.name}` is not a plain number"
-        ) from error
+    score = plain_number(values[axis.name])
+    if score is None:
+        raise _UnusableError(RejectReason.NOT_A_NUMBER, f"`{axis.name}` is not a plain number")
     if not math.isfinite(score):
         raise _UnusableError(RejectReason.NOT_A_NUMBER, f"`{axis.name}` is not a finite number")
     if not axis.low <= score <= axis.high:

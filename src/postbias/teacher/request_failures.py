@@ -15,7 +15,19 @@ from postbias.posts.reasons import RejectReason
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 #: The account is out of credit: waiting does not help.
 _NO_CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "Arrearage"})
+_FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "data_inspection_failed"})
+#: Client errors that pass by themselves, and those among them that were not processed.
 _TRANSIENT_STATUSES = frozenset({408, 409, 425})
+_UNPROCESSED_STATUSES = frozenset({409, 425})
+#: Error codes and types of gateways that send every response with status 200.
+_STATUS_OF_CODE = {
+    **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "too_many_requests"), 429),
+    **dict.fromkeys(("RESOURCE_EXHAUSTED", "Throttling", "Throttling.RateQuota"), 429),
+    **dict.fromkeys(("invalid_api_key", "authentication_error", *_NO_CREDIT_CODES), 401),
+    **dict.fromkeys(("invalid_request_error", "BadRequestError", *_FILTER_CODES), 400),
+    **dict.fromkeys(("context_length_exceeded", "not_found_error", "NotFoundError"), 400),
+    "overloaded_error": 529,
+}
 
 
 class NextStep(Enum):
@@ -110,43 +122,70 @@ def failure_from_exception(error: Exception, now_s: float) -> RequestFailure:
 
 
 def failure_from_error_body(error: object) -> RequestFailure:
-    """Classify the `error` value of a response body with status 200, as some gateways send it."""
-    code = error.get("code") if isinstance(error, dict) else None
-    if code in {429, "429", "rate_limit_exceeded"}:
+    """Classify an error that a gateway sent with status 200.
+
+    Args:
+        error: The `error` value of the body or of its choice, or a whole body that is an error.
+    """
+    fields = error if isinstance(error, dict) else {}
+    names = ("code", "status", "status_code", "statusCode", "type")
+    codes = [code for name in names if (code := _as_code(fields.get(name))) is not None]
+    status = next((code for code in codes if isinstance(code, int) and 400 <= code < 600), None)
+    words = [code for code in codes if isinstance(code, str)]
+    known = next((word for word in words if word in _STATUS_OF_CODE), words[0] if words else None)
+    if status is None:
+        status = _STATUS_OF_CODE.get(known or "", 500)
+    shown = known if known in _STATUS_OF_CODE or not codes else codes[0]
+    detail = f"the gateway answered with an error{_format_code(shown)}"
+    if status == 429 and known not in _NO_CREDIT_CODES:
         return RequestFailure(
             NextStep.SLOW_DOWN, RejectReason.RATE_LIMITED, "the gateway limits the rate"
         )
-    return RequestFailure(
-        NextStep.RETRY,
-        RejectReason.SERVER_ERROR,
-        f"the gateway answered with an error{_format_code(code)}",
-        may_be_billed=True,
-    )
+    hint = str(fields.get("message") or fields.get("msg") or "") or str(error)[:200]
+    return _classify(status, known, detail, hint)
 
 
 def _failure_from_status(error: openai.APIStatusError, now_s: float) -> RequestFailure:
-    status, code = error.status_code, error.code
-    detail = f"HTTP {status}{_format_code(code)}"
-    hint = str(error.message)
+    detail = f"HTTP {error.status_code}{_format_code(error.code)}"
+    wait_s = _retry_after_s(error.response.headers, now_s)
+    return _classify(error.status_code, error.code, detail, str(error.message), wait_s)
+
+
+def _classify(
+    status: int, code: str | None, detail: str, hint: str, retry_after_s: float | None = None
+) -> RequestFailure:
     if status in {401, 402} or code in _NO_CREDIT_CODES:
         return RequestFailure(NextStep.ABORT, RejectReason.BAD_REQUEST, detail, hint=hint)
     if status == 429:
-        wait = _retry_after_s(error.response.headers, now_s)
         return RequestFailure(
-            NextStep.SLOW_DOWN, RejectReason.RATE_LIMITED, detail, retry_after_s=wait
+            NextStep.SLOW_DOWN, RejectReason.RATE_LIMITED, detail, retry_after_s=retry_after_s
         )
     if status in _TRANSIENT_STATUSES or status >= 500:
-        wait = _retry_after_s(error.response.headers, now_s)
         return RequestFailure(
-            NextStep.RETRY, RejectReason.SERVER_ERROR, detail, retry_after_s=wait, hint=hint
+            NextStep.RETRY,
+            RejectReason.SERVER_ERROR,
+            detail,
+            # The model may have run before the server, or a proxy in front of it, failed.
+            may_be_billed=status not in _UNPROCESSED_STATUSES,
+            retry_after_s=retry_after_s,
+            hint=hint,
         )
-    is_filter = code in {"content_filter", "content_policy_violation", "data_inspection_failed"}
-    reason = RejectReason.FILTERED if is_filter or status == 403 else RejectReason.BAD_REQUEST
+    is_filter = code in _FILTER_CODES or status == 403
+    reason = RejectReason.FILTERED if is_filter else RejectReason.BAD_REQUEST
     return RequestFailure(NextStep.CHECK_ENDPOINT, reason, detail, hint=hint)
 
 
+def _as_code(value: object) -> int | str | None:
+    """Return a number, also where it is written as text, or a word; None for anything else."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 5:
+        return int(value)
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
 def _format_code(code: object) -> str:
-    return f" ({code})" if isinstance(code, str) and _CODE.fullmatch(code) else ""
+    if isinstance(code, int) or (isinstance(code, str) and _CODE.fullmatch(code)):
+        return f" ({code})"
+    return ""
 
 
 def _retry_after_s(headers: httpx2.Headers, now_s: float) -> float | None:

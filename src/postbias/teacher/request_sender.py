@@ -1,13 +1,12 @@
 """Send requests until each has a reply, a reject or a reason to stop the run.
 
-Combines limits, budget, the record of requests in flight, and retries. A control request without
-any post tells a post that the endpoint cannot handle from an endpoint that is down.
+A control request without any post tells a post that the endpoint cannot handle from an endpoint
+that is down.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -16,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from postbias.params import LimitsParams
+from postbias.posts.reasons import RejectReason
 from postbias.teacher.budget import Budget, Reservation
-from postbias.teacher.endpoint_client import ChatResponse, EndpointClient
-from postbias.teacher.rate_limits import RequestThrottle
-from postbias.teacher.reply import increment_total
+from postbias.teacher.chat_responses import ChatResponse
+from postbias.teacher.endpoint_client import EndpointClient
+from postbias.teacher.metered_client import MeteredClient
 from postbias.teacher.request_failures import (
     NextStep,
-    RequestFailedError,
     RequestFailure,
     RequestRejectedError,
     RunStoppedError,
@@ -36,7 +35,7 @@ logger = logging.getLogger(__name__)
 _MAX_FAILURES_IN_A_ROW = 8
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0
-_CONTROL_TOKENS = 16
+_CONTROL_ESTIMATE = TokenEstimate(64.0, 256.0, 16)
 
 
 class RequestSender:
@@ -60,19 +59,34 @@ class RequestSender:
             rng: Source of jitter.
         """
         self.client, self.writer, self.budget = client, writer, budget
-        self.throttle = RequestThrottle(limits, self.sleep, rng)
-        self.stop_reason: str | None = None
+        self._metered = MeteredClient(client, writer, budget, limits, rng)
+        self.stop_signal = self._metered.stop
         #: Whether requests contain no post, so that the endpoint's own message may be shown.
         self.has_no_posts = False
         self._limits, self._rng = limits, rng
-        self._stopping = asyncio.Event()
-        self._ids = itertools.count(1)
         self._checking = asyncio.Lock()
         self._control_body: dict[str, Any] | None = None
         self._last_success_at = time.monotonic()
         #: Since when every request has failed; None after a success.
         self._failing_since: float | None = None
         self._n_failures = self._n_refusals = self._n_outages = 0
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the run stops; None while it goes on."""
+        return self.stop_signal.reason
+
+    def stop(self, reason: str) -> None:
+        """Send nothing more; requests in flight are completed. The first reason counts."""
+        self.stop_signal.set(reason)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, or raise as soon as the run stops.
+
+        Raises:
+            RunStoppedError: If the run stops.
+        """
+        await self.stop_signal.sleep(seconds)
 
     def set_control_request(self, model: str | None, limit_key: str) -> None:
         """Prepare the control request.
@@ -82,34 +96,18 @@ class RequestSender:
             limit_key: The endpoint's name for the limit on output tokens.
         """
         messages = [{"role": "user", "content": "Reply with the word: ready"}]
-        self._control_body = {"model": model, "messages": messages, limit_key: _CONTROL_TOKENS}
-
-    def stop(self, reason: str) -> None:
-        """Send nothing more; requests in flight are completed. The first reason counts."""
-        self.stop_reason = self.stop_reason or reason
-        self._stopping.set()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait, or raise as soon as the run stops.
-
-        Raises:
-            RunStoppedError: If the run stops.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
-        raise RunStoppedError
+        max_tokens = int(_CONTROL_ESTIMATE.worst_out)
+        self._control_body = {"model": model, "messages": messages, limit_key: max_tokens}
 
     async def send(
-        self, body: dict[str, Any], estimate: TokenEstimate
+        self, body: dict[str, Any], estimate: TokenEstimate, *, max_tries: int | None = None
     ) -> tuple[ChatResponse, Reservation]:
         """Send a request, and resend it until it has a reply.
 
         Args:
             body: The request body.
             estimate: The tokens it may take.
+            max_tries: How often it is sent if it fails; `limits.tries` if None.
 
         Returns:
             The reply, and the reservation that `settle` must end.
@@ -118,34 +116,35 @@ class RequestSender:
             RequestRejectedError: If the endpoint answers other requests but not this one.
             RunStoppedError: If the run stops before there is a reply.
         """
-        n_tries = n_total = 0
+        max_tries = max_tries or self._limits.tries
+        n_tries = n_total = n_timeouts = 0
         n_outages, started_at = self._n_outages, time.monotonic()
         while True:
-            sent_at, outcome = await self._send_once(body, estimate)
+            if self._checking.locked():
+                async with self._checking:
+                    pass  # wait for the check of the endpoint to end
+            sent_at, outcome = await self._metered.attempt(
+                body, estimate, n_timeouts=n_timeouts, is_last_try=n_tries + 1 >= max_tries
+            )
             if not isinstance(outcome, RequestFailure):
                 self._n_refusals = 0
                 self._succeed(sent_at)
                 return outcome
             failure = outcome
-            if failure.next_step is NextStep.ABORT:
-                message = self._describe(failure, has_no_posts=self.has_no_posts)
-                self._abort(f"the endpoint refuses: {message}")
-            elif failure.next_step is NextStep.CHECK_ENDPOINT:
-                await self._count_refusal(failure)
-                raise RequestRejectedError(failure)
-            elif failure.next_step is NextStep.SLOW_DOWN:
-                self._slow_down(failure, sent_at)
-            else:
-                if self._n_outages != n_outages:
-                    n_tries, n_outages = 0, self._n_outages
-                n_tries, n_total = n_tries + 1, n_total + 1
-                await self._back_off(failure, n_tries)
-                # `n_total` ends a post that takes the endpoint down each time.
-                if n_tries >= self._limits.tries or n_total >= 3 * self._limits.tries:
-                    if self._last_success_at < started_at:
-                        await self.check_endpoint(f"{failure.detail}, {n_tries} times")
-                    if self._n_outages == n_outages or n_total >= 3 * self._limits.tries:
-                        raise RequestRejectedError(failure)
+            if failure.next_step is not NextStep.RETRY:
+                await self._handle_refusal(failure, sent_at)
+                continue
+            if self._n_outages != n_outages:
+                n_tries, n_outages = 0, self._n_outages
+            n_tries, n_total = n_tries + 1, n_total + 1
+            n_timeouts += failure.reason is RejectReason.TIMEOUT
+            await self._back_off(failure, n_tries)
+            # `n_total` ends a post that takes the endpoint down each time.
+            if n_tries >= max_tries or n_total >= 3 * max_tries:
+                if self._last_success_at < started_at:
+                    await self.check_endpoint(f"{failure.detail}, {n_tries} times")
+                if self._n_outages == n_outages or n_total >= 3 * max_tries:
+                    raise RequestRejectedError(failure)
 
     async def settle(
         self, reservation: Reservation, cost_usd: float, more: Callable[[], SqlStatements] = tuple
@@ -160,15 +159,7 @@ class RequestSender:
         Raises:
             StorageError: If the store cannot be written; the reservation is then kept.
         """
-        await self.writer.write(
-            lambda: [
-                ("DELETE FROM sent WHERE id = ?", (reservation.id,)),
-                increment_total("spent_usd", cost_usd),
-                increment_total("requests", 1),
-                *more(),
-            ]
-        )
-        self.budget.settle(reservation.worst_usd, cost_usd)
+        await self._metered.settle(reservation, cost_usd, more)
 
     async def check_endpoint(self, cause: str) -> None:
         """Send the control request; if the endpoint is down, wait until it is up again.
@@ -183,8 +174,9 @@ class RequestSender:
         async with self._checking:
             if self._last_success_at > requested_at:
                 return
-            pause_s, was_down = 1.0, False
-            while (failure := await self._send_control_request()) is not None:
+            pause_s, was_down, n_timeouts = 1.0, False, 0
+            while (failure := await self._send_control_request(n_timeouts)) is not None:
+                n_timeouts += failure.reason is RejectReason.TIMEOUT
                 failing_s = self._failing_s()
                 if failure.next_step in {NextStep.ABORT, NextStep.CHECK_ENDPOINT}:
                     message = self._describe(failure, has_no_posts=True)
@@ -199,57 +191,38 @@ class RequestSender:
             self._n_outages += was_down
             self._succeed(requested_at)
 
-    async def _send_once(
-        self, body: dict[str, Any], estimate: TokenEstimate
-    ) -> tuple[float, tuple[ChatResponse, Reservation] | RequestFailure]:
-        if self._checking.locked() and body is not self._control_body:
-            async with self._checking:
-                pass  # wait for the check of the endpoint to end
-        worst_usd = self.budget.cost_usd(estimate.worst_in, estimate.worst_out)
-        if not await self.budget.reserve(worst_usd):
-            self._abort(
-                f"the next request may cost up to ${worst_usd:.4f}, which exceeds max_cost_usd "
-                f"(spent so far: ${self.budget.spent_usd:.4f})"
-            )
-        try:
-            async with self.throttle.slot(estimate.tokens):
-                if self.stop_reason:
-                    raise RunStoppedError
-                reservation = Reservation(next(self._ids), worst_usd)
-                record = ("INSERT INTO sent VALUES (?, ?)", (reservation.id, worst_usd))
-                await self.writer.write(lambda: [record])
-                sent_at = time.monotonic()
-                try:
-                    response = await self.client.send(body)
-                except RequestFailedError as error:
-                    failure = error.failure
-                else:
-                    n_used = sum(n or 0 for n in response.tokens)
-                    self.throttle.correct_tokens(n_used or estimate.tokens, estimate.tokens)
-                    return sent_at, (response, reservation)
-        except RunStoppedError:
-            self.budget.settle(worst_usd, 0.0)
-            raise
-        await self.settle(reservation, worst_usd if failure.may_be_billed else 0.0)
-        return sent_at, failure
+    async def _handle_refusal(self, failure: RequestFailure, sent_at: float) -> None:
+        """Handle a failure after which the same request is not simply retried."""
+        if failure.next_step is NextStep.SLOW_DOWN:
+            self._slow_down(failure, sent_at)
+            return
+        if failure.next_step is NextStep.ABORT:
+            message = self._describe(failure, has_no_posts=self.has_no_posts)
+            self._abort(f"the endpoint refuses: {message}")
+        await self._count_refusal(failure)
+        raise RequestRejectedError(failure)
 
-    async def _send_control_request(self) -> RequestFailure | None:
+    async def _send_control_request(self, n_timeouts: int) -> RequestFailure | None:
         if self._control_body is None:
             return None
-        estimate = TokenEstimate(64.0, 256.0, _CONTROL_TOKENS)
-        _, outcome = await self._send_once(self._control_body, estimate)
+        _, outcome = await self._metered.attempt(
+            self._control_body, _CONTROL_ESTIMATE, n_timeouts=n_timeouts
+        )
         if isinstance(outcome, RequestFailure):
             return outcome
         response, reservation = outcome
         tokens_in, tokens_out = response.tokens
-        await self.settle(reservation, self.budget.cost_usd(tokens_in or 256, tokens_out or 16))
+        cost_usd = reservation.worst_usd
+        if tokens_in is not None and tokens_out is not None:
+            cost_usd = self.budget.cost_usd(tokens_in, tokens_out)
+        await self.settle(reservation, cost_usd)
         return None
 
     def _succeed(self, sent_at: float) -> None:
         self._last_success_at = time.monotonic()
         self._failing_since = None
         self._n_failures = 0
-        self.throttle.succeed(sent_at)
+        self._metered.throttle.succeed(sent_at)
 
     async def _back_off(self, failure: RequestFailure, n_tries: int) -> None:
         self._n_failures += 1
@@ -263,7 +236,8 @@ class RequestSender:
                 f"the endpoint asks for a pause of {requested_s:.0f} s, longer than outage_s: "
                 f"{failure.detail}"
             )
-        max_backoff_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** (n_tries - 1))
+        # The exponent is bounded, since a float cannot hold any power.
+        max_backoff_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** min(n_tries - 1, 20))
         await self.sleep(requested_s or max_backoff_s * float(self._rng.uniform(0.5, 1)))
 
     async def _count_refusal(self, failure: RequestFailure) -> None:
@@ -281,7 +255,7 @@ class RequestSender:
         if (wait_s or 0.0) > self._limits.outage_s or failing_s > self._limits.outage_s:
             request = f" and asks for a pause of {wait_s:.0f} s" if wait_s else ""
             self._abort(f"the endpoint rate-limits every request{request}: {failure.detail}")
-        self.throttle.slow_down(sent_at, wait_s)
+        self._metered.throttle.slow_down(sent_at, wait_s)
 
     def _failing_s(self) -> float:
         """Return for how long every request has failed; call it after a failure."""

@@ -1,4 +1,4 @@
-"""The influencer-brand data set (Kim et al., WSDM 2021) as its authors give it out.
+"""Import the influencer-brand data set (Kim et al., WSDM 2021) as its authors distribute it.
 
 Reads `post_info.txt`, `json/<post id>.json` and images in any number of other folders.
 """
@@ -13,26 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from postbias.errors import LayoutError
-from postbias.posts.importers.export_files import (
-    ImageIndex,
-    digest_file,
-    is_plain_name,
-    read_json,
+from postbias.posts.importers.export_files import ImageIndex, is_plain_name, read_json
+from postbias.posts.importers.instagram_nodes import (
+    PLATFORM,
+    MediaNode,
+    is_media_node,
+    read_media_node,
 )
-from postbias.posts.importers.instagram_nodes import PLATFORM, MediaNode, is_media_node, read_media_node
 from postbias.posts.importers.records import (
-    RecordError,
-    ImageFile,
-    ImageFault,
-    ImportedPost,
-    Record,
-    ImportReject,
     Export,
+    ImportedPost,
+    ImportReject,
     ReadUnit,
+    Record,
+    RecordError,
     UnknownWrapperError,
+    split_images,
 )
-from postbias.posts.importers.text_repair import repair_text, detect_encoding, decode_escaped
+from postbias.posts.importers.text_repair import decode_escaped, detect_encoding, repair_text
 from postbias.posts.reasons import RejectReason
+from postbias.posts.remote_files import content_digest
 
 POST_TABLE = "post_info.txt"
 JSON_FOLDER = "json"
@@ -49,33 +49,30 @@ class _Row:
     author: str
     is_sponsored: bool
     json_name: str
-    picture_names: tuple[str, ...]
+    image_names: tuple[str, ...]
 
 
 def open_influencer_brand(src: Path) -> Export:
-    """Open the data set.
-
-    Args:
-        src: The folder of `post_info.txt`.
-
-    Returns:
-        One unit per line.
+    """Open the folder with `post_info.txt`: one unit per line.
 
     Raises:
         LayoutError: If the folder has no `post_info.txt` or no `json` folder.
     """
     table = src / POST_TABLE
-    for needed, has in ((POST_TABLE, table.is_file()), (f"{JSON}/", (src / JSON_FOLDER).is_dir())):
-        if not has:
+    for name, exists in (
+        (POST_TABLE, table.is_file()),
+        (f"{JSON_FOLDER}/", (src / JSON_FOLDER).is_dir()),
+    ):
+        if not exists:
             raise LayoutError(
-                f"no influencer-brand data set: {needed} is missing",
+                f"not an influencer-brand data set: {name} is missing",
                 seen=str(src),
-                do="name the folder that holds post_info.txt, json/ and the image folders",
+                do="pass the folder that holds post_info.txt, json/ and the image folders",
             )
-    index = ImageIndex(src, leave_out=frozenset({JSON_FOLDER}))
+    index = ImageIndex(src, exclude=frozenset({JSON_FOLDER}))
     load = partial(_load, str(src), index)
     return Export(
-        digest=f"{digest_file(table)} {index.digest}",
+        digest=f"{content_digest(table)} {index.digest}",
         n_units=_count_lines(table),
         units=lambda: _units(table, load),
     )
@@ -96,17 +93,17 @@ def _units(table: Path, load: Callable[[int, str], list[Record]]) -> Iterator[Re
 
 
 def _load(root: str, index: ImageIndex, number: int, line: str) -> list[Record]:
-    source, post_id = f"{TABLE}:{number}", None
+    source, post_id = f"{POST_TABLE}:{number}", None
     try:
-        row = _parse(line)
+        row = _parse_line(line)
         post_id = row.json_name.removesuffix(".json")
-        source = f"{JSON}/{row.json_name}"
-        return [_post(row, post_id, source, _media(f"{root}/{source}"), index)]
-    except RecordError as fault:
-        return [ImportReject.of(fault, source, post_id)]
+        source = f"{JSON_FOLDER}/{row.json_name}"
+        return [_to_post(row, post_id, source, _read_media(f"{root}/{source}"), index)]
+    except RecordError as error:
+        return [ImportReject.from_error(error, source, post_id)]
 
 
-def _parse(line: str) -> _Row:
+def _parse_line(line: str) -> _Row:
     line = repair_text(decode_escaped(line)).strip("\n")
     cells = line.split("\t")
     if '"' in line:
@@ -122,29 +119,29 @@ def _parse(line: str) -> _Row:
         raise RecordError(RejectReason.MISSING_ID, "no JSON file named")
     if not author:
         raise RecordError(RejectReason.BROKEN_ROW, "no username")
-    pictures = _picture_names(names)
-    for name in (json_name, *pictures):
+    image_names = _parse_image_names(names)
+    for name in (json_name, *image_names):
         if not is_plain_name(name):
             raise RecordError(RejectReason.BROKEN_ROW, f"{name[:80]!r} is no plain file name")
-    return _Row(author, sponsored == "1", json_name, pictures)
+    return _Row(author, sponsored == "1", json_name, image_names)
 
 
 def _unquote(cell: str) -> str:
-    """Undo the quotes that a spreadsheet puts around a field."""
+    """Remove the quotes that spreadsheet programs put around a field."""
     cell = cell.strip()
     if len(cell) > 1 and cell[0] == cell[-1] == '"':
         return cell[1:-1].replace('""', '"').strip()
     return cell
 
 
-def _picture_names(literal: str) -> tuple[str, ...]:
-    """Read the list literal; a pattern, because nothing from a file is evaluated."""
+def _parse_image_names(literal: str) -> tuple[str, ...]:
+    """Parse a Python list of names with a pattern: content of a file is never evaluated."""
     if not _LIST.fullmatch(literal):
         raise RecordError(RejectReason.BROKEN_ROW, f"images are no list: {literal[:80]!r}")
-    return tuple(one or other for one, other in _ITEMS.findall(literal) if one or other)
+    return tuple(single or double for single, double in _ITEMS.findall(literal) if single or double)
 
 
-def _media(path: str) -> MediaNode:
+def _read_media(path: str) -> MediaNode:
     node: Any = read_json(path)
     if not is_media_node(node):
         keys = sorted(node)[:5] if isinstance(node, dict) else type(node).__name__
@@ -152,19 +149,21 @@ def _media(path: str) -> MediaNode:
     return read_media_node(node)
 
 
-def _post(row: _Row, post_id: str, source: str, media: MediaNode, index: ImageIndex) -> ImportedPost:
-    found = [index.read(name) for name in row.picture_names]
+def _to_post(
+    row: _Row, post_id: str, source: str, media: MediaNode, index: ImageIndex
+) -> ImportedPost:
+    files, faults = split_images(index.read(name) for name in row.image_names)
     return ImportedPost(
         post_id=post_id,
         author=row.author,
         caption=media.caption,
         source=source,
         platform=PLATFORM,
-        pictures=tuple(one for one in found if isinstance(one, ImageFile)),
-        faults=tuple(one for one in found if isinstance(one, ImageFault)),
+        images=files,
+        image_faults=faults,
         sponsored=row.is_sponsored,
         posted_at_us=media.posted_at_us,
         likes=media.likes,
         comments=media.comments,
-        media_type=media.media_type or ("carousel" if len(row.picture_names) > 1 else None),
+        media_type=media.media_type or ("carousel" if len(row.image_names) > 1 else None),
     )

@@ -23,24 +23,25 @@ from postbias.posts.importers.instagram_nodes import (
     PLATFORM,
     MediaNode,
     get_nested,
-    is_media_node,
     image_names,
+    is_media_node,
     read_media_node,
 )
 from postbias.posts.importers.records import (
-    RecordError,
-    ImageFile,
-    ImageFault,
-    ImportedPost,
-    Record,
-    ImportReject,
     Export,
+    ImageFault,
+    ImageFile,
+    ImportedPost,
+    ImportReject,
     ReadUnit,
+    Record,
+    RecordError,
     UnknownWrapperError,
+    split_images,
 )
 from postbias.posts.reasons import RejectReason
 
-JSON_ENDINGS = (".json", ".json.xz")
+JSON_SUFFIXES = (".json", ".json.xz")
 
 _SINGLE_POST_KEYS = ("shortcode_media", "xdt_shortcode_media")
 
@@ -110,7 +111,9 @@ def unwrap_api_v1(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
         # Saved and tagged posts come as {"media": {...}}.
         return [get_nested(item, "media") or item for item in items]
     if isinstance(items := get_nested(page, "feed_items"), list):
-        return [item["media_or_ad"] for item in items if get_nested(item, "media_or_ad") is not None]
+        return [
+            item["media_or_ad"] for item in items if get_nested(item, "media_or_ad") is not None
+        ]
     if isinstance(sections := get_nested(page, "sections"), list):
         medias = [get_nested(section, "layout_content", "medias") for section in sections]
         return [get_nested(item, "media") for group in medias for item in group or []]
@@ -155,12 +158,12 @@ def _units(names: list[str], load: Callable[[str], Iterator[Record]]) -> Iterato
 
 def _json_names(src: Path) -> list[str]:
     if not src.is_dir():
-        return [src.name] if src.name.endswith(JSON_ENDINGS) else []
+        return [src.name] if src.name.endswith(JSON_SUFFIXES) else []
     return [
         f"{prefix}{name}"
         for prefix, names in walk_folders(src)
         for name in names
-        if name.endswith(JSON_ENDINGS)
+        if name.endswith(JSON_SUFFIXES)
     ]
 
 
@@ -200,6 +203,7 @@ def post_from_media(
     """
     if media.post_id is None:
         raise RecordError(RejectReason.MISSING_ID, "a media node without an id")
+    files, faults = split_images(images)
     return ImportedPost(
         post_id=media.post_id,
         # A post without a known author is its own author; strangers must not share one.
@@ -207,8 +211,8 @@ def post_from_media(
         caption=media.caption,
         source=source,
         platform=PLATFORM,
-        images=tuple(image for image in images if isinstance(image, ImageFile)),
-        image_faults=tuple(image for image in images if isinstance(image, ImageFault)),
+        images=files,
+        image_faults=faults,
         sponsored=media.sponsored,
         posted_at_us=media.posted_at_us,
         likes=media.likes,

@@ -1,8 +1,8 @@
-"""Folders as the Instaloader program leaves them: one stem per post.
+"""Import folders written by Instaloader, where the files of a post share a stem.
 
-`<stem>.json` or `.json.xz` (the media node under "node"), `<stem>.txt` (the caption) and
-`<stem>.jpg` or `<stem>_1.jpg`, `<stem>_2.jpg` ... Any of them may be missing. Profile pictures,
-comments and stories' highlights metadata are not posts and left alone.
+`<stem>.json` or `.json.xz` holds the media node under "node", `<stem>.txt` the caption, and
+`<stem>.jpg` or `<stem>_1.jpg`, `<stem>_2.jpg` ... the images. Any of them may be missing. Profile
+pictures, comments and metadata of highlights are not posts and are skipped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,127 +20,130 @@ from postbias.errors import InputError, LayoutError
 from postbias.posts.importers.export_files import (
     IMAGE_SUFFIXES,
     digest_tree,
-    read_json,
     read_image,
+    read_json,
     read_text,
     walk_folders,
 )
-from postbias.posts.importers.instagram_nodes import PLATFORM, get_nested, is_media_node, read_media_node
-from postbias.posts.importers.instagram_pages import JSON_ENDINGS, describe_wrapper, post_from_media
+from postbias.posts.importers.instagram_nodes import (
+    PLATFORM,
+    get_nested,
+    is_media_node,
+    read_media_node,
+)
+from postbias.posts.importers.instagram_pages import (
+    JSON_SUFFIXES,
+    describe_wrapper,
+    post_from_media,
+)
 from postbias.posts.importers.records import (
-    RecordError,
-    ImageFile,
-    ImageFault,
-    ImportedPost,
-    Record,
-    ImportReject,
     Export,
+    ImageFault,
+    ImageFile,
+    ImportedPost,
+    ImportReject,
     ReadUnit,
+    Record,
+    RecordError,
     UnknownWrapperError,
+    split_images,
 )
 from postbias.posts.importers.text_repair import repair_text
 
-# The name that Instaloader gives by itself; without JSON only this tells a post from other files.
-_UTC = re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}_UTC")
-_NUMBERED = re.compile(r"(?P<stem>.+)_(?P<number>\d+)")
+# Instaloader's default name; without JSON, only this tells a post from other files.
+_UTC_STEM = re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}_UTC")
+_NUMBERED_STEM = re.compile(r"(?P<stem>.+)_(?P<number>\d+)")
 
-# "node_type" of files that describe no post.
-_NO_POSTS = frozenset({"Profile", "Hashtag", "TopSearchResults", "Highlight", "FrozenNodeIterator"})
+# Values of "node_type" in files that are not posts.
+_OTHER_NODES = frozenset(
+    {"Profile", "Hashtag", "TopSearchResults", "Highlight", "FrozenNodeIterator"}
+)
 
 
 @dataclass(slots=True)
-class _Files:
-    """The files of one post, by name."""
+class _PostFiles:
+    """File names of one post; images with their number in the carousel."""
 
     json: str | None = None
     text: str | None = None
-    pictures: list[tuple[int, str]] = field(default_factory=list)
+    images: list[tuple[int, str]] = field(default_factory=list)
 
 
 def open_instaloader(src: Path) -> Export:
-    """Open folders of posts.
-
-    Args:
-        src: A profile's folder or one that holds several.
-
-    Returns:
-        One unit per post.
+    """Open the folder of a profile, or a folder that holds several: one unit per post.
 
     Raises:
         InputError: If there is no such folder.
-        LayoutError: If no file in it looks like Instaloader's.
+        LayoutError: If no file in it is named like those of Instaloader.
     """
     if not src.is_dir():
         raise InputError("no such folder", seen=str(src))
-    n_posts = sum(len(_group(names)) for _, names in walk_folders(src))
+    n_posts = sum(len(_group_by_post(names)) for _, names in walk_folders(src))
     if not n_posts:
         raise LayoutError(
             "no files of Instaloader", seen=str(src), allowed="*_UTC.json(.xz), *_UTC.txt, *.jpg"
         )
-    return Export(
-        digest=digest_tree(src)[0],
-        n_units=n_posts,
-        units=lambda: _units(src),
-    )
+    return Export(digest=digest_tree(src), n_units=n_posts, units=lambda: _units(src))
 
 
 def _units(src: Path) -> Iterator[ReadUnit]:
-    load: Callable[[str, str, _Files], Iterable[Record]] = partial(_load, src)
+    load: Callable[[str, str, _PostFiles], Iterable[Record]] = partial(_load, src)
     for prefix, names in walk_folders(src):
-        for stem, files in _group(names).items():
+        for stem, files in _group_by_post(names).items():
             yield partial(load, prefix, stem, files)
 
 
-def _group(names: list[str]) -> dict[str, _Files]:
-    """Group the files of a folder by post, in the order of their stems."""
-    groups: dict[str, _Files] = defaultdict(_Files)
+def _group_by_post(names: list[str]) -> dict[str, _PostFiles]:
+    """Group the file names of a folder by post, sorted by stem."""
+    posts: dict[str, _PostFiles] = defaultdict(_PostFiles)
     for name in names:
-        for ending in JSON_ENDINGS:
-            stem = name.removesuffix(ending)
+        for suffix in JSON_SUFFIXES:
+            stem = name.removesuffix(suffix)
             if stem != name and not stem.endswith("_comments"):
-                groups[stem].json = name
+                posts[stem].json = name
     for name in names:
-        stem, dot, ending = name.rpartition(".")
-        if dot + ending == ".txt" and (stem in groups or _UTC.fullmatch(stem)):
-            groups[stem].text = name
-        elif dot + ending.lower() in IMAGE_SUFFIXES:
-            owner, number = _owner(stem, groups)
-            if owner is not None:
-                groups[owner].pictures.append((number, name))
-    return dict(sorted(groups.items()))
+        stem, dot, suffix = name.rpartition(".")
+        if dot + suffix == ".txt" and (stem in posts or _UTC_STEM.fullmatch(stem)):
+            posts[stem].text = name
+        elif dot + suffix.lower() in IMAGE_SUFFIXES:
+            post, number = _find_post(stem, posts)
+            if post is not None:
+                posts[post].images.append((number, name))
+    return dict(sorted(posts.items()))
 
 
-def _owner(stem: str, groups: dict[str, _Files]) -> tuple[str | None, int]:
-    """Find the post that an image belongs to, and its place there."""
-    if stem in groups or _UTC.fullmatch(stem):
+def _find_post(stem: str, posts: dict[str, _PostFiles]) -> tuple[str | None, int]:
+    """Find the post of an image and the number of the image in it."""
+    if stem in posts or _UTC_STEM.fullmatch(stem):
         return stem, 0
-    numbered = _NUMBERED.fullmatch(stem)
-    if numbered and (numbered["stem"] in groups or _UTC.fullmatch(numbered["stem"])):
+    numbered = _NUMBERED_STEM.fullmatch(stem)
+    if numbered and (numbered["stem"] in posts or _UTC_STEM.fullmatch(numbered["stem"])):
         return numbered["stem"], int(numbered["number"])
     return None, 0
 
 
-def _load(src: Path, prefix: str, stem: str, files: _Files) -> list[Record]:
+def _load(src: Path, prefix: str, stem: str, files: _PostFiles) -> list[Record]:
     source = f"{prefix}{files.json or stem}"
     try:
-        node = _node(f"{src}/{source}") if files.json else None
+        node = _read_node(f"{src}/{source}") if files.json else None
         if files.json and node is None:
             return []
-        text = repair_text(read_text(f"{src}/{prefix}{files.text}")).strip() if files.text else ""
-        found = [read_image(str(src), f"{prefix}{name}") for _, name in sorted(files.pictures)]
+        text = ""
+        if files.text:
+            text = repair_text(read_text(f"{src}/{prefix}{files.text}")).strip()
+        images = [read_image(str(src), f"{prefix}{name}") for _, name in sorted(files.images)]
         if node is None:
-            return [_without_json(src, prefix, stem, text, found)]
-        media = read_media_node(node)
-        post = post_from_media(media, source, found)
+            return [_post_without_json(src, prefix, stem, text, images)]
+        post = post_from_media(read_media_node(node), source, images)
         return [post if post.caption else replace(post, caption=text)]
-    except RecordError as fault:
-        return [ImportReject.of(fault, source)]
+    except RecordError as error:
+        return [ImportReject.from_error(error, source)]
 
 
-def _node(path: str) -> dict[str, Any] | None:
-    """Read a post's node; None if the file describes something else than a post."""
+def _read_node(path: str) -> dict[str, Any] | None:
+    """Read the media node of a post; return None if the file describes something else."""
     page = read_json(path)
-    if get_nested(page, "instaloader", "node_type") in _NO_POSTS:
+    if get_nested(page, "instaloader", "node_type") in _OTHER_NODES:
         return None
     node = get_nested(page, "node")
     if not is_media_node(node):
@@ -147,28 +151,27 @@ def _node(path: str) -> dict[str, Any] | None:
     return node  # type: ignore[no-any-return]
 
 
-def _without_json(
-    src: Path, prefix: str, stem: str, text: str, found: list[ImageFile | ImageFault]
+def _post_without_json(
+    src: Path, prefix: str, stem: str, text: str, images: list[ImageFile | ImageFault]
 ) -> ImportedPost:
-    """Make a post of what `--no-metadata-json` leaves: its name stands for its id."""
+    """Create a post from files written with `--no-metadata-json`; its id is their path."""
     folder = prefix.rstrip("/").rpartition("/")[2] or src.resolve().name
+    files, faults = split_images(images)
     return ImportedPost(
         post_id=repair_text(f"{prefix or folder + '/'}{stem}"),
         author=repair_text(folder),
         caption=text,
         source=repair_text(f"{prefix}{stem}"),
         platform=PLATFORM,
-        pictures=tuple(one for one in found if isinstance(one, ImageFile)),
-        faults=tuple(one for one in found if isinstance(one, ImageFault)),
-        posted_at_us=_time_of(stem),
+        images=files,
+        image_faults=faults,
+        posted_at_us=_time_in_stem(stem),
     )
 
 
-def _time_of(stem: str) -> int | None:
-    from datetime import UTC, datetime
-
+def _time_in_stem(stem: str) -> int | None:
     try:
-        moment = datetime.strptime(stem, "%Y-%m-%d_%H-%M-%S_UTC").replace(tzinfo=UTC)
+        time = datetime.strptime(stem, "%Y-%m-%d_%H-%M-%S_UTC").replace(tzinfo=UTC)
     except ValueError:
         return None
-    return int(moment.timestamp()) * 1_000_000
+    return int(time.timestamp()) * 1_000_000

@@ -48,12 +48,17 @@ STAGE_POST, STAGE_IMAGE = "import", "import image"
 
 
 class BackgroundWriter:
-    """A thread that writes while the next records are read; runs tasks in order."""
+    """A thread that writes while the next records are read; runs tasks in order.
+
+    After a task has failed, no further task runs: the last task of a part records it as complete,
+    which it must not do if an earlier one has not written its posts.
+    """
 
     def __init__(self) -> None:
         """Start the thread."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="import-writer")
         self._pending: deque[Future[None]] = deque()
+        self._has_failed = False
 
     def submit(self, task: Callable[[], None]) -> None:
         """Add a task; block while two are pending, which bounds the memory.
@@ -62,7 +67,20 @@ class BackgroundWriter:
         """
         while len(self._pending) > 1:
             self._pending.popleft().result()
-        self._pending.append(self._pool.submit(task))
+        self._pending.append(self._pool.submit(self._run, task))
+
+    def clean_up(self, task: Callable[[], None]) -> None:
+        """Run a task after all pending ones, even if one has failed, and wait for it."""
+        self._pool.submit(task).result()
+
+    def _run(self, task: Callable[[], None]) -> None:
+        if self._has_failed:
+            return
+        try:
+            task()
+        except BaseException:
+            self._has_failed = True
+            raise
 
     def wait(self) -> None:
         """Wait until all tasks are done."""
@@ -104,7 +122,7 @@ def write_part(
         if part.group:
             writer.submit(partial(shard.append, part.take_group()))
     except BaseException as error:
-        writer.submit(partial(shard.abandon, error))
+        writer.clean_up(partial(shard.abandon, error))
         raise
     rejects = folder / "rejects" / f"{progress.n_parts:05d}.parquet"
     progress.n_shards += part.n_posts > 0
@@ -132,16 +150,19 @@ class _Shard:
 
     def append(self, posts: list[ImportedPost]) -> None:
         """Write posts as one row group."""
-        if self._out is None:
-            temporary = self._stack.enter_context(atomic_write(self._path))
-            self._out = self._stack.enter_context(parquet_writer(temporary, POSTS))
         try:
+            if self._out is None:
+                temporary = self._stack.enter_context(atomic_write(self._path))
+                self._out = self._stack.enter_context(parquet_writer(temporary, POSTS))
             self._out.write_table(_to_arrow(posts))
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self._path}: {error.strerror or error}",
-                do="free space or choose another disk, then run the same command again",
-            ) from error
+        except BaseException as error:
+            self.abandon(error)
+            if isinstance(error, OSError):
+                raise StorageError(
+                    f"cannot write {self._path}: {error.strerror or error}",
+                    do="free space or choose another disk, then run the same command again",
+                ) from error
+            raise
 
     def close(self) -> None:
         """Replace the shard by what was written."""

@@ -57,6 +57,17 @@ class ImageFault:
     detail: str
 
 
+def split_images(
+    images: Iterable[ImageFile | ImageFault],
+) -> tuple[tuple[ImageFile, ...], tuple[ImageFault, ...]]:
+    """Separate the images that were read from those that could not be read."""
+    images = list(images)
+    return (
+        tuple(image for image in images if isinstance(image, ImageFile)),
+        tuple(image for image in images if isinstance(image, ImageFault)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ImportedPost:
     """One post, with the columns of `postbias.posts.schema.POSTS`.

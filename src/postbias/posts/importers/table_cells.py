@@ -1,7 +1,4 @@
-"""Cells of a foreign table: text, flags, counts, moments and lists of images.
-
-Knows no files. A cell that cannot mean what its column says is a fault of its row.
-"""
+"""Parse the cells of a table: text, flags, counts, times and lists of images."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ import math
 from datetime import UTC, date, datetime
 from typing import Any
 
-from postbias.posts.importers.records import RecordError, ImageFile
-from postbias.posts.importers.text_repair import repair_text, decode_escaped
+from postbias.posts.importers.records import ImageFile, RecordError
+from postbias.posts.importers.text_repair import decode_escaped, repair_text
 from postbias.posts.reasons import RejectReason
 
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -25,17 +22,17 @@ def _is_empty(value: object) -> bool:
 
 
 def parse_text(value: object, column: str) -> str:
-    """Read a text; numbers are ids or names that were read as such.
+    """Parse and repair a text; a number is an id or name that was read as a number.
 
     Args:
         value: The cell.
-        column: The column's name.
+        column: Name of the column, for the error message.
 
     Returns:
-        The text, repaired; "" if the cell is empty.
+        The text; "" if the cell is empty.
 
     Raises:
-        FaultError: If it is no text.
+        RecordError: If the cell is neither text nor a number.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
@@ -44,47 +41,36 @@ def parse_text(value: object, column: str) -> str:
     if isinstance(value, str):
         return repair_text(decode_escaped(value))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RecordError(RejectReason.BROKEN_ROW, f"{column} is no text but {type(value).__name__}")
+        raise RecordError(
+            RejectReason.BROKEN_ROW, f"{column} is no text but {type(value).__name__}"
+        )
     return str(value)
 
 
 def parse_flag(value: object) -> bool | None:
-    """Read whether a post is sponsored.
-
-    Args:
-        value: The cell.
-
-    Returns:
-        The flag; None if the cell is empty.
+    """Parse whether a post is sponsored; None if the cell is empty.
 
     Raises:
-        FaultError: If it is neither yes nor no.
+        RecordError: If the cell is neither yes nor no.
     """
     if _is_empty(value):
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    read = _FLAGS.get(str(value).strip().lower())
-    if read is None:
+    flag = _FLAGS.get(str(value).strip().lower())
+    if flag is None:
         raise RecordError(
             RejectReason.BROKEN_ROW,
             f"sponsored is {str(value)[:40]!r}, allowed: {', '.join(_FLAGS)}",
         )
-    return read
+    return flag
 
 
 def parse_count(value: object, column: str) -> int | None:
-    """Read a number of likes or comments.
-
-    Args:
-        value: The cell.
-        column: The column's name.
-
-    Returns:
-        The number; None if the cell is empty.
+    """Parse a number of likes or comments; None if the cell is empty.
 
     Raises:
-        FaultError: If it is no whole number from 0 on.
+        RecordError: If the cell is not a whole number of at least 0.
     """
     if _is_empty(value):
         return None
@@ -100,7 +86,7 @@ def parse_count(value: object, column: str) -> int | None:
 
 
 def parse_time_us(value: object) -> int | None:
-    """Read when a post was published.
+    """Parse the time of publication.
 
     Args:
         value: A time, a date, ISO 8601 text or seconds since 1970.
@@ -109,72 +95,73 @@ def parse_time_us(value: object) -> int | None:
         Microseconds since 1970 (UTC); None if the cell is empty.
 
     Raises:
-        FaultError: If it is no moment.
+        RecordError: If the cell is none of these.
     """
     if _is_empty(value):
         return None
     try:
-        moment = _moment(value)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        time = _parse_datetime(value)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError, OSError, TypeError) as error:
         raise RecordError(
             RejectReason.BROKEN_ROW,
             f"posted_at is {str(value)[:40]!r}, allowed: ISO 8601 or seconds since 1970",
         ) from error
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    since_1970 = time - datetime(1970, 1, 1, tzinfo=UTC)
+    seconds = since_1970.days * 86_400 + since_1970.seconds
+    return seconds * 1_000_000 + since_1970.microseconds
 
 
-def _moment(value: Any) -> datetime:  # noqa: ANN401 - a cell
+def _parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - a cell
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    written = str(value).strip()
+    text = str(value).strip()
     try:
-        seconds = float(written)
+        seconds = float(text)
     except ValueError:
-        return datetime.fromisoformat(written)
+        return datetime.fromisoformat(text)
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def parse_images(value: Any) -> list[str | ImageFile]:  # noqa: ANN401 - a cell
-    """Read the images of a row.
+    """Parse the images of a row.
 
     Args:
         value: A path, several separated by `;` or `|`, a JSON list of paths, a list, or Hugging
             Face `Image` values (`bytes`, `path`).
 
     Returns:
-        Paths, and pictures whose bytes are in the table.
+        Paths, and images whose bytes are in the table.
 
     Raises:
-        FaultError: If it is none of these.
+        RecordError: If the cell is none of these.
     """
     if _is_empty(value):
         return []
     if isinstance(value, str):
-        value = _split(decode_escaped(value).strip())
+        value = _split_paths(decode_escaped(value).strip())
     if isinstance(value, dict | bytes):
         value = [value]
     if not isinstance(value, list):
         raise RecordError(RejectReason.BROKEN_ROW, f"images are no list but {type(value).__name__}")
-    return [_picture_cell(one) for one in value if not _is_empty(one)]
+    return [_parse_image(item) for item in value if not _is_empty(item)]
 
 
-def _split(written: str) -> list[Any]:
-    if written.startswith("["):
+def _split_paths(text: str) -> list[Any]:
+    if text.startswith("["):
         try:
-            # Also the way Python writes a list of plain names.
-            return json.loads(written if '"' in written else written.replace("'", '"'))  # type: ignore[no-any-return]
+            # Also accepts Python's representation of a list of plain names.
+            return json.loads(text if '"' in text else text.replace("'", '"'))  # type: ignore[no-any-return]
         except (ValueError, RecursionError) as error:
             raise RecordError(
-                RejectReason.BROKEN_ROW, f"images are no list: {written[:80]!r}"
+                RejectReason.BROKEN_ROW, f"images are no list: {text[:80]!r}"
             ) from error
-    return [part.strip() for part in written.replace("|", ";").split(";")]
+    return [path.strip() for path in text.replace("|", ";").split(";")]
 
 
-def _picture_cell(value: object) -> str | ImageFile:
+def _parse_image(value: object) -> str | ImageFile:
     if isinstance(value, str):
         return repair_text(value)
     data = value.get("bytes") if isinstance(value, dict) else value

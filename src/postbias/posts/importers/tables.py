@@ -1,6 +1,6 @@
-"""A table of one's own: CSV, TSV, JSONL or Parquet with a caption column and image paths.
+"""Import a table: CSV, TSV, JSONL or Parquet with a caption column and image paths.
 
-Paths are relative to the table's folder and may not leave it; addresses are never fetched.
+Image paths are relative to the folder of the table and must stay inside it; URLs are never fetched.
 """
 
 from __future__ import annotations
@@ -18,45 +18,47 @@ import pyarrow.parquet as pq
 
 from postbias.errors import InputError, LayoutError, SchemaError
 from postbias.posts.images import MAX_BYTES
-from postbias.posts.importers.export_files import digest_file, read_image
+from postbias.posts.importers.export_files import read_image
 from postbias.posts.importers.records import (
-    RecordError,
-    ImageFile,
-    ImageFault,
-    ImportedPost,
-    Record,
-    ImportReject,
     Export,
+    ImageFault,
+    ImageFile,
+    ImportedPost,
+    ImportReject,
     ReadUnit,
+    Record,
+    RecordError,
+    split_images,
 )
 from postbias.posts.importers.table_cells import (
     parse_count,
     parse_flag,
-    parse_time_us,
     parse_images,
     parse_text,
+    parse_time_us,
 )
-from postbias.posts.importers.text_repair import detect_encoding, decode_escaped
+from postbias.posts.importers.text_repair import decode_escaped, detect_encoding
 from postbias.posts.reasons import RejectReason
+from postbias.posts.remote_files import content_digest
 
-_BATCH = 256
+_BATCH_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The names of a table's columns; those that it has not are left empty.
+    """Column names of a table; columns that it does not have are left empty.
 
     Attributes:
-        post_id: Needed.
-        caption: Needed, unless there are images.
-        images: Paths, or Hugging Face `Image` values with the bytes inside.
-        author: Without it each post is its own author.
+        post_id: Required.
+        caption: Required unless there are images.
+        images: Paths, or Hugging Face `Image` values that contain the bytes.
+        author: Without it, each post counts as its own author.
         sponsored: true/false, yes/no, 1/0.
-        posted_at: ISO 8601 or seconds since 1970; UTC if it does not say.
+        posted_at: ISO 8601 or seconds since 1970; UTC unless it has an offset.
         likes: A whole number.
         comments: A whole number.
         media_type: Any word.
-        platform: Any word; "table" without it.
+        platform: Any word; the default is "table".
     """
 
     post_id: str = "post_id"
@@ -70,44 +72,45 @@ class Columns:
     media_type: str = "media_type"
     platform: str = "platform"
 
-    def check(self, seen: list[str]) -> None:
-        """Check that a table has what is needed and all that was asked for by another name.
+    def check(self, names: list[str]) -> None:
+        """Check that a table has the required columns and all that were renamed.
 
         Args:
-            seen: Its columns.
+            names: The columns of the table.
 
         Raises:
-            SchemaError: If it has not.
+            SchemaError: If a column is missing or a name occurs twice.
         """
         missing = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if getattr(self, field.name) not in seen
+            if getattr(self, field.name) not in names
             and (field.name == "post_id" or getattr(self, field.name) != field.default)
         }
-        if not {self.caption, self.images} & set(seen):
+        if not {self.caption, self.images} & set(names):
             missing |= {"caption": self.caption}
-        if missing or len(set(seen)) < len(seen):
-            what = f"without column {', '.join(missing.values())}" if missing else "has twins"
+        if missing or len(set(names)) < len(names):
             raise SchemaError(
-                f"the table is {what}" if missing else "two columns have the same name",
-                seen=f"columns {seen[:20]}",
+                f"the table has no column {', '.join(missing.values())}"
+                if missing
+                else "two columns have the same name",
+                seen=f"columns {names[:20]}",
                 do="name them: --column FIELD=NAME, with FIELD one of "
                 + ", ".join(field.name for field in fields(self)),
             )
 
 
 def parse_columns(assignments: Sequence[str]) -> Columns:
-    """Read column names as the command line gives them.
+    """Parse column names from the command line.
 
     Args:
-        assignments: `field=name` each, `field` being one of `Columns`.
+        assignments: `field=name` each; `field` is an attribute of `Columns`.
 
     Returns:
-        The usual names but for these.
+        The default names, with these replaced.
 
     Raises:
-        InputError: If one is no assignment to a field.
+        InputError: If an assignment is malformed or its field is unknown.
     """
     known = [field.name for field in fields(Columns)]
     chosen = {}
@@ -122,30 +125,23 @@ def parse_columns(assignments: Sequence[str]) -> Columns:
 
 
 def open_table(src: Path, columns: Columns) -> Export:
-    """Open a table.
-
-    Args:
-        src: The `.csv`, `.tsv`, `.jsonl` (`.ndjson`) or `.parquet` file.
-        columns: The names of its columns.
-
-    Returns:
-        One unit per row.
+    """Open a `.csv`, `.tsv`, `.jsonl` (`.ndjson`) or `.parquet` file: one unit per row.
 
     Raises:
         InputError: If there is no such file.
-        LayoutError: If its ending is another.
+        LayoutError: If it has another suffix.
         SchemaError: If a column is missing.
     """
     if not src.is_file():
         raise InputError("no such file", seen=str(src))
     reader = _READERS.get(src.suffix.lower())
     if reader is None:
-        raise LayoutError("a table of no known kind", seen=src.name, allowed=", ".join(_READERS))
-    # The first row is drawn and dropped: a wrong column is named before anything is written.
+        raise LayoutError("unknown kind of table", seen=src.name, allowed=", ".join(_READERS))
+    # Reads one row, so that a wrong column is reported before anything is written.
     next(reader(src, columns), None)
     load = partial(_load, src.parent.resolve(), columns)
     return Export(
-        digest=digest_file(src),
+        digest=content_digest(src),
         n_units=None,
         units=lambda: _units(src.name, reader(src, columns), load),
     )
@@ -196,17 +192,18 @@ def _jsonl_rows(src: Path, columns: Columns) -> Iterator[Row]:
                 continue
             try:
                 row = json.loads(decode_escaped(line))
-            except RecordError as fault:
-                yield fault
+            except RecordError as error:
+                yield error
                 continue
             except (ValueError, RecursionError) as error:
                 yield RecordError(RejectReason.BROKEN_ROW, f"not JSON: {str(error)[:120]}")
                 continue
             if not isinstance(row, dict):
-                yield RecordError(RejectReason.BROKEN_ROW, f"no object but a {type(row).__name__}")
+                detail = f"no object but a {type(row).__name__}"
+                yield RecordError(RejectReason.BROKEN_ROW, detail)
                 continue
             if not is_checked:
-                # Later rows may leave out what they have not.
+                # Only the first row: later rows may leave out empty columns.
                 columns.check(list(row))
                 is_checked = True
             yield row
@@ -215,10 +212,10 @@ def _jsonl_rows(src: Path, columns: Columns) -> Iterator[Row]:
 def _parquet_rows(src: Path, columns: Columns) -> Iterator[Row]:
     try:
         file = pq.ParquetFile(src)
-        columns.check(file.schema_arrow.names)
+        names = file.schema_arrow.names
+        columns.check(names)
         wanted = [getattr(columns, field.name) for field in fields(columns)]
-        names = [name for name in wanted if name in file.schema_arrow.names]
-        for batch in file.iter_batches(_BATCH, columns=names):
+        for batch in file.iter_batches(_BATCH_ROWS, columns=[n for n in wanted if n in names]):
             yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise InputError(
@@ -243,21 +240,24 @@ def _load(root: Path, columns: Columns, source: str, row: Row) -> list[Record]:
         post_id = parse_text(row.get(columns.post_id), "post_id").strip() or None
         if post_id is None:
             raise RecordError(RejectReason.MISSING_ID, f"nothing in column {columns.post_id!r}")
-        return [_post(root, columns, source, post_id, row)]
-    except RecordError as fault:
-        return [ImportReject.of(fault, source, post_id)]
+        return [_to_post(root, columns, source, post_id, row)]
+    except RecordError as error:
+        return [ImportReject.from_error(error, source, post_id)]
 
 
-def _post(root: Path, columns: Columns, source: str, post_id: str, row: Mapping[str, Any]) -> ImportedPost:
-    found = [_picture(root, cell) for cell in parse_images(row.get(columns.images))]
+def _to_post(
+    root: Path, columns: Columns, source: str, post_id: str, row: Mapping[str, Any]
+) -> ImportedPost:
+    images = parse_images(row.get(columns.images))
+    files, faults = split_images(_read_image(root, image) for image in images)
     return ImportedPost(
         post_id=post_id,
         author=parse_text(row.get(columns.author), "author").strip() or f"post:{post_id}",
         caption=parse_text(row.get(columns.caption), "caption"),
         source=source,
         platform=parse_text(row.get(columns.platform), "platform").strip() or "table",
-        pictures=tuple(one for one in found if isinstance(one, ImageFile)),
-        faults=tuple(one for one in found if isinstance(one, ImageFault)),
+        images=files,
+        image_faults=faults,
         sponsored=parse_flag(row.get(columns.sponsored)),
         posted_at_us=parse_time_us(row.get(columns.posted_at)),
         likes=parse_count(row.get(columns.likes), "likes"),
@@ -266,20 +266,21 @@ def _post(root: Path, columns: Columns, source: str, post_id: str, row: Mapping[
     )
 
 
-def _picture(root: Path, cell: str | ImageFile) -> ImageFile | ImageFault:
-    if isinstance(cell, ImageFile):
-        if len(cell.data) > MAX_BYTES:
-            return ImageFault(RejectReason.TOO_LARGE, f"{len(cell.data)} bytes, over {MAX_BYTES}")
-        return cell
-    if "://" in cell:
-        return ImageFault(RejectReason.MISSING_FILE, f"{cell[:120]}: addresses are not fetched")
+def _read_image(root: Path, image: str | ImageFile) -> ImageFile | ImageFault:
+    if isinstance(image, ImageFile):
+        n_bytes = len(image.data)
+        if n_bytes > MAX_BYTES:
+            return ImageFault(RejectReason.TOO_LARGE, f"{n_bytes} bytes, over {MAX_BYTES}")
+        return image
+    if "://" in image:
+        return ImageFault(RejectReason.MISSING_FILE, f"{image[:120]}: addresses are not fetched")
     try:
-        place = (root / cell).resolve()
-    except (OSError, ValueError, RuntimeError):  # a NUL, a loop of links
-        return ImageFault(RejectReason.MISSING_FILE, f"{cell[:120]!r}: no path")
-    if Path(cell).is_absolute() or not place.is_relative_to(root):
+        path = (root / image).resolve()
+    except (OSError, ValueError, RuntimeError):  # a NUL, or a loop of links
+        return ImageFault(RejectReason.MISSING_FILE, f"{image[:120]!r}: no path")
+    if Path(image).is_absolute() or not path.is_relative_to(root):
         raise RecordError(
             RejectReason.BROKEN_ROW,
-            f"image path {cell[:120]!r} leaves the table's folder; paths are relative to it",
+            f"image path {image[:120]!r} leaves the table's folder; paths are relative to it",
         )
-    return read_image(str(root), cell)
+    return read_image(str(root), image)

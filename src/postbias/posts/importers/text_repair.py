@@ -1,6 +1,6 @@
-"""Repair of damaged text: byte order marks, UTF-16, mojibake, lone surrogates, NUL, CRLF.
+"""Decode and repair text: byte order marks, UTF-16, mojibake, lone surrogates, NUL, CRLF.
 
-What is sound stays as it is: no quotes are straightened and no letters normalised.
+Valid text is left unchanged: quotes are not straightened, letters are not normalised.
 """
 
 from __future__ import annotations
@@ -15,47 +15,40 @@ from ftfy.badness import is_bad
 from postbias.posts.importers.records import RecordError
 from postbias.posts.reasons import RejectReason
 
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-# UTF-8 read as Windows-1252: a lead byte, then a continuation byte, as letters. ftfy's own test
-# takes longer than all else that is done to a post, so it is asked only where this finds something.
+# UTF-8 decoded as Windows-1252: a lead byte, then a continuation byte, as letters. ftfy's own test
+# takes longer than all other work on a post, so it only runs on text that matches this.
 _LEADS = bytes(range(0xC2, 0xF5)).decode("sloppy-windows-1252")
 _CONTINUATIONS = bytes(range(0x80, 0xC0)).decode("sloppy-windows-1252") + " "
 _MOJIBAKE = re.compile(f"[{re.escape(_LEADS)}][{re.escape(_CONTINUATIONS)}]")
 
 
 def detect_encoding(head: bytes) -> str:
-    """Tell the encoding from the first bytes of a file.
-
-    Args:
-        head: At least four bytes, if the file has them.
+    """Detect the encoding of a file from its first four bytes.
 
     Returns:
         A codec that drops the byte order mark.
     """
-    for mark, codec in _MARKS:
+    for mark, codec in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return codec
-    # RFC 4627: where the zero bytes are tells UTF-16 and UTF-32 apart, for any ASCII beginning.
+    # RFC 4627: the positions of zero bytes identify UTF-16 and UTF-32 if the file starts in ASCII.
     return json.detect_encoding(head) if b"\0" in head[:4] else "utf-8"
 
 
 def decode_text(data: bytes) -> str:
     """Decode a file or a line of unknown encoding.
 
-    Args:
-        data: The bytes.
-
-    Returns:
-        The text; single-byte and mixed encodings are repaired where they can be.
+    Windows-1252 and mixtures of it with UTF-8 are repaired where possible.
 
     Raises:
-        FaultError: If no encoding makes sense of it.
+        RecordError: If the bytes are valid in no known encoding.
     """
     try:
         return data.decode(detect_encoding(data))
@@ -73,20 +66,19 @@ def decode_text(data: bytes) -> str:
 
 
 def repair_text(text: str) -> str:
-    """Repair one decoded text.
+    """Repair decoded text.
 
     Args:
-        text: A caption or name, as it came out of JSON, CSV or a text file.
+        text: A caption or name from JSON, CSV or a text file.
 
     Returns:
-        The same text without NUL, lone surrogates, mojibake and carriage returns; it can always be
-        encoded.
+        The text without NUL, lone surrogates, mojibake and carriage returns; valid in UTF-8.
     """
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            # Joins the halves of a pair; a half alone becomes U+FFFD.
+            # Joins surrogate pairs; a lone surrogate becomes U+FFFD.
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if _MOJIBAKE.search(text) and is_bad(text):
             text = ftfy.fix_encoding(text)
@@ -96,16 +88,10 @@ def repair_text(text: str) -> str:
 
 
 def decode_escaped(line: str) -> str:
-    """Repair a line that was read with `errors="surrogateescape"`.
-
-    Args:
-        line: The line; its undecodable bytes are lone surrogates.
-
-    Returns:
-        The line, decoded anew if it had any.
+    """Decode the invalid bytes of a line that was read with `errors="surrogateescape"`.
 
     Raises:
-        FaultError: If no encoding makes sense of it.
+        RecordError: If the bytes of the line are valid in no known encoding.
     """
     try:
         line.encode()
