@@ -210,6 +210,16 @@ def _label_with_endpoint(
 ) -> SampleLabels:
     # Imports the openai package, which takes a second.
     from postbias.teacher.labelling_run import label_with_endpoint
+    from postbias.teacher.prompts import MAX_WORDINGS
+
+    endpoint = params.annotate.endpoint
+    if endpoint.temperature == 0 and endpoint.repeats > MAX_WORDINGS:
+        raise ParamsError(
+            "repeats at temperature 0 need a different wording of the prompt each",
+            seen=f"annotate.endpoint.repeats: {endpoint.repeats}",
+            allowed=f"at most {MAX_WORDINGS}",
+            do="lower it, or set annotate.endpoint.temperature above 0",
+        )
 
     return label_with_endpoint(paths, params, rubric, post_ids)
 

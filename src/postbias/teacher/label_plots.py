@@ -22,7 +22,7 @@ def draw_labels(report: dict[str, Any]) -> Figure:
     for row, (name, described) in zip(grid, axes.items(), strict=True):
         _draw_distribution(row[0], name, described)
         if has_drift:
-            _draw_drift(row[1], name, teacher["drift"][name], teacher["retest"][name])
+            _draw_drift(row[1], name, teacher)
     return figure
 
 
@@ -42,12 +42,13 @@ def _draw_distribution(ax: Axes, name: str, described: dict[str, Any]) -> None:
     )
 
 
-def _draw_drift(ax: Axes, name: str, drift: dict[str, Any], retest: dict[str, Any]) -> None:
-    means = drift["means_over_run"]
+def _draw_drift(ax: Axes, name: str, teacher: dict[str, Any]) -> None:
+    retest, means = teacher["retest"][name], teacher["drift"][name]["means_over_run"]
     ax.plot(np.arange(1, len(means) + 1), means, "o-", color=_BLUE)
     ax.set_xlabel("tenth of the run")
     ax.set_ylabel(f"mean {name}")
     title = "no post has two replies"
     if retest["mae"] is not None:
-        title = f"two replies differ by {retest['mae']:.2f} on average (n = {retest['n']})"
+        measured = f"two replies differ by {retest['mae']:.2f} on average (n = {retest['n']})"
+        title = f"{measured}; {teacher['retest_measures']}"
     ax.set_title(title, fontsize="small")

@@ -172,9 +172,13 @@ def _remaining_posts(run: LabellingRun, post_ids: frozenset[str]) -> list[str]:
         remaining += [
             request.post_id
             for repeat in range(repeat_count(request.key, run.config.params))
-            if not is_final(run.store.replies(request.key, repeat), run.config)
+            if not is_final(_stored(run, request.key, repeat), run.config)
         ]
     return remaining
+
+
+def _stored(run: LabellingRun, key: str, repeat: int) -> list[Reply]:
+    return run.store.replies(run.config.reply_key(key, repeat), repeat)
 
 
 def _extrapolate(

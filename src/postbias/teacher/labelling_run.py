@@ -25,7 +25,12 @@ from postbias.teacher.labelling_progress import LabellingProgress
 from postbias.teacher.labels import OK, Label, LabelReject, SampleLabels
 from postbias.teacher.outstanding_batches import OutstandingBatches
 from postbias.teacher.post_labeller import PostLabeller
-from postbias.teacher.prompts import LabelRequest, iter_label_requests, system_prompt
+from postbias.teacher.prompts import (
+    LabelRequest,
+    iter_label_requests,
+    reword_request,
+    system_prompt,
+)
 from postbias.teacher.reply import increment_total
 from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.reply_validation import load_language_identifier
@@ -143,13 +148,13 @@ async def _run_pass(
     try:
         await run.batches.resume()
         if run.config.params.mode == "batch":
-            await run.batches.run(iter_run_requests(run, post_ids, keys), repeat)
+            await run.batches.run(iter_run_requests(run, post_ids, keys, repeat), repeat)
         elif run.batches.outstanding.of(run.config):
-            await run.scheduler.run(iter_run_requests(run, post_ids, keys), repeat)
+            await run.scheduler.run(iter_run_requests(run, post_ids, keys, repeat), repeat)
             await run.batches.collect_all()
     except RunStoppedError:
         return
-    await run.scheduler.run(iter_run_requests(run, post_ids, keys), repeat)
+    await run.scheduler.run(iter_run_requests(run, post_ids, keys, repeat), repeat)
 
 
 @asynccontextmanager
@@ -248,7 +253,7 @@ async def _refresh(progress: LabellingProgress) -> None:
 
 
 def iter_run_requests(
-    run: LabellingRun, post_ids: frozenset[str], keys: dict[str, str]
+    run: LabellingRun, post_ids: frozenset[str], keys: dict[str, str], repeat: int = 0
 ) -> Iterator[LabelRequest]:
     """Build the requests for some posts of a run.
 
@@ -256,6 +261,7 @@ def iter_run_requests(
         run: An open run.
         post_ids: The posts.
         keys: Filled with the request key of each post.
+        repeat: Number of the repetition, from 0.
 
     Yields:
         The requests in shard order.
@@ -263,7 +269,7 @@ def iter_run_requests(
     config = run.config
     for request in iter_label_requests(run.paths.posts, post_ids, config.rubric, config.params):
         keys[request.post_id] = request.key
-        yield request
+        yield reword_request(request, repeat) if config.is_reworded else request
 
 
 def _label(run: LabellingRun, post_id: str, keys: dict[str, str]) -> Label | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,20 @@ from postbias.teacher.rubric import Rubric
 #: Version of the prompt: raise it when the same inputs are worded differently and the answer may
 #: change.
 _PROMPT_VERSION = 1
+
+#: The same instruction in several wordings, none longer than the first, by which costs are bounded.
+_FORMAT_RULES = (
+    "Reply with one JSON object that has the keys `reason` and {names}, in this order, and "
+    "nothing around it. `reason`: {reason} Each score is a number.",
+    "Answer with a single JSON object and no other text. Its keys, in order: `reason` and {names}. "
+    "`reason`: {reason} Scores are numbers.",
+    "Write only a JSON object with the keys `reason` and {names}, in this order. "
+    "`reason`: {reason} Every score is a number.",
+    "Your answer is one JSON object, nothing else, with these keys: `reason` and {names}. "
+    "`reason`: {reason} The scores are numbers.",
+)
+#: Different prompts that rewording can make: as many with ascending as with descending anchors.
+MAX_WORDINGS = 2 * len(_FORMAT_RULES)
 
 ReplyFormat = Literal["json_schema", "json_object", "text"]
 
@@ -40,12 +54,14 @@ class LabelRequest:
             and how they are sent. Author, URL and delivery options are not part of it.
         caption: Caption as sent; empty if there is none.
         images: Image files in order.
+        rewording: Number of the wording of the prompt; 0 is that of the rubric.
     """
 
     post_id: str
     key: str
     caption: str
     images: tuple[bytes, ...]
+    rewording: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +110,16 @@ def make_label_request(
     }
     key = hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()
     return LabelRequest(post["post_id"], key, caption, images)
+
+
+def reworded_key(key: str, rewording: int) -> str:
+    """Return the key of a request with another wording of the prompt; 0 is the original."""
+    return hashlib.sha256(f"{key}:{rewording}".encode()).hexdigest() if rewording else key
+
+
+def reword_request(request: LabelRequest, rewording: int) -> LabelRequest:
+    """Return the request for the same post with another wording of the prompt."""
+    return replace(request, key=reworded_key(request.key, rewording), rewording=rewording)
 
 
 def iter_label_requests(
@@ -148,7 +174,10 @@ def chat_request_body(
     body: dict[str, Any] = {
         "model": params.model,
         "messages": [
-            {"role": "system", "content": system_prompt(rubric, capabilities.format)},
+            {
+                "role": "system",
+                "content": system_prompt(rubric, capabilities.format, request.rewording),
+            },
             {"role": "user", "content": _user_content(request.caption, urls)},
         ],
         capabilities.limit_key: params.max_tokens,
@@ -156,7 +185,11 @@ def chat_request_body(
     if capabilities.format == "json_schema":
         body["response_format"] = {
             "type": "json_schema",
-            "json_schema": {"name": "scores", "strict": True, "schema": rubric.reply_schema()},
+            "json_schema": {
+                "name": "scores",
+                "strict": True,
+                "schema": rubric.reordered(request.rewording).reply_schema(),
+            },
         }
     elif capabilities.format == "json_object":
         body["response_format"] = {"type": "json_object"}
@@ -185,17 +218,19 @@ def add_correction(body: dict[str, Any], reply: str | None, problem: str) -> dic
     return {**body, "messages": messages}
 
 
-def system_prompt(rubric: Rubric, reply_format: ReplyFormat) -> str:
+def system_prompt(rubric: Rubric, reply_format: ReplyFormat, rewording: int = 0) -> str:
     """Return the system message, the same for all posts.
 
     Args:
         rubric: The scoring instructions.
         reply_format: The format that the endpoint enforces; a weaker one is described in words.
+        rewording: Number of the wording, below `MAX_WORDINGS`; 0 is that of the rubric. Others have
+            axes or anchors in another order and the format described in other words.
     """
+    rubric = rubric.reordered(rewording)
     names = ", ".join(f"`{axis.name}`" for axis in rubric.axes)
-    format_rules = (
-        f"Reply with one JSON object that has the keys `reason` and {names}, in this order, and "
-        f"nothing around it. `reason`: {rubric.reply.reason} Each score is a number."
+    format_rules = _FORMAT_RULES[rewording % len(_FORMAT_RULES)].format(
+        names=names, reason=rubric.reply.reason
     )
     if rubric.reply.language == "en":
         format_rules += " Write the reason in English, whatever the language of the post."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -169,6 +169,14 @@ class Rubric:
     def render_prompt(self) -> str:
         """Return the prompt with questions, scales, anchors and examples filled in."""
         return self.prompt.replace(AXES_PLACEHOLDER, "\n\n".join(map(_render_axis, self.axes)))
+
+    def reordered(self, n: int) -> Rubric:
+        """Return the rubric with its axes rotated by `n`, and its anchors reversed from 4 on."""
+        n_first = n % len(self.axes)
+        axes = self.axes[n_first:] + self.axes[:n_first]
+        if n // 4 % 2:
+            axes = tuple(axis.model_copy(update={"anchors": axis.anchors[::-1]}) for axis in axes)
+        return replace(self, axes=axes)
 
     def reply_schema(self) -> dict[str, Any]:
         """Return the JSON schema of a reply, in the subset that strict structured output accepts.

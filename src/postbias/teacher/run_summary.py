@@ -13,7 +13,6 @@ from postbias.teacher.budget import Budget
 from postbias.teacher.labels import OK
 from postbias.teacher.reply import Reply
 from postbias.teacher.reply_store import ReplyStore
-from postbias.teacher.rubric import Rubric
 from postbias.teacher.stored_replies import LabellingConfig, repeat_count
 
 #: Fewer repeated posts give no usable estimate of the test-retest error.
@@ -64,6 +63,8 @@ def summarise_run(
 
     Returns:
         Cost and tokens, model names, faults, test-retest error and drift per axis, warnings.
+        `retest_measures` says what differs between two replies: `sampling`, the randomness of the
+        model, or `rewording`, the wording of the prompt at temperature 0.
     """
     stored = _collect(store, config, sorted(set(keys.values())))
     axes = list(enumerate(config.rubric.axes))
@@ -78,9 +79,10 @@ def summarise_run(
         "replies": {"valid": stored.n_valid, "unusable": dict(sorted(stored.unusable.items()))},
         "tokens": {"in": stored.tokens_in, "out": stored.tokens_out},
         "cost_usd": spent if budget.has_prices else None,
+        "retest_measures": "rewording" if config.is_reworded else "sampling",
         "retest": retest,
         "drift": drift,
-        "warnings": list(_warnings(stored, retest, drift, config.rubric)),
+        "warnings": list(_warnings(stored, retest, drift, config)),
     }
 
 
@@ -89,7 +91,7 @@ def _collect(store: ReplyStore, config: LabellingConfig, keys: Sequence[str]) ->
     for key in keys:
         valid: list[Reply] = []
         for repeat in range(repeat_count(key, config.params)):
-            replies = store.replies(key, repeat)
+            replies = store.replies(config.reply_key(key, repeat), repeat)
             for reply in replies:
                 stored.unusable[reply.status] += reply.status != OK
                 stored.tokens_in += reply.tokens_in or 0
@@ -137,7 +139,7 @@ def _drift(stored: _StoredScores, axis: int) -> dict[str, Any]:
 
 
 def _warnings(
-    stored: _StoredScores, retest: dict[str, Any], drift: dict[str, Any], rubric: Rubric
+    stored: _StoredScores, retest: dict[str, Any], drift: dict[str, Any], config: LabellingConfig
 ) -> Iterator[str]:
     if len(stored.models) > 1:
         yield f"replies came from {len(stored.models)} models: {', '.join(sorted(stored.models))}"
@@ -147,13 +149,15 @@ def _warnings(
             "raise annotate.endpoint.repeat_share"
         )
         return
-    for axis in rubric.axes:
+    replies = "replies to a reworded prompt" if config.is_reworded else "later replies"
+    for axis in config.rubric.axes:
         r, change, se = (
             retest[axis.name]["r"],
             drift[axis.name]["change"],
             drift[axis.name]["change_se"],
         )
         if r is not None and r < MIN_RETEST_R:
-            yield f"{axis.name}: the teacher hardly agrees with itself (r = {r:.2f})"
+            cause = " when the prompt is reworded" if config.is_reworded else ""
+            yield f"{axis.name}: the teacher hardly agrees with itself{cause} (r = {r:.2f})"
         if abs(change) > 3 * se and abs(change) > MAX_DRIFT_SHARE * (axis.high - axis.low):
-            yield f"{axis.name}: later replies to the same posts differ by {change:+.2f} on average"
+            yield f"{axis.name}: {replies} about the same posts differ by {change:+.2f} on average"

@@ -14,7 +14,7 @@ from postbias.params import EndpointParams
 from postbias.posts.reasons import RejectReason
 from postbias.teacher.endpoint_probe import EndpointProfile
 from postbias.teacher.labels import OK, Label
-from postbias.teacher.prompts import LabelRequest
+from postbias.teacher.prompts import LabelRequest, reworded_key
 from postbias.teacher.reply import Reply, increment_total, insert_reply
 from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.reply_validation import parse_reply
@@ -40,6 +40,15 @@ class LabellingConfig:
     def models(self) -> frozenset[str]:
         """Model names that replies may contain."""
         return frozenset({str(self.params.model), self.profile.model})
+
+    @property
+    def is_reworded(self) -> bool:
+        """Whether repeats reword the prompt: at temperature 0 nothing else would differ."""
+        return self.params.temperature == 0 and self.profile.capabilities.has_temperature
+
+    def reply_key(self, key: str, repeat: int) -> str:
+        """Return the key under which the replies to a repetition of a request are stored."""
+        return reworded_key(key, repeat) if self.is_reworded else key
 
     @property
     def delivery(self) -> str:
@@ -205,7 +214,7 @@ def label_from_replies(
     teacher = f"openai:{config.params.model}"
     valid: list[Reply] = []
     for repeat in range(repeat_count(key, config.params)):
-        replies = store.replies(key, repeat)
+        replies = store.replies(config.reply_key(key, repeat), repeat)
         if not is_final(replies, config):
             return None
         valid += [reply for reply in replies if reply.status == OK][:1]
