@@ -1,9 +1,10 @@
-"""Draw DVC's plots into one page that loads nothing from anywhere: dvc_plots/index.html.
+"""Render DVC's plots as one offline page, dvc_plots/index.html.
 
 python docs/plots.py                   the plots of the workspace
-python docs/plots.py diff REV [REV]    side by side with other revisions or experiments
+python docs/plots.py diff REV [REV]    compared with other revisions or experiments
+python docs/plots.py templates         regenerate .dvc/plots from postbias.charts
 
-DVC's own page fetches Vega from a CDN; this one has it inside, from the package vl-convert-python.
+DVC's own page loads Vega from a CDN; this one embeds it from the package vl-convert-python.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from urllib.request import url2pathname
 
 import vl_convert
 
-# What the page may do is said in the page: run what is in it, fetch nothing.
+# The content security policy allows the embedded scripts and no requests.
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -55,15 +56,27 @@ def page_template() -> str:
     return _PAGE.replace("VEGA", bundle)
 
 
+def write_templates() -> None:
+    """Write every template of .dvc/plots."""
+    from postbias.charts.chart_rendering import DVC_TEMPLATES, dvc_template
+
+    folder = Path(__file__).resolve().parents[1] / ".dvc" / "plots"
+    for name in DVC_TEMPLATES:
+        (folder / f"{name}.json").write_text(dvc_template(name), encoding="utf-8")
+
+
 def main(arguments: list[str]) -> int:
-    """Let DVC fill the page.
+    """Let DVC render the page, or regenerate the templates.
 
     Args:
-        arguments: What `dvc plots` takes; `show` if empty.
+        arguments: Arguments of `dvc plots`, `show` if empty; or `templates`.
 
     Returns:
         DVC's exit code.
     """
+    if arguments == ["templates"]:
+        write_templates()
+        return 0
     command = arguments or ["show"]
     with tempfile.TemporaryDirectory() as folder:
         template = Path(folder, "page.html")

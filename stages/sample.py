@@ -1,6 +1,7 @@
 """sample: choose the posts to label.
 
-Reads data/posts; writes build/sample/posts.parquet and reports/sample.json; params: seed, sample.
+Reads data/posts and the file named by split.folds, if any; writes build/sample/posts.parquet and
+reports/sample.json; params: seed, sample, split.folds, split.folds_column.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ class ServerConfig:
     has_usage: bool = True
     noise: float = 0.0
     drift: float = 0.0
-    model: str = MODEL
+    #: Model name in replies; None repeats the requested one.
+    model: str | None = None
     key: str | None = None
     batch_polls: int = 1
     batch_fail_share: float = 0.0
@@ -198,11 +199,12 @@ class FakeTeacher:
         choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": finish}
         if body.get("logprobs") and self.config.has_logprobs and text and fault is None:
             choice["logprobs"] = {"content": logprobs(text, scores)}
+        model = "another-model" if fault == "wrong_model" else self.config.model or body["model"]
         response: dict[str, Any] = {
             "id": f"chatcmpl-{question[:8]}-{nth}",
             "object": "chat.completion",
             "created": 0,
-            "model": "another-model" if fault == "wrong_model" else self.config.model,
+            "model": model,
             "choices": [] if fault == "empty_choices" else [choice],
         }
         tokens_in, tokens_out = count_tokens(body), len(text or "") // 4 + 8

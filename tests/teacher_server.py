@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.teacher_model import (
+    MODEL,
     RATE,
     REFUSALS,
     FakeTeacher,
@@ -71,7 +72,8 @@ class Connection:
         elif path.endswith("/chat/completions"):
             await self.chat(headers, json.loads(data))
         elif path.endswith("/models"):
-            await self.send(200, {"object": "list", "data": [{"id": teacher.config.model}]})
+            models = [{"id": teacher.config.model or MODEL}]
+            await self.send(200, {"object": "list", "data": models})
         else:
             from tests.teacher_batches import handle_batches
 

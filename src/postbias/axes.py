@@ -1,4 +1,4 @@
-"""Axes: the scored dimensions, their range and their bands.
+"""Axes: scored dimensions with their range and bands.
 
 Imports the standard library only, because it ships inside the registered model.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
-#: Where the bands of an axis end, as shares of its range: 3.5 and 6.5 of 0-10.
+#: Edges between the bands of an axis, as shares of its range: 3.5 and 6.5 on 0-10.
 BAND_EDGES = (0.35, 0.65)
 BAND_NAMES = ("low", "moderate", "high")
 

@@ -18,6 +18,9 @@ def round_floats(obj: object) -> Any:  # noqa: ANN401 - any JSON value
 
     Args:
         obj: Mappings, iterables, numbers (including NumPy's), text, booleans and `None`.
+
+    Returns:
+        Dicts, lists, numbers, text, booleans and `None`.
     """
     if isinstance(obj, Mapping):
         return {str(key): round_floats(value) for key, value in obj.items()}

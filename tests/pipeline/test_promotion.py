@@ -38,12 +38,12 @@ def _without_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "check_package", lambda *_, **__: None)
 
 
-def _build(paths: Paths, seed: int, error: float, *, test_digest: str = "one") -> Registration:
-    """Build a student that is off by so much on the test fold, and register it."""
+def _build(paths: Paths, seed: int, error: float, *, valid_digest: str = "one") -> Registration:
+    """Build a student that is off by so much on the valid fold, and register it."""
     shutil.rmtree(paths.champion, ignore_errors=True)
     digest = write_tiny_artifact(paths.champion, seed=seed).digest
     noise = np.random.default_rng(seed).normal(0, error, N)
-    _report(paths, digest, LABELS + noise, test_digest)
+    _report(paths, digest, LABELS + noise, valid_digest)
     experiment_id = connect(paths)
     from mlflow import MlflowClient
 
@@ -51,18 +51,18 @@ def _build(paths: Paths, seed: int, error: float, *, test_digest: str = "one") -
     return register_champion(paths, run.info.run_id)
 
 
-def _report(paths: Paths, digest: str, scores: np.ndarray, test_digest: str) -> None:
+def _report(paths: Paths, digest: str, scores: np.ndarray, valid_digest: str) -> None:
     mae = mean_absolute_error(LABELS, scores)
     report = {
         "axes": {"bias": {"low": 0, "high": 10, "distinct_labels": 21}},
         "main": {"axis": "bias", "metric": "mae"},
-        "test_digest": test_digest,
+        "valid_digest": valid_digest,
         "bootstrap": {"alpha": 0.05, "replications": 200},
-        "students": {"fusion": {"test": {"bias": {"mae": {"value": mae}}}}},
+        "students": {"fusion": {"valid": {"bias": {"mae": {"value": mae}}}}},
         "champion": {"modality": "fusion", "digest": digest},
     }
     write_json(paths.reports / "evaluate.json", report)
-    file = paths.reports / "plots" / "predictions.csv"
+    file = paths.reports / "valid_predictions.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="") as out:
         writer = csv.writer(out)
@@ -84,7 +84,7 @@ def test_a_worse_student_is_registered_but_does_not_become_champion(
     worse = _build(workspace, 2, error=1.0)
     assert (worse.version, worse.is_champion, _champion()) == (2, False, 1)
     assert worse.refused is not None
-    assert "on the same 300 test posts (significantly worse" in worse.refused
+    assert "on the same 300 posts of the valid fold (significantly worse" in worse.refused
     with pytest.raises(ChampionError, match=r"version 2, which is worse.*mae.*postbias promote"):
         champion_artifact(workspace)
 
@@ -107,16 +107,16 @@ def test_a_better_or_equal_student_becomes_champion_and_a_former_champion_may_co
     assert (again.version, again.is_champion, again.previous) == (1, True, 3)
 
 
-def test_students_of_other_test_folds_are_not_compared(
+def test_students_of_other_valid_folds_are_not_compared(
     workspace: Paths, caplog: pytest.LogCaptureFixture
 ) -> None:
     _build(workspace, 1, error=0.5)
     with caplog.at_level("INFO", logger="postbias"):
-        assert _build(workspace, 2, error=2.0, test_digest="two").is_champion
-    assert "judged on different test folds" in caplog.text
+        assert _build(workspace, 2, error=2.0, valid_digest="two").is_champion
+    assert "they have different valid folds" in caplog.text
 
 
-def test_without_test_scores_nothing_is_compared(workspace: Paths) -> None:
+def test_without_valid_scores_nothing_is_compared(workspace: Paths) -> None:
     _build(workspace, 1, error=0.5)
     shutil.rmtree(workspace.champion)
     write_tiny_artifact(workspace.champion, seed=2)  # the reports are of another student

@@ -47,6 +47,8 @@ backend-path = ["."]
 name = "ours"
 version = "1.0"
 """
+# `make` puts uv on the PATH for tests; for a single test run by hand this does.
+_PATH = f"{os.environ['PATH']}{os.pathsep}{ROOT / '.uv' / 'bin'}"
 _UNTRUSTED = "invalid peer certificate: UnknownIssuer"
 
 
@@ -154,6 +156,7 @@ def make_setup(clone: Path, index: Index, **environment: str) -> subprocess.Comp
     removed = ("SSL_CERT", "REQUESTS_CA", "CURL_CA", "PIP_", "UV_", "MAKE", "MFLAGS")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(removed)}
     settings = {
+        "PATH": _PATH,
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_INDEX_URL": index.url,
         "PIP_RETRIES": "0",
@@ -180,7 +183,7 @@ def is_installed(clone: Path) -> bool:
 
 def fake_uv(folder: Path, condition: str) -> str:
     """Write a uv that rejects all certificates unless a shell condition holds; return a PATH."""
-    real = shutil.which("uv")
+    real = shutil.which("uv", path=_PATH)
     assert real is not None
     folder.mkdir()
     (folder / "uv").write_text(
@@ -190,7 +193,7 @@ def fake_uv(folder: Path, condition: str) -> str:
         f'fi\necho "error: {_UNTRUSTED}" >&2\nexit 2\n'
     )
     (folder / "uv").chmod(0o755)
-    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return f"{folder}{os.pathsep}{_PATH}"
 
 
 def test_a_trusted_index_needs_no_second_try(clone: Path, index: Index) -> None:

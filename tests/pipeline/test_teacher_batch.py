@@ -182,6 +182,6 @@ def test_a_batch_with_other_settings_stays_outstanding_until_they_are_restored(
             with pytest.raises(KeyboardInterrupt):
                 annotate(paths, params())
         annotate(paths, params(model="test-vl-2"))
-        assert "1 batches with another rubric, model or endpoint params" in caplog.text
+        assert "1 batches with another rubric or model are outstanding" in caplog.text
         assert annotate(paths, params()).n_labelled == 60
         assert len(server.teacher.batches) == 2

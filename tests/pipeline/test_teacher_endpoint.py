@@ -184,5 +184,5 @@ def test_a_drifting_teacher_is_reported(
     paths = make_corpus(tmp_path, [post(i) for i in range(80)])
     with TeacherServer(drift=1.0) as server:
         point_at(monkeypatch, server)
-        annotate(paths, make_params(repeats=2, repeat_share=1.0))
+        annotate(paths, make_params(temperature=0.7, repeats=2, repeat_share=1.0))
     assert "later replies to the same posts differ by +" in caplog.text

@@ -20,6 +20,8 @@ from tests.teacher_server import TeacherServer
 from postbias.errors import TeacherError
 from postbias.teacher.annotate import annotate
 from postbias.teacher.reply_store import ReplyStore
+from postbias.teacher.request_failures import RunStoppedError
+from postbias.teacher.stop_signals import StopSignal
 
 PRICES = {"usd_per_million_input": 1.0, "usd_per_million_output": 4.0}
 
@@ -80,15 +82,24 @@ def test_a_429_reduces_concurrency_and_no_post_is_lost(
         assert server.stats.requests < 150 + 150, f"{n_refused} posts met a 429"
 
 
-def test_requests_per_minute_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_request_of_a_minute_waits_where_one_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = make_corpus(tmp_path, [post(i) for i in range(60)])
+    waits: list[float] = []
+
+    async def stop_instead(self: StopSignal, seconds: float) -> None:
+        waits.append(seconds)
+        self.set("it had to wait")
+        raise RunStoppedError
+
+    monkeypatch.setattr(StopSignal, "sleep", stop_instead)
     with TeacherServer() as server:
         point_at(monkeypatch, server)
-        annotate(paths, make_params(limits={"requests_per_minute": 1200}))
-        times = server.stats.times
-    # 20 a second, with a burst of one second.
-    assert max(sum(t <= u < t + 1 for u in times) for t in times) <= 42
-    assert times[-1] - times[0] > 1.5
+        with pytest.raises(TeacherError, match="it had to wait"):
+            annotate(paths, make_params(limits={"requests_per_minute": 1}))
+        assert server.stats.requests == 1, "the probe"
+    assert waits[0] > 0
 
 
 def test_without_usage_the_maximum_cost_is_counted(

@@ -31,6 +31,12 @@ def test_hung_requests_end_long_before_the_timeout_and_count_as_spent(
     limits = {"timeout_s": DAY_S, "outage_s": DAY_S, "concurrency": 4}
     with TeacherServer(fault_rate=0.15, faults=("hang", "hang", "429")) as server:
         point_at(monkeypatch, server)
+        fault = server.teacher.fault
+
+        def fault_after_ten(*args: Any) -> str | None:
+            return fault(*args) if server.stats.requests > 10 else None
+
+        monkeypatch.setattr(server.teacher, "fault", fault_after_ten)
         summary = fill_reply_store(paths, make_params(limits=limits, cost=PRICES))
         hung = sum(faults.count("hang") for faults in server.stats.sent.values())
         assert summary == "80 of 80 posts are labelled"
@@ -89,7 +95,7 @@ def test_posts_without_a_single_valid_reply_stop_the_run_and_say_what_to_change(
 
     with TeacherServer(rewrite=hide) as server:
         point_at(monkeypatch, server)
-        with pytest.raises(TeacherError, match="none of the first 2[0-9] posts") as caught:
+        with pytest.raises(TeacherError, match=r"none of the first 2\d posts") as caught:
             fill_reply_store(paths, make_params(attempts=2))
         assert "without a reasoning parser" in str(caught.value)
         assert server.stats.requests < 80

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from hypothesis import strategies as st
 
 from postbias.errors import CorpusError, LayoutError
 from postbias.posts.importers import import_posts, part_writer, text_repair
+from postbias.posts.importers.csv_rows import CsvRows
 from postbias.posts.importers.influencer_brand import _parse_image_names
 from postbias.posts.importers.instagram_pages import unwrap_api_v1, unwrap_graphql
 from postbias.posts.importers.records import RecordError
@@ -138,6 +142,43 @@ def test_each_row_of_a_table_is_a_post_or_a_reject(cells: list[tuple[int, dict[s
         sources += [reject["source"] for reject in rejects if reject["stage"] == "import"]
         assert sorted(sources) == sorted(f"t.jsonl:{n}" for n in range(1, len(lines) + 1))
         assert len({post["post_id"] for post in posts}) == len(posts)
+
+
+_CSV_CELL = st.sampled_from(["plain", "a, b", 'say "hi"', "two\nlines", "", "caf\u00e9"])
+
+
+def _mutate(data: bytes, position: int, mutation: str) -> bytes:
+    head, tail = data[: position % len(data)], data[position % len(data) :]
+    if mutation == "cut":
+        return head
+    if mutation == "double":
+        return head + head[head.rfind(b"\n") + 1 :] + tail
+    return head + {"quote": b'"', "backslash quote": b'\\"', "byte": b"\xe9"}[mutation] + tail
+
+
+@given(
+    st.lists(_CSV_CELL, min_size=5, max_size=30),
+    st.integers(0, 10_000),
+    st.sampled_from(["cut", "quote", "backslash quote", "double", "byte"]),
+)
+@_QUIET
+def test_each_line_of_a_damaged_csv_file_is_in_a_row_or_an_error(
+    cells: list[str], position: int, mutation: str
+) -> None:
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(["post_id", c, "ann"] for c in cells)
+    data = _mutate(out.getvalue().encode(), position, mutation)
+    lines = data.decode(errors="surrogateescape").splitlines(keepends=True)
+    taken: list[str] = []
+
+    def feed() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    rows = list(CsvRows(feed(), ","))
+    assert taken == lines
+    assert bool(lines) <= len(rows) <= len(lines)
 
 
 def _digests(folder: Path) -> dict[str, str]:

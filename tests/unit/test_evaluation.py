@@ -161,6 +161,19 @@ def test_the_same_input_gives_the_same_bytes(copied: Paths, evaluation: Evaluati
     assert files(evaluation) == files(evaluate(copied, corpus.demo_params()))
 
 
+def test_metrics_of_all_students_on_valid_and_of_all_models_on_test_are_kept_apart(
+    copied: Paths, evaluation: Evaluation
+) -> None:
+    report = write_evaluation(evaluation, copied)
+    metrics = json.loads((copied.reports / "metrics.json").read_text())
+    assert set(metrics) == {"valid", "test"}
+    assert set(metrics["valid"]) == set(report["students"])
+    assert set(metrics["test"]) == set(report["students"]) | set(report["baselines"])
+    for fold, students in metrics.items():
+        mae = report["students"]["fusion"][fold]["bias"]["mae"]["value"]
+        assert students["fusion"]["bias"]["mae"] == pytest.approx(mae, rel=1e-5)
+
+
 def test_plot_data_has_one_row_per_scored_post_student_and_axis(
     copied: Paths, evaluation: Evaluation
 ) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.unit import evaluation_corpus as corpus
 
 from postbias.errors import ArtifactError, CorpusError, GateError, InputError, LabelsError
 from postbias.evaluation.evaluate import count_leaks, evaluate
 from postbias.evaluation.evaluation_json import evaluation_to_json
-from postbias.evaluation.outputs import write_champion
+from postbias.evaluation.outputs import write_champion, write_evaluation
+from postbias.evaluation.results_table import markdown_table
 from postbias.json_files import write_json
 from postbias.paths import Paths
 from postbias.posts.schema import SPLIT
@@ -61,6 +65,53 @@ def test_a_test_fold_of_one_author_has_values_without_intervals_and_no_champion(
     assert mae["lo"] is None
     with pytest.raises(GateError, match="beats_constant"):
         write_champion(evaluation, repository)
+
+
+def _labels(repository: Paths) -> np.ndarray:
+    return read_table(repository.labels).select(list(corpus.AXES)).to_pandas().to_numpy(copy=True)
+
+
+def _no_high_labels(repository: Paths) -> None:
+    corpus.write_labels(repository, np.clip(_labels(repository), 0, 3.4))
+
+
+def _equal_labels(repository: Paths) -> None:
+    corpus.write_labels(repository, np.zeros((corpus.N, len(corpus.AXES))))
+
+
+def _equal_labels_of_one_axis(repository: Paths) -> None:
+    labels = _labels(repository)
+    labels[:, 1] = 5
+    corpus.write_labels(repository, labels)
+
+
+def _binary_labels(repository: Paths) -> None:
+    labels = _labels(repository)
+    corpus.write_labels(repository, np.where(labels > np.median(labels, axis=0), 10.0, 0.0))
+
+
+def _one_author(repository: Paths) -> None:
+    split = read_table(repository.split, SPLIT).to_pydict()
+    split["author"] = split["cluster"] = ["a"] * corpus.N
+    write_table(
+        read_table(repository.split).from_pydict(split, schema=SPLIT), repository.split, SPLIT
+    )
+
+
+@pytest.mark.parametrize("metric", ["mae", "spearman"])
+@pytest.mark.parametrize(
+    "degenerate",
+    [_no_high_labels, _equal_labels, _equal_labels_of_one_axis, _binary_labels, _one_author],
+)
+def test_degenerate_corpora_give_a_report_with_undefined_numbers_left_empty(
+    repository: Paths, degenerate: Callable[[Paths], None], metric: str
+) -> None:
+    degenerate(repository)
+    params = corpus.demo_params(bootstrap=50, main_metric=metric)
+    report = write_evaluation(evaluate(repository, params), repository)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report["chosen"] in report["students"]
+    assert markdown_table(report)
 
 
 def test_labels_without_an_axis_of_the_students_are_an_error(repository: Paths) -> None:

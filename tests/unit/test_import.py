@@ -13,7 +13,14 @@ from click.testing import CliRunner
 
 from postbias.cli import main
 from postbias.errors import CorpusError, CountsError, InputError, LayoutError, StorageError
-from postbias.posts.importers import LAYOUTS, import_posts, import_run, part_writer, tables
+from postbias.posts.importers import (
+    LAYOUTS,
+    Columns,
+    import_posts,
+    import_run,
+    part_writer,
+    tables,
+)
 from postbias.posts.importers.records import Export, ReadUnit
 from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import POSTS, REJECTS
@@ -102,10 +109,10 @@ def test_a_resumed_import_equals_an_uninterrupted_one(
     import_posts("table", src, tmp_path / "whole")
     reread = []
 
-    def read(path: Path, columns: tables.Columns) -> Export:
+    def read(path: Path, columns: Columns) -> Export:
         return _failing(tables.open_table(path, columns), after)
 
-    def counting(path: Path, columns: tables.Columns) -> Export:
+    def counting(path: Path, columns: Columns) -> Export:
         export = tables.open_table(path, columns)
 
         def units() -> Iterator[ReadUnit]:

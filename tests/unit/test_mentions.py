@@ -65,18 +65,18 @@ def test_the_shipped_table_holds_the_brands_of_the_demo() -> None:
 
 def test_frequent_accounts_are_counted_by_post() -> None:
     captions = ["@A @a", "@a x@b.org", "@b.", "@B and @c"]
-    assert find_frequent_accounts(captions, min_posts=2, most=9) == {"a": "@a", "b": "@b"}
-    assert list(find_frequent_accounts(captions, min_posts=1, most=1)) == ["a"]
+    assert find_frequent_accounts(captions, min_posts=2, max_accounts=9) == {"a": "@a", "b": "@b"}
+    assert list(find_frequent_accounts(captions, min_posts=1, max_accounts=1)) == ["a"]
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("brand,alias\nA,a\n", "no table of brands"),
+        ("brand,alias\nA,a\n", "not a valid table of brands"),
         ("name,aliases\n", "no row"),
         ("name,aliases\n,a\n", "without a name"),
         ("name,aliases\nA,x\nB,X\n", "one alias to two brands"),
-        ("name,aliases\nA,a,b,c\n", "no table of brands"),
+        ("name,aliases\nA,a,b,c\n", "not a valid table of brands"),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:

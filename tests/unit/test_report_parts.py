@@ -1,34 +1,32 @@
-"""Words, scales, drawings and costs of the report."""
+"""Wording, scales, drawings and costs of the report."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from postbias.report.chart_scales import fit_scale
-from postbias.report.charts import (
-    axis_row,
-    histogram,
-    interval_bar,
-    scatter_line,
-    time_line,
-)
-from postbias.report.gate_wording import gate_limit, gate_line, gate_number
 
+from postbias.charts.chart_rendering import render_svg
+from postbias.charts.chart_theme import ChartSource
+from postbias.charts.corpus_charts import chart_distribution, chart_over_time
+from postbias.charts.student_charts import chart_one_calibration
 from postbias.params import ReportCostParams
 from postbias.report.costs import estimate_costs
+from postbias.report.interval_bars import draw_interval_bar, draw_ticks, fit_scale
 from postbias.report.wording import (
-    answer,
-    between,
+    describe_gate_line,
+    describe_reason,
+    format_difference,
+    format_gate_limit,
+    format_gate_value,
+    format_interval,
+    format_percent,
+    format_points,
     group_name,
-    percent,
-    points,
-    points_between,
-    reason_words,
+    summarize_answer,
 )
 
 _NUMBER = st.floats(-1e6, 1e6, allow_nan=False)
@@ -48,22 +46,30 @@ def test_a_scale_shows_every_value_and_few_round_ticks(values: list[float]) -> N
 
 
 def test_a_scale_never_leaves_what_is_possible() -> None:
-    scale = fit_scale([0.02, 0.99], is_share=True, ends=(0.0, 1.0))
+    scale = fit_scale([0.02, 0.99], is_share=True, bounds=(0.0, 1.0))
     assert (scale.low, scale.high) == (0.0, 1.0)
-    assert scale.write(0.25) == "25%"
+    assert scale.format_tick(0.25) == "25%"
 
 
-def test_drawings_are_well_formed_and_escape_their_words() -> None:
+def test_drawings_are_well_formed_and_escape_their_text() -> None:
     scale = fit_scale([0.0, 10.0])
     nasty = "<b>&\"'"
+    bins = [{"start": i / 2, "end": i / 2 + 0.5, "scores": 0.05, "labels": 0.05} for i in range(20)]
+    bands = [{"name": nasty, "start": 0.0, "end": 3.5}]
+    points = ChartSource.from_rows([{"score": 1.0, "label": 2.0, "n": 5}])
+    times = ChartSource.from_rows({"period": p, **_estimate(3, 2, 4)} for p in ("a", nasty, "c"))
+    charts = [
+        chart_distribution(bins, nasty, bands=bands),
+        chart_one_calibration(points, 0, 10, (nasty, nasty)),
+        chart_one_calibration(ChartSource.from_rows([]), 0, 10, ("x", "y")),
+        chart_over_time(times, "y"),
+        chart_over_time(times, nasty, is_share=True),
+    ]
     drawings = [
-        axis_row(scale, 0.0),
-        interval_bar(_estimate(3, 2, 4), scale, other=5.0, zero=0.0),
-        interval_bar({"value": None, "lo": None, "hi": None}, scale),
-        histogram(np.full(20, 0.05), np.full(20, 0.05), scale, [(3.5, nasty)], (nasty, nasty)),
-        scatter_line([(1.0, 2.0, 5), (3.0, 3.0, 9)], scale, (nasty, nasty)),
-        scatter_line([], scale, ("x", "y")),
-        time_line(["a", nasty, "c"], [_estimate(3, 2, 4)] * 3, scale, ("x", "y")),
+        draw_ticks(scale, 0.0),
+        draw_interval_bar(_estimate(3, 2, 4), scale, other=5.0, zero=0.0),
+        draw_interval_bar({"value": None, "lo": None, "hi": None}, scale),
+        *(render_svg(chart, nasty, f"c{i}") for i, chart in enumerate(charts)),
     ]
     for drawing in drawings:
         ET.fromstring(str(drawing))  # noqa: S314 - our own
@@ -71,24 +77,28 @@ def test_drawings_are_well_formed_and_escape_their_words() -> None:
 
 
 def test_numbers_are_written_as_people_read_them() -> None:
-    assert points(-0.004) == "0.00"
-    assert points(-1.5) == "\N{MINUS SIGN}1.50"
-    assert percent(0.0949) == "9.5%"
-    assert percent(0.0999) == "10%"
-    assert percent(None) == points(None) == "\N{EN DASH}"
-    assert between({"lo": None, "hi": None}) == "\N{EN DASH}"
-    assert between({"lo": 0.1, "hi": 0.25}, is_share=True) == "10% to 25%"
-    assert points_between({"value": 0.5, "lo": 0.25, "hi": 0.75}, 1) == "+0.5 (0.2 to 0.8)"
-    assert points_between({"value": None, "lo": None, "hi": None}) == "\N{EN DASH}"
+    assert format_points(-0.004) == "0.00"
+    assert format_points(-1.5) == "\N{MINUS SIGN}1.50"
+    assert format_percent(0.0949) == "9.5%"
+    assert format_percent(0.0999) == "10%"
+    assert format_percent(None) == format_points(None) == "\N{EN DASH}"
+    assert format_interval({"lo": None, "hi": None}) == "\N{EN DASH}"
+    assert format_interval({"lo": 0.1, "hi": 0.25}, is_share=True) == "10% to 25%"
+    assert format_difference({"value": 0.5, "lo": 0.25, "hi": 0.75}, 1) == "+0.5 (0.2 to 0.8)"
+    assert format_difference({"value": None, "lo": None, "hi": None}) == "\N{EN DASH}"
 
 
 def test_numbers_of_the_gate_have_their_unit_and_side() -> None:
-    assert gate_number("coverage_bias", 0.939) == "93.9%"
-    assert gate_number("int8_loss", -0.0023) == "\N{MINUS SIGN}0.2%"
-    assert gate_number("uses_image", None) == gate_limit("uses_image", None) == "\N{EN DASH}"
-    assert gate_limit("uses_image", 0.05) == "below 0.05"
-    assert gate_limit("spread", 0.3) == "at least 0.3"
-    assert gate_limit("swap_change", 0.08) == "at most 8.0%"
+    assert format_gate_value("coverage_bias", 0.939) == "93.9%"
+    assert format_gate_value("int8_loss", -0.0023) == "\N{MINUS SIGN}0.2%"
+    assert (
+        format_gate_value("uses_image", None)
+        == format_gate_limit("uses_image", None)
+        == "\N{EN DASH}"
+    )
+    assert format_gate_limit("uses_image", 0.05) == "below 0.05"
+    assert format_gate_limit("spread", 0.3) == "at least 0.3"
+    assert format_gate_limit("swap_change", 0.08) == "at most 8.0%"
 
 
 def _population(
@@ -103,58 +113,65 @@ def _population(
     }
 
 
-def test_the_answer_says_three_things_with_intervals() -> None:
-    sentences = answer(_population(0.2, 0.8), "bias", (0, 10))
+def test_the_answer_has_three_paragraphs_with_intervals() -> None:
+    sentences = summarize_answer(_population(0.2, 0.8), "bias", (0, 10))
     assert len(sentences) == 3
     assert "3.00 to 5.00" in sentences[0]
-    assert "2.0 percentage points too low (1.0 to 3.0)" in sentences[0]
+    assert "2.0 percentage points too low (95% interval 1.0 to 3.0)" in sentences[0]
     assert "0.50 points higher" in sentences[1]
     assert "cannot be compared" in sentences[2]
 
 
-def test_a_difference_whose_interval_holds_nought_is_called_none() -> None:
-    assert "could not be told apart" in answer(_population(-0.2, 0.4), "bias", (0, 10))[1]
-    lower = answer(_population(-0.8, -0.2), "bias", (0, 10))[1]
+def test_a_difference_whose_interval_contains_zero_is_called_not_significant() -> None:
+    assert (
+        "do not differ significantly"
+        in summarize_answer(_population(-0.2, 0.4), "bias", (0, 10))[1]
+    )
+    lower = summarize_answer(_population(-0.8, -0.2), "bias", (0, 10))[1]
     assert "0.50 points lower" in lower
     assert "0.20 to 0.80" in lower
 
 
-def test_the_face_value_is_called_off_only_where_the_interval_shows_it() -> None:
-    unclear = answer(_population(0, 1, error=(-0.01, 0.03)), "bias", (0, 10))[0]
+def test_the_plug_in_estimate_is_called_wrong_only_if_its_error_is_significant() -> None:
+    unclear = summarize_answer(_population(0, 1, error=(-0.01, 0.03)), "bias", (0, 10))[0]
     assert "too" not in unclear
-    assert "cannot tell" in unclear
-    assert "too high" in answer(_population(0, 1, error=(0.01, 0.03)), "bias", (0, 10))[0]
+    assert "not significantly different" in unclear
+    assert "too high" in summarize_answer(_population(0, 1, error=(0.01, 0.03)), "bias", (0, 10))[0]
 
 
 @pytest.mark.parametrize(
     ("ends", "begins"),
-    [((0.1, 0.5), "Bias is rising. "), ((-0.5, -0.1), "Bias is falling. "), ((-1, 1), "Posts of")],
+    [
+        ((0.1, 0.5), "Bias increased over time. "),
+        ((-0.5, -0.1), "Bias decreased over time. "),
+        ((-1, 1), "Posts from"),
+    ],
 )
-def test_whether_it_is_rising_is_said_first(ends: tuple[float, float], begins: str) -> None:
-    assert answer(_population(*ends, kind="half"), "bias", (0, 10))[2].startswith(begins)
+def test_a_significant_trend_is_stated_first(ends: tuple[float, float], begins: str) -> None:
+    assert summarize_answer(_population(*ends, kind="half"), "bias", (0, 10))[2].startswith(begins)
 
 
 def test_too_few_labels_give_no_answer() -> None:
     nothing = {"all": {"bias": {"value": None}, "share_high": {}}, "differences": []}
-    assert answer(nothing, "bias", (0, 10)) == [
-        "There are too few labels to say anything about all posts."
+    assert summarize_answer(nothing, "bias", (0, 10)) == [
+        "There are too few labels for an estimate."
     ]
 
 
-def test_names_that_nobody_has_words_for_stay_readable() -> None:
-    assert gate_line("coverage_bias") == "intervals of bias hold the label"
-    assert gate_line("uses_image").startswith("looks at the image")
-    assert gate_line("new_line") == "new line"
-    assert reason_words("server_error") == "server error"
+def test_names_without_a_description_stay_readable() -> None:
+    assert describe_gate_line("coverage_bias") == "share of bias labels within their intervals"
+    assert describe_gate_line("uses_image").startswith("uses the image")
+    assert describe_gate_line("new_line") == "new line"
+    assert describe_reason("server_error") == "server error"
     assert group_name("language", "xx") == "xx"
-    assert group_name("modalities", "image+text") == "picture and caption"
+    assert group_name("modalities", "image+text") == "image and caption"
 
 
 def _labels(cost: object, n: int = 1000) -> dict[str, Any]:
     return {"n": {"labelled": n}, "teacher": {"name": "t", "cost_usd": cost}}
 
 
-def test_what_the_teacher_charged_goes_before_what_is_reckoned() -> None:
+def test_the_charged_price_is_preferred_to_that_of_the_params() -> None:
     params = ReportCostParams(
         teacher_usd_per_post=1.0, student_posts_per_s=10.0, machine_usd_per_hour=0.36
     )
@@ -168,7 +185,7 @@ def test_what_the_teacher_charged_goes_before_what_is_reckoned() -> None:
     assert costs.break_even == int(2.0 / 0.00199) + 1
 
 
-def test_what_is_not_known_is_not_reckoned() -> None:
+def test_unknown_prices_give_no_costs() -> None:
     params = ReportCostParams(
         teacher_usd_per_post=None, student_posts_per_s=None, machine_usd_per_hour=1.0
     )
@@ -176,7 +193,7 @@ def test_what_is_not_known_is_not_reckoned() -> None:
     assert (costs.labels_usd, costs.all_usd, costs.student_hours, costs.break_even) == (None,) * 4
 
 
-def test_a_student_dearer_than_its_teacher_never_pays() -> None:
+def test_a_student_that_costs_more_than_its_teacher_never_breaks_even() -> None:
     params = ReportCostParams(
         teacher_usd_per_post=1e-9, student_posts_per_s=1.0, machine_usd_per_hour=1.0
     )

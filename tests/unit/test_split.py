@@ -21,7 +21,12 @@ from postbias.params import FoldShares, Params, load_params
 from postbias.paths import Paths
 from postbias.posts.captions import make_shingles
 from postbias.posts.duplicates import PostFeatures
-from postbias.posts.fold_assignment import assign_folds, keep_given_folds, read_given_folds
+from postbias.posts.fold_assignment import (
+    assign_folds,
+    find_oversized_groups,
+    keep_given_folds,
+    read_given_folds,
+)
 from postbias.posts.leakage import check_leakage
 from postbias.posts.schema import FOLDS, POSTS, SPLIT, labels_schema
 from postbias.posts.shards import read_table, write_table
@@ -146,6 +151,23 @@ def test_an_author_larger_than_a_fold_is_in_train() -> None:
         folds = assign_folds(groups, names, SHARES, seed)
         assert set(folds[:300]) == {"train"}
         assert set(folds[300:]) == set(FOLDS)
+
+
+def test_a_group_larger_than_a_held_out_fold_is_oversized() -> None:
+    groups = np.r_[np.zeros(15, dtype=int), np.ones(9, dtype=int), np.arange(2, 78)]  # 100 posts
+    shares = {"train": 0.6, "valid": 0.1, "calib": 0.1, "test": 0.2}
+    assert np.flatnonzero(find_oversized_groups(groups, shares)).tolist() == [0]
+    assert np.flatnonzero(find_oversized_groups(groups, shares | {"calib": 0})).tolist() == []
+
+
+def test_an_author_larger_than_a_fold_is_named_in_a_warning(
+    tmp_path: Path, params: Params, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = write_corpus(tmp_path, ["prolific"] * 60 + [f"a{i}" for i in range(240)])
+    with caplog.at_level(logging.WARNING):
+        split(paths, params)
+    assert "the posts of author 'prolific'" in caplog.text
+    assert "20% of the labelled posts" in caplog.text
 
 
 def test_another_seed_assigns_other_folds() -> None:

@@ -310,6 +310,7 @@ def test_an_answer_in_any_reasoning_gives_its_own_scores_or_a_fault(
         ("command-r", "command-r-plus", False),
         ("kimi-k2", "kimi-k2-thinking", False),
         ("odd-vl", "vendor/odd-vl:free", True),
+        ("models/tiny", "models/tiny@main", True),
         ("odd-vl", "vendor/other-7b", False),
     ],
 )  # fmt: skip

@@ -91,10 +91,10 @@ def test_int8_is_calibrated_on_train_and_measured_on_valid(tmp_path: Path) -> No
     job = TrainingJob(Paths(tmp_path, tmp_path), params_with(), "fusion", tmp_path)
     posts = TrainingSetup(job, None, train, valid).quantization_posts()
     for inputs, fold in ((posts.calibration, train), (posts.held_out, valid)):
-        assert 0 < len(inputs.token_ids)
+        assert len(inputs.token_ids) > 0
         assert set(inputs.token_ids) <= set(fold.token_ids)
         images = {image.tobytes() for image in fold.pixels}
-        assert 0 < len(inputs.pixels)
+        assert len(inputs.pixels) > 0
         assert {image.tobytes() for image in inputs.pixels} <= images
 
 

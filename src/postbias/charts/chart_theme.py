@@ -110,9 +110,19 @@ def finish_chart(chart: ChartT, source: ChartSource) -> ChartT:
     """Add the title and the theme; call it once, on the outermost chart."""
     if source.title is not None:
         chart = chart.properties(title=source.title)
-    text = {"labelColor": COLORS["soft"], "titleColor": COLORS["ink"], "titleFontWeight": "normal"}
-    axis = {**text, "gridColor": COLORS["rule"], "domain": False, "ticks": False, "labelPadding": 6}
-    return chart.configure(
+    text: dict[str, Any] = {
+        "labelColor": COLORS["soft"],
+        "titleColor": COLORS["ink"],
+        "titleFontWeight": "normal",
+    }
+    axis: dict[str, Any] = {
+        **text,
+        "gridColor": COLORS["rule"],
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+    }
+    configured: ChartT = chart.configure(
         aria=False,  # the SVG element as a whole has a label
         background="transparent" if source.title is None else "white",
         font=_FONT,
@@ -124,6 +134,14 @@ def finish_chart(chart: ChartT, source: ChartSource) -> ChartT:
         title=alt.TitleConfig(color=COLORS["ink"], subtitleColor=COLORS["soft"]),
         view=alt.ViewConfig(stroke=None),
     )
+    return configured
+
+
+def layer_charts(*charts: alt.Chart | alt.LayerChart, **options: Any) -> alt.LayerChart:  # noqa: ANN401 - Altair's options
+    """Layer charts that are not faceted."""
+    layered = alt.layer(*charts, **options)
+    assert isinstance(layered, alt.LayerChart)
+    return layered
 
 
 def fit_page(chart: alt.LayerChart) -> alt.LayerChart:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
-from postbias.charts.chart_theme import COLORS, DASHES, ChartSource, Row, finish_chart, fit_page
+from postbias.charts.chart_theme import (
+    COLORS,
+    DASHES,
+    ChartSource,
+    Row,
+    finish_chart,
+    fit_page,
+    layer_charts,
+)
 
 _PERCENT = alt.Axis(format="%")
 
@@ -36,10 +45,11 @@ def chart_distribution(
     # A line has no bins: it starts and ends at zero, and the last step needs a point of its own.
     steps = [{"start": low, "labels": 0}, *bins, {**bins[-1], "start": high}]
     steps.append({"start": high, "labels": 0})
+    steps = [{**step, "index": i} for i, step in enumerate(steps)]
     outline = (
         alt.Chart(ChartSource.from_rows(steps).data)
         .mark_line(interpolate="step-after", color=COLORS["second"], strokeWidth=2)
-        .encode(alt.X("start:Q", scale=x_scale), alt.Y("labels:Q"), order=alt.OrderValue(None))
+        .encode(alt.X("start:Q", scale=x_scale), alt.Y("labels:Q"), order="index:Q")
     )
     layers: list[alt.Chart] = [bars, outline]
     if bands:
@@ -52,9 +62,9 @@ def chart_distribution(
         layers.append(
             limits.transform_calculate(middle="(datum.start + datum.end) / 2")
             .mark_text(baseline="bottom", dy=-4, color=COLORS["soft"], fontSize=11)
-            .encode(alt.X("middle:Q", scale=x_scale), alt.YValue(0), text="name:N")
+            .encode(alt.X("middle:Q", scale=x_scale), y=alt.value(0), text="name:N")
         )
-    return finish_chart(fit_page(alt.layer(*layers)), source)
+    return finish_chart(fit_page(layer_charts(*layers)), source)
 
 
 def chart_over_time(source: ChartSource, y_title: str, *, is_share: bool = False) -> alt.LayerChart:
@@ -75,7 +85,7 @@ def chart_over_time(source: ChartSource, y_title: str, *, is_share: bool = False
             axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelSeparation=12),
         )
     )
-    y = {"title": y_title, "scale": scale, "axis": axis}
+    y: dict[str, Any] = {"title": y_title, "scale": scale, "axis": axis}
     plug_in = base.mark_line(color=COLORS["second"], strokeWidth=2, strokeDash=DASHES).encode(
         alt.Y("uncorrected:Q", **y)
     )
@@ -85,5 +95,5 @@ def chart_over_time(source: ChartSource, y_title: str, *, is_share: bool = False
     points = base.mark_point(filled=True, color=COLORS["main"], size=50, opacity=1).encode(
         alt.Y("value:Q", **y)
     )
-    layers = alt.layer(plug_in, intervals, points, data=source.data)
+    layers = layer_charts(plug_in, intervals, points, data=source.data)
     return finish_chart(fit_page(layers), source)

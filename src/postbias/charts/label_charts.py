@@ -37,23 +37,5 @@ def chart_labels(source: ChartSource) -> alt.FacetChart:
         else bars.facet(column=column)
     )
     chart = parse_numbers(facets, "score_from", "score_to", "share", "posts")
-    return finish_chart(chart.transform_filter("isValid(datum.share)"), source)
-
-
-def chart_label_drift(source: ChartSource) -> alt.FacetChart:
-    """Plot the mean label of each tenth of the labelling run.
-
-    Args:
-        source: `axis`, `tenth`, `mean`.
-    """
-    lines = (
-        alt.Chart(source.data)
-        .mark_line(point=True, color=COLORS["main"])
-        .encode(
-            alt.X("tenth:O", title="tenth of the run", axis=alt.Axis(labelAngle=0)),
-            alt.Y("mean:Q", title="mean label (points)", scale=alt.Scale(zero=False)),
-        )
-        .properties(width=320, height=180)
-    )
-    chart = lines.facet(column=alt.Column("axis:N", title=None))
-    return finish_chart(chart.resolve_scale(y="independent"), source)
+    chart = chart.transform_filter("isValid(datum.share)")
+    return finish_chart(chart, source)

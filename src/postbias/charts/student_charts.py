@@ -12,6 +12,7 @@ from postbias.charts.chart_theme import (
     facet_students,
     finish_chart,
     fit_page,
+    layer_charts,
     map_label,
     parse_numbers,
     revision_color,
@@ -74,7 +75,9 @@ def chart_one_calibration(
             y2="y2",
         )
     )
-    chart = alt.layer(equality, _calibration_curve(source, has_legend=False), data=source.data)
+    chart = layer_charts(
+        equality, _calibration_curve(source, titles, has_legend=False), data=source.data
+    )
     return finish_chart(fit_page(parse_numbers(chart, "score", "label", "n")), source)
 
 
@@ -110,19 +113,19 @@ def chart_residuals(source: ChartSource) -> alt.FacetChart:
         )
     )
     chart = facet_students(
-        alt.layer(zero, points, means, data=source.data).properties(width=_PANEL_PX, height=180)
+        layer_charts(zero, points, means, data=source.data).properties(width=_PANEL_PX, height=180)
     )
     chart = parse_numbers(chart, "score", "label")
     chart = chart.transform_filter("isValid(datum.score) && isValid(datum.label)")
-    return finish_chart(chart.transform_calculate(residual="datum.score - datum.label"), source)
+    chart = chart.transform_calculate(residual="datum.score - datum.label")
+    return finish_chart(chart, source)
 
 
 def chart_comparison(source: ChartSource) -> alt.FacetChart:
     """Plot each metric of students and baselines with its interval.
 
     Args:
-        source: `model`, `axis`, `metric`, `value`, `lo`, `hi`, and optionally `reference`, a value
-            to compare with: the noise ceiling of a student, or the error of the teacher itself.
+        source: `model`, `axis`, `metric`, `value`, `lo`, `hi`.
     """
     title = "value and 95% interval"
     order, names = list(MODEL_NAMES), map_label(MODEL_NAMES)
@@ -139,20 +142,14 @@ def chart_comparison(source: ChartSource) -> alt.FacetChart:
         alt.X("value:Q", title=title, scale=_FREE),
         tooltip=tooltips(source, "model:N", "value:Q", "lo:Q", "hi:Q"),
     )
-    references = (
-        base.mark_tick(thickness=2, size=16)
-        .encode(
-            alt.X("reference:Q", title=title, scale=_FREE), color=alt.ColorValue(COLORS["second"])
-        )
-        .transform_filter("isValid(datum.reference)")
-    )
-    panels = alt.layer(intervals, points, references, data=source.data).properties(
+    panels = layer_charts(intervals, points, data=source.data).properties(
         width=_PANEL_PX, height=alt.Step(_ROW_PX)
     )
     chart = facet_metrics(panels).resolve_scale(x="independent")
     chart = chart.transform_filter(f"indexof({list(TABLE_METRICS)}, datum.metric) >= 0")
-    chart = parse_numbers(chart, "value", "lo", "hi", "reference")
-    return finish_chart(chart.transform_filter("isValid(datum.value)"), source)
+    chart = parse_numbers(chart, "value", "lo", "hi")
+    chart = chart.transform_filter("isValid(datum.value)")
+    return finish_chart(chart, source)
 
 
 def chart_learning_curve(source: ChartSource) -> alt.FacetChart:
@@ -175,7 +172,7 @@ def chart_learning_curve(source: ChartSource) -> alt.FacetChart:
     lines = base.mark_line(point=True).encode(
         y="value:Q", tooltip=tooltips(source, "axis:N", "labels:Q", "value:Q", "lo:Q", "hi:Q")
     )
-    panels = alt.layer(intervals, lines, data=source.data).properties(width=320, height=240)
+    panels = layer_charts(intervals, lines, data=source.data).properties(width=320, height=240)
     chart = parse_numbers(
         panels.facet(column=alt.Column("axis:N", title=None)), "labels", "value", "lo", "hi"
     )
@@ -215,54 +212,27 @@ def chart_training(source: ChartSource) -> alt.Chart:
         chart = chart.encode(strokeDash=alt.StrokeDash("rev:N", title="revision"))
     chart = parse_numbers(chart, "epoch", "loss")
     fold = "datum.column == 'train_loss' ? 'train' : 'valid'"
-    return finish_chart(chart.transform_calculate(fold=fold), source)
+    chart = chart.transform_calculate(fold=fold)
+    return finish_chart(chart, source)
 
 
-def chart_intervals(
-    source: ChartSource, x_title: str, *, reference: float | None, has_axes: bool = False
-) -> alt.LayerChart | alt.FacetChart:
-    """Plot one estimate per row with its interval, such as the error on each kind of post.
-
-    Args:
-        source: `name`, `value`, `lo`, `hi`, `is_small`, and `axis` if there are several.
-        x_title: Title of the x axis.
-        reference: Value of a dashed line.
-        has_axes: Whether to draw one panel per axis.
-    """
-    x = {"title": x_title, "scale": _FREE}
-    base = alt.Chart().encode(
-        alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=280, grid=False))
-    )
-    color = alt.ColorValue(COLORS["main"])
-    fill = alt.condition("datum.is_small", alt.value("white"), alt.value(COLORS["main"]))
-    layers = [
-        base.mark_rule(strokeWidth=2).encode(alt.X("lo:Q", **x), x2="hi", color=color),
-        base.mark_point(size=60, opacity=1, strokeWidth=1.5).encode(
-            alt.X("value:Q", **x), stroke=color, fill=fill
-        ),
-    ]
-    if reference is not None:
-        rule = alt.Chart().mark_rule(color=COLORS["soft"], strokeDash=DASHES)
-        layers.insert(0, rule.encode(x=alt.XDatum(reference, **x)))
-    panels = alt.layer(*layers, data=source.data).properties(width=340, height=alt.Step(20))
-    chart = parse_numbers(panels, "value", "lo", "hi").transform_filter("isValid(datum.value)")
-    if not has_axes:
-        return finish_chart(chart, source)
-    return finish_chart(chart.facet(column=alt.Column("axis:N", title=None)), source)
-
-
-def _calibration_curve(source: ChartSource, *, has_legend: bool = True) -> alt.LayerChart:
+def _calibration_curve(
+    source: ChartSource,
+    titles: tuple[str, str] = ("mean score", "mean label"),
+    *,
+    has_legend: bool = True,
+) -> alt.LayerChart:
     legend = alt.Legend(tickCount=3) if has_legend else None
     base = alt.Chart().encode(
-        alt.X("score:Q", title="mean score"),
-        alt.Y("label:Q", title="mean label"),
+        alt.X("score:Q", title=titles[0]),
+        alt.Y("label:Q", title=titles[1]),
         revision_color(source),
     )
     points = base.mark_point(filled=True, opacity=1).encode(
         alt.Size("n:Q", title="posts", scale=alt.Scale(range=[20, 160]), legend=legend),
         tooltip=tooltips(source, "score:Q", "label:Q", "n:Q"),
     )
-    return alt.layer(base.mark_line(), points)
+    return layer_charts(base.mark_line(), points)
 
 
 def _facet_over_equality(
@@ -282,6 +252,6 @@ def _facet_over_equality(
         .mark_rule(color=COLORS["soft"], strokeDash=DASHES)
         .encode(alt.X("lo:Q"), alt.Y("lo:Q"), x2="hi", y2="hi")
     )
-    panels = alt.layer(equality, layer, data=source.data)
+    panels = layer_charts(equality, layer, data=source.data)
     panels = panels.properties(width=_PANEL_PX, height=_PANEL_PX)
     return finish_chart(parse_numbers(facet_students(panels), *numbers), source)

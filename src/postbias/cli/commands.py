@@ -12,8 +12,13 @@ import click
 
 from postbias import __version__
 from postbias.cli.command_group import CommandGroup
-from postbias.cli.terminal_tables import format_brands, format_results, format_score, format_verification
 from postbias.cli.teacher_commands import annotate_command, replies
+from postbias.cli.terminal_tables import (
+    format_brands,
+    format_results,
+    format_score,
+    format_verification,
+)
 from postbias.errors import InputError
 from postbias.scoring.post_scores import BATCH_SIZE
 
@@ -55,10 +60,13 @@ def import_command(
     LAYOUT is influencer-brand, instaloader, graphql, api-v1 or table; docs/importing.md describes
     each of them. Resumable: run again to continue.
     """
-    from postbias.posts.importers import parse_columns, import_posts
+    from postbias.posts.importers import import_posts, parse_columns
 
     summary = import_posts(layout, src, dest, columns=parse_columns(columns), replace=replace)
     click.echo(summary.render())
+    if summary.warning:
+        click.echo(summary.warning, err=True)
+        sys.exit(1)
 
 
 @main.command("score")
@@ -225,7 +233,7 @@ def verify_command() -> None:
 def promote_command() -> None:
     """Promote build/champion over a better champion.
 
-    A student that is significantly worse than the champion on the same test fold is not promoted
+    A student that is significantly worse than the champion on the same valid fold is not promoted
     automatically: `sync` reports it and `infer` warns. This command promotes it anyway.
     """
     from postbias.paths import Paths

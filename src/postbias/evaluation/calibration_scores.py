@@ -43,6 +43,9 @@ def score_calibration_fold(
         scorer: The student, as shipped.
         posts: Folder of post shards.
         labels: Labels (A,) by post id of the calib fold.
+
+    Returns:
+        The scores; none of a post that cannot be scored.
     """
     columns = ["caption", "images"] if scorer.manifest.has_image else ["caption"]
     is_fusion = scorer.manifest.modality == "fusion"

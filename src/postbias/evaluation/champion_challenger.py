@@ -1,4 +1,8 @@
-"""Comparison of a challenger with the champion by their scores of the same test fold."""
+"""Comparison of a challenger with the champion by their scores of the same valid fold.
+
+Promotion is a choice, so it is made on valid: made on test, it would bias the reported test metrics
+of a series of champions upwards.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,12 @@ from postbias.stats.metrics import Predictions, advantage_over, compute_metrics
 
 @dataclass(frozen=True, slots=True)
 class ChampionScores:
-    """A champion's scores of the test fold that it was evaluated on.
+    """A champion's scores of the valid fold that it was chosen on.
 
     Attributes:
         digest: Digest of the champion's artifact.
         modality: Modality of the student.
-        test_digest: Digest of the posts and labels of the test fold.
+        fold_digest: Digest of the posts and labels of the valid fold.
         axis: Name, low and high of the main axis.
         metric: The main metric.
         alpha: Significance level.
@@ -32,7 +36,7 @@ class ChampionScores:
 
     digest: str
     modality: str
-    test_digest: str
+    fold_digest: str
     axis: tuple[str, float, float]
     metric: str
     alpha: float
@@ -71,8 +75,8 @@ class ChampionComparison:
     p: float | None = None
 
 
-def read_test_scores(paths: Paths, digest: str) -> ChampionScores | None:
-    """Read the champion's test scores from `reports/evaluate.json` and the plot data beside it.
+def read_valid_scores(paths: Paths, digest: str) -> ChampionScores | None:
+    """Read the champion's scores of the valid fold from the reports of the evaluate stage.
 
     Args:
         paths: The repository.
@@ -86,8 +90,7 @@ def read_test_scores(paths: Paths, digest: str) -> ChampionScores | None:
         if report["champion"]["digest"] != digest:
             return None
         modality, axis = report["champion"]["modality"], report["main"]["axis"]
-        predictions = paths.reports / "plots" / "predictions.csv"
-        with predictions.open(encoding="utf-8", newline="") as file:
+        with (paths.reports / "valid_predictions.csv").open(encoding="utf-8", newline="") as file:
             posts = tuple(
                 (row["post_id"], row["author"], float(row["label"]), float(row["score"]))
                 for row in csv.DictReader(file)
@@ -96,17 +99,17 @@ def read_test_scores(paths: Paths, digest: str) -> ChampionScores | None:
         scores = ChampionScores(
             digest=digest,
             modality=modality,
-            test_digest=report["test_digest"],
+            fold_digest=report["valid_digest"],
             axis=(axis, report["axes"][axis]["low"], report["axes"][axis]["high"]),
             metric=report["main"]["metric"],
             alpha=report["bootstrap"]["alpha"],
             replications=report["bootstrap"]["replications"],
             posts=posts,
         )
-        reported_mae = report["students"][modality]["test"][axis]["mae"]["value"]
+        reported_mae = report["students"][modality]["valid"][axis]["mae"]["value"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    # The plot data may be of another run, if only one of the two files was checked out.
+    # The predictions may be of another run, if only one of the two files was checked out.
     mae = np.mean([abs(score - label) for _, _, label, score in posts]) if posts else np.nan
     return scores if np.isclose(mae, reported_mae, rtol=1e-4, atol=1e-6) else None
 
@@ -119,8 +122,8 @@ def compare_champions(
     It may not if it is significantly worse by the main metric on the posts that both scored.
 
     Args:
-        challenger: The challenger's test scores, if known.
-        champion: The champion's test scores, if known.
+        challenger: The challenger's scores of the valid fold, if known.
+        champion: The champion's scores of the valid fold, if known.
 
     Returns:
         The decision; a challenger that cannot be compared with the champion may replace it.
@@ -128,10 +131,10 @@ def compare_champions(
     if challenger is None or champion is None:
         which = "new" if challenger is None else "old"
         return ChampionComparison(
-            True, f"not compared: the test scores of the {which} champion are unknown"
+            True, f"not compared: the scores of the {which} champion on the valid fold are unknown"
         )
-    if (challenger.test_digest, challenger.axis) != (champion.test_digest, champion.axis):
-        return ChampionComparison(True, "not compared: evaluated on different test folds")
+    if (challenger.fold_digest, challenger.axis) != (champion.fold_digest, champion.axis):
+        return ChampionComparison(True, "not compared: they have different valid folds")
     champion_scores = {post_id: score for post_id, _, _, score in champion.posts}
     rows = [row for row in challenger.posts if row[0] in champion_scores]
     if not rows:
@@ -153,6 +156,6 @@ def compare_champions(
     verdict = "not significantly worse" if is_allowed else "significantly worse"
     why = (
         f"{challenger.metric} {float(new[0]):.3g} vs {float(old[0]):.3g} on the same "
-        f"{len(rows):,} test posts ({verdict}, p = {p:.2g})"
+        f"{len(rows):,} posts of the valid fold ({verdict}, p = {p:.2g})"
     )
     return ChampionComparison(is_allowed, why, float(new[0]), float(old[0]), p)

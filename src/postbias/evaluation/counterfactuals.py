@@ -118,6 +118,9 @@ def measure_counterfactuals(
         test: The test fold.
         scorer: The student, as shipped.
         sample: The captions, and how to swap their words.
+
+    Returns:
+        The effect on its scores.
     """
     captions = {int(row): test.fold.captions[row] for row in sample.rows}
     captions = {row: caption for row, caption in captions.items() if caption.strip()}

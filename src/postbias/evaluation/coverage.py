@@ -101,6 +101,9 @@ def coverage_limit(coverage: IntervalCoverage, nominal: float, alpha: float) -> 
         coverage: The measured coverage, which provides the numbers of posts and the design effect.
         nominal: True coverage, that is, the nominal coverage less the tolerance.
         alpha: Share of correct intervals that fall below the limit.
+
+    Returns:
+        The limit, a share of labels.
     """
     from scipy.stats import betabinom
 

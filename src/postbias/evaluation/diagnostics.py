@@ -77,6 +77,9 @@ def diagnose_students(
         test: The test fold.
         folds: All folds.
         students: Results by student.
+
+    Returns:
+        The diagnostics.
     """
     evaluate = params.evaluate
     rng_noise, rng_rows, rng_shuffle, rng_calib = np.random.default_rng(params.seed).spawn(6)[2:]

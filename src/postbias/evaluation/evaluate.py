@@ -142,6 +142,9 @@ def choose_student(
 def count_leaks(paths: Paths) -> int:
     """Count authors and near-duplicate clusters that are in more than one fold.
 
+    Args:
+        paths: The repository, with the split and its audit.
+
     Returns:
         Their number in the split, or the number of leaks that the audit in `reports/split.json`
         found by comparing posts, if that is larger.

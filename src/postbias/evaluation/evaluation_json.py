@@ -49,6 +49,7 @@ def evaluation_to_json(evaluation: Evaluation) -> Json:
         },
         "main": {"axis": test.axes[0].name, "metric": evaluation.params.main_metric},
         "test_digest": fold_digest(test.fold),
+        "valid_digest": fold_digest(evaluation.folds["valid"]),
         "n": {fold: len(posts) for fold, posts in evaluation.folds.items()}
         | {"test_authors": test.resamples.n_authors},
         "bootstrap": {

@@ -91,7 +91,10 @@ class EvaluationSet:
         return cls(fold, axes, resample_authors(fold.authors, replications, rng))
 
     def measure(self, predictions: Mapping[str, Predictions]) -> dict[str, dict[str, Array]]:
-        """Measure predictions, given by axis, over the posts that have a score.
+        """Measure predictions over the posts that have a score.
+
+        Args:
+            predictions: Predictions by axis.
 
         Returns:
             Replicates by axis, then metric. (1 + R,)
@@ -102,7 +105,11 @@ class EvaluationSet:
         }
 
     def measure_axis(self, column: int, predictions: Predictions) -> dict[str, Array]:
-        """Measure predictions of the axis with index `column`.
+        """Measure predictions of one axis.
+
+        Args:
+            column: Index of the axis.
+            predictions: Predictions of that axis.
 
         Returns:
             Replicates by metric. (1 + R,)
@@ -149,6 +156,9 @@ def measure_student(
         folds: The valid and the test fold.
         digest: Digest of its artifact.
         predictions: Of valid and test as shipped, and of test in fp32.
+
+    Returns:
+        Its predictions and metrics.
     """
     valid, test = folds
     measured = {
@@ -168,6 +178,9 @@ def measure_baselines(
         test: The test fold.
         folds: All folds; valid is used to choose the ridge penalty.
         coverage: Nominal coverage of the intervals.
+
+    Returns:
+        Their predictions and metrics.
     """
     train = folds["train"].labels
     constants = {

@@ -71,11 +71,14 @@ class FoldPredictions:
 
 
 def load_labelled_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, LabelledFold]:
-    """Load the labelled posts of every fold with their captions; only `calib` may be empty.
+    """Load the labelled posts of every fold with their captions.
 
     Args:
         paths: The repository.
         axes: The axes that the students score.
+
+    Returns:
+        Posts by fold; only `calib` may be empty.
 
     Raises:
         CorpusError: If train, valid or test is empty, or posts are missing.

@@ -111,10 +111,13 @@ def write_curve_csv(report: Json, path: Path) -> None:
 
 
 def curve_metrics(report: Json) -> dict[str, float]:
-    """Select the numbers to log: `learning.<labels>.<metric>` of the main axis.
+    """Select the numbers to log.
 
     Args:
         report: Result of `measure_learning_curve`.
+
+    Returns:
+        Value of `learning.<labels>.<metric>` for each number of labels, on the main axis.
     """
     axis = report["axis"]
     return {

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: Metrics in `metrics.json`, for `dvc metrics show`; `evaluate.json` has all of them.
 HEADLINE_METRICS = ("mae", "rmse", "r2", "spearman", "auc_high")
 
-#: Columns of the plot data.
+#: Columns of the scores that a later challenger is compared by, and of the plot data.
+VALID_PREDICTIONS = ("modality", "axis", "post_id", "author", "label", "score")
 PREDICTIONS = ("modality", "axis", "post_id", "author", "label", "score", "lo", "hi")
 CALIBRATION = ("modality", "axis", "score", "label", "n")
 COMPARISON = ("model", "axis", "metric", "value", "lo", "hi")
@@ -35,7 +36,7 @@ Json = dict[str, Any]
 
 
 def write_evaluation(evaluation: Evaluation, paths: Paths) -> Json:
-    """Write `reports/evaluate.json`, `reports/metrics.json` and `reports/plots/`.
+    """Write `evaluate.json`, `metrics.json`, `valid_predictions.csv` and `plots/` to `reports/`.
 
     Separate from `write_champion`, so that the reports exist even if the student fails the gate.
 
@@ -51,8 +52,15 @@ def write_evaluation(evaluation: Evaluation, paths: Paths) -> Json:
     models = report["students"] | report["baselines"]
     write_json(
         paths.reports / "metrics.json",
-        {name: _select_headlines(model["test"]) for name, model in models.items()},
+        {
+            "valid": {
+                name: _select_headlines(student["valid"])
+                for name, student in report["students"].items()
+            },
+            "test": {name: _select_headlines(model["test"]) for name, model in models.items()},
+        },
     )
+    _write_csv(paths.reports / "valid_predictions.csv", VALID_PREDICTIONS, _valid_rows(evaluation))
     folder = paths.reports / "plots"
     _write_csv(folder / "predictions.csv", PREDICTIONS, _prediction_rows(evaluation))
     _write_csv(folder / "calibration.csv", CALIBRATION, _calibration_rows(evaluation))
@@ -104,6 +112,15 @@ def _iter_predictions(
         for column, axis in enumerate(evaluation.test_set.axes):
             labels = evaluation.test_set.fold.labels[:, column]
             yield name, axis.name, labels, student.test.by_axis[axis.name]
+
+
+def _valid_rows(evaluation: Evaluation) -> Iterator[Sequence[object]]:
+    fold, axis = evaluation.folds["valid"], evaluation.test_set.axes[0].name
+    for name, student in evaluation.students.items():
+        scored = student.valid.by_axis[axis]
+        for row in np.flatnonzero(scored.is_scored):
+            numbers = (fold.labels[row, 0], scored.values[row])
+            yield name, axis, fold.post_ids[row], fold.authors[row], *map(_format, numbers)
 
 
 def _prediction_rows(evaluation: Evaluation) -> Iterator[Sequence[object]]:

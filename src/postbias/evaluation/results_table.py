@@ -27,7 +27,13 @@ Json = dict[str, Any]
 
 
 def load_evaluation(path: Path) -> Json:
-    """Read `evaluate.json`.
+    """Read the report of an evaluation.
+
+    Args:
+        path: Path of `evaluate.json`.
+
+    Returns:
+        Its content.
 
     Raises:
         InputError: If the file is missing or damaged.

@@ -63,6 +63,9 @@ class WordPairs:
     def swap(self, caption: str) -> SwappedCaption | None:
         """Swap every word that has a partner, keeping capitals.
 
+        Args:
+            caption: The caption.
+
         Returns:
             The swapped caption; `None` if there was no word to swap, or if swapping again would not
             restore the caption (as with `los mujeres`, where the article has no partner).
@@ -90,7 +93,10 @@ class WordPairs:
 
 
 def load_word_pairs(path: Path) -> dict[str, WordPairs]:
-    """Read word pairs from a CSV file with the columns `language`, `masculine` and `feminine`.
+    """Read word pairs.
+
+    Args:
+        path: CSV file with the columns `language`, `masculine` and `feminine`.
 
     Returns:
         The pairs by language code; empty if the file has no rows.

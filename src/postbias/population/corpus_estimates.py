@@ -55,6 +55,9 @@ class Estimand:
 def build_estimands(corpus: ScoredCorpus) -> tuple[Estimand, ...]:
     """Prepare the mean of each axis and the share of each band of the main axis.
 
+    Args:
+        corpus: All scored posts.
+
     Returns:
         Estimands named `<axis>` for means and `share_<band>` for shares.
     """
@@ -148,6 +151,11 @@ def estimate_population(
     corpus: ScoredCorpus, estimands: tuple[Estimand, ...], groups: Groups
 ) -> Json:
     """Estimate every estimand for all posts and for each group, and the differences of groups.
+
+    Args:
+        corpus: All scored posts.
+        estimands: What to estimate.
+        groups: Groups of posts, and the pairs to compare.
 
     Returns:
         The content of `reports/population.json`.

@@ -59,6 +59,12 @@ class ScoredCorpus:
 def load_scored_corpus(paths: Paths) -> ScoredCorpus:
     """Read posts, scores, sample, labels, split and the champion's manifest.
 
+    Args:
+        paths: The repository, after the stage infer.
+
+    Returns:
+        The scored posts in input order.
+
     Raises:
         CorpusError: If no post has a score.
         SchemaError: If scores and posts are not from the same run.

@@ -27,6 +27,8 @@ SCHEMES = ("s3://", "gs://")
 _ADVICE = "check URL, credentials and endpoint (AWS_ENDPOINT_URL), then run again: nothing is lost"
 
 
+# universal-pathlib with s3fs does not replace this class: a write that fails midway replaces the
+# object by a truncated one, credentials in a URL are accepted and printed, listings are cached.
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectPath:
     """An object in a store, or a prefix of objects (a folder).
@@ -39,7 +41,13 @@ class ObjectPath:
 
     @classmethod
     def parse(cls, url: str) -> ObjectPath:
-        """Parse a URL that starts with one of `SCHEMES`.
+        """Parse a URL.
+
+        Args:
+            url: It starts with one of `SCHEMES`.
+
+        Returns:
+            The path.
 
         Raises:
             InputError: If it has credentials, or does not name a bucket and an object in it.
@@ -125,6 +133,9 @@ class ObjectPath:
     def upload(self, path: Path) -> None:
         """Replace the object with a local file, atomically.
 
+        Args:
+            path: The file.
+
         Raises:
             StorageError: If the store rejects it.
         """
@@ -152,7 +163,10 @@ class ObjectPath:
 
     @contextmanager
     def upload_on_exit(self) -> Iterator[Path]:
-        """Yield a local path whose file replaces the object if the block ends without an error.
+        """Upload a local file when the block ends without an error.
+
+        Yields:
+            A local path to write to; the file replaces the object.
 
         Raises:
             StorageError: If the store rejects it.
@@ -210,7 +224,13 @@ AnyPath = Path | ObjectPath
 
 
 def parse_path(text: str) -> AnyPath:
-    """Parse a local path, or a URL that starts with one of `SCHEMES`.
+    """Parse a path from the command line.
+
+    Args:
+        text: A local path, or a URL that starts with one of `SCHEMES`.
+
+    Returns:
+        The path.
 
     Raises:
         InputError: If it is any other URL, or a URL that names no object.
@@ -230,7 +250,10 @@ def pyarrow_source(source: AnyPath | InMemoryFile) -> Path | pa.NativeFile:
 
 
 def content_digest(path: AnyPath) -> str:
-    """Hash the content of a local file, or what an object store reports about its content.
+    """Hash the content of a file.
+
+    Args:
+        path: A file; in an object store, the digest covers the store's ETag of the content.
 
     Returns:
         64 hexadecimal digits.

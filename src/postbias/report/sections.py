@@ -17,8 +17,8 @@ from postbias.population.corpus_estimates import BAND_NAMES
 from postbias.population.scored_corpus import ScoredCorpus
 from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
 from postbias.report.wording import summarize_answer, to_percentage_points
-from postbias.stats.metrics import calibration_curve
 from postbias.stats.label_design import HELD_OUT, UNLABELLED
+from postbias.stats.metrics import calibration_curve
 
 Json = dict[str, Any]
 

@@ -59,14 +59,7 @@ class Examples:
         return len(self.post_ids)
 
     def usable_rows(self, modality: str) -> list[int]:
-        """Select the posts that have an input for a student.
-
-        Args:
-            modality: `fusion`, `text` or `image`.
-
-        Returns:
-            Rows of posts with a caption (text), a readable image (image), or either (fusion).
-        """
+        """List the rows with a caption (text), a readable image (image), or either (fusion)."""
         has_text = [bool(tokens) for tokens in self.token_ids]
         has_image = [len(rows) > 0 for rows in self.image_rows]
         usable = {
@@ -271,28 +264,14 @@ class PostDataset(Dataset[dict[str, Any]]):
 
 
 def choose_hidden_modality(share: float) -> str | None:
-    """Draw which modality of a post to hide, from torch's global generator.
-
-    Args:
-        share: Probability that one is hidden.
-
-    Returns:
-        `text`, `image`, or None to hide neither.
-    """
+    """Draw `text` or `image` with probability `share`, else None: the modality to hide."""
     if not share or torch.rand(()) >= share:
         return None
     return "text" if torch.rand(()) < 0.5 else "image"
 
 
 def collate_posts(posts: Iterable[dict[str, Any]]) -> dict[str, Tensor]:
-    """Collate posts of a `PostDataset` to a batch.
-
-    Args:
-        posts: B posts.
-
-    Returns:
-        The keyword arguments of `Student.forward`, and `labels`, float32 (B, A).
-    """
+    """Collate B posts to the keyword arguments of `Student.forward`, and `labels` (B, A)."""
     posts = list(posts)
     width = max(1, *(len(post["token_ids"]) for post in posts))
     input_ids = torch.zeros(len(posts), width, dtype=torch.int64)  # (B, T)

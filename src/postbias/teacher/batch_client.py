@@ -68,6 +68,12 @@ class BatchClient:
     async def find_by_tag(self, tag: str) -> str | None:
         """Return the id of the batch with a tag; None if the endpoint has no such batch.
 
+        Args:
+            tag: As passed to `submit`.
+
+        Returns:
+            The id of the batch.
+
         Raises:
             TeacherError: If the endpoint does not support batches.
             RunStoppedError: If the run stops or the endpoint is down.
@@ -88,6 +94,12 @@ class BatchClient:
     async def retrieve(self, batch_id: str) -> RemoteBatch | None:
         """Fetch the state of a batch; None if the endpoint does not have it.
 
+        Args:
+            batch_id: The endpoint's id.
+
+        Returns:
+            Its state.
+
         Raises:
             TeacherError: If the endpoint does not support batches.
             RunStoppedError: If the run stops or the endpoint is down.
@@ -96,6 +108,10 @@ class BatchClient:
 
     async def download(self, file_id: str, path: Path) -> bool:
         """Download a file.
+
+        Args:
+            file_id: The endpoint's id.
+            path: Destination.
 
         Returns:
             Whether the endpoint has it.

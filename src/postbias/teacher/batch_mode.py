@@ -153,6 +153,9 @@ class BatchRunner:
     async def _collect_ended(self, batch: RequestBatch) -> bool:
         """Store the replies of a batch if it has ended.
 
+        Args:
+            batch: An outstanding batch with an id.
+
         Returns:
             Whether it is no longer outstanding.
         """
@@ -209,6 +212,10 @@ class BatchRunner:
 
     async def _store_replies(self, path: Path, batch: RequestBatch) -> float:
         """Store the replies of an output file, without those stored before a crash.
+
+        Args:
+            path: The output file.
+            batch: The batch that it answers.
 
         Returns:
             The cost of the whole file in US dollars.

@@ -76,6 +76,9 @@ class Budget:
     async def reserve(self, worst_usd: float) -> bool:
         """Reserve the most a request can cost, waiting while requests in flight may free budget.
 
+        Args:
+            worst_usd: The most that the request can cost.
+
         Returns:
             Whether the request may be sent; False means that the cap is reached.
         """

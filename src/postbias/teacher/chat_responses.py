@@ -69,6 +69,12 @@ def decode_response(raw: bytes) -> dict[str, Any]:
     Text is repaired so that it can be stored: bytes that are not UTF-8 and lone surrogates become
     U+FFFD.
 
+    Args:
+        raw: The body as received.
+
+    Returns:
+        The chat completion.
+
     Raises:
         RequestFailedError: If the body is not a chat completion, or is an error of the gateway.
     """
@@ -88,6 +94,12 @@ def decode_response(raw: bytes) -> dict[str, Any]:
 
 def normalize_body(body: object) -> dict[str, Any]:
     """Return the chat completion in a decoded response, which some gateways wrap.
+
+    Args:
+        body: Any JSON value.
+
+    Returns:
+        The chat completion.
 
     Raises:
         RequestFailedError: If the body is not a chat completion, or is an error of the gateway.

@@ -25,6 +25,9 @@ def advise(reason: RejectReason, misplaced_field: str | None) -> str:
     Args:
         reason: The most frequent reject reason.
         misplaced_field: The field that holds text in replies without content, if any.
+
+    Returns:
+        A clause without a full stop.
     """
     if misplaced_field:
         return (

@@ -19,7 +19,7 @@ from postbias.posts.reasons import RejectReason
 from postbias.teacher.chat_responses import ChatResponse, misplaced_answer_field
 from postbias.teacher.endpoint_advice import advise
 from postbias.teacher.image_payloads import largest_sample_image
-from postbias.teacher.model_names import is_same_model
+from postbias.teacher.model_names import is_same_model, is_sibling_model
 from postbias.teacher.prompts import EndpointCapabilities, LabelRequest, chat_request_body
 from postbias.teacher.reply import upsert_fact
 from postbias.teacher.reply_store import ReplyStore
@@ -82,27 +82,51 @@ async def probe_endpoint(
 ) -> EndpointProfile:
     """Find out what the endpoint supports, or look it up if an earlier run did.
 
+    Args:
+        sender: Sends the probe requests.
+        store: Holds the result of an earlier probe.
+        rubric: The scoring instructions.
+        params: The model and its limits.
+
+    Returns:
+        What was found out.
+
     Raises:
-        TeacherError: If the endpoint accepts the request in no form.
+        TeacherError: If the endpoint accepts the request in no form, or answers as another model of
+            the same family.
         RunStoppedError: If the endpoint is down or the spending cap is reached.
     """
     fact_key = _fact_key(sender.client.digest, rubric, params)
     if (stored := store.fact(fact_key)) is not None:
-        return EndpointProfile.from_json(stored)
+        profile = EndpointProfile.from_json(stored)
+        _check_model(profile, params)
+        return profile
     sender.has_no_posts = True
     profile = await _search(sender, rubric, params)
     sender.has_no_posts = False
+    _check_model(profile, params)
     await sender.writer.write(lambda: [upsert_fact(fact_key, profile.to_json())])
     logger.info(
         "the endpoint replies in %s, %s token probabilities",
         profile.capabilities.format,
         "with" if profile.capabilities.has_logprobs else "without",
     )
-    if not is_same_model(str(params.model), profile.model):
-        logger.warning(
-            "model %s was requested, but the endpoint answers as %s", params.model, profile.model
-        )
     return profile
+
+
+def _check_model(profile: EndpointProfile, params: EndpointParams) -> None:
+    """Refuse another model of the same family; an alias may have any name."""
+    requested = str(params.model)
+    if is_sibling_model(requested, profile.model):
+        raise TeacherError(
+            f"the endpoint answers as another model than {requested}",
+            seen=profile.model,
+            do="set annotate.endpoint.model to the model whose labels you want",
+        )
+    if not is_same_model(requested, profile.model):
+        logger.warning(
+            "model %s was requested, but the endpoint answers as %s", requested, profile.model
+        )
 
 
 async def _search(sender: RequestSender, rubric: Rubric, params: EndpointParams) -> EndpointProfile:

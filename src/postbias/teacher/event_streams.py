@@ -13,6 +13,12 @@ _END = "[DONE]"
 def parse_event_stream(text: str) -> list[Any] | None:
     """Parse the events of a stream, server-sent or one JSON object per line; None for other text.
 
+    Args:
+        text: A response body.
+
+    Returns:
+        The chunks.
+
     Raises:
         ValueError: If an event is not JSON, or the stream breaks off before its end.
     """

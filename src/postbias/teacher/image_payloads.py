@@ -19,6 +19,9 @@ def encode_images(images: Iterable[bytes], params: ImagesSentParams) -> tuple[st
     Args:
         images: Image files in order.
         params: Number, size and quality of the images to send.
+
+    Returns:
+        At most `max_images` data URLs.
     """
     urls: list[str] = []
     for data in images:

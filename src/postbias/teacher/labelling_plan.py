@@ -20,7 +20,6 @@ from postbias.paths import Paths
 from postbias.posts.shards import list_shards
 from postbias.teacher.labelling_run import (
     LabellingRun,
-    hold_store_lock,
     iter_run_requests,
     open_labelling_run,
     run_until_stopped,
@@ -28,6 +27,7 @@ from postbias.teacher.labelling_run import (
 from postbias.teacher.labels import OK
 from postbias.teacher.reply import Reply
 from postbias.teacher.rubric import Rubric
+from postbias.teacher.store_lock import hold_store_lock
 from postbias.teacher.stored_replies import is_final, repeat_count
 
 #: Puts the price within a few per cent where post sizes differ by a factor of two or three.

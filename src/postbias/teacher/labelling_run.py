@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from postbias.errors import TeacherError
 from postbias.params import EndpointParams, Params
@@ -25,12 +24,7 @@ from postbias.teacher.labelling_progress import LabellingProgress
 from postbias.teacher.labels import OK, Label, LabelReject, SampleLabels
 from postbias.teacher.outstanding_batches import OutstandingBatches
 from postbias.teacher.post_labeller import PostLabeller
-from postbias.teacher.prompts import (
-    LabelRequest,
-    iter_label_requests,
-    reword_request,
-    system_prompt,
-)
+from postbias.teacher.prompts import LabelRequest, iter_label_requests, system_prompt
 from postbias.teacher.reply import increment_total
 from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.reply_validation import load_language_identifier
@@ -39,6 +33,7 @@ from postbias.teacher.request_sender import RequestSender
 from postbias.teacher.rubric import Rubric
 from postbias.teacher.run_summary import summarise_run
 from postbias.teacher.stop_signals import stopping_on_signals
+from postbias.teacher.store_lock import hold_store_lock
 from postbias.teacher.store_writer import StoreWriter
 from postbias.teacher.stored_replies import LabellingConfig, label_from_replies, repeat_count
 from postbias.teacher.token_estimates import TokenEstimator, read_excess
@@ -77,6 +72,12 @@ def label_with_endpoint(
 ) -> SampleLabels:
     """Label all sampled posts; send only requests without a final reply in the store.
 
+    Args:
+        paths: Paths of the repository.
+        params: All params.
+        rubric: The scoring instructions.
+        post_ids: The sampled posts.
+
     Returns:
         A label or reject for every post.
 
@@ -92,6 +93,12 @@ def label_with_endpoint(
 
 def run_until_stopped(main: Coroutine[None, None, T]) -> T:
     """Run a coroutine that opens a labelling run.
+
+    Args:
+        main: The coroutine.
+
+    Returns:
+        Its result.
 
     Raises:
         TeacherError: If a signal cancels its requests in flight.
@@ -163,6 +170,11 @@ async def open_labelling_run(
 ) -> AsyncIterator[LabellingRun]:
     """Open everything a run needs, probe the endpoint, and close it all at the end.
 
+    Args:
+        paths: Paths of the repository.
+        params: All params.
+        rubric: The scoring instructions.
+
     Yields:
         The run.
 
@@ -226,26 +238,6 @@ async def _count_unsettled(writer: StoreWriter, store: ReplyStore) -> None:
         logger.info("%d requests were in flight when the last run was killed", n)
 
 
-@contextmanager
-def hold_store_lock(paths: Paths) -> Iterator[None]:
-    """Hold the lock of the reply store; wait for another process, since two would pay twice.
-
-    Yields:
-        When no other process is labelling.
-    """
-    paths.store.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(paths.store / "replies.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.warning("another process is labelling with this reply store; waiting for it to end")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 async def _refresh(progress: LabellingProgress) -> None:
     while True:
         await asyncio.sleep(_PROGRESS_INTERVAL_S)
@@ -269,7 +261,7 @@ def iter_run_requests(
     config = run.config
     for request in iter_label_requests(run.paths.posts, post_ids, config.rubric, config.params):
         keys[request.post_id] = request.key
-        yield reword_request(request, repeat) if config.is_reworded else request
+        yield config.request_repeat(request, repeat)
 
 
 def _label(run: LabellingRun, post_id: str, keys: dict[str, str]) -> Label | None:

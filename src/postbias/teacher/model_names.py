@@ -32,7 +32,7 @@ _SNAPSHOT = (
 )
 _SUFFIX = re.compile(
     rf"(?:[-_:@.](?:(?P<snapshot>{_SNAPSHOT})|{_REGION}|{_HOST}|{_QUANTISATION}|latest|default)"
-    r"|:(?:free|nitro|floor|beta|extended|exacto))$"
+    r"|:(?:free|nitro|floor|beta|extended|exacto)|@(?:main|master|[0-9a-f]{7,40}))$"
 )
 _PREFIX = re.compile(rf"(?:{_REGION}|{_VENDOR})[.:]")
 
@@ -56,10 +56,13 @@ def is_same_model(requested: str, returned: str) -> bool:
 
 
 def is_sibling_model(requested: str, returned: str) -> bool:
-    """Check whether two names denote different products of one family, as `gpt-4o-mini`."""
-    product, other_product = _split(requested)[0], _split(returned)[0]
-    shorter, longer = sorted((product, other_product), key=len)
-    return shorter != longer and longer.startswith(shorter) and not longer[len(shorter)].isalnum()
+    """Check whether names denote different products of one family, as `gpt-4o` and `gpt-4o-mini`.
+
+    Names of different families may be an alias, such as a deployment's name, and its model.
+    """
+    (product, _), (other_product, _) = _split(requested), _split(returned)
+    family, other_family = (re.split(r"[-_:.]", name)[0] for name in (product, other_product))
+    return product != other_product and family == other_family
 
 
 def _split(name: str) -> tuple[str, tuple[str, ...]]:

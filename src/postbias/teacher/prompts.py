@@ -95,6 +95,9 @@ def make_label_request(
         post: A row with `post_id`, `caption` and `images`.
         rubric: The scoring instructions.
         params: The model and how posts are sent.
+
+    Returns:
+        The request.
     """
     caption = mask_mentions(post["caption"]) if params.mask_mentions else post["caption"]
     images = tuple(image["bytes"] or b"" for image in post["images"] or ())
@@ -170,6 +173,9 @@ def chat_request_body(
         rubric: The scoring instructions.
         params: The model and its limits.
         capabilities: The options that the endpoint supports.
+
+    Returns:
+        The body, as the protocol defines it.
     """
     body: dict[str, Any] = {
         "model": params.model,
@@ -207,6 +213,9 @@ def add_correction(body: dict[str, Any], reply: str | None, problem: str) -> dic
         body: The first request.
         reply: The unusable reply; None to leave it out, as after a refusal.
         problem: What was wrong with it.
+
+    Returns:
+        The body of the new request.
     """
     shown = [{"role": "assistant", "content": reply[:2000]}] if reply else []
     correction = (
@@ -226,6 +235,9 @@ def system_prompt(rubric: Rubric, reply_format: ReplyFormat, rewording: int = 0)
         reply_format: The format that the endpoint enforces; a weaker one is described in words.
         rewording: Number of the wording, below `MAX_WORDINGS`; 0 is that of the rubric. Others have
             axes or anchors in another order and the format described in other words.
+
+    Returns:
+        The text of the message.
     """
     rubric = rubric.reordered(rewording)
     names = ", ".join(f"`{axis.name}`" for axis in rubric.axes)

@@ -112,6 +112,9 @@ class RequestThrottle:
     async def slot(self, tokens: float) -> AsyncIterator[RequestSlot]:
         """Hold a slot for one request that takes about `tokens`.
 
+        Args:
+            tokens: Input and output tokens, roughly.
+
         Yields:
             The slot, when the request may be sent.
         """

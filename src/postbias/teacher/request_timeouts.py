@@ -68,6 +68,9 @@ class AdaptiveTimeouts:
         Args:
             n_timeouts: How often this request has timed out already.
             is_last_try: Whether the request is rejected if it times out again.
+
+        Returns:
+            Seconds.
         """
         if is_last_try:
             return self._timeout_s

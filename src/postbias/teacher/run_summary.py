@@ -149,7 +149,8 @@ def _warnings(
             "raise annotate.endpoint.repeat_share"
         )
         return
-    replies = "replies to a reworded prompt" if config.is_reworded else "later replies"
+    later = "later replies to the same posts"
+    replies = "replies to a reworded prompt" if config.is_reworded else later
     for axis in config.rubric.axes:
         r, change, se = (
             retest[axis.name]["r"],
@@ -160,4 +161,4 @@ def _warnings(
             cause = " when the prompt is reworded" if config.is_reworded else ""
             yield f"{axis.name}: the teacher hardly agrees with itself{cause} (r = {r:.2f})"
         if abs(change) > 3 * se and abs(change) > MAX_DRIFT_SHARE * (axis.high - axis.low):
-            yield f"{axis.name}: {replies} about the same posts differ by {change:+.2f} on average"
+            yield f"{axis.name}: {replies} differ by {change:+.2f} on average"

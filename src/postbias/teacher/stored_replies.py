@@ -14,7 +14,7 @@ from postbias.params import EndpointParams
 from postbias.posts.reasons import RejectReason
 from postbias.teacher.endpoint_probe import EndpointProfile
 from postbias.teacher.labels import OK, Label
-from postbias.teacher.prompts import LabelRequest, reworded_key
+from postbias.teacher.prompts import LabelRequest, reword_request, reworded_key
 from postbias.teacher.reply import Reply, increment_total, insert_reply
 from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.reply_validation import parse_reply
@@ -45,6 +45,10 @@ class LabellingConfig:
     def is_reworded(self) -> bool:
         """Whether repeats reword the prompt: at temperature 0 nothing else would differ."""
         return self.params.temperature == 0 and self.profile.capabilities.has_temperature
+
+    def request_repeat(self, request: LabelRequest, repeat: int) -> LabelRequest:
+        """Return the request to send for a repetition of a request."""
+        return reword_request(request, repeat) if self.is_reworded else request
 
     def reply_key(self, key: str, repeat: int) -> str:
         """Return the key under which the replies to a repetition of a request are stored."""
@@ -136,6 +140,9 @@ def build_failed_reply(
         config: Rubric, params and endpoint of the run.
         reason: The reject reason.
         detail: The reason in words.
+
+    Returns:
+        The row.
     """
     return Reply(
         key=key,

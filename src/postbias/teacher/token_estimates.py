@@ -105,6 +105,11 @@ class TokenEstimator:
     def learn(self, shape: RequestShape, tokens_in: int | None, tokens_out: int | None) -> bool:
         """Learn from the usage of a reply; ignored if a count was not reported.
 
+        Args:
+            shape: The request.
+            tokens_in: Input tokens of the reply.
+            tokens_out: Output tokens of the reply.
+
         Returns:
             Whether the reply stayed within its bounds; if not, `excess` has grown.
         """

@@ -47,7 +47,7 @@ def log_evaluation(
         }
     )
     run.set_tags(
-        {"chosen": evaluation.chosen}
+        {"chosen": evaluation.chosen, "test_digest": report["test_digest"]}
         | {f"champion.{k}": v for k, v in (report["champion"] or {}).items()}
     )
     run.log_text(markdown_table(report), "result.md")

@@ -1,7 +1,7 @@
 """Promotion of registered versions to champion, and the record of each promotion.
 
-Every version stores its scores of the test fold beside its model, so that a later challenger can be
-compared on the same posts.
+Every version stores its scores of the valid fold beside its model, so that a later challenger can
+be compared on the same posts.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from postbias.evaluation.champion_challenger import (
-    ChampionScores,
     ChampionComparison,
+    ChampionScores,
     compare_champions,
-    read_test_scores,
+    read_valid_scores,
 )
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: File beside a version's model with its scores of the test fold.
-TEST_SCORES = "test_scores.json"
+#: File beside a version's model with its scores of the valid fold.
+VALID_SCORES = "valid_scores.json"
 #: Tags of a version: time of its last promotion, and why a promotion was refused.
 PROMOTED, REFUSED = "promoted_at", "refused"
 
 
-def store_test_scores(paths: Paths, version: ModelVersion) -> None:
-    """Store a version's scores of the test fold beside its model, if the reports hold them.
+def store_valid_scores(paths: Paths, version: ModelVersion) -> None:
+    """Store a version's scores of the valid fold beside its model, if the reports hold them.
 
     Args:
         paths: The repository.
@@ -44,11 +44,11 @@ def store_test_scores(paths: Paths, version: ModelVersion) -> None:
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    new = read_test_scores(paths, version.tags["digest"])
+    new = read_valid_scores(paths, version.tags["digest"])
     if new is None or new == _stored(version):
         return
     with TemporaryDirectory() as folder:
-        file = Path(folder) / TEST_SCORES
+        file = Path(folder) / VALID_SCORES
         file.write_text(json.dumps(new.as_dict()), encoding="utf-8")
         repository = get_artifact_repository(str(version.source))
         repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
@@ -147,7 +147,7 @@ def _stored(version: ModelVersion) -> ChampionScores | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        file = Path(download_artifacts(artifact_uri=f"{version.source}/{TEST_SCORES}"))
+        file = Path(download_artifacts(artifact_uri=f"{version.source}/{VALID_SCORES}"))
         return ChampionScores.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except (MlflowException, OSError, ValueError, KeyError, TypeError):
         return None

@@ -24,7 +24,7 @@ from postbias.tracking.promotion import (
     decide_promotion,
     record_promotion,
     record_refusal,
-    store_test_scores,
+    store_valid_scores,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def register_champion(
 
     Before anything is registered, the packaged model is loaded in a separate process and its scores
     are compared with those of the artifact. The alias does not move if the current champion is
-    significantly better on the same test fold, nor in the temporary tree of a DVC experiment.
+    significantly better on the same valid fold, nor in the temporary tree of a DVC experiment.
 
     Args:
         paths: The repository.
@@ -97,7 +97,7 @@ def register_champion(
         is_new = version is None
         if version is None or not is_intact(version, artifact.digest):
             version = _register(client, artifact, version, run_id, precision)
-        store_test_scores(paths, version)
+        store_valid_scores(paths, version)
         is_other = current is None or current.version != version.version
         if is_other and not _is_experiment(paths):
             succession = decide_promotion(version, current)

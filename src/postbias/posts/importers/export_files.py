@@ -30,11 +30,21 @@ MAX_JSON_BYTES = 256 * 2**20
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
+#: Suffixes of image files. They do not tell the format: some JPEG files are named `.heic`.
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
+    *(".avif", ".heic", ".heif", ".tif", ".tiff"),
+)
 
 
 def read_json(path: str) -> Any:  # noqa: ANN401 - foreign JSON has any shape
-    """Read a JSON file; decompress it if it ends in `.xz`.
+    """Read a JSON file.
+
+    Args:
+        path: The file; it is decompressed if it ends in `.xz`.
+
+    Returns:
+        The parsed JSON.
 
     Raises:
         RecordError: If it is missing, unreadable, too large, or not JSON in a known encoding.
@@ -52,7 +62,13 @@ def read_json(path: str) -> Any:  # noqa: ANN401 - foreign JSON has any shape
 
 
 def read_text(path: str) -> str:
-    """Read a text file in any encoding.
+    """Read a text file in any known encoding.
+
+    Args:
+        path: The file; it is decompressed if it ends in `.xz`.
+
+    Returns:
+        The text, not repaired.
 
     Raises:
         RecordError: If it is missing, unreadable, too large, or in no known encoding.

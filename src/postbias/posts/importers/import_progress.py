@@ -37,6 +37,7 @@ class ImportProgress:
         n_unknown_wrappers: Rejects that are valid JSON of unknown structure.
         reasons: Number of rejects by reason.
         image_reasons: Number of unreadable images by reason.
+        emptied_cells: Number of invalid values that were left out, by field.
     """
 
     digest: str
@@ -50,6 +51,7 @@ class ImportProgress:
     n_unknown_wrappers: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     image_reasons: Counter[str] = field(default_factory=Counter)
+    emptied_cells: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def load(cls, path: Path, digest: str) -> ImportProgress:
@@ -66,6 +68,7 @@ class ImportProgress:
             progress = cls(**json.loads(path.read_text(encoding="utf-8")))
             progress.reasons = Counter(progress.reasons)
             progress.image_reasons = Counter(progress.image_reasons)
+            progress.emptied_cells = Counter(progress.emptied_cells)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return cls(digest)
         return progress if progress.digest == digest else cls(digest)

@@ -44,14 +44,15 @@ from postbias.posts.importers.instagram_pages import open_api_v1, open_graphql
 from postbias.posts.importers.instaloader import open_instaloader
 from postbias.posts.importers.part_writer import BackgroundWriter, write_part
 from postbias.posts.importers.records import Export
-from postbias.posts.importers.tables import Columns, open_table
+from postbias.posts.importers.table_columns import Columns
+from postbias.posts.importers.tables import open_table
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, count_rows, parquet_writer, read_table
 
 logger = logging.getLogger(__name__)
 
-#: Increased whenever the same export would be imported to different bytes.
-_FORMAT_VERSION = 1
+#: Increased whenever the same table, or another export, would be imported to different bytes.
+_TABLE_VERSION, _EXPORT_VERSION = 2, 1
 
 STAGING = ".import"
 
@@ -125,8 +126,10 @@ def import_posts(
         raise InputError("DEST is inside SRC", seen=str(dest), do="choose a folder outside SRC")
     columns = columns or Columns()
     export = LAYOUTS[layout].open(src, columns)
-    options = asdict(columns) if layout == "table" else None
-    identity = [_FORMAT_VERSION, layout, export.digest, options]
+    is_table = layout == "table"
+    options = asdict(columns) if is_table else None
+    version = _TABLE_VERSION if is_table else _EXPORT_VERSION
+    identity = [version, layout, export.digest, options]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     staging = dest / STAGING
     with _exclusive_staging(staging):
@@ -156,6 +159,7 @@ def _summarise(layout: str, progress: ImportProgress) -> ImportSummary:
         image_reasons=progress.image_reasons,
         n_shards=progress.n_shards,
         is_new=True,
+        emptied_cells=progress.emptied_cells,
     )
 
 

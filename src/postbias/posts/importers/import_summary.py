@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from postbias.posts.reasons import RejectReason
 from postbias.posts.shards import count_rows
+
+#: A larger share of unreadable records is reported by a warning and a non-zero exit code.
+MAX_DAMAGED_SHARE = 0.1
 
 POSTS_FOLDER, REJECTS_FILE, MANIFEST = "posts", "rejects.parquet", "import.json"
 
@@ -26,6 +30,7 @@ class ImportSummary:
         image_reasons: Number of these by reason.
         n_shards: Number of shards.
         is_new: Whether this call imported anything; False if the import was complete before.
+        emptied_cells: Number of invalid values that were left out, by field.
     """
 
     layout: str
@@ -37,6 +42,7 @@ class ImportSummary:
     image_reasons: Counter[str]
     n_shards: int
     is_new: bool
+    emptied_cells: Counter[str] = field(default_factory=Counter)
 
     def render(self) -> str:
         """Format as text: posts and images, then one line per reject reason."""
@@ -48,18 +54,40 @@ class ImportSummary:
             f"  {n} images could not be read ({reason}); their posts are kept without them"
             for reason, n in sorted(self.image_reasons.items())
         ]
+        lines += [
+            f"  {n} cells left empty ({field}: not a valid value); their posts are kept"
+            for field, n in sorted(self.emptied_cells.items())
+        ]
         if self.n_rejects or self.n_missing_images:
             lines.append(f"  see {REJECTS_FILE} for details")
         return "\n".join(lines)
+
+    @property
+    def warning(self) -> str | None:
+        """A warning if so many records could not be read that the export is probably damaged."""
+        n_records = self.n_posts + self.n_rejects
+        n_damaged = self.n_rejects - self.reasons[RejectReason.DUPLICATE_ID]
+        if n_damaged <= MAX_DAMAGED_SHARE * n_records:
+            return None
+        return (
+            f"WARNING: {n_damaged} of {n_records} records ({n_damaged / n_records:.0%}) could not "
+            f"be read, more than {MAX_DAMAGED_SHARE:.0%}: check the export; {REJECTS_FILE} has the "
+            "reasons"
+        )
 
     def to_json(self, digest: str) -> str:
         """Serialise for `find_completed_import`.
 
         Args:
             digest: Covers the export, the layout and the options.
+
+        Returns:
+            Indented JSON with sorted keys.
         """
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         del content["is_new"]
+        if not self.emptied_cells:
+            del content["emptied_cells"]
         return json.dumps(content | {"digest": digest}, indent=2, sort_keys=True) + "\n"
 
 
@@ -77,8 +105,8 @@ def find_completed_import(dest: Path, digest: str) -> ImportSummary | None:
         content = json.loads((dest / MANIFEST).read_text(encoding="utf-8"))
         if content.pop("digest") != digest:
             return None
-        for name in ("reasons", "image_reasons"):
-            content[name] = Counter(content[name])
+        for name in ("reasons", "image_reasons", "emptied_cells"):
+            content[name] = Counter(content.get(name, {}))
         summary = ImportSummary(**content, is_new=False)
         n_rows = count_rows(sorted((dest / POSTS_FOLDER).glob("*.parquet")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

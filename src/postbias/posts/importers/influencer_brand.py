@@ -53,7 +53,13 @@ class _Row:
 
 
 def open_influencer_brand(src: Path) -> Export:
-    """Open the folder with `post_info.txt`: one unit per line.
+    """Open the influencer-brand data set.
+
+    Args:
+        src: The folder that holds `post_info.txt`.
+
+    Returns:
+        One unit per line of `post_info.txt`.
 
     Raises:
         LayoutError: If the folder has no `post_info.txt` or no `json` folder.

@@ -64,7 +64,13 @@ def _is_api_v1(node: dict[str, Any]) -> bool:
 
 
 def read_media_node(node: dict[str, Any]) -> MediaNode:
-    """Read a node for which `is_media_node` holds.
+    """Read a media node.
+
+    Args:
+        node: A value for which `is_media_node` holds.
+
+    Returns:
+        Its content; fields that are missing or invalid are None.
 
     Raises:
         RecordError: If its caption is not text.

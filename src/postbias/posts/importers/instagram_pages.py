@@ -198,6 +198,9 @@ def post_from_media(
         source: The file it was read from.
         images: Its images, in order.
 
+    Returns:
+        The post; without a known author, it is its own author.
+
     Raises:
         RecordError: If the node has no id.
     """

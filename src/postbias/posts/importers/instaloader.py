@@ -70,7 +70,13 @@ class _PostFiles:
 
 
 def open_instaloader(src: Path) -> Export:
-    """Open the folder of a profile, or a folder that holds several: one unit per post.
+    """Open folders written by Instaloader.
+
+    Args:
+        src: The folder of a profile, or a folder that holds several.
+
+    Returns:
+        One unit per post.
 
     Raises:
         InputError: If there is no such folder.

@@ -207,6 +207,7 @@ class _Part:
         for fault in record.image_faults:
             self._reject(record.source, record.post_id, STAGE_IMAGE, fault.reason, fault.detail)
             progress.image_reasons[str(fault.reason)] += 1
+        progress.emptied_cells.update(record.emptied_cells)
         self.group.append(record)
         n_bytes = record.n_bytes
         self.group_bytes += n_bytes

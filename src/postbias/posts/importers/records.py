@@ -85,6 +85,7 @@ class ImportedPost:
         likes: Number of likes, if known.
         comments: Number of comments, if known.
         media_type: `image`, `video` or `carousel`, if known.
+        emptied_cells: Fields whose value in the export was invalid and is left out.
     """
 
     post_id: str
@@ -99,6 +100,7 @@ class ImportedPost:
     likes: int | None = None
     comments: int | None = None
     media_type: str | None = None
+    emptied_cells: tuple[str, ...] = ()
 
     @property
     def n_bytes(self) -> int:

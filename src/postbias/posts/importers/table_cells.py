@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, date, datetime
+import re
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from postbias.errors import InputError
 from postbias.posts.importers.records import ImageFile, RecordError
 from postbias.posts.importers.text_repair import decode_escaped, repair_text
 from postbias.posts.reasons import RejectReason
+
+#: Times outside of these years are damaged or in another unit.
+VALID_YEARS = range(2005, 2101)
+
+_VALID_TIMES_S = tuple(
+    datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (VALID_YEARS.start, VALID_YEARS.stop)
+)
+# Spreadsheets count days from here; the serial numbers of the valid years are 38,353 to 73,415.
+_SPREADSHEET_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
+_TWITTER_TIME = "%a %b %d %H:%M:%S %z %Y"
+
+# Integers up to here are exact in a float.
+_MAX_EXACT_FLOAT = 2**53
+_ROUNDED_ID = re.compile(r"\d([.,]\d+)?[eE]\+?\d+")
 
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _EMPTY = frozenset({"", "nan", "none", "null", "<na>", "nat"})
@@ -47,8 +63,42 @@ def parse_text(value: object, column: str) -> str:
     return str(value)
 
 
+def parse_id(value: object) -> str:
+    """Parse the id of a post.
+
+    Args:
+        value: The cell.
+
+    Returns:
+        The id; "" if the cell is empty.
+
+    Raises:
+        RecordError: If the cell is neither text nor a number.
+        InputError: If the id was rounded, which makes different ids equal.
+    """
+    is_rounded = (
+        math.isfinite(value) and abs(value) > _MAX_EXACT_FLOAT
+        if isinstance(value, float)
+        else isinstance(value, str) and _ROUNDED_ID.fullmatch(value.strip()) is not None
+    )
+    if is_rounded:
+        raise InputError(
+            "the post ids are rounded numbers: different ids have become equal",
+            seen=str(value),
+            do="export the ids again as text: format the column as text before opening or saving "
+            "the file in a spreadsheet; in pandas read them with dtype=str",
+        )
+    return parse_text(value, "post_id").strip()
+
+
 def parse_flag(value: object) -> bool | None:
-    """Parse whether a post is sponsored; None if the cell is empty.
+    """Parse whether a post is sponsored.
+
+    Args:
+        value: The cell.
+
+    Returns:
+        The flag; None if the cell is empty.
 
     Raises:
         RecordError: If the cell is neither yes nor no.
@@ -67,7 +117,14 @@ def parse_flag(value: object) -> bool | None:
 
 
 def parse_count(value: object, column: str) -> int | None:
-    """Parse a number of likes or comments; None if the cell is empty.
+    """Parse a number of likes or comments.
+
+    Args:
+        value: The cell.
+        column: Name of the column, for the error message.
+
+    Returns:
+        The number; None if the cell is empty.
 
     Raises:
         RecordError: If the cell is not a whole number of at least 0.
@@ -89,23 +146,27 @@ def parse_time_us(value: object) -> int | None:
     """Parse the time of publication.
 
     Args:
-        value: A time, a date, ISO 8601 text or seconds since 1970.
+        value: A time, a date, ISO 8601 text, `20240301`, seconds (milli-, micro-, nanoseconds)
+            since 1970, or the serial number of a spreadsheet.
 
     Returns:
         Microseconds since 1970 (UTC); None if the cell is empty.
 
     Raises:
-        RecordError: If the cell is none of these.
+        RecordError: If the cell is none of these, or outside `VALID_YEARS`.
     """
     if _is_empty(value):
         return None
     try:
         time = _parse_datetime(value)
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        if time.year not in VALID_YEARS:
+            raise ValueError("outside the valid years")
     except (ValueError, OverflowError, OSError, TypeError) as error:
         raise RecordError(
             RejectReason.BROKEN_ROW,
-            f"posted_at is {str(value)[:40]!r}, allowed: ISO 8601 or seconds since 1970",
+            f"posted_at is {str(value)[:40]!r}, allowed: ISO 8601 or seconds since 1970, "
+            f"in the years {VALID_YEARS.start} to {VALID_YEARS.stop - 1}",
         ) from error
     since_1970 = time - datetime(1970, 1, 1, tzinfo=UTC)
     seconds = since_1970.days * 86_400 + since_1970.seconds
@@ -119,10 +180,24 @@ def _parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - a cell
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     text = str(value).strip()
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
+        if text.endswith((" UTC", " GMT")):
+            text = f"{text[:-4]}+00:00"
+        if text[:1].isalpha():
+            return datetime.strptime(text, _TWITTER_TIME)
         return datetime.fromisoformat(text)
-    return datetime.fromtimestamp(seconds, UTC)
+    return _parse_numeric_time(number, text)
+
+
+def _parse_numeric_time(number: float, text: str) -> datetime:
+    """Read a number as the only unit that puts it into the valid years."""
+    if len(text) == 8 and text.isdecimal():
+        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
+    for unit_s in (1.0, 1e-3, 1e-6, 1e-9):
+        if _VALID_TIMES_S[0] <= number * unit_s < _VALID_TIMES_S[1]:
+            return datetime.fromtimestamp(number * unit_s, UTC)
+    return _SPREADSHEET_EPOCH + timedelta(days=number)
 
 
 def parse_images(value: Any) -> list[str | ImageFile]:  # noqa: ANN401 - a cell

@@ -5,19 +5,20 @@ Image paths are relative to the folder of the table and must stay inside it; URL
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postbias.errors import InputError, LayoutError, SchemaError
 from postbias.posts.images import MAX_BYTES
+from postbias.posts.importers.csv_rows import CsvRows
 from postbias.posts.importers.export_files import read_image
 from postbias.posts.importers.records import (
     Export,
@@ -33,99 +34,30 @@ from postbias.posts.importers.records import (
 from postbias.posts.importers.table_cells import (
     parse_count,
     parse_flag,
+    parse_id,
     parse_images,
     parse_text,
     parse_time_us,
 )
+from postbias.posts.importers.table_columns import Columns
 from postbias.posts.importers.text_repair import decode_escaped, detect_encoding
 from postbias.posts.reasons import RejectReason
 from postbias.posts.remote_files import content_digest
 
 _BATCH_ROWS = 256
 
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Column names of a table; columns that it does not have are left empty.
-
-    Attributes:
-        post_id: Required.
-        caption: Required unless there are images.
-        images: Paths, or Hugging Face `Image` values that contain the bytes.
-        author: Without it, each post counts as its own author.
-        sponsored: true/false, yes/no, 1/0.
-        posted_at: ISO 8601 or seconds since 1970; UTC unless it has an offset.
-        likes: A whole number.
-        comments: A whole number.
-        media_type: Any word.
-        platform: Any word; the default is "table".
-    """
-
-    post_id: str = "post_id"
-    caption: str = "caption"
-    images: str = "images"
-    author: str = "author"
-    sponsored: str = "sponsored"
-    posted_at: str = "posted_at"
-    likes: str = "likes"
-    comments: str = "comments"
-    media_type: str = "media_type"
-    platform: str = "platform"
-
-    def check(self, names: list[str]) -> None:
-        """Check that a table has the required columns and all that were renamed.
-
-        Args:
-            names: The columns of the table.
-
-        Raises:
-            SchemaError: If a column is missing or a name occurs twice.
-        """
-        missing = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(self, field.name) not in names
-            and (field.name == "post_id" or getattr(self, field.name) != field.default)
-        }
-        if not {self.caption, self.images} & set(names):
-            missing |= {"caption": self.caption}
-        if missing or len(set(names)) < len(names):
-            raise SchemaError(
-                f"the table has no column {', '.join(missing.values())}"
-                if missing
-                else "two columns have the same name",
-                seen=f"columns {names[:20]}",
-                do="name them: --column FIELD=NAME, with FIELD one of "
-                + ", ".join(field.name for field in fields(self)),
-            )
-
-
-def parse_columns(assignments: Sequence[str]) -> Columns:
-    """Parse column names from the command line.
-
-    Args:
-        assignments: `field=name` each; `field` is an attribute of `Columns`.
-
-    Returns:
-        The default names, with these replaced.
-
-    Raises:
-        InputError: If an assignment is malformed or its field is unknown.
-    """
-    known = [field.name for field in fields(Columns)]
-    chosen = {}
-    for assignment in assignments:
-        name, equals, column = assignment.partition("=")
-        if name not in known or not equals or not column:
-            raise InputError(
-                "--column takes FIELD=NAME", seen=assignment, allowed=f"FIELD: {', '.join(known)}"
-            )
-        chosen[name] = column
-    return Columns(**chosen)
+T = TypeVar("T")
 
 
 def open_table(src: Path, columns: Columns) -> Export:
-    """Open a `.csv`, `.tsv`, `.jsonl` (`.ndjson`) or `.parquet` file: one unit per row.
+    """Open a table.
+
+    Args:
+        src: A `.csv`, `.tsv`, `.jsonl` (`.ndjson`) or `.parquet` file.
+        columns: The names of its columns.
+
+    Returns:
+        One unit per row.
 
     Raises:
         InputError: If there is no such file.
@@ -161,25 +93,38 @@ def _csv_rows(src: Path, columns: Columns) -> Iterator[Row]:
     with src.open("rb") as file:
         encoding = detect_encoding(file.read(4))
     with src.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
-        first = lines.readline()
+        first, n_skipped = _first_line(lines)
         lines.seek(0)
-        delimiter = max(",;\t", key=first.count)
-        reader = csv.reader((line.replace("\0", "") for line in lines), delimiter=delimiter)
-        header = [decode_escaped(cell).strip() for cell in next(reader, [])]
+        body = (line.replace("\0", "") for line in islice(lines, n_skipped, None))
+        marked = first.strip().lower()
+        if marked.startswith("sep=") and len(marked) == 5:
+            next(body, None)
+            delimiter = marked[4]
+        else:
+            delimiter = max(",;\t", key=first.count)
+        rows = iter(CsvRows(body, delimiter))
+        header = _parse_header(next(rows, []))
         columns.check(header)
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield RecordError(RejectReason.BROKEN_ROW, str(error))
-                continue
-            if len(cells) == len(header):
+        for cells in rows:
+            if isinstance(cells, RecordError):
+                yield cells
+            else:
                 yield dict(zip(header, cells, strict=True))
-            elif cells:
-                detail = f"{len(cells)} cells, the header has {len(header)}"
-                yield RecordError(RejectReason.BROKEN_ROW, detail)
+
+
+def _first_line(lines: Iterator[str]) -> tuple[str, int]:
+    """Return the first line that is not blank, and the number of blank lines before it."""
+    for n_blank, line in enumerate(lines):
+        if line.strip("\ufeff\r\n\t ,;"):
+            return line, n_blank
+    return "", 0
+
+
+def _parse_header(row: list[str] | RecordError) -> list[str]:
+    if isinstance(row, RecordError):
+        raise SchemaError(f"the header cannot be read: {row.detail}")
+    # Some programs write a second byte order mark.
+    return [decode_escaped(cell).lstrip("\ufeff").strip() for cell in row]
 
 
 def _jsonl_rows(src: Path, columns: Columns) -> Iterator[Row]:
@@ -237,7 +182,7 @@ def _load(root: Path, columns: Columns, source: str, row: Row) -> list[Record]:
     try:
         if isinstance(row, RecordError):
             raise row
-        post_id = parse_text(row.get(columns.post_id), "post_id").strip() or None
+        post_id = parse_id(row.get(columns.post_id)) or None
         if post_id is None:
             raise RecordError(RejectReason.MISSING_ID, f"nothing in column {columns.post_id!r}")
         return [_to_post(root, columns, source, post_id, row)]
@@ -248,21 +193,35 @@ def _load(root: Path, columns: Columns, source: str, row: Row) -> list[Record]:
 def _to_post(
     root: Path, columns: Columns, source: str, post_id: str, row: Mapping[str, Any]
 ) -> ImportedPost:
-    images = parse_images(row.get(columns.images))
+    emptied: list[str] = []
+
+    def parse_optional(field: str, parse: Callable[..., T], *arguments: object) -> T | None:
+        """Parse a cell that a post can do without: an invalid value is counted and left empty."""
+        try:
+            return parse(row.get(getattr(columns, field)), *arguments)
+        except RecordError:
+            emptied.append(field)
+            return None
+
+    images = parse_optional("images", parse_images) or []
     files, faults = split_images(_read_image(root, image) for image in images)
+    author = parse_optional("author", parse_text, "author") or ""
+    platform = parse_optional("platform", parse_text, "platform") or ""
+    media_type = parse_optional("media_type", parse_text, "media_type") or ""
     return ImportedPost(
         post_id=post_id,
-        author=parse_text(row.get(columns.author), "author").strip() or f"post:{post_id}",
+        author=author.strip() or f"post:{post_id}",
         caption=parse_text(row.get(columns.caption), "caption"),
         source=source,
-        platform=parse_text(row.get(columns.platform), "platform").strip() or "table",
+        platform=platform.strip() or "table",
         images=files,
         image_faults=faults,
-        sponsored=parse_flag(row.get(columns.sponsored)),
-        posted_at_us=parse_time_us(row.get(columns.posted_at)),
-        likes=parse_count(row.get(columns.likes), "likes"),
-        comments=parse_count(row.get(columns.comments), "comments"),
-        media_type=parse_text(row.get(columns.media_type), "media_type").strip() or None,
+        sponsored=parse_optional("sponsored", parse_flag),
+        posted_at_us=parse_optional("posted_at", parse_time_us),
+        likes=parse_optional("likes", parse_count, "likes"),
+        comments=parse_optional("comments", parse_count, "comments"),
+        media_type=media_type.strip() or None,
+        emptied_cells=tuple(emptied),
     )
 
 

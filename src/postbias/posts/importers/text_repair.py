@@ -28,9 +28,19 @@ _LEADS = bytes(range(0xC2, 0xF5)).decode("sloppy-windows-1252")
 _CONTINUATIONS = bytes(range(0x80, 0xC0)).decode("sloppy-windows-1252") + " "
 _MOJIBAKE = re.compile(f"[{re.escape(_LEADS)}][{re.escape(_CONTINUATIONS)}]")
 
+# UTF-8 decoded as Latin-1, as in Instagram's own data downloads: continuation bytes become C1
+# control characters, which no real text contains, and ftfy leaves some of these sequences as is.
+_C1_CONTROL = re.compile("[\x80-\x9f]")
+_LATIN1_UTF8 = re.compile(
+    "[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
+
 
 def detect_encoding(head: bytes) -> str:
-    """Detect the encoding of a file from its first four bytes.
+    """Detect the encoding of a file.
+
+    Args:
+        head: The first four bytes, or all bytes if the file has fewer.
 
     Returns:
         A codec that drops the byte order mark.
@@ -46,6 +56,12 @@ def decode_text(data: bytes) -> str:
     """Decode a file or a line of unknown encoding.
 
     Windows-1252 and mixtures of it with UTF-8 are repaired where possible.
+
+    Args:
+        data: The bytes, with or without a byte order mark.
+
+    Returns:
+        The text without the byte order mark.
 
     Raises:
         RecordError: If the bytes are valid in no known encoding.
@@ -80,6 +96,8 @@ def repair_text(text: str) -> str:
         except UnicodeEncodeError:
             # Joins surrogate pairs; a lone surrogate becomes U+FFFD.
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if _C1_CONTROL.search(text):
+            text = _LATIN1_UTF8.sub(_decode_sequence, text)
         if _MOJIBAKE.search(text) and is_bad(text):
             text = ftfy.fix_encoding(text)
     if "\0" in text:
@@ -87,8 +105,21 @@ def repair_text(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
+def _decode_sequence(match: re.Match[str]) -> str:
+    try:
+        return match[0].encode("latin-1").decode()
+    except UnicodeDecodeError:  # an overlong form or a surrogate
+        return match[0]
+
+
 def decode_escaped(line: str) -> str:
     """Decode the invalid bytes of a line that was read with `errors="surrogateescape"`.
+
+    Args:
+        line: The line; each invalid byte is a lone surrogate.
+
+    Returns:
+        The decoded line; the same line if all bytes were valid.
 
     Raises:
         RecordError: If the bytes of the line are valid in no known encoding.
@@ -96,5 +127,8 @@ def decode_escaped(line: str) -> str:
     try:
         line.encode()
     except UnicodeEncodeError:
-        return decode_text(line.encode("utf-8", "surrogateescape"))
+        try:
+            return decode_text(line.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:  # a surrogate that does not stand for a byte, from JSON
+            return line
     return line
