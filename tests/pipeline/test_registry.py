@@ -14,7 +14,7 @@ from postbias.paths import Paths
 from postbias.scoring.artifact import Artifact
 from postbias.tracking import packaging as packing
 from postbias.tracking.database import connect
-from postbias.tracking.packaging import REQUIREMENTS, write_package, check_package
+from postbias.tracking.packaging import REQUIREMENTS, check_package, write_package
 from postbias.tracking.registry import MODEL, champion_artifact, register_champion
 
 

@@ -82,7 +82,7 @@ def dvc_template(name: str) -> str:
     return json.dumps({**specification, "$schema": _DVC_SCHEMA}, indent=2) + "\n"
 
 
-def _specification(chart: AnyChart) -> dict[str, Any]:
+def _specification(chart: Any) -> dict[str, Any]:  # noqa: ANN401 - any Altair chart
     # Altair would move the rows into a second place, named by their digest.
     with alt.data_transformers.enable(consolidate_datasets=False):
         specification: dict[str, Any] = chart.to_dict()

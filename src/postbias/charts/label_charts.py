@@ -38,4 +38,5 @@ def chart_labels(source: ChartSource) -> alt.FacetChart:
     )
     chart = parse_numbers(facets, "score_from", "score_to", "share", "posts")
     chart = chart.transform_filter("isValid(datum.share)")
-    return finish_chart(chart, source)
+    finished: alt.FacetChart = finish_chart(chart, source)
+    return finished

@@ -149,7 +149,8 @@ def chart_comparison(source: ChartSource) -> alt.FacetChart:
     chart = chart.transform_filter(f"indexof({list(TABLE_METRICS)}, datum.metric) >= 0")
     chart = parse_numbers(chart, "value", "lo", "hi")
     chart = chart.transform_filter("isValid(datum.value)")
-    return finish_chart(chart, source)
+    finished: alt.FacetChart = finish_chart(chart, source)
+    return finished
 
 
 def chart_learning_curve(source: ChartSource) -> alt.FacetChart:
@@ -213,7 +214,8 @@ def chart_training(source: ChartSource) -> alt.Chart:
     chart = parse_numbers(chart, "epoch", "loss")
     fold = "datum.column == 'train_loss' ? 'train' : 'valid'"
     chart = chart.transform_calculate(fold=fold)
-    return finish_chart(chart, source)
+    finished: alt.Chart = finish_chart(chart, source)
+    return finished
 
 
 def _calibration_curve(

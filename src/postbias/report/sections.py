@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from postbias.axes import BAND_EDGES, Axis
+from postbias.axes import BAND_EDGES, BAND_NAMES, Axis
 from postbias.charts.chart_rendering import render_svg
 from postbias.charts.chart_theme import ChartSource
 from postbias.charts.corpus_charts import chart_distribution, chart_over_time
 from postbias.charts.student_charts import chart_one_calibration
 from postbias.evaluation.results_table import MODEL_NAMES
-from postbias.population.corpus_estimates import BAND_NAMES
 from postbias.population.scored_corpus import ScoredCorpus
 from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
 from postbias.report.wording import summarize_answer, to_percentage_points
@@ -170,8 +169,8 @@ def _lay_out_slices(evaluate: Json) -> Json:
     return {"ticks": draw_ticks(scale, 0.0), "rows": rows}
 
 
-def _lay_out_distributions(corpus: ScoredCorpus) -> list[Json]:
-    charts = []
+def _lay_out_distributions(corpus: ScoredCorpus) -> list[str]:
+    charts: list[str] = []
     for i, axis in enumerate(corpus.axes):
         limits = [axis.low + x * (axis.high - axis.low) for x in (0, *BAND_EDGES, 1)]
         bands = [
