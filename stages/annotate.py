@@ -14,11 +14,11 @@ def main() -> None:
     """Run the stage."""
     with stage_run("annotate") as run:
         from postbias.teacher.annotate import annotate
-        from postbias.teacher.label_plots import draw_labels
+        from postbias.tracking.chart_logging import log_charts
 
         summary = annotate(run.paths, run.params)
         run.log_metrics(summary.metrics())
-        run.log_figure(draw_labels(summary.report), "labels.png")
+        log_charts(run, "labels")
 
 
 if __name__ == "__main__":

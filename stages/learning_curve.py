@@ -14,13 +14,13 @@ def main() -> None:
     """Run the stage."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # see stages/train.py
     with stage_run("learning_curve") as run:
-        from postbias.evaluation import plots
         from postbias.evaluation.learning_curve import curve_metrics
         from postbias.student.subset_training import train_on_subsets
+        from postbias.tracking.chart_logging import log_charts
 
         report = train_on_subsets(run.paths, run.params)
         run.log_metrics(curve_metrics(report))
-        run.log_figure(plots.learning_curve(report), "learning_curve.png")
+        log_charts(run, "learning_curve")
 
 
 if __name__ == "__main__":

@@ -82,5 +82,7 @@ def test_every_file_that_the_architecture_page_names_exists() -> None:
     named = re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|yaml|html\.j2))`", text)
     assert len(named) > 15
     package = ROOT / "src" / "postbias"
-    missing = [name for name in named if not any((base / name).is_file() for base in (package, ROOT))]
+    missing = [
+        name for name in named if not any((base / name).is_file() for base in (package, ROOT))
+    ]
     assert missing == []

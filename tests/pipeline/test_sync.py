@@ -15,11 +15,12 @@ from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.errors import ChampionError, TrackingError
 from postbias.paths import Paths
+from postbias.report.findings import COMPARISON_URL
 from postbias.scoring.artifact import Artifact
 from postbias.tracking.database import connect, database
 from postbias.tracking.dvc_records import locked_records
 from postbias.tracking.registry import ALIAS, MODEL, champion_artifact, register_champion
-from postbias.tracking.students_view import saved_view_url
+from postbias.tracking.students_view import saved_view_url, view_url
 from postbias.tracking.sync import sync
 
 Run = Callable[..., CompletedProcess[str]]
@@ -86,6 +87,7 @@ def test_the_saved_view_shows_the_evaluated_student(copied: Paths) -> None:
     url = saved_view_url(copied, port=5055)
     assert url is not None
     assert url.startswith(f"http://127.0.0.1:5055/#/experiments/{experiment_id}/runs?")
+    assert view_url("1") == COMPARISON_URL  # the link in the report
     state = json.loads(experiment.tags["mlflow.sharedViewState." + url.rpartition("=")[2]])
     found = MlflowClient().search_runs([experiment_id], state["searchFilter"])
     assert [run.info.run_id for run in found] == [trained.info.run_id]

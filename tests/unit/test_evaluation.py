@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from sklearn.metrics import mean_absolute_error, r2_score
 from tests.tiny_artifact import AXES, write_tiny_artifact
 from tests.unit import evaluation_corpus as corpus
@@ -287,28 +289,33 @@ def test_noise_ceilings_are_reported_for_the_demo_corpus_only(copied: Paths) -> 
             assert 0 < single["value"] < fusion < 1
 
 
-def test_figures_tables_and_metrics_are_logged_to_the_run(
+def test_charts_tables_and_metrics_are_logged_to_the_run(
     copied: Paths, evaluation: Evaluation
 ) -> None:
     logged: dict[str, Any] = {}
 
     class Run:
-        log_figure = staticmethod(lambda figure, name: logged.update({name: figure}))
+        paths = copied
+        log_image = staticmethod(lambda image, name: logged.update({name: image}))
         log_text = staticmethod(lambda text, name: logged.update({name: text}))
         log_table = staticmethod(lambda rows, name: logged.update({name: rows}))
         log_metrics = staticmethod(logged.update)
         set_tags = staticmethod(logged.update)
 
     report = write_evaluation(evaluation, copied)
-    log_evaluation(Run(), evaluation, report)  # type: ignore[arg-type]
+    charts = log_evaluation(Run(), evaluation, report)  # type: ignore[arg-type]
     mae = report["students"]["fusion"]["test"]["bias"]["mae"]
     assert logged["test.fusion.bias.mae"] == mae["value"]
     assert "test.constant.bias.spearman" not in logged
     assert logged["champion.modality"] == "fusion"
     assert logged["gate.no_leakage"] == 0
     assert logged["result.md"].startswith("| `bias`, test fold |")
-    assert {"comparison.png", "scores_text.png", "residuals_image.png"} < set(logged)
-    assert {"slices_fusion.png", "coverage.png"} < set(logged)
+    assert set(charts) == {"fusion", "text", "image"}
+    assert charts["fusion"].keys() == {"predictions", "residuals", "calibration"}
+    # Each student's charts are its own.
+    assert charts["text"]["residuals"] != charts["image"]["residuals"]
+    images = [logged["comparison.png"], *charts["fusion"].values()]
+    assert all(min(Image.open(io.BytesIO(image)).size) > 200 for image in images)
     assert {"slices.json", "coverage.json", "gate.json"} < set(logged)
     assert {row["line"] for row in logged["gate.json"]} == set(report["gate"])
     assert logged["audit.text.faults"] == 0

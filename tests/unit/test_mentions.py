@@ -45,7 +45,10 @@ def test_what_only_looks_alike_is_not(caption: str) -> None:
 
 def test_words_count_only_where_asked_for() -> None:
     captions = ["Casa Lume lamp", "@casalume"]
-    assert find_brand_posts(captions, _ALIASES, in_words=False)["Casa Lume"].tolist() == [False, True]
+    assert find_brand_posts(captions, _ALIASES, in_words=False)["Casa Lume"].tolist() == [
+        False,
+        True,
+    ]
 
 
 def test_a_post_counts_for_each_brand_it_names_and_brands_come_by_size() -> None:

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from tests.conftest import run_command
@@ -59,15 +58,12 @@ def test_a_stage_outside_dvc_logs_all_params(
     assert done.data.metrics["cost.peak_rss_mb"] > 10
 
 
-def test_figures_texts_and_tables_stay_with_the_run(workspace: Paths) -> None:
-    mpl.use("agg")
-    from matplotlib.figure import Figure
-
+def test_images_texts_and_tables_are_stored_with_the_run(workspace: Paths) -> None:
     with stage_run("evaluate") as run:
-        run.log_figure(Figure(figsize=(1, 1)), "figure.png")
+        run.log_image(b"png", "chart.png")
         run.log_text("# words", "words.md")
         run.log_table([{"a": 1}, {"a": 2}], "table.json")
-    assert _names(workspace, _only_run(workspace)) == {"figure.png", "words.md", "table.json"}
+    assert _names(workspace, _only_run(workspace)) == {"chart.png", "words.md", "table.json"}
 
 
 def test_each_of_several_seeds_has_a_run_under_that_of_the_stage(workspace: Paths) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import altair as alt
 from markupsafe import Markup, escape
 
-from postbias.charts.chart_theme import COLORS, DVC_SOURCE, AnyChart
+from postbias.charts.chart_theme import COLORS, DVC_SOURCE, AnyChart, ChartSource
 from postbias.charts.label_charts import chart_labels
 from postbias.charts.student_charts import (
     chart_calibration,
@@ -21,7 +22,7 @@ from postbias.charts.student_charts import (
 )
 
 #: The chart of each template in `.dvc/plots`, by the name that `dvc.yaml` uses.
-DVC_TEMPLATES = {
+DVC_TEMPLATES: Mapping[str, Callable[[ChartSource], AnyChart]] = {
     "calibration": chart_calibration,
     "comparison": chart_comparison,
     "curve": chart_training,

@@ -61,6 +61,8 @@ _WRITERS = {
 
 # The UI that `make ui` starts on its default port, and the first experiment of a new database.
 _RUNS_URL = "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter="
+#: The saved view that `postbias.tracking.students_view` points at the current students.
+COMPARISON_URL = "http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=students"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) ->
     listed = [(path, digests[path]) for path in INPUTS if path in digests]
     facts = _collect_facts(paths, params, corpus, reports) | {
         "digests": listed,
+        "comparison_url": COMPARISON_URL,
         "runs": _run_links(listed, Artifact.open(paths.champion).manifest.modality),
     }
     worst, typical = choose_examples(corpus, paths, params.report.examples)

@@ -129,9 +129,9 @@ def _total_variation(
     (p, n), (q, m) = old, new
     if not n or not m:
         return 0.0, 0.0
-    names = {*p, *q}
+    names = sorted({*p, *q})  # a sum in the order of a set changes with Python's hash seed
     distance = sum(abs(p.get(name, 0.0) - q.get(name, 0.0)) for name in names) / 2
-    pooled = [(n * p.get(name, 0.0) + m * q.get(name, 0.0)) / (n + m) for name in sorted(names)]
+    pooled = [(n * p.get(name, 0.0) + m * q.get(name, 0.0)) / (n + m) for name in names]
     spread = sum(sqrt(max(share * (1 - share), 0.0)) for share in pooled)
     return distance, spread * sqrt((1 / n + 1 / m) * 2 / pi) / 2
 

@@ -10,6 +10,8 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from postbias.tracking.database import EXPERIMENT
@@ -17,7 +19,6 @@ from postbias.tracking.dvc_records import StageRecord, recorded_curves, recorded
 from postbias.tracking.students_view import save_view
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
     from postbias.paths import Paths
@@ -95,16 +96,14 @@ def log_recorded(paths: Paths, run_id: str, record: StageRecord) -> None:
         client.log_batch(run_id, metrics=entries[start : start + _METRICS_PER_CALL])
 
 
-def log_test_metrics(
-    paths: Paths, figures: Mapping[str, Mapping[str, Figure]] | None = None
-) -> None:
+def log_test_metrics(paths: Paths, charts: Mapping[str, Mapping[str, bytes]] | None = None) -> None:
     """Add the test metrics of each student to the run that trained it.
 
     Also points the saved view of the UI at the newest run of each student.
 
     Args:
         paths: The repository; reads `reports/evaluate.json`.
-        figures: Figures to store with the runs, by modality and file name without extension.
+        charts: Charts (PNG) to store with the runs, by modality and name.
     """
     from mlflow import MlflowClient
     from mlflow.entities import Metric
@@ -130,8 +129,10 @@ def log_test_metrics(
             known = client.get_run(run_id).data.metrics
             if new := [metric for metric in found if metric.key not in known]:
                 client.log_batch(run_id, metrics=new)
-            for name, figure in (figures or {}).get(modality, {}).items():
-                client.log_figure(run_id, figure, f"{name}.png")
+            with TemporaryDirectory() as folder:
+                for name, image in (charts or {}).get(modality, {}).items():
+                    (Path(folder) / f"{name}.png").write_bytes(image)
+                client.log_artifacts(run_id, folder)
     if newest:
         main = report["main"]["axis"]
         axes = [main, *(axis for axis in report["axes"] if axis != main)]

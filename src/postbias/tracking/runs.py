@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 from postbias.errors import PostbiasError, StorageError, TrackingError
 from postbias.params import Params, flatten_params, load_params
@@ -21,9 +23,6 @@ from postbias.paths import Paths
 from postbias.tracking.database import connect, describe_location
 from postbias.tracking.dvc_records import current_record, declared_params, git_state
 from postbias.tracking.run_logging import log_params, log_recorded, matrix_value, stage_tags
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -87,16 +86,14 @@ class StageRun:
         with mlflow.start_run(run_name=name, experiment_id=where, nested=True, tags=tags):
             yield log
 
-    def log_figure(self, figure: Figure, name: str) -> None:
-        """Keep a figure with the run.
-
-        Args:
-            figure: A matplotlib figure.
-            name: File name, with the format as its ending.
-        """
+    def log_image(self, image: bytes, name: str) -> None:
+        """Store an encoded image as an artifact of the run, under this file name."""
         import mlflow
 
-        mlflow.log_figure(figure, name)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            file.write_bytes(image)
+            mlflow.log_artifact(str(file))
 
     def log_text(self, text: str, name: str) -> None:
         """Store a text as an artifact of the run, under this file name."""
