@@ -38,7 +38,7 @@ from postbias.posts.images import decode_square
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import write_table
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.bulk import Destination, score_shards
+from postbias.scoring.bulk import ScoreOutputs, score_shards
 from postbias.scoring.graphs import Graphs
 from postbias.scoring.manifest import Manifest
 from postbias.scoring.post_scores import BATCH_SIZE
@@ -72,7 +72,7 @@ def main() -> None:
             rates: dict[str, list[float]] = {"naive": [], "bulk": [], "compute": []}
             n_naive = max(10, options.posts // 16)
             for turn in range(options.rounds + 1):
-                to = Destination(folder / "scores", folder / "rejects", folder / f"store{turn}")
+                to = ScoreOutputs(folder / "scores", folder / "rejects", folder / f"store{turn}")
                 runs: dict[str, tuple[int, Callable[[], object]]] = {
                     "naive": (n_naive, lambda: naive(student, tokenizer, captions, files, n_naive)),
                     "bulk": (

@@ -25,9 +25,9 @@ import torch
 from bulk_scoring import make_student, real_captions, real_jpegs, write_posts
 
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.bulk import Destination, LocalEngine, run_engine
+from postbias.scoring.bulk import LocalBackend, ScoreOutputs, score_with_backend
 from postbias.scoring.post_scores import BATCH_SIZE
-from postbias.scoring.ray_engine import Cluster, RayEngine
+from postbias.scoring.ray_engine import RayBackend, RayClusterOptions
 from postbias.scoring.scorer import Scorer
 
 SHARD_POSTS = 2000
@@ -70,14 +70,14 @@ def measure(posts: int, rounds: int, threads: int) -> dict[str, Any]:
         seconds: dict[str, list[float]] = {"local": [], "ray": []}
         for turn in range(rounds):
             digests = set()
-            runs: dict[str, Callable[[Destination], None]] = {
+            runs: dict[str, Callable[[ScoreOutputs], None]] = {
                 "local": lambda to: _local(shards, artifact, threads, to),
                 "ray": lambda to: _ray(shards, artifact, threads, to),
             }
             for engine, run in runs.items():
                 root = folder / f"{engine}{turn}"
                 started = time.perf_counter()
-                run(Destination(root / "scores", root / "rejects", root / "store"))
+                run(ScoreOutputs(root / "scores", root / "rejects", root / "store"))
                 seconds[engine].append(time.perf_counter() - started)
                 digests.add(_digest(root / "scores"))
             assert len(digests) == 1, "the engines disagree"
@@ -93,14 +93,16 @@ def measure(posts: int, rounds: int, threads: int) -> dict[str, Any]:
     }
 
 
-def _local(shards: list[Path], artifact: Artifact, threads: int, to: Destination) -> None:
+def _local(shards: list[Path], artifact: Artifact, threads: int, to: ScoreOutputs) -> None:
     with Scorer.open(artifact.folder, threads=threads) as scorer:
-        run_engine(shards, LocalEngine(scorer, batch_size=BATCH_SIZE), to)
+        score_with_backend(shards, LocalBackend(scorer, batch_size=BATCH_SIZE), to)
 
 
-def _ray(shards: list[Path], artifact: Artifact, threads: int, to: Destination) -> None:
+def _ray(shards: list[Path], artifact: Artifact, threads: int, to: ScoreOutputs) -> None:
     student = Artifact.open(artifact.folder)
-    run_engine(shards, RayEngine(student, Cluster(threads=threads), batch_size=BATCH_SIZE), to)
+    score_with_backend(
+        shards, RayBackend(student, RayClusterOptions(threads=threads), batch_size=BATCH_SIZE), to
+    )
 
 
 def _digest(folder: Path) -> str:

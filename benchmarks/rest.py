@@ -29,7 +29,7 @@ from pathlib import Path
 from bulk_scoring import make_student, real_captions, real_jpegs, write_posts
 
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.bulk import Destination, score_shards
+from postbias.scoring.bulk import ScoreOutputs, score_shards
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import PostInput, Scorer
 from postbias.tracking.packaging import write_package
@@ -76,7 +76,7 @@ def measure(
                     own.append(seconds(lambda post=post: scorer.score([post])))
                     asked.append(seconds(lambda body=body: ask(connection, body)))
             store = shard.with_name(f"store{turn}")
-            to = Destination(shard.with_name("out"), shard.with_name("rejects"), store)
+            to = ScoreOutputs(shard.with_name("out"), shard.with_name("rejects"), store)
             bulk = len(posts) / seconds(
                 lambda to=to: score_shards([shard], scorer, to, batch_size=BATCH_SIZE)
             )

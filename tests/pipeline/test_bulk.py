@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +18,36 @@ from tests.tiny_artifact import write_tiny_artifact
 from postbias.errors import CountsError, StorageError
 from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import read_table
-from postbias.scoring.bulk import BulkSummary, Destination, score_shards
+from postbias.scoring.bulk import BulkSummary, ScoreOutputs, score_shards
 from postbias.scoring.scorer import OK, PostInput, Scorer
 
 AXES = ("bias", "orientation")
 
+# Kills itself at the n-th change of a file or folder under the root (0: never), and prints how many
+# there were. On disk, a run killed while it computes looks like one killed at the next change.
 _RUN = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from postbias.posts.shards import list_shards
 from postbias.scoring.bulk import Destination, score_shards
 from postbias.scoring.scorer import Scorer
-posts, student, root = map(Path, sys.argv[1:])
+posts, student, root = map(Path, sys.argv[1:4])
+kill_at, n_changes = int(sys.argv[4]), 0
+
+def count_changes(event, args):
+    global n_changes
+    is_write = event in {"os.mkdir", "os.rename", "os.remove", "os.rmdir"} or (
+        event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR))
+    if is_write and str(args[0]).startswith(str(root)):
+        n_changes += 1
+        if n_changes == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(count_changes)
 to = Destination(root / "scores", root / "rejects.parquet", root / "store")
 with Scorer.open(student, threads=2) as scorer:
-    print("ready", flush=True)
     score_shards(list_shards(posts), scorer, to, batch_size=8)
+print(n_changes)
 """
 
 
@@ -50,7 +62,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_bulk(corpus: Path, root: Path, *, threads: int = 2, batch_size: int = 16) -> BulkSummary:
-    to = Destination(root / "scores", root / "rejects.parquet", root / "store")
+    to = ScoreOutputs(root / "scores", root / "rejects.parquet", root / "store")
     shards = sorted((corpus / "posts").glob("*.parquet"))
     with Scorer.open(corpus / "student", threads=threads) as scorer:
         return score_shards(shards, scorer, to, batch_size=batch_size)
@@ -121,29 +133,23 @@ def test_threads_and_batch_size_change_no_byte(
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(
     corpus: Path, tmp_path: Path, uninterrupted: dict[str, str], n_kills: int
 ) -> None:
-    rng = np.random.default_rng(int(os.environ.get("POSTBIAS_TEST_SEED", "0")))
-    command = [sys.executable, "-c", _RUN, corpus / "posts", corpus / "student", tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        started = time.monotonic()
-        process.communicate()
-        whole_s = time.monotonic() - started
-    assert outputs(tmp_path) == uninterrupted
-    n_killed = 0
-    for moment in rng.uniform(0, whole_s, n_kills):
-        root = tmp_path / f"{moment:.4f}"
-        with subprocess.Popen(
-            [*command[:-1], root], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(moment)
-            process.send_signal(signal.SIGKILL)
-            n_killed += process.wait() == -signal.SIGKILL
-        run_bulk(corpus, root)
+    def run(root: Path, kill_at: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", _RUN, corpus / "posts", corpus / "student", root]
+        return subprocess.run([*command, str(kill_at)], capture_output=True, text=True, check=False)
+
+    whole = run(tmp_path / "whole", 0)
+    assert outputs(tmp_path / "whole") == uninterrupted, whole.stderr
+    n_changes = int(whole.stdout)
+    assert n_changes >= 20
+    # Evenly spread: from the first change to the last.
+    computed = []
+    for kill_at in np.linspace(1, n_changes, n_kills).astype(int).tolist():
+        root = tmp_path / str(kill_at)
+        assert run(root, kill_at).returncode == -signal.SIGKILL
+        computed.append(run_bulk(corpus, root).computed)
         assert outputs(root) == uninterrupted
-    assert n_killed >= n_kills // 3, "the test killed nothing"
+    assert computed == sorted(computed, reverse=True)
+    assert (computed[0], computed[-1]) == (460, 0)
 
 
 def test_what_is_in_the_store_is_not_computed_again(
@@ -164,7 +170,7 @@ def test_what_is_in_the_store_is_not_computed_again(
 def test_another_student_or_precision_never_meets_a_stale_result(
     corpus: Path, tmp_path: Path
 ) -> None:
-    to = Destination(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
+    to = ScoreOutputs(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
     shards = sorted((corpus / "posts").glob("*.parquet"))
     write_tiny_artifact(tmp_path / "other", seed=1)
     means = []
@@ -184,7 +190,7 @@ def test_a_changed_shard_is_scored_again_and_alone(corpus: Path, tmp_path: Path)
     posts = tmp_path / "posts"
     rng = np.random.default_rng(1)
     shards = [write_shard(posts / f"{n}.parquet", random_posts(rng, 20)) for n in range(3)]
-    to = Destination(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
+    to = ScoreOutputs(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
     with Scorer.open(corpus / "student") as scorer:
         score_shards(shards, scorer, to, batch_size=8)
         write_shard(shards[1], random_posts(rng, 25))
@@ -227,7 +233,7 @@ def test_a_text_student_reads_no_images(tmp_path: Path) -> None:
     )
     pq.write_table(broken, shard)
     write_tiny_artifact(tmp_path / "student", "text")
-    to = Destination(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
+    to = ScoreOutputs(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
     with Scorer.open(tmp_path / "student") as scorer:
         summary = score_shards([shard], scorer, to, batch_size=4)
     assert set(summary.by_status) <= {OK, "no_content"}

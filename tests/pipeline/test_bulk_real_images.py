@@ -10,7 +10,7 @@ from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import read_table
-from postbias.scoring.bulk import Destination, score_shards
+from postbias.scoring.bulk import ScoreOutputs, score_shards
 from postbias.scoring.scorer import Scorer
 
 # What is wrong with each of them, found by looking at their bytes.
@@ -38,7 +38,7 @@ REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "images"
 def test_every_real_picture_is_scored_or_rejected_with_a_true_reason(tmp_path: Path) -> None:
     files = sorted(path for path in REAL.iterdir() if path.name != "manifest.csv")
     shard = write_shard(tmp_path / "p.parquet", [("", [path.read_bytes()]) for path in files])
-    to = Destination(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
+    to = ScoreOutputs(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
     with Scorer(write_tiny_artifact(tmp_path / "student"), threads=2) as scorer:
         summary = score_shards([shard], scorer, to, batch_size=16)
         schema = scores_schema(scorer.axes)

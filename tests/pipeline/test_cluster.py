@@ -29,9 +29,9 @@ from postbias.errors import ClusterError, SchemaError
 from postbias.posts.remote_files import parse_path
 from postbias.posts.shards import list_shards
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.bulk import BulkSummary, Destination, run_engine, score_shards
-from postbias.scoring.file_scoring import Job, score_files
-from postbias.scoring.ray_engine import Cluster, RayEngine
+from postbias.scoring.bulk import BulkSummary, ScoreOutputs, score_shards, score_with_backend
+from postbias.scoring.file_scoring import ScoringJob, score_files
+from postbias.scoring.ray_engine import RayBackend, RayClusterOptions
 from postbias.scoring.scorer import Scorer
 
 N_POSTS = 12 * 120
@@ -93,7 +93,7 @@ def nodes(bucket: str) -> Iterator[Any]:  # noqa: ARG001 - workers inherit its e
         patch.setenv("RAY_worker_niceness", "0")  # else other programs of this machine go first
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
-        from ray.cluster_utils import Cluster as RayCluster
+        from ray.cluster_utils import RayClusterOptions as RayCluster
 
         memory = {"object_store_memory": 80 * 2**20}
         head = memory | {"num_cpus": 0, "include_dashboard": False}
@@ -108,13 +108,15 @@ def nodes(bucket: str) -> Iterator[Any]:  # noqa: ARG001 - workers inherit its e
             cluster.shutdown()
 
 
-def to(root: Path) -> Destination:
-    return Destination(root / "scores", root / "rejects.parquet", root / "store")
+def to(root: Path) -> ScoreOutputs:
+    return ScoreOutputs(root / "scores", root / "rejects.parquet", root / "store")
 
 
 def run_on_ray(corpus: Path, root: Path, **cluster: Any) -> BulkSummary:
-    engine = RayEngine(Artifact.open(corpus / "student"), Cluster(**cluster), batch_size=16)
-    return run_engine(list_shards(corpus / "posts"), engine, to(root))
+    engine = RayBackend(
+        Artifact.open(corpus / "student"), RayClusterOptions(**cluster), batch_size=16
+    )
+    return score_with_backend(list_shards(corpus / "posts"), engine, to(root))
 
 
 def outputs(root: Path) -> dict[str, str]:
@@ -147,9 +149,9 @@ def test_a_bucket_is_read_by_the_workers_and_gets_the_same_bytes(
 ) -> None:
     for shard in list_shards(corpus / "posts")[:3]:
         parse_path(f"{bucket}/posts/{shard.name}").upload(shard)  # type: ignore[union-attr]
-    engine = RayEngine(Artifact.open(corpus / "student"), Cluster(), batch_size=16)
+    engine = RayBackend(Artifact.open(corpus / "student"), RayClusterOptions(), batch_size=16)
     out = parse_path(f"{bucket}/out")
-    score_files(Job(parse_path(f"{bucket}/posts"), out), engine)
+    score_files(ScoringJob(parse_path(f"{bucket}/posts"), out), engine)
     whole = outputs(corpus / "whole")
     for number in range(3):
         file = out / f"{number:05d}.parquet"
@@ -164,9 +166,9 @@ def test_a_fault_of_a_shard_is_told_and_not_tried_again(corpus: Path, tmp_path: 
     data = bytearray(list_shards(corpus / "posts")[0].read_bytes())
     data[4000:9000] = bytes(5000)
     broken.write_bytes(data)
-    engine = RayEngine(Artifact.open(corpus / "student"), Cluster(), batch_size=16)
+    engine = RayBackend(Artifact.open(corpus / "student"), RayClusterOptions(), batch_size=16)
     with pytest.raises(SchemaError, match=r"broken\.parquet is damaged"):
-        run_engine([broken], engine, to(tmp_path))
+        score_with_backend([broken], engine, to(tmp_path))
     assert not list((tmp_path / "store").rglob("*.parquet"))
 
 

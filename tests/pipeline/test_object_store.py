@@ -22,8 +22,8 @@ from postbias.errors import InputError, StorageError
 from postbias.posts.remote_files import AnyPath, ObjectPath, parse_path
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import count_rows, iter_posts, read_table
-from postbias.scoring.bulk import BulkSummary, LocalEngine
-from postbias.scoring.file_scoring import COMPLETE, Job, score_files
+from postbias.scoring.bulk import BulkSummary, LocalBackend
+from postbias.scoring.file_scoring import COMPLETE, ScoringJob, score_files
 from postbias.scoring.scorer import Scorer
 
 
@@ -47,7 +47,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, bucket: ObjectPath) -> Path:
 
 def score(local: Path, source: AnyPath, output: AnyPath) -> BulkSummary:
     with Scorer.open(local / "student", threads=2) as scorer:
-        return score_files(Job(source, output), LocalEngine(scorer, batch_size=32))
+        return score_files(ScoringJob(source, output), LocalBackend(scorer, batch_size=32))
 
 
 def contents(folder: AnyPath) -> dict[str, str]:

@@ -49,6 +49,6 @@ def test_another_device_is_another_place_in_the_store(
 
 def test_every_device_ends_with_the_cpu_for_what_it_lacks() -> None:
     for device, provider in devices.PROVIDERS.items():
-        names = [name for name, _ in devices.providers(device)]
+        names = [name for name, _ in devices.session_providers(device)]
         assert names[0] == provider
         assert names[-1] == "CPUExecutionProvider"

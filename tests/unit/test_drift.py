@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +16,12 @@ from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.params import DriftParams
 from postbias.scoring.artifact import write_artifact
-from postbias.scoring.drift import compare, measure_drift
+from postbias.scoring.drift import compare_profiles, measure_drift
 from postbias.scoring.reference_profile import (
-    choose_ids,
-    choose_posts,
     describe_answers,
     describe_content,
+    sample_ids,
+    sample_post_ids,
 )
 from postbias.scoring.scorer import Scorer
 
@@ -34,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shard(root / "long" / "0.parquet", [(f"{text} {'word ' * 90}", i) for text, i in posts])
     artifact = write_tiny_artifact(root / "student")
     with Scorer(artifact) as scorer:
-        ids = choose_posts(root / "posts", 200)
+        ids = sample_post_ids(root / "posts", 200)
         reference = {
             "content": describe_content(root / "posts", ids),
             "answers": describe_answers(scorer, root / "posts", ids),
@@ -72,14 +75,30 @@ def test_posts_of_another_kind_are_named_and_warned_of(
 
 def test_the_same_posts_give_the_same_report_in_any_order_and_on_any_threads(home: Path) -> None:
     ids = [f"p{n}" for n in range(1000)]
-    assert choose_ids(ids, 50) == choose_ids(reversed(ids), 50)
-    assert len(choose_ids(ids, 50)) == 50
+    assert sample_ids(ids, 50) == sample_ids(reversed(ids), 50)
+    assert len(sample_ids(ids, 50)) == 50
     with (
         Scorer.open(home / "student", threads=1) as one,
         Scorer.open(home / "student", threads=3) as three,
     ):
         reports = [measure_drift(home / "posts", scorer, LIMITS).report for scorer in (one, three)]
     assert reports[0] == reports[1]
+
+
+def test_the_distance_does_not_depend_on_the_hash_seed_of_the_process() -> None:
+    code = """if True:
+        from postbias.scoring.drift import _total_variation
+        old, new = ({str(i): (i * k % 37 + 1) / 703 for i in range(36)} for k in (5, 11))
+        print(repr(_total_variation((old, 400), (new, 900))))
+    """
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2", "3", "4")
+    ]  # fmt: skip
+    assert len(set(answers)) == 1
 
 
 def test_total_variation_is_that_of_the_definition_and_chance_that_of_simulation() -> None:
@@ -92,10 +111,10 @@ def test_total_variation_is_that_of_the_definition_and_chance_that_of_simulation
         return {"content": {"n": count, "features": {"f": named}},
                 "answers": {"n": 0, "features": {}, "embeddings": {}}}  # fmt: skip
 
-    found = compare(part(p, n), part(p[::-1], m), LIMITS)["features"]["f"]
+    found = compare_profiles(part(p, n), part(p[::-1], m), LIMITS)["features"]["f"]
     assert found["distance"] == pytest.approx(np.abs(p - p[::-1]).sum() / 2)
     draws = [
         np.abs(rng.multinomial(n, p) / n - rng.multinomial(m, p) / m).sum() / 2 for _ in range(4000)
     ]
-    chance = compare(part(p, n), part(p, m), LIMITS)["features"]["f"]["chance"]
+    chance = compare_profiles(part(p, n), part(p, m), LIMITS)["features"]["f"]["chance"]
     assert chance == pytest.approx(np.mean(draws), rel=0.05)

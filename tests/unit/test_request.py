@@ -104,11 +104,6 @@ def test_a_frame_and_a_list_of_mappings_are_the_same_rows() -> None:
     assert [read_post(row) for row in read_rows(pd.DataFrame(rows))] == posts
 
 
-def test_text_that_no_encoding_has_is_made_harmless() -> None:
-    caption = read_post({"caption": "a\ud800b"}).caption
-    assert caption.encode("utf-8") == b"a?b"
-
-
 def test_every_answer_has_the_same_keys() -> None:
     scored = PostScore("ok", {"bias": AxisScore(5.0, 4.0, None)}, "moderate", "text", 0, "")
     row = answer_row(["bias"], scored)

@@ -123,25 +123,27 @@ def score_command(
     from postbias.loading import find_student, open_scorer
     from postbias.posts.importers import parse_columns
     from postbias.posts.remote_files import parse_path
-    from postbias.scoring.file_scoring import Job, score_files
+    from postbias.scoring.file_scoring import ScoringJob, score_files
 
-    job = Job(parse_path(source), parse_path(output), layout, parse_columns(columns))
+    job = ScoringJob(parse_path(source), parse_path(output), layout, parse_columns(columns))
     if engine == "ray":
         from postbias.scoring.artifact import Artifact
-        from postbias.scoring.ray_engine import Cluster, RayEngine
+        from postbias.scoring.ray_engine import RayBackend, RayClusterOptions
 
         student = Artifact.open(find_student(model))
         if device == "coreml":
             raise click.UsageError("--engine ray supports --device cpu and cuda only")
-        cluster = Cluster(address, workers, threads, "cuda" if device == "cuda" else "cpu")
-        summary = score_files(job, RayEngine(student, cluster, batch_size=batch_size))
+        cluster = RayClusterOptions(
+            address, workers, threads, "cuda" if device == "cuda" else "cpu"
+        )
+        summary = score_files(job, RayBackend(student, cluster, batch_size=batch_size))
     elif address is not None or workers is not None:
         raise click.UsageError("--address and --workers require --engine ray")
     else:
-        from postbias.scoring.bulk import LocalEngine
+        from postbias.scoring.bulk import LocalBackend
 
         with open_scorer(model, threads, device=device) as scorer:
-            summary = score_files(job, LocalEngine(scorer, batch_size=batch_size))
+            summary = score_files(job, LocalBackend(scorer, batch_size=batch_size))
     click.echo(f"{summary.render()}\n  -> {output}")
 
 

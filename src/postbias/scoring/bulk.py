@@ -26,17 +26,17 @@ from tqdm import tqdm
 from postbias.errors import CountsError, StorageError
 from postbias.posts.remote_files import AnyPath, copy_to_local
 from postbias.posts.schema import REJECTS
-from postbias.posts.shards import count_rows, atomic_write, write_table
+from postbias.posts.shards import atomic_write, count_rows, write_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.manifest import Precision
-from postbias.scoring.score_store import StoredShard, Student
+from postbias.scoring.score_store import ScoringStudent, StoredShard
 from postbias.scoring.scorer import OK, Scorer
 from postbias.scoring.shard_scores import ShardScores, score_shard
 
 logger = logging.getLogger(__name__)
 
 #: Called with the number of posts done since it was called last; negative where work was lost.
-Tell = Callable[[int], object]
+ProgressCallback = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class BulkSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class ScoreOutputs:
     """Where the outputs of bulk scoring go.
 
     Attributes:
@@ -135,10 +135,12 @@ class Destination:
     store: AnyPath
 
 
-class Engine(Student, Protocol):
+class ExecutionBackend(ScoringStudent, Protocol):
     """A student, and the means to score many shards with it."""
 
-    def run(self, shards: Sequence[AnyPath], tell: Tell) -> Iterator[tuple[AnyPath, ShardScores]]:
+    def run(
+        self, shards: Sequence[AnyPath], tell: ProgressCallback
+    ) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards.
 
         Args:
@@ -150,7 +152,7 @@ class Engine(Student, Protocol):
         """
 
 
-class LocalEngine:
+class LocalBackend:
     """Scores on the cores of this machine, one shard after the other."""
 
     def __init__(self, scorer: Scorer, *, batch_size: int) -> None:
@@ -183,7 +185,9 @@ class LocalEngine:
         """Names of its axes, the main one first."""
         return self._scorer.axes
 
-    def run(self, shards: Sequence[AnyPath], tell: Tell) -> Iterator[tuple[AnyPath, ShardScores]]:
+    def run(
+        self, shards: Sequence[AnyPath], tell: ProgressCallback
+    ) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards.
 
         Args:
@@ -198,13 +202,16 @@ class LocalEngine:
         """
         size, champion = self._batch_size, self.artifact.digest
         for shard in shards:
-            yield shard, score_shard(shard, self._scorer, champion, batch_size=size, tell=tell)
+            yield (
+                shard,
+                score_shard(shard, self._scorer, champion, batch_size=size, on_progress=tell),
+            )
 
 
 def score_shards(
-    shards: Sequence[AnyPath], scorer: Scorer, to: Destination, *, batch_size: int
+    shards: Sequence[AnyPath], scorer: Scorer, to: ScoreOutputs, *, batch_size: int
 ) -> BulkSummary:
-    """Score every post of some shards on this machine; see `run_engine`.
+    """Score every post of some shards on this machine; see `score_with_backend`.
 
     Args:
         shards: Post shards, their names distinct.
@@ -220,10 +227,12 @@ def score_shards(
         SchemaError: If a shard is damaged or has other columns.
         StorageError: If something cannot be written.
     """
-    return run_engine(shards, LocalEngine(scorer, batch_size=batch_size), to)
+    return score_with_backend(shards, LocalBackend(scorer, batch_size=batch_size), to)
 
 
-def run_engine(shards: Sequence[AnyPath], engine: Engine, to: Destination) -> BulkSummary:
+def score_with_backend(
+    shards: Sequence[AnyPath], engine: ExecutionBackend, to: ScoreOutputs
+) -> BulkSummary:
     """Score every post of some shards; what is in the store is not computed again.
 
     Args:
@@ -261,7 +270,7 @@ def run_engine(shards: Sequence[AnyPath], engine: Engine, to: Destination) -> Bu
 
 
 def _materialise(
-    entries: Mapping[AnyPath, StoredShard], student: Student, to: Destination
+    entries: Mapping[AnyPath, StoredShard], student: ScoringStudent, to: ScoreOutputs
 ) -> BulkSummary:
     """Make the outputs from the store; the folder of scores appears as a whole."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("status", "modalities", "band")}

@@ -18,9 +18,9 @@ import numpy as np
 
 from postbias.scoring.reference_profile import (
     Json,
-    choose_posts,
     describe_answers,
     describe_content,
+    sample_post_ids,
 )
 from postbias.scoring.scorer import Scorer
 
@@ -70,10 +70,10 @@ def measure_drift(posts: Path, scorer: Scorer, limits: DriftParams) -> Drift:
     if not reference:
         logger.warning("this student does not say what it learned from: drift is not measured")
         return Drift({"posts": 0, "reference": None, "differs": [], "features": {}})
-    ids = choose_posts(posts, limits.sample)
+    ids = sample_post_ids(posts, limits.sample)
     seen = {"content": describe_content(posts, ids)}
     seen["answers"] = describe_answers(scorer, posts, ids)
-    drift = Drift({"posts": len(ids), **compare(reference, seen, limits)})
+    drift = Drift({"posts": len(ids), **compare_profiles(reference, seen, limits)})
     for name in drift.report["differs"]:
         one = drift.report["features"][name]
         logger.warning(
@@ -84,7 +84,7 @@ def measure_drift(posts: Path, scorer: Scorer, limits: DriftParams) -> Drift:
     return drift
 
 
-def compare(
+def compare_profiles(
     reference: Mapping[str, Any], seen: Mapping[str, Any], limits: DriftParams
 ) -> dict[str, Any]:
     """Compare two profiles.

@@ -1,9 +1,6 @@
-"""Which of onnxruntime's execution providers runs a student's graphs.
+"""Choose the ONNX Runtime execution provider that runs a student's graphs."""
 
-A provider that is offered may still not start: a GPU build of onnxruntime lists CUDA on a machine
-without a GPU. So whoever opens a session has to look at what it came to. Shipped inside the
-registered model.
-"""
+# Ships inside the registered model.
 
 from __future__ import annotations
 
@@ -41,65 +38,52 @@ _INSTALL = {
 }
 
 
-def candidates(device: Device) -> list[str]:
-    """List the devices to try, the best first.
+def list_candidate_devices(device: Device) -> list[str]:
+    """List the devices to try, fastest first.
+
+    A listed device may still fail to start: a GPU build of onnxruntime lists CUDA on a machine
+    without a GPU. Check the providers of the opened session.
 
     Args:
-        device: What was asked for.
+        device: The requested device.
 
     Returns:
-        For `auto` what this onnxruntime offers, the CPU last; otherwise the one asked for.
+        For `auto` all devices that this onnxruntime supports, the CPU last; else the requested one.
 
     Raises:
-        DeviceError: If there is no such device, or this onnxruntime does not offer it.
+        DeviceError: If the device is unknown or not supported by this onnxruntime.
     """
     if device != "auto" and device not in PROVIDERS:
         raise DeviceError(
-            "no such device", seen=device, allowed=", ".join(("auto", *sorted(PROVIDERS)))
+            "unknown device", seen=device, allowed=", ".join(("auto", *sorted(PROVIDERS)))
         )
     offered = ort.get_available_providers()
     if device == "auto":
         return [name for name, provider in PROVIDERS.items() if provider in offered]
     if PROVIDERS[device] not in offered:
-        raise missing(device, f"onnxruntime {ort.__version__} offers {', '.join(offered)}")
+        raise unavailable_device_error(
+            device, f"onnxruntime {ort.__version__} offers {', '.join(offered)}"
+        )
     return [device]
 
 
-def providers(device: str) -> list[tuple[str, dict[str, Any]]]:
-    """Give what a session needs to run on a device.
+def session_providers(device: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the providers and options of a session on a device.
 
-    Args:
-        device: `cpu`, `cuda` or `coreml`.
-
-    Returns:
-        Its provider with options; then the CPU, for the few operators that it does not have.
+    The CPU provider comes last; it runs the few operators that the device does not support.
     """
     names = [device] if device == "cpu" else [device, "cpu"]
     return [(PROVIDERS[name], dict(_OPTIONS[name])) for name in names]
 
 
-def missing(device: str, why: str) -> DeviceError:
-    """Say that a device cannot be had, and what to install.
-
-    Args:
-        device: `cuda` or `coreml`.
-        why: What was found instead.
-
-    Returns:
-        The error.
-    """
+def unavailable_device_error(device: str, why: str) -> DeviceError:
+    """Return the error for an unavailable device, with what to install."""
     return DeviceError(f"device {device} cannot be used: {why}", do=_INSTALL.get(device))
 
 
-def say(asked: Device, chosen: str, precision: str) -> None:
-    """Log which device was chosen, and in which precision the graphs run there.
-
-    Args:
-        asked: What was asked for.
-        chosen: What runs.
-        precision: Of the encoders.
-    """
+def log_device(requested: Device, chosen: str, precision: str) -> None:
+    """Log the requested device, the chosen one, and the precision of its graphs."""
     logger.info(
         "scoring on %s (device: %s, onnxruntime %s), %s graphs",
-        chosen, asked, ort.__version__, precision,
+        chosen, requested, ort.__version__, precision,
     )  # fmt: skip

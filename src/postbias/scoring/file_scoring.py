@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 
 from postbias.errors import InputError, StorageError
 from postbias.posts.importers import LAYOUTS, Columns, import_posts
-from postbias.posts.remote_files import ObjectPath, AnyPath, copy_to_local, pyarrow_source
+from postbias.posts.remote_files import AnyPath, ObjectPath, copy_to_local, pyarrow_source
 from postbias.posts.schema import POSTS, REJECTS, scores_schema
-from postbias.posts.shards import list_shards, read_table, atomic_write, write_table, parquet_writer
-from postbias.scoring.bulk import BulkSummary, Destination, Engine, run_engine
+from postbias.posts.shards import atomic_write, list_shards, parquet_writer, read_table, write_table
+from postbias.scoring.bulk import BulkSummary, ExecutionBackend, ScoreOutputs, score_with_backend
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ COMPLETE = "_SUCCESS"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ScoringJob:
     """What `postbias score` is asked to do.
 
     Attributes:
@@ -63,7 +63,7 @@ class Job:
         return self.output.with_name(f".{self.output.name}.partial")
 
 
-def score_files(job: Job, engine: Engine) -> BulkSummary:
+def score_files(job: ScoringJob, engine: ExecutionBackend) -> BulkSummary:
     """Score the posts in files.
 
     Args:
@@ -83,8 +83,8 @@ def score_files(job: Job, engine: Engine) -> BulkSummary:
     _refuse_foreign(job)
     with _scratch(job) as scratch:
         shards, import_rejects = _shards(job, scratch)
-        to = Destination(scratch / "scores", scratch / "rejects.parquet", job.partial / "store")
-        summary = run_engine(shards, engine, to)
+        to = ScoreOutputs(scratch / "scores", scratch / "rejects.parquet", job.partial / "store")
+        summary = score_with_backend(shards, engine, to)
         rejects = [read_table(path, REJECTS) for path in (*import_rejects, to.rejects)]
         write_table(pa.concat_tables(rejects), job.rejects, REJECTS)
         write(list_shards(to.scores), job.output, scores_schema(engine.axes))
@@ -96,7 +96,7 @@ def score_files(job: Job, engine: Engine) -> BulkSummary:
 
 
 @contextmanager
-def _scratch(job: Job) -> Iterator[Path]:
+def _scratch(job: ScoringJob) -> Iterator[Path]:
     """Give a local folder for what can be made again: imported posts, outputs before they go."""
     if isinstance(job.partial, Path):
         yield job.partial
@@ -105,7 +105,7 @@ def _scratch(job: Job) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _shards(job: Job, scratch: Path) -> tuple[list[AnyPath], list[Path]]:
+def _shards(job: ScoringJob, scratch: Path) -> tuple[list[AnyPath], list[Path]]:
     """Give post shards, and the tables of rejects that making them left behind."""
     source = job.source
     if not source.exists():
@@ -129,7 +129,7 @@ def _shards(job: Job, scratch: Path) -> tuple[list[AnyPath], list[Path]]:
     return [*list_shards(imported / "posts")], [imported / "rejects.parquet"]
 
 
-def _here(job: Job, scratch: Path) -> Path:
+def _here(job: ScoringJob, scratch: Path) -> Path:
     """Give the source of an import as a local path."""
     if isinstance(job.source, Path):
         return job.source
@@ -167,7 +167,7 @@ def _is_shard(path: AnyPath) -> bool:
         raise InputError(f"{path} cannot be read as Parquet") from error
 
 
-def _refuse_foreign(job: Job) -> None:
+def _refuse_foreign(job: ScoringJob) -> None:
     """Refuse to replace what this command did not write."""
     output = job.output
     is_folder = _writer(output) is _write_folder

@@ -60,7 +60,7 @@ class Graphs:
         """
         manifest = artifact.manifest
         self.device, self.precision, self._sessions = _open(artifact, precision, device)
-        devices.say(device, self.device, self.precision)
+        devices.log_device(device, self.device, self.precision)
         self.dims = {
             graph: int(self._sessions[graph].get_outputs()[0].shape[-1])
             for graph in manifest.graphs
@@ -77,16 +77,12 @@ class Graphs:
         """Split a caption into at most `max_tokens` token ids.
 
         Args:
-            caption: Any text; lone surrogates, which no encoding has, count as unknown characters.
+            caption: Text that is valid in UTF-8; see `postbias.posts.text_cleaning`.
 
         Returns:
             Its ids, special tokens included, unpadded.
         """
         assert self._tokenizer is not None
-        try:
-            caption.encode()
-        except UnicodeEncodeError:
-            caption = caption.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         ids: list[int] = self._tokenizer.encode(caption).ids
         return ids
 
@@ -153,7 +149,7 @@ def _open(
     artifact: Artifact, precision: Precision, device: Device
 ) -> tuple[str, Precision, dict[str, ort.InferenceSession]]:
     """Open all graphs on the first device that really starts; also give it and the precision."""
-    manifest, tried = artifact.manifest, devices.candidates(device)
+    manifest, tried = artifact.manifest, devices.list_candidate_devices(device)
     for chosen in tried:
         runs: Precision = precision if chosen == "cpu" else "fp32"
         try:
@@ -167,7 +163,7 @@ def _open(
             logger.warning("%s; trying the next", error)
             continue
         return chosen, runs, sessions
-    raise devices.missing(device, "onnxruntime offers no device at all")
+    raise devices.unavailable_device_error(device, "onnxruntime offers no device at all")
 
 
 def _load(artifact: Artifact, graph: str, name: str, device: str) -> ort.InferenceSession:
@@ -181,18 +177,22 @@ def _load(artifact: Artifact, graph: str, name: str, device: str) -> ort.Inferen
     data = artifact.read(name)
     try:
         session = ort.InferenceSession(
-            data, options, providers=devices.providers(device), disabled_optimizers=slow
+            data, options, providers=devices.session_providers(device), disabled_optimizers=slow
         )
     except Exception as error:  # onnxruntime's own types, which share no base class
         if device != "cpu":
-            raise devices.missing(device, " ".join(str(error).split())[:200]) from error
+            raise devices.unavailable_device_error(
+                device, " ".join(str(error).split())[:200]
+            ) from error
         raise ArtifactError(
             f"onnxruntime {ort.__version__} cannot load {artifact.folder / name}: "
             f"{' '.join(str(error).split())[:200]}",
             do=REMAKE,
         ) from error
     if session.get_providers()[0] != devices.PROVIDERS[device]:  # it fell back by itself
-        raise devices.missing(device, "it is offered but does not start; is there a driver?")
+        raise devices.unavailable_device_error(
+            device, "it is offered but does not start; is there a driver?"
+        )
     _check_signature(session, artifact, graph, name)
     return session
 

@@ -1,7 +1,6 @@
-"""What goes into a scorer and what comes out of it, one post each.
+"""The input and output of a scorer: one record per post."""
 
-Shipped inside the registered model.
-"""
+# Ships inside the registered model: standard library only.
 
 from __future__ import annotations
 
@@ -12,18 +11,18 @@ from typing import NamedTuple
 #: Status of a post that was scored.
 OK = "ok"
 
-#: Posts to score at a time where nobody says otherwise: enough to fill runs of captions of one
-#: length, few enough to hold their images. Changes no score.
+#: Default posts per batch: enough to group captions by length, few enough to hold the images in
+#: memory. Does not affect scores.
 BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class PostInput:
-    """What a student can see of a post.
+    """The parts of a post that a student reads.
 
     Attributes:
-        caption: Its text; empty or blank if there is none.
-        images: Its image files, in order; those beyond the student's `max_images` are not read.
+        caption: Text; empty or blank if the post has none.
+        images: Contents of the image files, in order; images beyond `max_images` are not read.
     """
 
     caption: str
@@ -31,9 +30,9 @@ class PostInput:
 
 
 class AxisScore(NamedTuple):
-    """A score with its interval, all within the axis' range.
+    """A score with its interval, clipped to the range of the axis.
 
-    The ends are None where the student has no interval for the post's group of modalities.
+    The bounds are None if the student has no interval for the post's modalities.
     """
 
     value: float
@@ -43,14 +42,14 @@ class AxisScore(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PostScore:
-    """What a student makes of a post.
+    """A student's result for one post.
 
     Attributes:
-        status: `ok`, or the `Reason` why there is no score.
+        status: `ok`, or the `RejectReason` why there is no score.
         scores: By axis; empty unless `ok`.
         band: `low`, `moderate` or `high` on the main axis; None unless `ok`.
-        modalities: What was used: `image+text`, `text` or `image`; None unless `ok`.
-        n_images: How many images were read.
+        modalities: Modalities used: `image+text`, `text` or `image`; None unless `ok`.
+        n_images: Number of images read.
         detail: Why there is no score, or which images could not be read; else empty.
     """
 

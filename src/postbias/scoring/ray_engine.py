@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from postbias.errors import ClusterError, MissingExtraError
-from postbias.posts.remote_files import ObjectPath, AnyPath
+from postbias.posts.remote_files import AnyPath, ObjectPath
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.bulk import Tell
+from postbias.scoring.bulk import ProgressCallback
 from postbias.scoring.manifest import Precision
-from postbias.scoring.ray_scheduler import Crew
+from postbias.scoring.ray_scheduler import ShardScheduler
 from postbias.scoring.ray_worker import PackedStudent
 from postbias.scoring.shard_scores import ShardScores
 
@@ -31,7 +31,7 @@ _SPARE_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class RayClusterOptions:
     """Which Ray cluster to use, and how much of it.
 
     Attributes:
@@ -49,13 +49,13 @@ class Cluster:
     device: Literal["cpu", "cuda"] = "cpu"
 
 
-class RayEngine:
+class RayBackend:
     """A student on a Ray cluster."""
 
     def __init__(
         self,
         artifact: Artifact,
-        cluster: Cluster,
+        cluster: RayClusterOptions,
         *,
         batch_size: int,
         precision: Precision = "int8",
@@ -83,7 +83,9 @@ class RayEngine:
         """Names of the student's axes, the main one first."""
         return tuple(axis.name for axis in self.artifact.manifest.axes)
 
-    def run(self, shards: Sequence[AnyPath], tell: Tell) -> Iterator[tuple[AnyPath, ShardScores]]:
+    def run(
+        self, shards: Sequence[AnyPath], tell: ProgressCallback
+    ) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards.
 
         Args:
@@ -108,14 +110,14 @@ class RayEngine:
         with _connected(self._cluster, student.size_bytes, largest) as ray:
             workers, threads = _plan(ray, self._cluster, len(shards))
             logger.info("%d workers of %d cores each, on %s", workers, threads, self.device)
-            crew = Crew(ray, student, threads, self._batch_size, self._cluster.device)
+            crew = ShardScheduler(ray, student, threads, self._batch_size, self._cluster.device)
             try:
                 yield from crew.work(shards, workers, tell)
             finally:
                 crew.dismiss()
 
 
-def _plan(ray: Any, cluster: Cluster, n_shards: int) -> tuple[int, int]:  # noqa: ANN401 - ray is an extra
+def _plan(ray: Any, cluster: RayClusterOptions, n_shards: int) -> tuple[int, int]:  # noqa: ANN401 - ray is an extra
     """Decide how many workers there are and how many cores each has."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     nodes = [(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive]
@@ -142,7 +144,7 @@ def _plan(ray: Any, cluster: Cluster, n_shards: int) -> tuple[int, int]:  # noqa
 
 
 @contextmanager
-def _connected(cluster: Cluster, student_bytes: int, shard_bytes: int) -> Iterator[Any]:
+def _connected(cluster: RayClusterOptions, student_bytes: int, shard_bytes: int) -> Iterator[Any]:
     """Give the module `ray`, connected to the cluster; a Ray of our own ends with the block."""
     # Ray reports its use to its makers unless told otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -19,11 +19,11 @@ from typing import Any
 import pyarrow as pa
 
 from postbias.errors import ClusterError, PostbiasError
-from postbias.posts.remote_files import InMemoryFile, ObjectPath, AnyPath
-from postbias.scoring.bulk import Tell
+from postbias.posts.remote_files import AnyPath, InMemoryFile, ObjectPath
+from postbias.scoring.bulk import ProgressCallback
 from postbias.scoring.execution_providers import Device
 from postbias.scoring.ray_worker import PackedStudent, ShardWorker
-from postbias.scoring.score_store import versions
+from postbias.scoring.score_store import deciding_versions
 from postbias.scoring.shard_scores import ShardScores
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _POLL_S = 1.0
 _PATIENCE_S = 60.0
 
 
-class Crew:
+class ShardScheduler:
     """The workers, what each is at, and what is still to do."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Crew:
         self._failed_starts = 0
 
     def work(
-        self, shards: Sequence[AnyPath], workers: int, tell: Tell
+        self, shards: Sequence[AnyPath], workers: int, tell: ProgressCallback
     ) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Hand out shards and give back their scores.
 
@@ -186,7 +186,7 @@ class Crew:
 class _Progress:
     """Tells how many posts are done, those of unfinished shards included."""
 
-    def __init__(self, ray: Any, tell: Tell) -> None:  # noqa: ANN401 - ray is an extra
+    def __init__(self, ray: Any, tell: ProgressCallback) -> None:  # noqa: ANN401 - ray is an extra
         self._ray = ray
         self._tell = tell
         self._finished = 0
@@ -213,11 +213,11 @@ class _Progress:
 
 
 def _check_versions(seen: dict[str, str]) -> None:
-    if seen != versions():
+    if seen != deciding_versions():
         raise ClusterError(
             "a worker has other versions of what decides over a score than this process",
             seen=seen,
-            allowed=versions(),
+            allowed=deciding_versions(),
             do="install the same requirements.lock on every node",
         )
 

@@ -1,8 +1,6 @@
-"""One worker of a cluster: holds the student and scores the shards that it is handed.
+"""The worker of a Ray cluster: loads the student and scores shards.
 
-A plain class that knows no cluster, and no disk but its own temporary folder: student and shards
-come to it as bytes, or as URLs of an object store that it reads by itself; results go back as
-tables. See `postbias.scoring.ray_engine` for who hands out the shards.
+Student and shards arrive as bytes, or as object-store URLs that the worker reads itself.
 """
 
 from __future__ import annotations
@@ -17,19 +15,19 @@ from postbias.posts.remote_files import InMemoryFile, ObjectPath
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.execution_providers import Device
 from postbias.scoring.manifest import MANIFEST, Manifest, Precision
-from postbias.scoring.score_store import versions
+from postbias.scoring.score_store import deciding_versions
 from postbias.scoring.scorer import Scorer
 from postbias.scoring.shard_scores import ShardScores, score_shard
 
 
 @dataclass(frozen=True, slots=True)
 class PackedStudent:
-    """What scoring needs of an artifact, to be sent.
+    """The files of an artifact that scoring needs, packed to be sent to workers.
 
     Attributes:
         files: Content by relative path: the manifest, the graphs of one precision, the tokenizer.
-        digest: Of the whole artifact.
-        precision: Which graphs these are.
+        digest: Digest of the whole artifact.
+        precision: Precision of the graphs.
     """
 
     files: Mapping[str, bytes]
@@ -41,11 +39,11 @@ class PackedStudent:
         """Pack an artifact.
 
         Args:
-            artifact: The student.
-            precision: `int8` or `fp32`.
+            artifact: The artifact.
+            precision: Precision of the graphs to pack.
 
         Returns:
-            The package.
+            The packed files.
 
         Raises:
             ArtifactError: If a file is damaged.
@@ -57,22 +55,22 @@ class PackedStudent:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all files."""
+        """Total size of the files."""
         return sum(map(len, self.files.values()))
 
     def open(self, threads: int, device: Device) -> Scorer:
-        """Load the student; whatever was damaged on the way is found out.
+        """Load the student into memory and check its files against the manifest.
 
         Args:
-            threads: Cores to use.
-            device: Where its graphs run.
+            threads: Threads of the scorer.
+            device: Device of its graphs.
 
         Returns:
-            The scorer; it holds all it needs in memory.
+            The scorer, which needs no files.
 
         Raises:
-            ArtifactError: If a file is not what the manifest records.
-            DeviceError: If the device is not there.
+            ArtifactError: If a file differs from the manifest.
+            DeviceError: If the device is not available.
         """
         manifest = self.files[MANIFEST]
         with TemporaryDirectory(prefix="postbias-") as name:
@@ -89,10 +87,10 @@ class PackedStudent:
 
 
 class ShardWorker:
-    """Scores one shard at a time; `done` may be asked meanwhile."""
+    """Scores one shard at a time; `done` may be called from another thread meanwhile."""
 
     def __init__(self) -> None:
-        """Hold nothing yet: what can fail is left to `start`, whose errors say what it was."""
+        """Load nothing yet: errors of a Ray actor's constructor lose their cause."""
         self._scorer: Scorer | None = None
         self._champion = ""
         self._done = 0
@@ -101,27 +99,27 @@ class ShardWorker:
         """Load the student.
 
         Args:
-            student: The package.
-            threads: Cores to use.
-            device: Where its graphs run.
+            student: The packed student.
+            threads: Threads of the scorer.
+            device: Device of its graphs.
 
         Returns:
-            Versions of the packages that decide over a score: they must be those of the others.
+            Versions of the packages that affect scores; they must match on all workers.
 
         Raises:
-            ArtifactError: If the package is damaged.
-            DeviceError: If the device is not there.
+            ArtifactError: If a file is damaged.
+            DeviceError: If the device is not available.
         """
         self._scorer = student.open(threads, device)
         self._champion = student.digest
-        return versions()
+        return deciding_versions()
 
     def score(self, shard: InMemoryFile | ObjectPath, batch_size: int) -> ShardScores:
         """Score a shard.
 
         Args:
-            shard: Its bytes, or where in an object store they are.
-            batch_size: Posts in memory at a time, times a few.
+            shard: Its bytes, or its path in an object store.
+            batch_size: Posts per batch; a few batches are in memory at a time.
 
         Returns:
             Scores and rejects.
@@ -133,15 +131,11 @@ class ShardWorker:
         assert self._scorer is not None, "not started"
         self._done = 0
         return score_shard(
-            shard, self._scorer, self._champion, batch_size=batch_size, tell=self._count
+            shard, self._scorer, self._champion, batch_size=batch_size, on_progress=self._count
         )
 
     def done(self) -> int:
-        """Say how many posts of the shard at hand are done.
-
-        Returns:
-            A number between none and all of them.
-        """
+        """Return how many posts of the current shard are scored."""
         return self._done
 
     def _count(self, n: int) -> None:

@@ -33,7 +33,7 @@ _SCORE_BINS = 10
 Json = dict[str, Any]
 
 
-def choose_ids(ids: Iterable[str], most: int) -> list[str]:
+def sample_ids(ids: Iterable[str], most: int) -> list[str]:
     """Choose some ids by chance: those with the smallest hashes, whatever order they come in.
 
     Args:
@@ -46,7 +46,7 @@ def choose_ids(ids: Iterable[str], most: int) -> list[str]:
     return sorted(heapq.nsmallest(most, ids, key=lambda i: hashlib.sha256(i.encode()).digest()))
 
 
-def choose_posts(posts: Path, most: int) -> list[str]:
+def sample_post_ids(posts: Path, most: int) -> list[str]:
     """Choose some posts of a folder of shards by chance, in constant memory.
 
     Args:
@@ -61,7 +61,7 @@ def choose_posts(posts: Path, most: int) -> list[str]:
         SchemaError: If a shard is damaged.
     """
     batches = iter_posts(list_shards(posts), ["post_id"], 10_000)
-    return choose_ids((i for batch in batches for i in batch["post_id"].to_pylist()), most)
+    return sample_ids((i for batch in batches for i in batch["post_id"].to_pylist()), most)
 
 
 def describe_content(posts: Path, ids: Sequence[str]) -> Json:

@@ -109,8 +109,6 @@ def read_post(row: Mapping[str, Any]) -> PostInput:
     images += _image_list(_plain(row.get("images")))
     if len(images) > MAX_IMAGES_PER_ROW:
         raise RowFaultError(RejectReason.TOO_LARGE, f"more than {MAX_IMAGES_PER_ROW} images")
-    # A lone surrogate is legal in JSON and in no encoding: the tokenizer would refuse it.
-    caption = caption.encode("utf-8", "replace").decode("utf-8")
     return PostInput(caption, tuple(_image_bytes(n, image) for n, image in enumerate(images, 1)))
 
 

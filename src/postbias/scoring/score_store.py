@@ -1,7 +1,7 @@
-"""The store of finished score shards: what a bulk run computed, it never computes again.
+"""Store finished score shards, so that a bulk run never computes them again.
 
-Results are found by content: the digest of the post shard, and the digest of all that decides over
-the scores of given posts. So a changed post, student or decoder never meets a stale result.
+Keys are digests of the post shard and of everything that affects its scores: a changed post,
+student or decoder never gets a stale result.
 """
 
 from __future__ import annotations
@@ -24,63 +24,65 @@ from postbias.scoring.artifact import Artifact
 from postbias.scoring.manifest import Precision
 from postbias.scoring.scorer import OK
 
-# What decides over a score besides post and student: decoders and kernels change with versions.
+# Packages whose decoders and kernels affect a score.
 _DECIDING = ("numpy", "pillow", "tokenizers")
 _FORMAT = 2
 
 
-class Student(Protocol):
-    """A student as it is run: what names its scores, whoever computes them."""
+class ScoringStudent(Protocol):
+    """A student as it runs: everything that identifies its scores, on any execution backend."""
 
     @property
     def artifact(self) -> Artifact:
-        """Its files."""
+        """Files of the student."""
 
     @property
     def precision(self) -> Precision:
-        """Which of its graphs run."""
+        """Precision of the graphs that run."""
 
     @property
     def device(self) -> str:
-        """What they run on: `cpu`, `cuda` or `coreml`."""
+        """Device that the graphs run on: `cpu`, `cuda` or `coreml`."""
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of its axes, the main one first."""
+        """Names of the axes, the main one first."""
 
 
-def versions() -> dict[str, str]:
-    """Give the versions of the packages that decide over a score.
-
-    Returns:
-        Version by package.
-    """
-    found = {package: version(package) for package in _DECIDING}
-    return found | {"onnxruntime": onnxruntime.__version__}  # the package's name differs with CUDA
+def deciding_versions() -> dict[str, str]:
+    """Return the versions of the packages that affect scores, by package."""
+    packages = {package: version(package) for package in _DECIDING}
+    # The distribution of onnxruntime has another name with CUDA.
+    return packages | {"onnxruntime": onnxruntime.__version__}
 
 
-def store_key(student: Student) -> str:
-    """Name all that decides over the scores of given posts.
+def store_key(student: ScoringStudent) -> str:
+    """Return the digest of everything besides the posts that affects scores.
 
     Args:
         student: The student.
 
     Returns:
-        32 hexadecimal digits: of the artifact, the precision, the device that ran, and the versions
-        of what computes.
+        32 hexadecimal digits over the artifact, the precision, the device and package versions.
     """
-    parts = [_FORMAT, student.artifact.digest, student.precision, student.device, versions()]
+    parts = [
+        _FORMAT,
+        student.artifact.digest,
+        student.precision,
+        student.device,
+        deciding_versions(),
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredShard:
-    """The place of one post shard's results in the store, whether they are there yet or not.
+    """The paths of one post shard's results in the store, whether they exist yet or not.
 
     Attributes:
         shard: The post shard.
-        scores: Where its scores are kept.
-        rejects: Where its rejects are kept.
+        scores: Path of its scores.
+        rejects: Path of its rejects.
         axes: The student's axes.
     """
 
@@ -90,8 +92,8 @@ class StoredShard:
     axes: tuple[str, ...]
 
     @classmethod
-    def of(cls, shard: AnyPath, student: Student, store: AnyPath) -> StoredShard:
-        """Find the place by content: of the shard, and of all that decides over its scores.
+    def of(cls, shard: AnyPath, student: ScoringStudent, store: AnyPath) -> StoredShard:
+        """Derive the paths from the contents of the shard and everything that affects its scores.
 
         Args:
             shard: The post shard.
@@ -99,7 +101,7 @@ class StoredShard:
             store: The folder of finished shards.
 
         Returns:
-            The place.
+            The paths.
         """
         digest = content_digest(shard)
         folder = store / store_key(student)
@@ -107,15 +109,11 @@ class StoredShard:
         return cls(shard, folder / f"{digest}.scores.parquet", rejects, student.axes)
 
     def is_done(self) -> bool:
-        """Say whether the results are there.
-
-        Returns:
-            True once `write` has come to its end.
-        """
+        """Return whether `write` has completed."""
         return self.scores.is_file() and self.rejects.is_file()
 
     def write(self, scores: pa.Table, rejects: pa.Table) -> None:
-        """Keep the results; the scores, which come last, are the mark that all is there.
+        """Write the results; scores come last and mark the shard as done.
 
         Args:
             scores: One row per post.
@@ -128,13 +126,13 @@ class StoredShard:
         write_table(scores, self.scores, scores_schema(self.axes))
 
     def read(self) -> tuple[pa.Table, pa.Table]:
-        """Read the results back, and check that they are one row for every post, in order.
+        """Read the results and check that they have one row per post, in order.
 
         Returns:
             Scores and rejects.
 
         Raises:
-            CountsError: If a post is missing, twice or in another place.
+            CountsError: If a post is missing, duplicated or out of order.
         """
         scores = read_table(self.scores, scores_schema(self.axes))
         rejects = read_table(self.rejects, REJECTS)

@@ -21,6 +21,7 @@ from postbias.axes import Axis
 from postbias.errors import UnreadableImageError
 from postbias.posts.images import decode_square
 from postbias.posts.reasons import RejectReason
+from postbias.posts.text_cleaning import clean_text
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.execution_providers import Device
 from postbias.scoring.graphs import Floats, Graphs
@@ -191,9 +192,8 @@ class Scorer:
         return seen
 
     def _start_captions(self, posts: Sequence[PostInput]) -> list[tuple[list[int], Future[Floats]]]:
-        tokens = {
-            i: self._graphs.tokenize(p.caption.strip()) for i, p in enumerate(posts) if _text(p)
-        }
+        texts = {row: text for row, post in enumerate(posts) if (text := _read_caption(post))}
+        tokens = {row: self._graphs.tokenize(text) for row, text in texts.items()}
         by_length: dict[int, list[int]] = defaultdict(list)
         for row, ids in tokens.items():
             by_length[self._graphs.padded_length(len(ids))].append(row)
@@ -263,7 +263,7 @@ class Scorer:
         missing = [
             what
             for what, is_read, is_there in (
-                ("caption", self.manifest.has_text, _text(post)),
+                ("caption", self.manifest.has_text, bool(_read_caption(post))),
                 ("image", self.manifest.has_image, bool(post.images)),
             )
             if is_read and not is_there
@@ -283,8 +283,8 @@ def _reject(reason: RejectReason, detail: str) -> PostScore:
     return PostScore(str(reason), {}, None, None, 0, detail)
 
 
-def _text(post: PostInput) -> bool:
-    return bool(post.caption.strip())
+def _read_caption(post: PostInput) -> str:
+    return clean_text(post.caption).strip()
 
 
 def _chunks(items: list[_T], size: int) -> list[list[_T]]:

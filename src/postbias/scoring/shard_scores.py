@@ -1,8 +1,7 @@
-"""Scores the posts of one shard: batches in, two tables out.
+"""Score the posts of one shard in batches.
 
-Decoding and the student's arithmetic share the scorer's threads; reading runs ahead by a few
-batches, so that memory does not grow with the number of posts. Knows nothing of other shards and of
-where results are kept: whoever has many shards calls it, here or on another machine.
+Decoding and inference share the scorer's threads; reading runs a few batches ahead, in constant
+memory.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from postbias.posts.remote_files import InMemoryFile, AnyPath
+from postbias.posts.remote_files import AnyPath, InMemoryFile
 from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import iter_posts
 from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
@@ -24,7 +23,7 @@ _IN_FLIGHT = 3
 
 
 class ShardScores(NamedTuple):
-    """What one shard came to."""
+    """The results of one shard."""
 
     scores: pa.Table
     """One row per post, in order."""
@@ -38,22 +37,22 @@ def score_shard(
     champion: str,
     *,
     batch_size: int,
-    tell: Callable[[int], object],
+    on_progress: Callable[[int], object],
 ) -> ShardScores:
     """Score the posts of one shard.
 
     Args:
         shard: The posts.
         scorer: The student.
-        champion: Its digest, which every row names.
-        batch_size: Posts in memory at a time, times a few; does not change a score.
-        tell: Called with the number of posts that were done since it was called last.
+        champion: Digest of the student, for the column `champion`.
+        batch_size: Posts per batch; does not affect scores. A few batches are in memory at a time.
+        on_progress: Called with the number of posts scored since the last call.
 
     Returns:
         Scores and rejects.
 
     Raises:
-        SchemaError: If the shard is damaged or has other columns.
+        SchemaError: If the shard is damaged or has the wrong columns.
     """
     columns = [*_COLUMNS, "images"] if scorer.manifest.has_image else list(_COLUMNS)
     scores, rejects = [], []
@@ -61,7 +60,7 @@ def score_shard(
     for batch, results in _ahead(batches, scorer):
         scores.append(_score_table(batch, results, scorer.axes, champion))
         rejects.append(_reject_table(batch, results))
-        tell(len(results))
+        on_progress(len(results))
     return ShardScores(
         pa.concat_tables([scores_schema(scorer.axes).empty_table(), *scores]),
         pa.concat_tables([REJECTS.empty_table(), *rejects]),
@@ -71,7 +70,7 @@ def score_shard(
 def _ahead(
     batches: Iterator[pa.RecordBatch], scorer: Scorer
 ) -> Iterator[tuple[pa.RecordBatch, list[PostScore]]]:
-    """Score batches in order, a few at the same time: no thread waits for the last of a batch."""
+    """Score batches in order, a few at a time, so that no thread waits for the end of a batch."""
     waiting: deque[tuple[pa.RecordBatch, Future[list[PostScore]]]] = deque()
     pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="batch")
     try:
@@ -102,8 +101,10 @@ def _score_table(
     columns: dict[str, Any] = {name: batch[name] for name in ("post_id", "author", "sponsored")}
     columns["posted_at"] = batch["posted_at"]
     for axis in axes:
-        for at, end in enumerate(("", "_lo", "_hi")):
-            columns[axis + end] = [r.scores[axis][at] if r.scores else None for r in results]
+        for position, suffix in enumerate(("", "_lo", "_hi")):
+            columns[axis + suffix] = [
+                r.scores[axis][position] if r.scores else None for r in results
+            ]
     for name in ("band", "modalities", "n_images", "status"):
         columns[name] = [getattr(result, name) for result in results]
     columns["champion"] = [champion] * len(results)

@@ -15,9 +15,9 @@ from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import Interval
 from postbias.scoring.reference_profile import (
     REFERENCE_POSTS,
-    choose_ids,
     describe_answers,
     describe_content,
+    sample_ids,
 )
 from postbias.scoring.scorer import Scorer
 from postbias.stats.conformal import fit_intervals
@@ -83,7 +83,7 @@ def add_reference_profile(
         manifest = scorer.manifest
         # Scores and embeddings of training posts differ from those of posts not seen before,
         # so the latter come from calib.
-        content = describe_content(posts, choose_ids(train, REFERENCE_POSTS))
-        answers = describe_answers(scorer, posts, choose_ids(calib, REFERENCE_POSTS))
+        content = describe_content(posts, sample_ids(train, REFERENCE_POSTS))
+        answers = describe_answers(scorer, posts, sample_ids(calib, REFERENCE_POSTS))
     reference = {"content": content, "answers": answers}
     return write_artifact(folder, dataclasses.replace(manifest, reference=reference))

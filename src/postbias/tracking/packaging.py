@@ -37,6 +37,7 @@ MODULES = (
     "posts/__init__.py",
     "posts/images.py",
     "posts/reasons.py",
+    "posts/text_cleaning.py",
     "scoring/__init__.py",
     "scoring/artifact.py",
     "scoring/execution_providers.py",

@@ -14,6 +14,7 @@ from ftfy.badness import is_bad
 
 from postbias.posts.importers.records import RecordError
 from postbias.posts.reasons import RejectReason
+from postbias.posts.text_cleaning import clean_text
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -90,19 +91,13 @@ def repair_text(text: str) -> str:
     Returns:
         The text without NUL, lone surrogates, mojibake and carriage returns; valid in UTF-8.
     """
+    text = clean_text(text)
     if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            # Joins surrogate pairs; a lone surrogate becomes U+FFFD.
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if _C1_CONTROL.search(text):
             text = _LATIN1_UTF8.sub(_decode_sequence, text)
         if _MOJIBAKE.search(text) and is_bad(text):
             text = ftfy.fix_encoding(text)
-    if "\0" in text:
-        text = text.replace("\0", "")
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    return text
 
 
 def _decode_sequence(match: re.Match[str]) -> str:

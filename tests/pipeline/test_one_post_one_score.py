@@ -1,0 +1,87 @@
+"""One post has one score, whichever way it reaches the student and whatever its files are named."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.tiny_artifact import write_tiny_artifact
+
+import postbias
+from postbias.loading import as_post
+from postbias.posts.shards import read_table
+from postbias.posts.text_cleaning import clean_text
+from postbias.scoring.bulk import LocalBackend
+from postbias.scoring.file_scoring import ScoringJob, score_files
+from postbias.scoring.request import read_post, read_rows
+from postbias.scoring.scorer import Scorer
+
+CAPTIONS = [
+    "a\ud800b", "a\udfffb", "a\ufffdb", "a\ud83d\ude00b", "a\x00b", "\x00", "\ud800", "a\r\nb\rc",
+    " \r\n ", "a?b", "ab",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_artifact(tmp_path_factory.mktemp("student"), "text").folder
+
+
+def test_a_caption_has_one_score_in_a_request_from_python_and_in_bulk(
+    student: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "in.jsonl"
+    posts = [{"post_id": str(n), "caption": caption} for n, caption in enumerate(CAPTIONS)]
+    table.write_text("".join(f"{json.dumps(post)}\n" for post in posts))
+    with Scorer.open(student) as scorer:
+        rows = read_rows(json.loads(json.dumps([{"caption": caption} for caption in CAPTIONS])))
+        requests = scorer.score([read_post(row) for row in rows])
+        score_files(ScoringJob(table, tmp_path / "out.parquet"), LocalBackend(scorer, batch_size=4))
+    with postbias.load(student) as model:
+        python = list(model.score(CAPTIONS))
+    bulk = read_table(tmp_path / "out.parquet").to_pylist()
+    assert requests == python
+    assert [row["status"] for row in bulk] == [result.status for result in python]
+    scores = [result.scores["bias"].value if result.scores else None for result in python]
+    assert [row["bias"] for row in bulk] == pytest.approx(scores)
+    assert scores[0] == scores[1] == scores[2] != scores[CAPTIONS.index("a?b")]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.heic", "a.png", "a.txt", "a", "a.JPEG.tmp"])
+def test_an_image_is_read_by_its_content_and_not_by_its_name(tmp_path: Path, name: str) -> None:
+    data = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(data, "JPEG")
+    (tmp_path / name).write_bytes(data.getvalue())
+    (tmp_path / "in.csv").write_text(f"post_id,caption,images\n1,,{name}\n")
+    student = write_tiny_artifact(tmp_path / "student", "image").folder
+    with Scorer.open(student) as scorer:
+        row = {"image": base64.b64encode(data.getvalue()).decode()}
+        (request,) = scorer.score([read_post(row)])
+        (python,) = scorer.score([as_post({"image": tmp_path / name})])
+        score_files(
+            ScoringJob(tmp_path / "in.csv", tmp_path / "out.parquet"),
+            LocalBackend(scorer, batch_size=4),
+        )
+    (bulk,) = read_table(tmp_path / "out.parquet").to_pylist()
+    assert request == python
+    assert (request.status, bulk["status"], bulk["n_images"]) == ("ok", "ok", 1)
+    assert bulk["bias"] == pytest.approx(request.scores["bias"].value)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("plain", "plain"),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+        ("a\x00b\r\nc\rd", "ab\nc\nd"),
+        ("é\ufffd", "é\ufffd"),
+    ],
+)
+def test_clean_text_is_valid_and_cleaned_once(text: str, cleaned: str) -> None:
+    assert clean_text(text) == cleaned == clean_text(cleaned)
+    assert cleaned.encode().decode() == cleaned

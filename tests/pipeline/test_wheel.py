@@ -1,0 +1,118 @@
+"""The wheel scores in an environment with the core dependencies only."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.conftest import ROOT
+from tests.tiny_artifact import write_tiny_artifact
+
+_UV = shutil.which("uv", path=f"{os.environ['PATH']}{os.pathsep}{ROOT / '.uv' / 'bin'}")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of the sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "src", source / "src", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    assert _UV is not None, "uv is not installed: run `make setup`"
+    command = [_UV, "build", "--quiet", "--wheel", "--python", sys.executable]
+    subprocess.run([*command, "--out-dir", folder, source], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel and its core dependencies into an empty environment; return its bin/."""
+    assert _UV is not None
+    folder = tmp_path_factory.mktemp("light") / "venv"
+    subprocess.run([_UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run([_UV, "pip", "install", "--quiet", "--python", python, wheel], check=True)
+    return folder / "bin"
+
+
+@pytest.fixture
+def run(light: Path, tmp_path: Path) -> Run:
+    """Run a program of the light environment in an empty folder, without this one's packages."""
+    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+
+    def run_program(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [light / name, *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run_program
+
+
+@pytest.mark.slow
+def test_the_wheel_does_not_hold_the_generator_of_the_demo_corpus(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "postbias/loading.py" in names
+    assert [name for name in names if name.startswith(("postbias/demo", "tests", "stages"))] == []
+
+
+@pytest.mark.slow
+def test_a_light_installation_has_neither_torch_nor_mlflow_nor_dvc(run: Run) -> None:
+    code = "import importlib.util as u, sys; print([n for n in sys.argv[1:] if u.find_spec(n)])"
+    heavy = ["torch", "transformers", "mlflow", "dvc", "ray", "sklearn", "scipy", "matplotlib"]
+    assert run("python", "-I", "-c", code, *heavy).stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_light_installation_scores_a_table_and_one_post(run: Run, tmp_path: Path) -> None:
+    student = write_tiny_artifact(tmp_path / "student").folder
+    (tmp_path / "in.csv").write_text("post_id,caption\n1,she leads\n2,\n3,he cooks\n")
+    bulk = run("postbias", "score", "--model", student, "in.csv", "out.csv")
+    assert (bulk.returncode, "scored 2 of 3 posts" in bulk.stdout) == (0, True), bulk.stderr
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
+    single = run("postbias", "score-one", "--model", student, "--caption", "she leads", "--json")
+    assert single.returncode == 0, single.stderr
+    assert json.loads(single.stdout)["status"] == "ok"
+    table = run("postbias", "score-one", "--model", student, "--caption", "she leads")
+    assert (table.returncode, "bias" in table.stdout) == (0, True), table.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (["score-one", "--caption", "x", "--model", "models:/postbias@champion"], "pipeline"),
+        (["score", "--engine", "ray", "--model", "student", "in.csv", "out.csv"], "cluster"),
+        (["sync"], "pipeline"),
+        (["doctor"], "pipeline"),
+        (["annotate", "--help"], None),
+    ],
+)
+def test_a_command_that_needs_an_extra_names_it_in_one_line(
+    run: Run, tmp_path: Path, arguments: list[str], extra: str | None
+) -> None:
+    write_tiny_artifact(tmp_path / "student")
+    (tmp_path / "in.csv").write_text("post_id,caption\n1,she leads\n")
+    for name in ("params.yaml", "dvc.yaml", "dvc.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    result = run("postbias", *arguments)
+    if extra is None:
+        assert (result.returncode, result.stderr) == (0, "")
+        return
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert f"'postbias[{extra}]'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
