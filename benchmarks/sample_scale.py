@@ -49,9 +49,7 @@ def write_corpus(folder: Path, posts: int) -> None:
             "post_id": [f"{1309041812857818435 + start + i}" for i in range(size)],
             "author": [f"user{i}" for i in rng.integers(0, 38_113, size)],
             "caption": captions,
-            "images": [
-                [image] * int(n) for n in rng.choice([0, 1, 2], size, p=[0.01, 0.89, 0.1])
-            ],
+            "images": [[image] * int(n) for n in rng.choice([0, 1, 2], size, p=[0.01, 0.89, 0.1])],
             "sponsored": (rng.random(size) < 0.1385).tolist(),
             "platform": ["instagram"] * size,
             "source": [f"post_info.txt:{start + i}" for i in range(size)],

@@ -1,13 +1,11 @@
-"""postbias: score gender bias in social-media posts with a small, checked student.
+"""Score gender bias in social-media posts with a small, validated student.
 
-    import postbias
+import postbias
 
-    with postbias.load("build/champion") as model:
-        model.score("Real men don't cook.").scores["bias"]          # one post
-        model.score(pandas.DataFrame({"caption": captions}))        # a table
-        for result in model.score(read_posts()): ...                # a stream
-
-Nothing is imported before it is asked for.
+with postbias.load("build/champion") as model:
+    model.score("Real men don't cook.").scores["bias"]          # one post
+    model.score(pandas.DataFrame({"caption": captions}))        # a table
+    for result in model.score(read_posts()): ...                # a stream
 """
 
 from __future__ import annotations
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["AxisScore", "Model", "PostInput", "PostScore", "__version__", "load"]
 
-_HOMES = {
+# Imported on first use: `import postbias` must be fast.
+_MODULES = {
     "AxisScore": "postbias.scoring.scorer",
     "Model": "postbias.loading",
     "PostInput": "postbias.scoring.scorer",
@@ -31,10 +30,10 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
-    if name not in _HOMES:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names
+    if name not in _MODULES:
         raise AttributeError(f"module 'postbias' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

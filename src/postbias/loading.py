@@ -1,7 +1,6 @@
-"""`postbias.load`: a student by path or by name, ready for one post or for a stream of them.
+"""`postbias.load`: load a student by path or name, to score single posts, tables or streams.
 
-Needs no torch; needs MLflow only for a `models:/` name. Bulk work that must survive a crash is
-`postbias score` instead.
+Needs no torch, and MLflow only for a `models:/` name. Use `postbias score` for resumable bulk work.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT = 3
 
-#: What a post may be: a `PostInput`, a mapping with `caption`, `image` and `images`, or a caption.
+#: A post: a `PostInput`, a mapping with `caption`, `image` and `images`, or a caption.
 Post = PostInput | Mapping[str, Any] | str
 
 
 class Model:
-    """A loaded student; safe to use from several threads."""
+    """A loaded student; thread-safe."""
 
     def __init__(self, scorer: Scorer) -> None:
-        """Wrap a scorer; `postbias.load` does.
+        """Wrap a scorer; called by `postbias.load`.
 
         Args:
             scorer: The loaded student.
@@ -43,25 +42,25 @@ class Model:
         self._scorer = scorer
 
     def __enter__(self) -> Self:
-        """Return itself: a model is a context manager."""
+        """Return the model."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the model."""
         self.close()
 
     def close(self) -> None:
-        """End its threads; it cannot be used afterwards."""
+        """Stop the threads; the model cannot be used afterwards."""
         self._scorer.close()
 
     @property
     def manifest(self) -> Manifest:
-        """What the student says of itself: axes, encoders, sizes, intervals."""
+        """Manifest of the student: axes, encoders, sizes, intervals."""
         return self._scorer.manifest
 
     @property
     def digest(self) -> str:
-        """The digest of the student's files: the `champion` column of its scores."""
+        """Digest of the student's files: the `champion` column of its scores."""
         return self._scorer.artifact.digest
 
     @overload
@@ -80,26 +79,26 @@ class Model:
     ) -> PostScore | pd.DataFrame | Iterator[PostScore]:
         """Score one post, a table of posts, or a stream of any length.
 
-        An image is bytes, or the path of a file on this machine. A post that cannot be scored has
-        a `status` other than `ok` that says why; it never raises and never gets a default score.
+        An image is bytes or the path of a file on this machine. A post that cannot be scored raises
+        no error and gets no default score: its `status` is the reason.
 
         Args:
-            posts: One post gives one result. A DataFrame with columns `caption`, `image` and
-                `images`, each optional, gives a DataFrame of the same index. Any other iterable is
-                read as results are taken, a few batches ahead, in constant memory.
+            posts: One post returns one result. A DataFrame with columns `caption`, `image` and
+                `images`, each optional, returns a DataFrame with the same index. Any other iterable
+                is read lazily, a few batches ahead, in constant memory.
 
         Returns:
-            One result per post, in the same order.
+            One result per post, in order.
 
         Raises:
-            InputError: If something is no post, or an image's file cannot be read.
+            InputError: If an item is not a valid post, or an image file cannot be read.
         """
         if isinstance(posts, PostInput | Mapping | str):
             return self._scorer.score([as_post(posts)])[0]
         if hasattr(posts, "to_dict"):
             return self._score_frame(cast("pd.DataFrame", posts))
         if not isinstance(posts, Iterable):
-            raise _no_post(posts)
+            raise _post_error(posts)
         return self._score_stream(posts)
 
     def _score_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -108,7 +107,9 @@ class Model:
         known = {"caption", "image", "images"}
         if not known & set(frame.columns):
             raise InputError(
-                "the table has no column of posts", seen=list(frame.columns), allowed=sorted(known)
+                "the table has no caption or image column",
+                seen=list(frame.columns),
+                allowed=sorted(known),
             )
         rows = frame[[name for name in frame.columns if name in known]].to_dict("records")
         results = self._score_stream(rows)  # type: ignore[arg-type] # keys are columns, all text
@@ -144,17 +145,17 @@ def load(
         student: The folder of an artifact (`build/champion`), or a registered model
             (`models:/postbias@champion`, `models:/postbias/3`).
         precision: `int8` or `fp32`.
-        threads: Cores to use, all if not given; does not change a score.
-        device: `auto` takes CUDA or CoreML where onnxruntime offers them, else the CPU; or `cpu`,
-            `cuda`, `coreml`. Another device changes a score in its last digits.
+        threads: Number of threads, by default one per core; does not affect scores.
+        device: `cpu`, `cuda`, `coreml`, or `auto` for the fastest available. Scores of different
+            devices differ in the last digits.
 
     Returns:
         The model: `postbias.load("build/champion").score("A caption").scores["bias"].value`.
 
     Raises:
         ArtifactError: If the folder is incomplete or damaged.
-        ChampionError: If there is no such registered model.
-        DeviceError: If the device is not there.
+        ChampionError: If the registered model does not exist.
+        DeviceError: If the device is not available.
     """
     return Model(open_scorer(str(student), threads, precision=precision, device=device))
 
@@ -170,17 +171,17 @@ def open_scorer(
 
     Args:
         student: A folder, a `models:/` name, or None for the repository's champion.
-        threads: Cores to use, all if not given.
-        precision: `int8` or `fp32`.
-        device: Where the graphs run.
+        threads: Number of threads; None for one per core.
+        precision: Precision of the graphs on a CPU.
+        device: Device of the graphs.
 
     Returns:
         The scorer.
 
     Raises:
         ArtifactError: If the folder is incomplete or damaged.
-        ChampionError: If there is no such student.
-        DeviceError: If the device is not there.
+        ChampionError: If the student does not exist.
+        DeviceError: If the device is not available.
     """
     folder = find_student(student)
     threads = threads or os.cpu_count() or 1
@@ -191,14 +192,14 @@ def find_student(student: str | None) -> Path:
     """Find the folder of a student.
 
     Args:
-        student: A folder or a `models:/` name; None for the champion of the repository around the
-            current folder: what the pipeline built, else what is registered.
+        student: A folder or a `models:/` name; None for the champion of the current repository:
+            `build/champion`, else the registered champion.
 
     Returns:
         The folder of its artifact.
 
     Raises:
-        ChampionError: If there is none.
+        ChampionError: If there is no such student.
     """
     from postbias.paths import Paths
 
@@ -209,7 +210,7 @@ def find_student(student: str | None) -> Path:
     except InputError as error:
         if student is None:
             raise ChampionError(
-                "no student was named, and this is no postbias repository with a champion",
+                "no student was named, and the current folder is not in a postbias repository",
                 do="name one: --model FOLDER, or --model models:/postbias@champion",
             ) from error
         paths = None
@@ -221,33 +222,34 @@ def find_student(student: str | None) -> Path:
 
 
 def as_post(post: Post) -> PostInput:
-    """Read what a caller calls a post.
+    """Convert a caller's post.
 
     Args:
-        post: A `PostInput`, a mapping, or a caption alone.
+        post: A `PostInput`, a mapping, or a caption.
 
     Returns:
         The post.
 
     Raises:
-        InputError: If it is something else, or an image's file cannot be read.
+        InputError: If it is not a valid post, or an image file cannot be read.
     """
     if isinstance(post, PostInput):
         return post
     if isinstance(post, str):
         return PostInput(post)
     if not isinstance(post, Mapping):
-        raise _no_post(post)
-    caption, image, images = (_given(post.get(name)) for name in ("caption", "image", "images"))
+        raise _post_error(post)
+    caption, image, images = (
+        _none_if_missing(post.get(name)) for name in ("caption", "image", "images")
+    )
     if not isinstance(caption, str | None):
         raise InputError("a caption is not text", seen=type(caption).__name__)
-    many = [] if images is None else list(images)
-    files = ([] if image is None else [image]) + many
-    return PostInput(caption or "", tuple(_read(file) for file in files if file is not None))
+    files = ([] if image is None else [image]) + ([] if images is None else list(images))
+    return PostInput(caption or "", tuple(_read_image(file) for file in files if file is not None))
 
 
-def _given(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
-    """Take a missing cell (None, NaN, NaT, NA) for None."""
+def _none_if_missing(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
+    """Return None for a missing cell (None, NaN, NaT, NA)."""
     is_missing = value is None or (not hasattr(value, "__len__") and not _equals_itself(value))
     return None if is_missing else value
 
@@ -259,7 +261,7 @@ def _equals_itself(value: Any) -> bool:  # noqa: ANN401 - whatever a cell holds
         return False
 
 
-def _read(image: Any) -> bytes:  # noqa: ANN401 - whatever a cell holds
+def _read_image(image: Any) -> bytes:  # noqa: ANN401 - whatever a cell holds
     if isinstance(image, Mapping):  # Hugging Face `Image`, as in post shards
         image = image.get("bytes") or b""
     if isinstance(image, bytes | bytearray | memoryview):
@@ -272,9 +274,9 @@ def _read(image: Any) -> bytes:  # noqa: ANN401 - whatever a cell holds
     raise InputError("an image is neither bytes nor a path", seen=type(image).__name__)
 
 
-def _no_post(value: object) -> InputError:
+def _post_error(value: object) -> InputError:
     return InputError(
-        "this is no post",
+        "not a valid post",
         seen=type(value).__name__,
         allowed="a caption, a mapping with caption, image and images, a PostInput, a DataFrame, "
         "or an iterable of posts",

@@ -29,7 +29,7 @@ _RUN = """
 import os, signal, sys
 from pathlib import Path
 from postbias.posts.shards import list_shards
-from postbias.scoring.bulk import Destination, score_shards
+from postbias.scoring.bulk import ScoreOutputs, score_shards
 from postbias.scoring.scorer import Scorer
 posts, student, root = map(Path, sys.argv[1:4])
 kill_at, n_changes = int(sys.argv[4]), 0
@@ -44,7 +44,7 @@ def count_changes(event, args):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(count_changes)
-to = Destination(root / "scores", root / "rejects.parquet", root / "store")
+to = ScoreOutputs(root / "scores", root / "rejects.parquet", root / "store")
 with Scorer.open(student, threads=2) as scorer:
     score_shards(list_shards(posts), scorer, to, batch_size=8)
 print(n_changes)

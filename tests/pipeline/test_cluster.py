@@ -41,12 +41,12 @@ import sys
 from pathlib import Path
 from postbias.posts.shards import list_shards
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.bulk import Destination, run_engine
-from postbias.scoring.ray_engine import Cluster, RayEngine
+from postbias.scoring.bulk import ScoreOutputs, score_with_backend
+from postbias.scoring.ray_engine import RayClusterOptions, RayBackend
 posts, student, root = map(Path, sys.argv[1:4])
-to = Destination(root / "scores", root / "rejects.parquet", root / "store")
-engine = RayEngine(Artifact.open(student), Cluster(sys.argv[4]), batch_size=16)
-run_engine(list_shards(posts), engine, to)
+to = ScoreOutputs(root / "scores", root / "rejects.parquet", root / "store")
+engine = RayBackend(Artifact.open(student), RayClusterOptions(sys.argv[4]), batch_size=16)
+score_with_backend(list_shards(posts), engine, to)
 """
 
 _GPU_DRIVER = """
@@ -55,13 +55,13 @@ from pathlib import Path
 import ray
 from postbias.posts.shards import list_shards
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.bulk import Destination, run_engine
-from postbias.scoring.ray_engine import Cluster, RayEngine
+from postbias.scoring.bulk import ScoreOutputs, score_with_backend
+from postbias.scoring.ray_engine import RayClusterOptions, RayBackend
 posts, student, root = map(Path, sys.argv[1:4])
 ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
-to = Destination(root / "scores", root / "rejects.parquet", root / "store")
-engine = RayEngine(Artifact.open(student), Cluster(device="cuda"), batch_size=16)
-run_engine(list_shards(posts), engine, to)
+to = ScoreOutputs(root / "scores", root / "rejects.parquet", root / "store")
+engine = RayBackend(Artifact.open(student), RayClusterOptions(device="cuda"), batch_size=16)
+score_with_backend(list_shards(posts), engine, to)
 """
 
 
@@ -93,7 +93,7 @@ def nodes(bucket: str) -> Iterator[Any]:  # noqa: ARG001 - workers inherit its e
         patch.setenv("RAY_worker_niceness", "0")  # else other programs of this machine go first
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
-        from ray.cluster_utils import RayClusterOptions as RayCluster
+        from ray.cluster_utils import Cluster as RayCluster
 
         memory = {"object_store_memory": 80 * 2**20}
         head = memory | {"num_cpus": 0, "include_dashboard": False}
@@ -174,13 +174,13 @@ def test_a_fault_of_a_shard_is_told_and_not_tried_again(corpus: Path, tmp_path: 
 
 @pytest.mark.usefixtures("nodes")
 def test_more_cores_than_a_node_has_is_an_error_and_no_hang(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match="that many cores; saw 3; allowed: 1"):
+    with pytest.raises(ClusterError, match="enough cores for a worker; saw 3; allowed: 1"):
         run_on_ray(corpus, tmp_path, threads=3)
 
 
 @pytest.mark.usefixtures("nodes")
 def test_a_cluster_without_gpus_says_so(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match="no node of the Ray cluster has a GPU to give"):
+    with pytest.raises(ClusterError, match="no node of the Ray cluster has a GPU; start nodes"):
         run_on_ray(corpus, tmp_path, device="cuda")
 
 
@@ -274,8 +274,8 @@ def test_without_ray_the_engine_says_what_to_install(corpus: Path, tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "postbias: the Ray engine needs the package ray, which is not installed; "
-        "pip install 'postbias[cluster]'"
+        "postbias: --engine ray needs the package ray, which is not installed; "
+        "run `pip install 'postbias[cluster]'`"
     )
     assert not out.exists()
 

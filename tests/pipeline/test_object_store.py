@@ -176,10 +176,10 @@ def test_missing_or_foreign_objects_are_one_line_and_change_nothing(
         score(local, bucket / "nowhere", local / "x")
     foreign = bucket / "foreign" / "00000.parquet"
     foreign.upload(local / "shards" / "00000.parquet")
-    with pytest.raises(InputError, match="holds other things than scores; saw '00000"):
+    with pytest.raises(InputError, match="contains files other than scores; saw '00000"):
         score(local, bucket / "shards", bucket / "foreign")
     assert foreign.is_file()
-    with pytest.raises(InputError, match="OUT is INPUT"):
+    with pytest.raises(InputError, match="OUT is the same as INPUT"):
         score(local, foreign, foreign)
     with pytest.raises(StorageError, match="cannot write s3://no-such-bucket/x"):
         parse_path("s3://no-such-bucket/x").upload(local / "shards" / "00000.parquet")  # type: ignore[union-attr]

@@ -130,14 +130,14 @@ def test_a_bad_row_does_not_spoil_its_neighbours(server: int) -> None:
 @pytest.mark.parametrize(
     ("body", "content_type", "why"),
     [
-        (b"{" + SECRET.encode(), JSON, "no JSON"),
+        (b"{" + SECRET.encode(), JSON, "not JSON"),
         (b"\xff\xfe\x00", JSON, "not UTF-8"),
-        (b"", JSON, "no JSON"),
-        (b"{}", JSON, "another form"),
-        (b"[1, 2]", JSON, "another form"),
-        (b"5", JSON, "another form"),
+        (b"", JSON, "not JSON"),
+        (b"{}", JSON, "invalid structure"),
+        (b"[1, 2]", JSON, "invalid structure"),
+        (b"5", JSON, "invalid structure"),
         (b'{"dataframe_records": []}', JSON, "no rows"),
-        (b'{"dataframe_records": 5}', JSON, "another form"),
+        (b'{"dataframe_records": 5}', JSON, "invalid structure"),
         (b'{"dataframe_records": [{}]}', JSON, "no columns"),
         (b'{"dataframe_records": [{"a-secret-of-the-client": 1}]}', JSON, "1 unknown column"),
         (b'{"dataframe_split": {"data": [["a-secret-of-the-client"]]}}', JSON, "unknown column"),
@@ -145,8 +145,8 @@ def test_a_bad_row_does_not_spoil_its_neighbours(server: int) -> None:
         (b'{"instances": [{"caption": "a"}, {"image": "b"}]}', JSON, "not a table"),
         (b'{"messages": [{"role": "user", "content": "x"}]}', JSON, "not a table"),
         (b'{"dataframe_records": [{"caption": "x"}]}', None, "Content-Type"),
-        (b"a-secret-of-the-client", "application/vnd.apache.parquet", "another form"),
-        (b'caption\n"a-secret-of-the-client', "text/csv", "another form"),
+        (b"a-secret-of-the-client", "application/vnd.apache.parquet", "invalid structure"),
+        (b'caption\n"a-secret-of-the-client', "text/csv", "invalid structure"),
     ],
 )
 def test_a_bad_request_is_a_400_that_says_why_and_nothing_more(

@@ -79,7 +79,7 @@ def test_a_failure_in_a_scoring_thread_ends_the_shard(student: Path, tmp_path: P
     scorer = Scorer.open(student, threads=2)
     scorer.close()  # its threads accept no further work
     with pytest.raises(RuntimeError, match="after shutdown"):
-        score_shard(shard, scorer, "digest", batch_size=8, tell=lambda _: None)
+        score_shard(shard, scorer, "digest", batch_size=8, on_progress=lambda _: None)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")

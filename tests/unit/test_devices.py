@@ -32,9 +32,9 @@ def test_auto_takes_what_there_is_and_says_so(
 @needs_no_cuda
 def test_a_device_that_is_not_there_is_one_error_with_what_to_install(tmp_path: Path) -> None:
     artifact = write_tiny_artifact(tmp_path / "student")
-    with pytest.raises(DeviceError, match=r"cuda cannot be used: .*offers.*onnxruntime-gpu"):
+    with pytest.raises(DeviceError, match=r"cuda cannot be used: .*supports.*onnxruntime-gpu"):
         Scorer(artifact, device="cuda")
-    with pytest.raises(DeviceError, match="no such device; saw 'tpu'; allowed: auto, coreml"):
+    with pytest.raises(DeviceError, match="unknown device; saw 'tpu'; allowed: auto, coreml"):
         Scorer(artifact, device="tpu")  # type: ignore[arg-type]
 
 

@@ -18,10 +18,10 @@ from postbias.params import DriftParams
 from postbias.scoring.artifact import write_artifact
 from postbias.scoring.drift import compare_profiles, measure_drift
 from postbias.scoring.reference_profile import (
+    choose_profile_posts,
     describe_answers,
     describe_content,
     sample_ids,
-    sample_post_ids,
 )
 from postbias.scoring.scorer import Scorer
 
@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shard(root / "long" / "0.parquet", [(f"{text} {'word ' * 90}", i) for text, i in posts])
     artifact = write_tiny_artifact(root / "student")
     with Scorer(artifact) as scorer:
-        ids = sample_post_ids(root / "posts", 200)
+        ids = choose_profile_posts(root / "posts", 200)
         reference = {
             "content": describe_content(root / "posts", ids),
             "answers": describe_answers(scorer, root / "posts", ids),

@@ -84,7 +84,7 @@ def test_a_table_gives_a_table_of_the_same_index(model: postbias.Model) -> None:
     assert scores["bias"]["a"] == model.score("hello").scores["bias"].value
     empty = model.score(frame[:0])
     assert list(empty.columns) == list(scores.columns)
-    with pytest.raises(InputError, match="no column of posts"):
+    with pytest.raises(InputError, match="no caption or image column"):
         model.score(pd.DataFrame({"text": ["hello"]}))
 
 
@@ -113,11 +113,11 @@ def test_the_model_says_what_it_is(model: postbias.Model) -> None:
 @pytest.mark.parametrize(
     ("post", "fault"),
     [
-        (3, "this is no post; saw 'int'"),
+        (3, "not a valid post; saw 'int'"),
         ({"caption": 3}, "a caption is not text; saw 'int'"),
         ({"image": 3}, "neither bytes nor a path; saw 'int'"),
         ({"image": "no/such/file.jpg"}, "cannot read the image file no/such/file.jpg"),
-        ([3], "this is no post"),
+        ([3], "not a valid post"),
     ],
 )
 def test_what_is_no_post_is_an_error_that_says_why(

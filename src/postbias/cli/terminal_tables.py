@@ -50,6 +50,9 @@ def format_results(report: Json) -> str:
 
     Args:
         report: The content of `reports/evaluate.json`.
+
+    Returns:
+        Tables and notes.
     """
     from postbias.evaluation.results_table import axis_tables, table_notes
 
@@ -62,6 +65,9 @@ def format_brands(report: Json) -> str:
 
     Args:
         report: The content of `reports/brands.json`.
+
+    Returns:
+        A table and a note.
     """
     if not report["brands"]:
         return "no brand is named often enough; see report.min_posts and report.brands"
@@ -86,6 +92,9 @@ def format_score(axes: Sequence[str], result: PostScore) -> str:
     Args:
         axes: Names of the axes, the main one first.
         result: The scores.
+
+    Returns:
+        A table and a summary; the reason if the post was not scored.
     """
     if result.status != OK:
         return f"not scored: {result.status} ({result.detail})"
@@ -94,7 +103,7 @@ def format_score(axes: Sequence[str], result: PostScore) -> str:
         for axis, (value, lo, hi) in result.scores.items()
     ]
     lines = [format_table(("axis", "score", "interval"), rows)]
-    used = f"{result.modalities}, {result.n_images} image(s)"
+    used = f"{result.modalities}, {result.n_images} image(s) read"
     lines.append(f"{axes[0]} is {result.band}; scored from {used}")
     return "\n".join([*lines, *([f"not read: {result.detail}"] if result.detail else [])])
 

@@ -86,6 +86,9 @@ class Findings:
 
         Args:
             origin: Commit and runs to name; None for the page that must be reproducible.
+
+        Returns:
+            HTML.
         """
         return render_template("report.html.j2", self.context | {"origin": origin})
 
@@ -108,6 +111,9 @@ def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) ->
         paths: The repository, after the infer stage.
         params: All params; `report`, the rubric and the sampling method are used.
         digests: Digest of each input in `dvc.lock`; any may be missing.
+
+    Returns:
+        The content of the report.
 
     Raises:
         InputError: If a report of another stage or the table of brands is missing or not valid.

@@ -51,6 +51,9 @@ def fit_scale(
         values: Values to show; None is ignored.
         is_share: Whether values are shares.
         bounds: Limits that the scale must not exceed.
+
+    Returns:
+        The scale.
     """
     known = [value for value in values if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
@@ -76,6 +79,9 @@ def draw_ticks(scale: BarScale, zero: float | None = None) -> Markup:
     Args:
         scale: Scale of the column.
         zero: Value to emphasize, such as "no difference".
+
+    Returns:
+        An SVG element.
     """
     labels = []
     for tick in scale.ticks:
@@ -105,6 +111,9 @@ def draw_interval_bar(
         other: Second value, drawn as a hollow diamond: the uncorrected estimate.
         zero: Value of a vertical reference line.
         style: CSS class of the mark: `main`, `muted` or `second`.
+
+    Returns:
+        An SVG element.
     """
     value, lo, hi = (estimate[key] for key in ("value", "lo", "hi"))
     parts = [_line(scale.position(t), scale.position(t), 0, 24, "grid") for t in scale.ticks]

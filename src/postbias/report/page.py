@@ -35,6 +35,9 @@ def render_template(name: str, context: Mapping[str, object]) -> str:
     Args:
         name: Its file in `report/templates`; the output of `*.html.j2` is escaped.
         context: Its variables; a missing one is an error.
+
+    Returns:
+        The rendered text.
     """
     return _environment().get_template(name).render(**context).rstrip("\n") + "\n"
 

@@ -93,6 +93,9 @@ def format_interval(estimate: Json, *, is_share: bool = False) -> str:
     Args:
         estimate: `lo` and `hi`.
         is_share: Whether they are shares.
+
+    Returns:
+        The interval in words.
     """
     if estimate["lo"] is None:
         return DASH
@@ -106,6 +109,9 @@ def format_difference(estimate: Json, digits: int = 2) -> str:
     Args:
         estimate: `value`, `lo` and `hi`; without a value the result is a dash.
         digits: Number of decimals.
+
+    Returns:
+        The difference in words.
     """
     value, lo, hi = (estimate[key] for key in ("value", "lo", "hi"))
     if value is None:
@@ -185,6 +191,9 @@ def summarize_answer(population: Json, axis: str, bounds: tuple[float, float]) -
         population: The content of `reports/population.json`.
         axis: The main axis.
         bounds: Its range.
+
+    Returns:
+        The sentences.
     """
     mean, high = population["all"][axis], population["all"]["share_high"]
     if mean["value"] is None:

@@ -1,11 +1,11 @@
-"""The artifact: one trained student in a folder, complete and torch-free to run.
+"""Read and write an artifact: the folder of one trained student.
 
-`student.json` says what the student is and lists every other file with its size and sha256;
-`onnx/` holds the graphs (`onnx/int8/` their quantized forms), `tokenizer.json` the tokenizer,
-`weights.safetensors` what further training needs. No pickle anywhere. Knows nothing of posts and
-runs nothing: see `postbias.scoring.scorer`. Shipped inside the registered model, so it imports
-the standard library only.
+`student.json` describes the student and lists all other files with size and SHA-256: the graphs in
+`onnx/` and their quantized versions in `onnx/int8/`, `tokenizer.json`, and `weights.safetensors`
+for further training.
 """
+
+# Ships inside the registered model: standard library only.
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from postbias.scoring.manifest import MANIFEST, REMAKE, FileRecord, Manifest, Pr
 
 @dataclass(frozen=True)
 class Artifact:
-    """A student's folder whose files are all there, with the sizes that the manifest records.
+    """The folder of a student whose files exist and have the sizes in the manifest.
 
     Attributes:
-        folder: Where it lies.
-        manifest: What its `student.json` says.
-        manifest_sha256: Of the `student.json` that was read.
+        folder: The folder.
+        manifest: Content of `student.json`.
+        manifest_sha256: SHA-256 of `student.json` as it was read.
     """
 
     folder: Path
@@ -39,14 +39,17 @@ class Artifact:
     def open(cls, folder: Path) -> Artifact:
         """Open a folder and check that it is complete.
 
+        Contents are hashed by `digest` and `read`, not here.
+
         Args:
-            folder: A folder as written by `write_artifact`.
+            folder: A folder written by `write_artifact`.
 
         Returns:
-            The artifact; contents are hashed by `digest` and `read`, not here.
+            The artifact.
 
         Raises:
-            ArtifactError: If it is no artifact, or a file is missing or has another size.
+            ArtifactError: If the folder is not an artifact, or a file is missing or has the wrong
+                size.
         """
         try:
             data = (folder / MANIFEST).read_bytes()
@@ -70,13 +73,13 @@ class Artifact:
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 over the sorted (relative path, sha256) of its files.
+        """SHA-256 over the sorted (relative path, SHA-256) pairs of the files.
 
         Returns:
             64 hexadecimal digits.
 
         Raises:
-            ArtifactError: If a file's content is not what the manifest records.
+            ArtifactError: If the content of a file differs from the manifest.
         """
         hashes = {name: _sha256(self.folder / name) for name in self.manifest.files}
         for name, seen in hashes.items():
@@ -86,16 +89,16 @@ class Artifact:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def read(self, name: str) -> bytes:
-        """Read a file and check that its content is what the manifest records.
+        """Read a file and check its content against the manifest.
 
         Args:
-            name: Its path relative to the folder, as listed in the manifest.
+            name: Relative path, as listed in the manifest.
 
         Returns:
-            Its bytes.
+            The content.
 
         Raises:
-            ArtifactError: If it is gone or damaged.
+            ArtifactError: If the file is missing or damaged.
         """
         try:
             data = (self.folder / name).read_bytes()
@@ -105,14 +108,7 @@ class Artifact:
         return data
 
     def size_bytes(self, precision: Precision) -> int:
-        """Add up what scoring in a precision has to load.
-
-        Args:
-            precision: `int8` or `fp32`.
-
-        Returns:
-            Bytes of the graphs, the tokenizer and the manifest.
-        """
+        """Return the total size of the graphs, the tokenizer and the manifest."""
         files = self.manifest.files
         listed = sum(files[name].size for name in self.manifest.runtime_files(precision))
         return listed + (self.folder / MANIFEST).stat().st_size
@@ -123,20 +119,19 @@ class Artifact:
 
 
 def write_artifact(folder: Path, manifest: Manifest) -> Artifact:
-    """Make a folder that holds the student's files an artifact by writing its `student.json`.
+    """Write `student.json` into the folder of a student, which makes it an artifact.
 
-    Call it again with another manifest to change what the artifact says (intervals, for example);
-    `files` is made anew from what lies in the folder each time.
+    Call it again with a changed manifest to update the artifact, for example its intervals.
 
     Args:
-        folder: The folder with graphs, weights and tokenizer in place.
-        manifest: What to say; its `files` are ignored.
+        folder: The folder with graphs, weights and tokenizer.
+        manifest: The manifest; `files` is computed from the folder.
 
     Returns:
         The opened artifact.
 
     Raises:
-        ArtifactError: If a file that the manifest implies is missing.
+        ArtifactError: If a file that the manifest requires is missing.
     """
     files = {}
     for name in manifest.required_files():

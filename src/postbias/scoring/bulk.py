@@ -1,10 +1,7 @@
-"""Scores every post of many shards: nothing lost, nothing done twice, one row for each.
+"""Score all posts of many shards: resumable, one row per post, on any execution backend.
 
-A finished shard goes into the store at once, under a name that says what it depends on; a run that
-was killed finds it there and goes on. The outputs are made from the store at the end and are the
-same bytes, whether the run was interrupted or not, and whoever computed them: an engine is handed
-the shards that are missing and gives back the scores of each, in any order. Knows nothing of
-MLflow, params and formats other than shards.
+Finished shards are stored at once; the outputs are made from the store at the end. So they have the
+same bytes after an interruption and with any backend.
 """
 
 from __future__ import annotations
@@ -35,24 +32,24 @@ from postbias.scoring.shard_scores import ShardScores, score_shard
 
 logger = logging.getLogger(__name__)
 
-#: Called with the number of posts done since it was called last; negative where work was lost.
+#: Called with the number of posts scored since the last call; negative if a worker was lost.
 ProgressCallback = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
 class BulkSummary:
-    """What scoring many posts came to.
+    """The result of scoring many posts.
 
     Attributes:
         champion: Digest of the student.
-        precision: What ran.
-        posts: Rows in, and rows out.
+        precision: Precision of the graphs.
+        posts: Number of posts, and of rows in the output.
         by_status: Posts by `ok` or the reason why there is no score.
-        by_modalities: Scored posts by what was used.
+        by_modalities: Scored posts by modalities used.
         by_band: Scored posts by band of the main axis.
         means: Mean score by axis; empty if no post was scored.
         computed: Posts scored by this call; the others were in the store.
-        seconds: How long that took.
+        seconds: Time taken by this call.
     """
 
     champion: str
@@ -67,20 +64,16 @@ class BulkSummary:
 
     @property
     def scored(self) -> int:
-        """Posts with a score."""
+        """Number of posts with a score."""
         return self.by_status.get(OK, 0)
 
     @property
     def posts_per_s(self) -> float | None:
-        """Posts per second of what this call computed; None if all was in the store."""
+        """Posts per second; None if all scores were in the store."""
         return self.computed / self.seconds if self.computed else None
 
     def report(self) -> dict[str, Any]:
-        """Give what is the same however often, on how many threads and how fast it was run.
-
-        Returns:
-            Counts, shares and means, for a report.
-        """
+        """Return counts, shares and means: what does not depend on threads, speed or reruns."""
         return {
             "champion": self.champion,
             "precision": self.precision,
@@ -94,11 +87,7 @@ class BulkSummary:
         }
 
     def render(self) -> str:
-        """Say it in a few lines, for people.
-
-        Returns:
-            Posts, speed, rejects by reason, bands and means.
-        """
+        """Return a few lines of text: posts, speed, rejects by reason, bands and means."""
         rate = f", {self.posts_per_s:.1f} posts/s" if self.posts_per_s else ""
         lines = [f"scored {self.scored} of {self.posts} posts{rate}"]
         lines += [f"  not scored {n} ({why})" for why, n in self.by_status.items() if why != OK]
@@ -107,11 +96,7 @@ class BulkSummary:
         return "\n".join(lines)
 
     def metrics(self) -> dict[str, float]:
-        """Give the numbers of the report and the speed, flat.
-
-        Returns:
-            Number by name.
-        """
+        """Return the numbers of the report and the speed as a flat mapping."""
         report = self.report()
         numbers = {name: float(report[name]) for name in ("posts", "scored", "rejected")}
         for part in ("by_status", "by_modalities", "band_share", "mean"):
@@ -122,11 +107,11 @@ class BulkSummary:
 
 @dataclass(frozen=True, slots=True)
 class ScoreOutputs:
-    """Where the outputs of bulk scoring go.
+    """Paths of the outputs of bulk scoring.
 
     Attributes:
-        scores: Folder of one score shard per post shard, of the same name; replaced as a whole.
-        rejects: Table of the posts that have no score.
+        scores: Folder of one score shard per post shard, with the same name; replaced as a whole.
+        rejects: Table of the posts without a score.
         store: Folder of finished shards, which must survive a crash.
     """
 
@@ -136,147 +121,153 @@ class ScoreOutputs:
 
 
 class ExecutionBackend(ScoringStudent, Protocol):
-    """A student, and the means to score many shards with it."""
+    """A student and the means to score shards with it."""
 
     def run(
-        self, shards: Sequence[AnyPath], tell: ProgressCallback
+        self, shards: Sequence[AnyPath], on_progress: ProgressCallback
     ) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards.
 
         Args:
             shards: Post shards.
-            tell: Called as posts are done.
+            on_progress: Called as posts are scored.
 
         Returns:
-            Each shard once, with its scores, in any order and as they are done.
+            Each shard once with its scores, in order of completion.
         """
 
 
 class LocalBackend:
-    """Scores on the cores of this machine, one shard after the other."""
+    """Scores shards one after the other on this machine."""
 
     def __init__(self, scorer: Scorer, *, batch_size: int) -> None:
-        """Take a loaded student.
+        """Use a loaded student.
 
         Args:
             scorer: The student.
-            batch_size: Posts in memory at a time, times a few; does not change a score.
+            batch_size: Posts per batch; does not affect scores.
         """
         self._scorer = scorer
         self._batch_size = batch_size
 
     @property
     def artifact(self) -> Artifact:
-        """The student's files."""
+        """Files of the student."""
         return self._scorer.artifact
 
     @property
     def precision(self) -> Precision:
-        """Which of its graphs run."""
+        """Precision of the graphs that run."""
         return self._scorer.precision
 
     @property
     def device(self) -> str:
-        """What they run on."""
+        """Device that the graphs run on."""
         return self._scorer.device
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of its axes, the main one first."""
+        """Names of the axes, the main one first."""
         return self._scorer.axes
 
     def run(
-        self, shards: Sequence[AnyPath], tell: ProgressCallback
+        self, shards: Sequence[AnyPath], on_progress: ProgressCallback
     ) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards.
 
         Args:
             shards: Post shards.
-            tell: Called as posts are done.
+            on_progress: Called as posts are scored.
 
         Yields:
             Each shard, in order, with its scores.
 
         Raises:
-            SchemaError: If a shard is damaged or has other columns.
+            SchemaError: If a shard is damaged or has the wrong columns.
         """
         size, champion = self._batch_size, self.artifact.digest
         for shard in shards:
             yield (
                 shard,
-                score_shard(shard, self._scorer, champion, batch_size=size, on_progress=tell),
+                score_shard(
+                    shard, self._scorer, champion, batch_size=size, on_progress=on_progress
+                ),
             )
 
 
 def score_shards(
-    shards: Sequence[AnyPath], scorer: Scorer, to: ScoreOutputs, *, batch_size: int
+    shards: Sequence[AnyPath], scorer: Scorer, outputs: ScoreOutputs, *, batch_size: int
 ) -> BulkSummary:
-    """Score every post of some shards on this machine; see `score_with_backend`.
+    """Score all posts of shards on this machine; see `score_with_backend`.
 
     Args:
-        shards: Post shards, their names distinct.
+        shards: Post shards with distinct names.
         scorer: The student.
-        to: Where to write.
-        batch_size: Posts in memory at a time, times a few; does not change a score.
+        outputs: Paths of the outputs.
+        batch_size: Posts per batch; does not affect scores.
 
     Returns:
-        What it came to.
+        The summary.
 
     Raises:
-        CountsError: If rows in are not rows out.
-        SchemaError: If a shard is damaged or has other columns.
-        StorageError: If something cannot be written.
+        CountsError: If the number of rows differs from the number of posts.
+        SchemaError: If a shard is damaged or has the wrong columns.
+        StorageError: If an output cannot be written.
     """
-    return score_with_backend(shards, LocalBackend(scorer, batch_size=batch_size), to)
+    return score_with_backend(shards, LocalBackend(scorer, batch_size=batch_size), outputs)
 
 
 def score_with_backend(
-    shards: Sequence[AnyPath], engine: ExecutionBackend, to: ScoreOutputs
+    shards: Sequence[AnyPath], backend: ExecutionBackend, outputs: ScoreOutputs
 ) -> BulkSummary:
-    """Score every post of some shards; what is in the store is not computed again.
+    """Score all posts of shards; shards in the store are not computed again.
 
     Args:
-        shards: Post shards, their names distinct.
-        engine: Who computes.
-        to: Where to write.
+        shards: Post shards with distinct names.
+        backend: Execution backend.
+        outputs: Paths of the outputs.
 
     Returns:
-        What it came to.
+        The summary.
 
     Raises:
-        CountsError: If rows in are not rows out.
-        SchemaError: If a shard is damaged or has other columns.
-        StorageError: If something cannot be written.
+        CountsError: If the number of rows differs from the number of posts.
+        SchemaError: If a shard is damaged or has the wrong columns.
+        StorageError: If an output cannot be written.
     """
     started = time.monotonic()
-    entries = {shard: StoredShard.of(shard, engine, to.store) for shard in shards}
-    # By place in the store: two shards may hold the same bytes.
+    entries = {shard: StoredShard.of(shard, backend, outputs.store) for shard in shards}
+    # Keyed by path in the store: two shards may have the same content.
     missing = {entry.scores: shard for shard, entry in entries.items() if not entry.is_done()}
     n_missing, n_posts = count_rows(list(missing.values())), count_rows(shards)
     if n_missing < n_posts:
-        logger.info("%d of %d posts are in the store already", n_posts - n_missing, n_posts)
+        logger.info("resuming: %d of %d posts are already scored", n_posts - n_missing, n_posts)
     with tqdm(
         total=n_posts, initial=n_posts - n_missing, desc="score", unit="post", disable=None
     ) as progress:
-        for shard, (scores, rejects) in engine.run(list(missing.values()), progress.update):
+        for shard, (scores, rejects) in backend.run(list(missing.values()), progress.update):
             entries[shard].write(scores, rejects)
     seconds = time.monotonic() - started
     if n_missing:
         logger.info("scored %d posts, %.1f posts/s", n_missing, n_missing / seconds)
-    summary = _materialise(entries, engine, to)
+    summary = _write_outputs(entries, backend, outputs)
     if summary.posts != n_posts:
-        raise CountsError("posts in are not rows out", seen=summary.posts, allowed=n_posts)
+        raise CountsError(
+            "the number of rows differs from the number of posts",
+            seen=summary.posts,
+            allowed=n_posts,
+        )
     return dataclasses.replace(summary, computed=n_missing, seconds=seconds)
 
 
-def _materialise(
-    entries: Mapping[AnyPath, StoredShard], student: ScoringStudent, to: ScoreOutputs
+def _write_outputs(
+    entries: Mapping[AnyPath, StoredShard], student: ScoringStudent, outputs: ScoreOutputs
 ) -> BulkSummary:
-    """Make the outputs from the store; the folder of scores appears as a whole."""
+    """Write the outputs from the store; the folder of scores is replaced atomically."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("status", "modalities", "band")}
     sums = dict.fromkeys(sorted(student.axes), 0.0)
     rejects = [REJECTS.empty_table()]
-    staging = to.scores.with_name(f".{to.scores.name}.new")
+    staging = outputs.scores.with_name(f".{outputs.scores.name}.new")
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
@@ -289,12 +280,12 @@ def _materialise(
                 sums[axis] += pc.sum(scores[axis].cast(pa.float64())).as_py() or 0.0
             with atomic_write(staging / shard.name) as temporary:
                 copy_to_local(entry.scores, temporary)
-        if to.scores.exists():
-            shutil.rmtree(to.scores)
-        staging.replace(to.scores)
+        if outputs.scores.exists():
+            shutil.rmtree(outputs.scores)
+        staging.replace(outputs.scores)
     except OSError as error:
-        raise StorageError(f"cannot write {to.scores}: {error.strerror or error}") from error
-    write_table(pa.concat_tables(rejects), to.rejects, REJECTS)
+        raise StorageError(f"cannot write {outputs.scores}: {error.strerror or error}") from error
+    write_table(pa.concat_tables(rejects), outputs.rejects, REJECTS)
     scored = counts["status"][OK]
     return BulkSummary(
         champion=student.artifact.digest,

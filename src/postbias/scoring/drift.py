@@ -1,9 +1,4 @@
-"""Are the posts that are scored like those that the student learned from?
-
-Compares two profiles. Differences are effect sizes, not p-values: on a million posts every
-difference is significant. What chance alone would bring in samples of this size is reckoned out and
-shown, so that small samples raise no alarm.
-"""
+"""Measure drift: compare the scored posts with the student's training posts."""
 
 from __future__ import annotations
 
@@ -18,9 +13,9 @@ import numpy as np
 
 from postbias.scoring.reference_profile import (
     Json,
+    choose_profile_posts,
     describe_answers,
     describe_content,
-    sample_post_ids,
 )
 from postbias.scoring.scorer import Scorer
 
@@ -32,32 +27,30 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far the posts that are scored are from those that the student knows.
+    """Distance of the scored posts from the student's training posts.
 
     Attributes:
-        report: `posts` compared; `reference`: posts of the student's profile, null if it has none;
-            `differs`: names of what differs; `features`: by name `distance`, `chance` and `limit`.
+        report: `posts`: number compared; `reference`: posts of the student's profile, null if it
+            has none; `differs`: features beyond their limit; `features`: `distance`, `chance` and
+            `limit` by name.
     """
 
     report: Json
 
     def metrics(self) -> dict[str, float]:
-        """Give the distances, flat.
-
-        Returns:
-            `drift.<feature>` and `drift.differs`, how many of them are too far.
-        """
-        found = {f"drift.{name}": one["distance"] for name, one in self.report["features"].items()}
-        return found | {"drift.differs": float(len(self.report["differs"]))}
+        """Return `drift.<feature>` distances and `drift.differs`, the number beyond their limit."""
+        features = self.report["features"]
+        distances = {f"drift.{name}": feature["distance"] for name, feature in features.items()}
+        return distances | {"drift.differs": float(len(self.report["differs"]))}
 
 
 def measure_drift(posts: Path, scorer: Scorer, limits: DriftParams) -> Drift:
-    """Compare posts with what the student learned from, and warn if they differ.
+    """Compare posts with the student's training posts, and warn if they differ.
 
     Args:
-        posts: Folder of post shards; a sample of them is compared.
-        scorer: The student; its manifest holds the reference.
-        limits: How many posts to compare, and how different they may be.
+        posts: Folder of post shards; a sample of the posts is compared.
+        scorer: The student; its manifest contains the reference profile.
+        limits: Sample size and maximum distances.
 
     Returns:
         The comparison.
@@ -68,18 +61,18 @@ def measure_drift(posts: Path, scorer: Scorer, limits: DriftParams) -> Drift:
     """
     reference = scorer.manifest.reference
     if not reference:
-        logger.warning("this student does not say what it learned from: drift is not measured")
+        logger.warning("drift is not measured: the student has no profile of its training posts")
         return Drift({"posts": 0, "reference": None, "differs": [], "features": {}})
-    ids = sample_post_ids(posts, limits.sample)
+    ids = choose_profile_posts(posts, limits.sample)
     seen = {"content": describe_content(posts, ids)}
     seen["answers"] = describe_answers(scorer, posts, ids)
     drift = Drift({"posts": len(ids), **compare_profiles(reference, seen, limits)})
     for name in drift.report["differs"]:
-        one = drift.report["features"][name]
+        feature = drift.report["features"][name]
         logger.warning(
-            "THE POSTS DIFFER from those that the student learned from in %s: %.3f, of which"
-            " chance brings %.3f, allowed %.3f; trust these scores less, and label a new sample",
-            name, one["distance"], one["chance"], one["limit"],
+            "THE POSTS DIFFER from the training posts in %s: distance %.3f, by chance %.3f,"
+            " limit %.3f; scores are less reliable: label a new sample",
+            name, feature["distance"], feature["chance"], feature["limit"],
         )  # fmt: skip
     return drift
 
@@ -90,13 +83,15 @@ def compare_profiles(
     """Compare two profiles.
 
     Args:
-        reference: `content` and `answers` of the posts that the student knows.
-        seen: The same of those that are scored.
-        limits: How different they may be.
+        reference: `content` and `answers` of the training posts.
+        seen: The same of the scored posts.
+        limits: Maximum distances.
 
     Returns:
         `reference`, `differs` and `features`, as in `Drift.report`.
     """
+    # Effect sizes, not p-values: on a million posts every difference is significant. The distance
+    # expected by chance is added to the limit, so that small samples raise no alarm.
     features: dict[str, dict[str, float]] = {}
     for part in ("content", "answers"):
         old, new = reference[part], seen[part]
@@ -113,7 +108,9 @@ def compare_profiles(
                 "distance": distance, "chance": chance, "limit": limits.max_shift,
             }  # fmt: skip
     differs = [
-        name for name, one in features.items() if one["distance"] > one["limit"] + one["chance"]
+        name
+        for name, feature in features.items()
+        if feature["distance"] > feature["limit"] + feature["chance"]
     ]
     return {
         "reference": reference["content"]["n"],
@@ -125,7 +122,7 @@ def compare_profiles(
 def _total_variation(
     old: tuple[Mapping[str, float], int], new: tuple[Mapping[str, float], int]
 ) -> tuple[float, float]:
-    """Return the share of posts in other bins, and its expectation if nothing had changed."""
+    """Return the total variation distance and its expectation if the distributions are equal."""
     (p, n), (q, m) = old, new
     if not n or not m:
         return 0.0, 0.0
@@ -137,7 +134,7 @@ def _total_variation(
 
 
 def _shift(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[float, float]:
-    """Return by how many sd of the reference the mean moved (rms over dimensions), and chance."""
+    """Return the shift of the mean in sd of the reference (RMS over dimensions), and chance."""
     sd = np.array(old["sd"])
     is_alive = sd > 1e-6 * max(float(sd.max(initial=0.0)), 1e-12)
     if not is_alive.any():

@@ -62,7 +62,7 @@ def list_candidate_devices(device: Device) -> list[str]:
         return [name for name, provider in PROVIDERS.items() if provider in offered]
     if PROVIDERS[device] not in offered:
         raise unavailable_device_error(
-            device, f"onnxruntime {ort.__version__} offers {', '.join(offered)}"
+            device, f"onnxruntime {ort.__version__} supports {', '.join(offered)}"
         )
     return [device]
 

@@ -1,10 +1,8 @@
-"""Scores the posts in files of any known kind, for `postbias score`.
+"""Score the posts in files of any supported kind, for `postbias score`.
 
-Post shards are scored as they are; anything else is imported first. What must survive a crash lies
-beside the output in a hidden folder, which goes when the output is complete; so an interrupted
-command, given again, goes on. Rejects of import and scoring end in one table beside the output.
-Input and output may lie in object stores, where no folder can appear as a whole: there an empty
-object `_SUCCESS`, written last, says that all is there.
+Post shards are scored directly, anything else is imported first. Resumable: finished shards are in
+a hidden folder beside the output until the output is complete. Rejects of import and scoring go to
+one table beside the output.
 """
 
 from __future__ import annotations
@@ -32,17 +30,18 @@ logger = logging.getLogger(__name__)
 
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
-#: Says that a folder in an object store is complete; readers of data sets pass over it.
+#: Empty object, written last: marks a folder in an object store, where no folder can be replaced
+#: atomically, as complete. Readers of data sets ignore it.
 COMPLETE = "_SUCCESS"
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringJob:
-    """What `postbias score` is asked to do.
+    """Input and output of `postbias score`.
 
     Attributes:
         source: Post shards (a folder or one file), a table, or an export.
-        output: A `.parquet` or `.csv` file, or a folder that gets one shard per shard.
+        output: A `.parquet` or `.csv` file, or a folder with one score shard per post shard.
         layout: Layout of an export; None for shards and tables.
         columns: Column names of a table.
     """
@@ -54,40 +53,42 @@ class ScoringJob:
 
     @property
     def rejects(self) -> AnyPath:
-        """The table of the posts that could not be read or scored."""
+        """Path of the table of posts that could not be read or scored."""
         return self.output.with_name(f"{self.output.stem}.rejects.parquet")
 
     @property
     def partial(self) -> AnyPath:
-        """The folder of what must survive a crash."""
+        """Folder of the files that must survive a crash."""
         return self.output.with_name(f".{self.output.name}.partial")
 
 
-def score_files(job: ScoringJob, engine: ExecutionBackend) -> BulkSummary:
+def score_files(job: ScoringJob, backend: ExecutionBackend) -> BulkSummary:
     """Score the posts in files.
 
     Args:
-        job: What to read and where to write.
-        engine: The student, and who computes.
+        job: Input and output.
+        backend: Execution backend with its student.
 
     Returns:
-        What it came to.
+        The summary.
 
     Raises:
-        InputError: If the source is of no known kind, or the output is something else already.
+        InputError: If the kind of the source is unknown, or the output exists and is not scores.
         CorpusError: If there are no posts.
-        CountsError: If rows in are not rows out.
-        StorageError: If something cannot be written.
+        CountsError: If the number of rows differs from the number of posts.
+        StorageError: If an output cannot be written.
     """
     write = _writer(job.output)
-    _refuse_foreign(job)
+    _check_output(job)
     with _scratch(job) as scratch:
         shards, import_rejects = _shards(job, scratch)
-        to = ScoreOutputs(scratch / "scores", scratch / "rejects.parquet", job.partial / "store")
-        summary = score_with_backend(shards, engine, to)
-        rejects = [read_table(path, REJECTS) for path in (*import_rejects, to.rejects)]
+        outputs = ScoreOutputs(
+            scratch / "scores", scratch / "rejects.parquet", job.partial / "store"
+        )
+        summary = score_with_backend(shards, backend, outputs)
+        rejects = [read_table(path, REJECTS) for path in (*import_rejects, outputs.rejects)]
         write_table(pa.concat_tables(rejects), job.rejects, REJECTS)
-        write(list_shards(to.scores), job.output, scores_schema(engine.axes))
+        write(list_shards(outputs.scores), job.output, scores_schema(backend.axes))
     if isinstance(job.partial, ObjectPath):
         job.partial.remove()
     else:
@@ -97,7 +98,7 @@ def score_files(job: ScoringJob, engine: ExecutionBackend) -> BulkSummary:
 
 @contextmanager
 def _scratch(job: ScoringJob) -> Iterator[Path]:
-    """Give a local folder for what can be made again: imported posts, outputs before they go."""
+    """Yield a local folder for imported posts and for outputs before they are moved."""
     if isinstance(job.partial, Path):
         yield job.partial
     else:
@@ -106,7 +107,7 @@ def _scratch(job: ScoringJob) -> Iterator[Path]:
 
 
 def _shards(job: ScoringJob, scratch: Path) -> tuple[list[AnyPath], list[Path]]:
-    """Give post shards, and the tables of rejects that making them left behind."""
+    """Return post shards, imported if necessary, and the reject tables of the import."""
     source = job.source
     if not source.exists():
         raise InputError("no such file or folder", seen=str(source))
@@ -117,20 +118,20 @@ def _shards(job: ScoringJob, scratch: Path) -> tuple[list[AnyPath], list[Path]]:
             return [source], []
         if source.suffix not in _TABLES:
             raise InputError(
-                f"{source} is of no known kind",
+                f"the kind of {source} is unknown",
                 allowed=f"a folder of post shards, a file ({', '.join(_TABLES)}), or an export "
                 f"with --layout ({', '.join(LAYOUTS)})",
             )
     imported = scratch / "posts"
-    summary = import_posts(job.layout or "table", _here(job, scratch), imported,
+    summary = import_posts(job.layout or "table", _local_source(job, scratch), imported,
                            columns=job.columns, replace=True)  # fmt: skip
     if summary.n_rejects:
         logger.warning("%d posts could not be read: see %s", summary.n_rejects, job.rejects)
     return [*list_shards(imported / "posts")], [imported / "rejects.parquet"]
 
 
-def _here(job: ScoringJob, scratch: Path) -> Path:
-    """Give the source of an import as a local path."""
+def _local_source(job: ScoringJob, scratch: Path) -> Path:
+    """Return the source of an import as a local path; a file in an object store is downloaded."""
     if isinstance(job.source, Path):
         return job.source
     if job.source.is_dir():
@@ -148,9 +149,9 @@ def _here(job: ScoringJob, scratch: Path) -> Path:
 def _shards_in(folder: AnyPath) -> list[AnyPath]:
     inner = folder / "posts"  # what `postbias import` leaves
     shards: list[AnyPath] = []
-    for place in (folder, inner):
-        if place.is_dir():
-            files: list[AnyPath] = [f for f in place.iterdir() if f.suffix == ".parquet"]
+    for candidate in (folder, inner):
+        if candidate.is_dir():
+            files: list[AnyPath] = [f for f in candidate.iterdir() if f.suffix == ".parquet"]
             shards += sorted((f for f in files if _is_shard(f)), key=lambda f: f.name)
     if not shards:
         raise InputError(
@@ -167,23 +168,23 @@ def _is_shard(path: AnyPath) -> bool:
         raise InputError(f"{path} cannot be read as Parquet") from error
 
 
-def _refuse_foreign(job: ScoringJob) -> None:
-    """Refuse to replace what this command did not write."""
+def _check_output(job: ScoringJob) -> None:
+    """Check that the output may be replaced: only earlier output of this command may."""
     output = job.output
     is_folder = _writer(output) is _write_folder
     if not output.exists():
         return
     if output.is_dir() != is_folder:
         kind = "folder" if output.is_dir() else "file"
-        raise InputError("OUT is there and of another kind", seen=f"{output}, a {kind}")
+        raise InputError("OUT exists and is of another kind", seen=f"{output}, a {kind}")
     if _is_same(output, job.source):
-        raise InputError("OUT is INPUT", seen=str(output), do="choose another OUT")
+        raise InputError("OUT is the same as INPUT", seen=str(output), do="choose another OUT")
     foreign = [f.name for f in output.iterdir() if not _is_scores(f)] if is_folder else []
     if foreign:
         raise InputError(
-            f"{output} holds other things than scores",
+            f"{output} contains files other than scores",
             seen=foreign[0],
-            do="choose a folder that is empty or does not exist",
+            do="choose an empty or new folder",
         )
 
 
@@ -203,7 +204,7 @@ def _writer(output: AnyPath) -> Callable[[Sequence[Path], AnyPath, pa.Schema], N
     writers = {".parquet": _write_parquet, ".csv": _write_csv, "": _write_folder}
     if output.suffix not in writers:
         raise InputError(
-            "OUT is of no known kind", seen=output.name, allowed="a folder, .parquet or .csv"
+            "the kind of OUT is unknown", seen=output.name, allowed="a folder, .parquet or .csv"
         )
     return writers[output.suffix]
 

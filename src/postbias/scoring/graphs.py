@@ -1,9 +1,9 @@
-"""The artifact's graphs at work: pictures and captions to embeddings, embeddings to scores.
+"""Run an artifact's ONNX graphs: images and captions to embeddings, embeddings to scores.
 
-Every call runs on the caller's thread alone, so its result does not depend on how many threads
-there are; callers run several calls at once to use several cores. Knows nothing of posts. Shipped
-inside the registered model: needs numpy, onnxruntime and tokenizers, no torch.
+Each call uses the caller's thread only, so its result does not depend on the number of threads.
 """
+
+# Ships inside the registered model: needs numpy, onnxruntime and tokenizers only.
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 
-#: Inputs of each graph; of `head` only those whose encoder the student has.
+#: Inputs of each graph; `head` has only those of the student's encoders.
 _INPUTS: Mapping[str, tuple[str, ...]] = {
     "image": ("pixels",),
     "text": ("input_ids", "attention_mask"),
@@ -33,30 +33,30 @@ _INPUTS: Mapping[str, tuple[str, ...]] = {
 }
 _OUTPUT = {"image": "embedding", "text": "embedding", "head": "scores"}
 
-# Captions are padded to a multiple of this, which depends on their own length only: so a caption
-# meets the same arithmetic in every batch.
+# Captions are padded to a multiple of this. The padded length depends on the caption only, so its
+# embedding is the same in every batch.
 _LENGTH_STEP = 2
-# Some matrix kernels treat a few rows differently from many: the head always gets a multiple.
+# Some matrix kernels compute few rows differently: the head always gets a multiple of this.
 _ROW_STEP = 8
 
 _PADDING_TOKENS = ("[PAD]", "<pad>", "<|endoftext|>")
 
 
 class Graphs:
-    """The three graphs of one student, loaded; safe to call from several threads at once."""
+    """The loaded graphs of one student; thread-safe."""
 
     def __init__(self, artifact: Artifact, precision: Precision, device: Device = "cpu") -> None:
-        """Load the graphs and the tokenizer, checking their contents.
+        """Load and check the graphs and the tokenizer.
 
         Args:
-            artifact: Where they lie.
-            precision: Which ones to run; a graph that ships as fp32 only runs as that. The int8
-                graphs are made for CPUs: another device runs fp32, whatever is said here.
-            device: Where to run them.
+            artifact: The artifact.
+            precision: Precision on a CPU; a graph that ships in fp32 only ignores it. Other devices
+                always run fp32, because the int8 graphs are made for CPUs.
+            device: Device to run on.
 
         Raises:
-            ArtifactError: If a file is damaged or no graph of the agreed signature.
-            DeviceError: If the device is not there.
+            ArtifactError: If a file is damaged or a graph has the wrong inputs or outputs.
+            DeviceError: If the device is not available.
         """
         manifest = artifact.manifest
         self.device, self.precision, self._sessions = _open(artifact, precision, device)
@@ -74,37 +74,30 @@ class Graphs:
             self._pad_id = next((i for i in ids if i is not None), 0)
 
     def tokenize(self, caption: str) -> list[int]:
-        """Split a caption into at most `max_tokens` token ids.
+        """Tokenize a caption.
 
         Args:
             caption: Text that is valid in UTF-8; see `postbias.posts.text_cleaning`.
 
         Returns:
-            Its ids, special tokens included, unpadded.
+            At most `max_tokens` token ids including special tokens, unpadded.
         """
         assert self._tokenizer is not None
         ids: list[int] = self._tokenizer.encode(caption).ids
         return ids
 
     def padded_length(self, n_tokens: int) -> int:
-        """Give the length that a caption is padded to; captions of equal length can share a batch.
-
-        Args:
-            n_tokens: Tokens of the caption.
-
-        Returns:
-            The next multiple of the step, or `max_tokens` if that is less.
-        """
+        """Return the length that a caption is padded to; captions of one length share a batch."""
         return max(n_tokens, min(-(-n_tokens // _LENGTH_STEP) * _LENGTH_STEP, self.max_tokens))
 
     def embed_captions(self, captions: Sequence[Sequence[int]]) -> Floats:
         """Embed tokenized captions of one padded length.
 
         Args:
-            captions: Token ids of each; at least one caption.
+            captions: Token ids of at least one caption.
 
         Returns:
-            One row each, (B, Dt).
+            Embeddings, (B, Dt).
         """
         length = self.padded_length(max(map(len, captions)))
         ids = np.full((len(captions), length), self._pad_id, np.int64)
@@ -121,7 +114,7 @@ class Graphs:
             pixels: RGB, (B, S, S, 3).
 
         Returns:
-            One row each, (B, Di).
+            Embeddings, (B, Di).
         """
         return self._run("image", {"pixels": pixels})
 
@@ -129,11 +122,11 @@ class Graphs:
         """Score embeddings.
 
         Args:
-            inputs: The head's inputs: `text` (B, Dt) and `has_text` (B, 1), `image` and
-                `has_image` likewise, as far as the student has them.
+            inputs: Inputs of the head: `text` (B, Dt) and `has_text` (B, 1), `image` (B, Di) and
+                `has_image` (B, 1), for the encoders that the student has.
 
         Returns:
-            Unclipped scores in the units of the axes, (B, A).
+            Scores in the units of the axes, not clipped, (B, A).
         """
         rows = len(next(iter(inputs.values())))
         missing = -rows % _ROW_STEP
@@ -148,7 +141,7 @@ class Graphs:
 def _open(
     artifact: Artifact, precision: Precision, device: Device
 ) -> tuple[str, Precision, dict[str, ort.InferenceSession]]:
-    """Open all graphs on the first device that really starts; also give it and the precision."""
+    """Open all graphs on the first device that starts; return device, precision and sessions."""
     manifest, tried = artifact.manifest, devices.list_candidate_devices(device)
     for chosen in tried:
         runs: Precision = precision if chosen == "cpu" else "fp32"
@@ -160,10 +153,10 @@ def _open(
         except DeviceError as error:
             if chosen == tried[-1]:
                 raise
-            logger.warning("%s; trying the next", error)
+            logger.warning("%s; trying the next device", error)
             continue
         return chosen, runs, sessions
-    raise devices.unavailable_device_error(device, "onnxruntime offers no device at all")
+    raise devices.unavailable_device_error(device, "onnxruntime supports no device")
 
 
 def _load(artifact: Artifact, graph: str, name: str, device: str) -> ort.InferenceSession:
@@ -189,9 +182,9 @@ def _load(artifact: Artifact, graph: str, name: str, device: str) -> ort.Inferen
             f"{' '.join(str(error).split())[:200]}",
             do=REMAKE,
         ) from error
-    if session.get_providers()[0] != devices.PROVIDERS[device]:  # it fell back by itself
+    if session.get_providers()[0] != devices.PROVIDERS[device]:  # it fell back to another provider
         raise devices.unavailable_device_error(
-            device, "it is offered but does not start; is there a driver?"
+            device, "it is supported but does not start; check the driver"
         )
     _check_signature(session, artifact, graph, name)
     return session

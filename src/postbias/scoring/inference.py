@@ -45,6 +45,13 @@ def infer(paths: Paths, params: Params) -> Inference:
     Reads `data/posts` and `build/champion`; writes `build/scores/`, `build/score_rejects.parquet`
     and `reports/infer.json`, and keeps finished shards in `store/scores/`.
 
+    Args:
+        paths: The repository.
+        params: All parameters.
+
+    Returns:
+        The result, as reported.
+
     Raises:
         ArtifactError: If the artifact is incomplete or damaged.
         DeviceError: If `infer.device` is not available.

@@ -1,8 +1,6 @@
-"""What `student.json` says of one trained student.
+"""Parse, check and render `student.json`, which describes one trained student."""
 
-Parses, checks and renders it; opens no file (see `postbias.scoring.artifact`). Shipped inside the
-registered model, so it imports the standard library only.
-"""
+# Ships inside the registered model: standard library only.
 
 from __future__ import annotations
 
@@ -32,18 +30,18 @@ ENCODERS: Mapping[str, tuple[str, ...]] = {
     "image": ("image",),
 }
 
-#: What to do about a damaged artifact.
-REMAKE = "run `dvc repro` or `dvc pull` to make it again"
+#: Remedy for a damaged artifact.
+REMAKE = "run `dvc repro` or `dvc pull` to restore it"
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """How far below and above a score its interval reaches, and from how many posts that is known.
+    """The interval around a score.
 
     Attributes:
-        lo: Added to the score for the lower end; usually negative.
-        hi: Added to the score for the upper end.
-        n: Posts of the calib fold behind the two.
+        lo: Offset of the lower bound; usually negative.
+        hi: Offset of the upper bound.
+        n: Number of posts of the calib fold that the offsets were estimated from.
     """
 
     lo: float
@@ -53,12 +51,12 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class GraphPrecision:
-    """In which precision a graph ships.
+    """The precision in which a graph ships.
 
     Attributes:
-        ships: `int8`, or `fp32` where int8 was not tried or lost too much.
-        loss: Mean absolute change of the scores that int8 makes, as a share of the axis' range,
-            the worst axis; none where int8 was not tried.
+        ships: `int8`, or `fp32` if int8 was not tried or lost too much.
+        loss: Mean absolute change of the scores with int8, as a share of the range of the worst
+            axis; None if int8 was not tried.
     """
 
     ships: Precision
@@ -75,26 +73,26 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What `student.json` says.
+    """The content of `student.json`.
 
     Attributes:
-        modality: What the student looks at.
-        axes: The axes it scores, the main one first.
-        max_images: Images of a carousel that are looked at.
-        rubric: `name@digest` of the rubric behind the labels.
-        training_digest: sha256 over labels and split of the train and valid folds.
+        modality: Modalities that the student reads.
+        axes: Axes that it scores, the main one first.
+        max_images: Maximum number of images read per post.
+        rubric: `name@digest` of the rubric of the labels.
+        training_digest: SHA-256 over labels and split of the train and valid folds.
         n_train: Posts of the train fold.
-        text_encoder: Its name; none for an image student.
-        max_tokens: Tokens of a caption that are read; none for an image student.
-        image_encoder: Its name; none for a text student.
-        image_size: Side of the square the image is resized to; none for a text student.
-        coverage: Nominal coverage of the intervals; none before calibration.
-        intervals: By axis, then by group of modalities present (`image+text`, `text`, `image`).
-        reference: Profile of the posts that the student knows, to notice when others come
-            (`postbias.scoring.drift`); empty before calibration.
-        precision: By graph; filled in by the export.
-        versions: Of the packages that made it.
-        files: Every other file by relative path; filled in by `write_artifact`.
+        text_encoder: Name of the text encoder; None for an image student.
+        max_tokens: Maximum number of tokens per caption; None for an image student.
+        image_encoder: Name of the image encoder; None for a text student.
+        image_size: Side in pixels of the resized square images; None for a text student.
+        coverage: Nominal coverage of the intervals; None before calibration.
+        intervals: By axis, then by modalities present (`image+text`, `text`, `image`).
+        reference: Profile of the training posts, for `postbias.scoring.drift`; empty before
+            calibration.
+        precision: Precision by graph; set by the export.
+        versions: Versions of the packages that built the student.
+        files: All other files by relative path; set by `write_artifact`.
     """
 
     modality: Modality
@@ -121,7 +119,7 @@ class Manifest:
 
     @property
     def has_image(self) -> bool:
-        """Whether the student looks at images."""
+        """Whether the student reads images."""
         return "image" in ENCODERS[self.modality]
 
     @property
@@ -130,46 +128,31 @@ class Manifest:
         return (*ENCODERS[self.modality], "head")
 
     def graph_file(self, graph: str, precision: Precision) -> str:
-        """Name the file that runs a graph in a precision.
+        """Return the relative path of a graph.
 
         Args:
             graph: `image`, `text` or `head`.
-            precision: What was asked for; a graph that ships as fp32 only gives that.
+            precision: Requested precision; a graph that ships in fp32 only ignores it.
 
         Returns:
-            Its path relative to the folder.
+            The path.
         """
         shipped = self.precision.get(graph)
         is_int8 = precision == "int8" and shipped is not None and shipped.ships == "int8"
         return f"onnx/int8/{graph}.onnx" if is_int8 else f"onnx/{graph}.onnx"
 
     def runtime_files(self, precision: Precision) -> list[str]:
-        """List what scoring in a precision reads besides the manifest.
-
-        Args:
-            precision: `int8` or `fp32`.
-
-        Returns:
-            Relative paths, sorted.
-        """
+        """List the relative paths of the files that scoring needs besides the manifest, sorted."""
         names = {self.graph_file(graph, precision) for graph in self.graphs}
         return sorted(names | ({TOKENIZER} if self.has_text else set()))
 
     def required_files(self) -> list[str]:
-        """List every file that the artifact must have besides the manifest.
-
-        Returns:
-            Relative paths, sorted.
-        """
+        """List the relative paths of all files of the artifact besides the manifest, sorted."""
         names = {*self.runtime_files("fp32"), *self.runtime_files("int8"), WEIGHTS}
         return sorted(names)
 
     def to_json(self) -> str:
-        """Render as the text of `student.json`: sorted keys, one newline at the end.
-
-        Returns:
-            The same text for the same manifest.
-        """
+        """Render as the text of `student.json`; equal manifests give equal text."""
         data = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
         return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -178,13 +161,13 @@ class Manifest:
         """Parse and check the text of a `student.json`.
 
         Args:
-            text: What the file says.
+            text: Content of the file.
 
         Returns:
             The manifest.
 
         Raises:
-            ArtifactError: If it is no manifest of this version, or says anything impossible.
+            ArtifactError: If the format version is unknown or the content is invalid.
         """
         try:
             data = json.loads(text)
@@ -194,7 +177,7 @@ class Manifest:
                     f"{MANIFEST} has an unknown format_version",
                     seen=version,
                     allowed=FORMAT_VERSION,
-                    do="use the postbias version that made it, or train again",
+                    do="use the postbias version that wrote it, or train again",
                 )
             manifest = _parse(data)
             manifest.check()
@@ -204,10 +187,10 @@ class Manifest:
         return manifest
 
     def check(self) -> None:
-        """Check that the parts fit together.
+        """Check that the fields are valid and consistent.
 
         Raises:
-            ArtifactError: If they do not, naming the part.
+            ArtifactError: If they are not; names the fields.
         """
         names = [axis.name for axis in self.axes]
         wrong = {
@@ -225,7 +208,7 @@ class Manifest:
         }
         faults = [part for part, is_wrong in wrong.items() if is_wrong]
         if faults:
-            raise ArtifactError(f"{MANIFEST} makes no sense in {', '.join(faults)}", do=REMAKE)
+            raise ArtifactError(f"{MANIFEST} has invalid fields: {', '.join(faults)}", do=REMAKE)
 
 
 def _parse(data: dict[str, Any]) -> Manifest:
@@ -234,7 +217,9 @@ def _parse(data: dict[str, Any]) -> Manifest:
         axis: {group: Interval(**ends) for group, ends in groups.items()}
         for axis, groups in data["intervals"].items()
     }
-    data["precision"] = {name: GraphPrecision(**says) for name, says in data["precision"].items()}
+    data["precision"] = {
+        name: GraphPrecision(**fields) for name, fields in data["precision"].items()
+    }
     data["files"] = {name: FileRecord(**record) for name, record in data["files"].items()}
     return Manifest(**data)
 

@@ -1,8 +1,6 @@
-"""Scores shards on a Ray cluster: one actor per worker, each holding the student.
+"""Score shards on a Ray cluster: connect or start Ray, and decide the number of workers.
 
-Finds the cluster, or starts a Ray on this machine, decides how many workers there are, and lets a
-crew of them work (`postbias.scoring.ray_scheduler`). Scores come back here, where the caller
-keeps them; so a run that was killed goes on. The only module that imports ray, which is an extra.
+Workers return scores to this process, which stores them, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -25,22 +23,22 @@ from postbias.scoring.shard_scores import ShardScores
 
 logger = logging.getLogger(__name__)
 
-# More threads than this in one process wait for each other; a larger node gets several workers.
+# More threads in one process wait for each other; larger nodes get several workers.
 _MAX_THREADS = 8
 _SPARE_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class RayClusterOptions:
-    """Which Ray cluster to use, and how much of it.
+    """The Ray cluster to use, and how much of it.
 
     Attributes:
-        address: `auto`, `HOST:PORT` or `ray://HOST:PORT`; None for `RAY_ADDRESS`, else for a Ray of
-            one's own on this machine, which ends with the run.
-        workers: Processes that score; None for as many as the cluster has room for.
-        threads: Cores of each of them; None for all of a node, at most 8.
-        device: `cpu`, or `cuda` for workers with a GPU each, which run fp32. All workers are alike,
-            so that a score does not depend on which of them computed it.
+        address: `auto`, `HOST:PORT` or `ray://HOST:PORT`; None for `RAY_ADDRESS`, else for a
+            local Ray that ends with the run.
+        workers: Number of workers; None for as many as fit.
+        threads: Threads per worker; None for all cores of a node, at most 8.
+        device: `cpu`, or `cuda` for one GPU per worker, which runs fp32. All workers use the same
+            device, so that a score does not depend on its worker.
     """
 
     address: str | None = None
@@ -50,7 +48,7 @@ class RayClusterOptions:
 
 
 class RayBackend:
-    """A student on a Ray cluster."""
+    """Scores shards on a Ray cluster."""
 
     def __init__(
         self,
@@ -60,13 +58,13 @@ class RayBackend:
         batch_size: int,
         precision: Precision = "int8",
     ) -> None:
-        """Take a student; Ray is not touched before there is something to score.
+        """Use a student; Ray is started or connected by `run`, if there are shards to score.
 
         Args:
             artifact: The student.
-            cluster: Where it runs.
-            batch_size: Posts in a worker's memory at a time, times a few.
-            precision: `int8` or `fp32`; another device than a CPU runs fp32.
+            cluster: The cluster to use.
+            batch_size: Posts per batch; a worker has a few batches in memory at a time.
+            precision: Precision of the graphs on a CPU; other devices run fp32.
         """
         self.artifact = artifact
         self.precision: Precision = precision if cluster.device == "cpu" else "fp32"
@@ -75,32 +73,33 @@ class RayBackend:
 
     @property
     def device(self) -> str:
-        """What the workers' graphs run on."""
+        """Device that the graphs run on."""
         return self._cluster.device
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of the student's axes, the main one first."""
+        """Names of the axes, the main one first."""
         return tuple(axis.name for axis in self.artifact.manifest.axes)
 
     def run(
-        self, shards: Sequence[AnyPath], tell: ProgressCallback
+        self, shards: Sequence[AnyPath], on_progress: ProgressCallback
     ) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards.
 
         Args:
             shards: Post shards.
-            tell: Called as posts are done, and with a negative number where work was lost.
+            on_progress: Called as posts are scored; negative if a worker was lost.
 
         Yields:
-            Each shard once, with its scores, as they come in.
+            Each shard once with its scores, in order of completion.
 
         Raises:
             ArtifactError: If the student is damaged.
-            ClusterError: If the cluster cannot be reached, has no room, or loses worker by worker.
+            ClusterError: If the cluster is unreachable, has too few cores or no GPU, keeps
+                losing workers, or has workers with other package versions.
             DeviceError: If a worker's GPU cannot be used.
             MissingExtraError: If ray is not installed.
-            SchemaError: If a shard is damaged or has other columns.
+            SchemaError: If a shard is damaged or has the wrong columns.
             StorageError: If an object store cannot be read.
         """
         if not shards:
@@ -110,55 +109,59 @@ class RayBackend:
         with _connected(self._cluster, student.size_bytes, largest) as ray:
             workers, threads = _plan(ray, self._cluster, len(shards))
             logger.info("%d workers of %d cores each, on %s", workers, threads, self.device)
-            crew = ShardScheduler(ray, student, threads, self._batch_size, self._cluster.device)
+            scheduler = ShardScheduler(
+                ray, student, threads, self._batch_size, self._cluster.device
+            )
             try:
-                yield from crew.work(shards, workers, tell)
+                yield from scheduler.score(shards, workers, on_progress)
             finally:
-                crew.dismiss()
+                scheduler.close()
 
 
 def _plan(ray: Any, cluster: RayClusterOptions, n_shards: int) -> tuple[int, int]:  # noqa: ANN401 - ray is an extra
-    """Decide how many workers there are and how many cores each has."""
+    """Return the number of workers and the threads of each."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     nodes = [(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive]
     nodes = [(cores, gpus) for cores, gpus in nodes if cores]
     if not nodes:
-        raise ClusterError("no node of the Ray cluster has a core to give")
+        raise ClusterError("no node of the Ray cluster has a CPU core")
     if cluster.device == "cuda" and not (nodes := [node for node in nodes if node[1]]):
         raise ClusterError(
-            "no node of the Ray cluster has a GPU to give",
-            do="start nodes with `ray start --num-gpus N`, or leave --device out",
+            "no node of the Ray cluster has a GPU",
+            do="start nodes with `ray start --num-gpus N`, or omit --device",
         )
-    # Workers that a node may have: GPUs are not shared.
-    most = [gpus if cluster.device == "cuda" else cores for cores, gpus in nodes]
+    # GPUs are not shared.
+    max_workers = [gpus if cluster.device == "cuda" else cores for cores, gpus in nodes]
     cores = [n for n, _ in nodes]
-    wanted = cluster.workers or (sum(most) if cluster.device == "cuda" else 1)
+    wanted = cluster.workers or (sum(max_workers) if cluster.device == "cuda" else 1)
     share = max(1, sum(cores) // wanted)
     threads = cluster.threads or min(_MAX_THREADS, share, *cores)
-    room = sum(min(n // threads, limit) for n, limit in zip(cores, most, strict=True))
+    room = sum(min(n // threads, limit) for n, limit in zip(cores, max_workers, strict=True))
     if not room:
         raise ClusterError(
-            "no node of the Ray cluster has that many cores", seen=threads, allowed=max(cores)
+            "no node of the Ray cluster has enough cores for a worker",
+            seen=threads,
+            allowed=max(cores),
         )
     return min(cluster.workers or room, n_shards), threads
 
 
 @contextmanager
 def _connected(cluster: RayClusterOptions, student_bytes: int, shard_bytes: int) -> Iterator[Any]:
-    """Give the module `ray`, connected to the cluster; a Ray of our own ends with the block."""
-    # Ray reports its use to its makers unless told otherwise.
+    """Yield the module `ray`, connected; a Ray that was started here ends with the block."""
+    # Ray reports usage statistics by default.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Workers of a Ray that is started here are no less urgent than the local engine would be.
+    # Local workers get the same priority as this process.
     os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
     except ImportError as error:
         raise MissingExtraError(
-            "the Ray engine needs the package ray, which is not installed",
-            do="pip install 'postbias[cluster]'",
+            "--engine ray needs the package ray, which is not installed",
+            do="run `pip install 'postbias[cluster]'`",
         ) from error
-    if ray.is_initialized():  # by the program around us
+    if ray.is_initialized():  # by the calling program
         yield ray
         return
     address = cluster.address or os.environ.get("RAY_ADDRESS")
@@ -167,8 +170,8 @@ def _connected(cluster: RayClusterOptions, student_bytes: int, shard_bytes: int)
         if address is not None:
             ray.init(address, **quiet)
         else:
-            asked = (cluster.threads or 1) * (cluster.workers or 1)
-            cores = max(asked, cluster.threads or os.cpu_count() or 1)
+            requested = (cluster.threads or 1) * (cluster.workers or 1)
+            cores = max(requested, cluster.threads or os.cpu_count() or 1)
             memory = _SPARE_BYTES + 2 * student_bytes + ((cluster.workers or 1) + 1) * shard_bytes
             ray.init("local", num_cpus=cores, object_store_memory=memory, include_dashboard=False,
                      **quiet)  # fmt: skip
@@ -176,8 +179,8 @@ def _connected(cluster: RayClusterOptions, student_bytes: int, shard_bytes: int)
         why = " ".join(str(error).split())[:300]
         raise ClusterError(
             f"cannot connect to Ray: {why}",
-            seen=address or "a local one",
-            do="check --address; `ray status --address ADDRESS` says whether a cluster is there",
+            seen=address or "local",
+            do="check --address; `ray status --address ADDRESS` shows whether a cluster is running",
         ) from error
     try:
         yield ray

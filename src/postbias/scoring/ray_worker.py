@@ -125,7 +125,7 @@ class ShardWorker:
             Scores and rejects.
 
         Raises:
-            SchemaError: If the shard is damaged or has other columns.
+            SchemaError: If the shard is damaged or has the wrong columns.
             StorageError: If the object store cannot be read.
         """
         assert self._scorer is not None, "not started"

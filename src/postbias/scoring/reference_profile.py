@@ -1,8 +1,8 @@
-"""What a set of posts is like, small enough to travel inside the artifact.
+"""Profile a set of posts, small enough to be part of an artifact.
 
-Shares of posts in fixed bins of caption length, language, images per post and score, and mean and
-standard deviation of each dimension of the embeddings. Numbers come from the posts alone, in the
-order of their ids, so the same posts give the same profile.
+A profile has the shares of posts in fixed bins of caption length, language, images per post and
+score, and the mean and standard deviation of each embedding dimension. Ids are sorted before posts
+are read, so the same posts give the same profile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from postbias.posts.shards import iter_posts, list_shards, read_selected_posts
 from postbias.scoring.post_scores import BATCH_SIZE, OK, PostInput
 from postbias.scoring.scorer import Scorer
 
-#: Posts that a reference is made of, at most.
+#: Maximum number of posts in a reference profile.
 REFERENCE_POSTS = 2000
 
 _LENGTHS = (1, 20, 40, 80, 120, 200, 300, 500, 1000)
@@ -33,49 +33,49 @@ _SCORE_BINS = 10
 Json = dict[str, Any]
 
 
-def sample_ids(ids: Iterable[str], most: int) -> list[str]:
-    """Choose some ids by chance: those with the smallest hashes, whatever order they come in.
+def sample_ids(ids: Iterable[str], max_ids: int) -> list[str]:
+    """Sample the ids with the smallest hashes; the order of the ids does not matter.
 
     Args:
-        ids: Distinct ids, any number of them; memory holds `most`.
-        most: How many to choose.
+        ids: Distinct ids; `max_ids` of them are in memory at a time.
+        max_ids: Maximum number of ids.
 
     Returns:
-        The chosen ones, sorted.
+        The sampled ids, sorted.
     """
-    return sorted(heapq.nsmallest(most, ids, key=lambda i: hashlib.sha256(i.encode()).digest()))
+    return sorted(heapq.nsmallest(max_ids, ids, key=lambda i: hashlib.sha256(i.encode()).digest()))
 
 
-def sample_post_ids(posts: Path, most: int) -> list[str]:
-    """Choose some posts of a folder of shards by chance, in constant memory.
+def choose_profile_posts(posts: Path, max_ids: int) -> list[str]:
+    """Sample post ids from a folder of shards, in constant memory.
 
     Args:
         posts: Folder of post shards.
-        most: How many to choose.
+        max_ids: Maximum number of ids.
 
     Returns:
-        Their ids, sorted.
+        The sampled ids, sorted.
 
     Raises:
         CorpusError: If there is no shard.
         SchemaError: If a shard is damaged.
     """
     batches = iter_posts(list_shards(posts), ["post_id"], 10_000)
-    return sample_ids((i for batch in batches for i in batch["post_id"].to_pylist()), most)
+    return sample_ids((i for batch in batches for i in batch["post_id"].to_pylist()), max_ids)
 
 
 def describe_content(posts: Path, ids: Sequence[str]) -> Json:
-    """Describe posts by what anybody can see of them.
+    """Profile the content of posts.
 
     Args:
         posts: Folder of post shards.
-        ids: Which posts.
+        ids: Ids of the posts.
 
     Returns:
         `n`, and by feature (`caption_length`, `language`, `images_per_post`) the share of each bin.
 
     Raises:
-        CorpusError: If one of them is in no shard.
+        CorpusError: If a post is in no shard.
         SchemaError: If a shard is damaged.
     """
     counts: dict[str, Counter[str]] = {
@@ -86,23 +86,23 @@ def describe_content(posts: Path, ids: Sequence[str]) -> Json:
         counts["caption_length"].update(_bin(len(text.strip()), _LENGTHS) for text in captions)
         counts["images_per_post"].update(_bin(len(post.images), _IMAGES) for post in chunk)
         counts["language"].update(identify_languages(captions))
-    return {"n": len(ids), "features": {name: _shares(found) for name, found in counts.items()}}
+    return {"n": len(ids), "features": {name: _shares(counter) for name, counter in counts.items()}}
 
 
 def describe_answers(scorer: Scorer, posts: Path, ids: Sequence[str]) -> Json:
-    """Describe posts by what a student makes of them.
+    """Profile the scores and embeddings of posts.
 
     Args:
         scorer: The student.
         posts: Folder of post shards.
-        ids: Which posts.
+        ids: Ids of the posts.
 
     Returns:
         `n`, by `score.<axis>` the share of each bin, and by encoder `n`, `mean` and `sd` of the
         embeddings.
 
     Raises:
-        CorpusError: If one of them is in no shard.
+        CorpusError: If a post is in no shard.
         SchemaError: If a shard is damaged.
     """
     counts: dict[str, Counter[str]] = {f"score.{axis}": Counter() for axis in scorer.axes}
@@ -121,13 +121,13 @@ def describe_answers(scorer: Scorer, posts: Path, ids: Sequence[str]) -> Json:
             moments.setdefault(name, _Moments(rows.shape[1])).add(rows)
     return {
         "n": n,
-        "features": {name: _shares(found) for name, found in counts.items()},
-        "embeddings": {name: found.describe() for name, found in sorted(moments.items())},
+        "features": {name: _shares(counter) for name, counter in counts.items()},
+        "embeddings": {name: part.describe() for name, part in sorted(moments.items())},
     }
 
 
 class _Moments:
-    """Mean and standard deviation of rows that come in parts."""
+    """Running mean and standard deviation of rows."""
 
     def __init__(self, dim: int) -> None:
         self.n = 0
@@ -156,9 +156,9 @@ def _read(posts: Path, ids: Sequence[str], columns: list[str]) -> Iterator[list[
 
 
 def _bin(value: float, edges: Sequence[float]) -> str:
-    """Name the bin of a value by its lower end."""
-    at = bisect_right(edges, value)
-    return f"{edges[at - 1]:g}+" if at else f"under {edges[0]:g}"
+    """Return the name of a value's bin, by its lower edge."""
+    position = bisect_right(edges, value)
+    return f"{edges[position - 1]:g}+" if position else f"under {edges[0]:g}"
 
 
 def _shares(counts: Mapping[str, int]) -> dict[str, float]:

@@ -1,10 +1,10 @@
-"""Turns a scoring request into posts, and scores into an answer.
+"""Convert scoring requests to posts, and results to response rows.
 
-A fault of one row becomes that row's status; a fault of the whole request raises
-`RequestFaultError`. Messages never repeat what the request held. An image is base64 text or
-bytes: nothing in a request is ever used as a path or an address. Knows nothing of MLflow and HTTP.
-Shipped inside the registered model.
+An invalid row gets a status; an invalid request raises `RequestFaultError`. Messages never repeat
+content of the request, and nothing in a request is used as a path or an address.
 """
+
+# Ships inside the registered model.
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _ALLOWED = f"{', '.join(COLUMNS)}"
 
 
 class RequestFaultError(InputError):
-    """A request that cannot be answered as a whole."""
+    """A request that is invalid as a whole."""
 
 
 class RowFaultError(InputError):
-    """A row that cannot be read.
+    """An invalid row.
 
     Attributes:
-        reason: The row's status.
-        detail: What is wrong with it.
+        reason: Status of the row.
+        detail: The fault.
     """
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
-        """Remember the reason.
+        """Store reason and detail.
 
         Args:
-            reason: The row's status.
-            detail: What is wrong with it, without repeating it.
+            reason: Status of the row.
+            detail: The fault, without content of the row.
         """
         self.reason = reason
         self.detail = detail
@@ -56,22 +56,22 @@ class RowFaultError(InputError):
 
 
 def read_rows(data: object) -> list[dict[str, Any]]:
-    """Check the shape of a request and take it apart.
+    """Check the structure of a request and split it into rows.
 
     Args:
-        data: A DataFrame or a list of mappings, with columns `caption`, `image`, `images`, each
+        data: A DataFrame or a list of mappings with columns `caption`, `image` and `images`, each
             optional.
 
     Returns:
         One mapping per row.
 
     Raises:
-        RequestFaultError: If it is neither, has no or too many rows, or other columns.
+        RequestFaultError: If the type or the columns are wrong, or there are no or too many rows.
     """
     if isinstance(data, pd.DataFrame):
         _check_columns(list(data.columns), len(data))
         return [{str(k): v for k, v in row.items()} for row in data.to_dict("records")]
-    # MLflow hands the members of `inputs` over as arrays without dimensions.
+    # MLflow passes the values of `inputs` as zero-dimensional arrays.
     if isinstance(data, list | tuple) and all(isinstance(row, Mapping) for row in data):
         _check_columns(list(dict.fromkeys(key for row in data for key in row)), len(data))
         return [dict(row) for row in data]
@@ -82,16 +82,16 @@ def read_rows(data: object) -> list[dict[str, Any]]:
 
 
 def read_post(row: Mapping[str, Any]) -> PostInput:
-    """Read one row.
+    """Convert one row to a post.
 
     Args:
-        row: Its `caption`, `image` and `images`; what is null or missing is not there.
+        row: `caption`, `image` and `images`; null counts as missing.
 
     Returns:
         The post.
 
     Raises:
-        RowFaultError: If a value is of another type, too large or no base64.
+        RowFaultError: If a value has the wrong type, is too large or is not base64.
     """
     caption = _plain(row.get("caption"))
     if caption is None:
@@ -147,7 +147,7 @@ def _check_columns(columns: list[object], n_rows: int) -> None:
     if unknown:
         raise RequestFaultError(f"{len(unknown)} unknown column(s)", allowed=_ALLOWED)
     if len(set(columns)) < len(columns):
-        raise RequestFaultError("a column is there twice", allowed=_ALLOWED)
+        raise RequestFaultError("a column occurs twice", allowed=_ALLOWED)
     if not columns:
         raise RequestFaultError("the request has no columns", allowed=_ALLOWED)
 
@@ -160,7 +160,7 @@ def _image_list(images: object) -> list[object]:
             images = json.loads(images)
         except (ValueError, RecursionError) as error:
             raise RowFaultError(
-                RejectReason.BROKEN_ROW, "images is text but no JSON list"
+                RejectReason.BROKEN_ROW, "images is text but not a JSON list"
             ) from error
     if not isinstance(images, list | tuple):
         raise RowFaultError(
@@ -173,11 +173,11 @@ def _image_bytes(number: int, image: object) -> bytes:
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if not isinstance(image, str):
-        what = type(image).__name__
-        raise RowFaultError(RejectReason.BROKEN_ROW, f"image {number} is {what}, not base64 text")
+        kind = type(image).__name__
+        raise RowFaultError(RejectReason.BROKEN_ROW, f"image {number} is {kind}, not base64 text")
     if len(image) > MAX_BYTES * 3 // 2:
         raise RowFaultError(RejectReason.TOO_LARGE, f"image {number} is over {MAX_BYTES} bytes")
-    # Encoders may wrap lines; anything else that is not of the alphabet is a fault.
+    # Encoders may wrap lines; any other character outside the alphabet is a fault.
     for text in (image, "".join(image.split())):
         with suppress(ValueError):
             return base64.b64decode(text, validate=True)
@@ -185,7 +185,7 @@ def _image_bytes(number: int, image: object) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """Undo what pandas, numpy and MLflow wrap values in; null in all its forms becomes None."""
+    """Unwrap values of pandas, NumPy and MLflow; every form of null becomes None."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     elif isinstance(value, np.generic):

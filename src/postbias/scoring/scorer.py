@@ -1,10 +1,10 @@
-"""Scores posts with one artifact, without torch.
+"""Score posts with one artifact, without torch.
 
-Pictures are decoded by `postbias.posts.images`, captions batched by length, and a post is never
-given a score that nothing was read for: it gets a status that says why instead. A post's result
-depends on the post alone, not on its neighbours, their order or the number of threads. Shipped
-inside the registered model.
+A post that cannot be read gets a status instead of a score. A result depends on its post only, not
+on the batch, the order of posts or the number of threads.
 """
+
+# Ships inside the registered model.
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ __all__ = ["OK", "AxisScore", "PostInput", "PostScore", "Scorer"]
 
 _T = TypeVar("_T")
 
-#: Enough for full-speed kernels, few enough that what lies between two products stays in the cache
-#: and that two threads end together.
+#: Enough for full-speed kernels, few enough for the cache and for threads to finish together.
 IMAGES_PER_RUN = 8
 TOKENS_PER_RUN = 512
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """Embeddings of a batch's posts, zero where there is nothing, and what could not be read."""
+class _Embedded:
+    """Embeddings of a batch of posts, zero for missing modalities, and faults of images by row."""
 
     text: Floats  # (N, Dt)
     has_text: Floats  # (N, 1)
@@ -50,7 +49,7 @@ class _Seen:
 
 
 class Scorer:
-    """One student, loaded and ready; `score` may be called from several threads at once."""
+    """A loaded student; thread-safe."""
 
     def __init__(
         self,
@@ -64,13 +63,13 @@ class Scorer:
 
         Args:
             artifact: The student.
-            precision: `int8` or `fp32`; another device than a CPU runs fp32.
-            threads: Cores to use.
-            device: Where the graphs run.
+            precision: Precision on a CPU; other devices always run fp32.
+            threads: Number of threads; does not affect scores.
+            device: Device of the graphs.
 
         Raises:
-            ArtifactError: If a file that it needs is damaged.
-            DeviceError: If the device is not there.
+            ArtifactError: If a file is damaged.
+            DeviceError: If the device is not available.
         """
         self.artifact = artifact
         self.threads = threads
@@ -90,85 +89,88 @@ class Scorer:
         """Load the student in a folder.
 
         Args:
-            folder: An artifact.
-            precision: `int8` or `fp32`; a graph that ships as fp32 only runs as that.
-            threads: Cores to use; does not change a score.
-            device: Where the graphs run: `cpu`, `cuda`, `coreml`, or `auto` for the best there is.
-                Another device changes a score in its last digits.
+            folder: The folder of an artifact.
+            precision: Precision on a CPU; a graph that ships in fp32 only ignores it.
+            threads: Number of threads; does not affect scores.
+            device: `cpu`, `cuda`, `coreml`, or `auto` for the fastest available. Scores
+                of different devices differ in the last digits.
 
         Returns:
             The scorer.
 
         Raises:
             ArtifactError: If the folder is incomplete or damaged.
-            DeviceError: If the device is not there.
+            DeviceError: If the device is not available.
         """
         artifact = Artifact.open(Path(folder))
         return cls(artifact, precision=precision, threads=threads, device=device)
 
     def __enter__(self) -> Self:
-        """Return itself: a scorer is a context manager."""
+        """Return the scorer."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the scorer."""
         self.close()
 
     def close(self) -> None:
-        """End the worker threads; the scorer cannot be used afterwards."""
+        """Stop the threads; the scorer cannot be used afterwards."""
         self._pool.shutdown()
 
     @property
     def manifest(self) -> Manifest:
-        """What the student says of itself."""
+        """Manifest of the student."""
         return self.artifact.manifest
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of its axes, the main one first."""
+        """Names of the axes, the main one first."""
         return tuple(axis.name for axis in self.manifest.axes)
 
     def score(self, posts: Sequence[PostInput]) -> list[PostScore]:
         """Score posts.
 
         Args:
-            posts: Any number of them; a few hundred at a time keep memory small and cores busy.
+            posts: Posts; a few hundred per call use all threads and little memory.
 
         Returns:
-            One result per post, in the same order.
+            One result per post, in order.
         """
         return self.score_and_embed(posts)[0]
 
     def score_and_embed(
         self, posts: Sequence[PostInput]
     ) -> tuple[list[PostScore], dict[str, Floats]]:
-        """Score posts, and also give their embeddings.
+        """Score posts and return their embeddings.
 
         Args:
-            posts: Any number of them.
+            posts: Posts.
 
         Returns:
-            The results; and by encoder, `text` (M, Dt) and `image` (M, Di, the mean of a carousel),
-            those of the posts that have such a thing, in order.
+            The results, and the embeddings by encoder: `text` (M, Dt) and `image` (M, Di; mean of a
+            carousel), of the posts that have the modality, in order.
         """
         if not posts:
             return [], {}
-        seen = self._see(posts)
+        embedded = self._embed(posts)
         inputs: dict[str, Floats] = {}
         if self.manifest.has_text:
-            inputs |= {"text": seen.text, "has_text": seen.has_text}
+            inputs |= {"text": embedded.text, "has_text": embedded.has_text}
         if self.manifest.has_image:
-            has_image = (seen.n_images > 0).astype(np.float32)
-            inputs |= {"image": seen.image, "has_image": has_image}
+            has_image = (embedded.n_images > 0).astype(np.float32)
+            inputs |= {"image": embedded.image, "has_image": has_image}
         scores = self._graphs.score(inputs)  # (N, A)
-        results = [self._result(post, row, seen, scores) for row, post in enumerate(posts)]
-        parts = {"text": (seen.text, seen.has_text), "image": (seen.image, seen.n_images)}
+        results = [self._result(post, row, embedded, scores) for row, post in enumerate(posts)]
+        parts = {
+            "text": (embedded.text, embedded.has_text),
+            "image": (embedded.image, embedded.n_images),
+        }
         return results, {name: x[n[:, 0] > 0] for name, (x, n) in parts.items() if x.shape[1]}
 
-    def _see(self, posts: Sequence[PostInput]) -> _Seen:
-        """Embed all that the student can see of the posts, on all threads."""
+    def _embed(self, posts: Sequence[PostInput]) -> _Embedded:
+        """Embed the captions and images that the student reads, on all threads."""
         n, dims = len(posts), self._graphs.dims
-        seen = _Seen(
+        embedded = _Embedded(
             text=np.zeros((n, dims.get("text", 0)), np.float32),
             has_text=np.zeros((n, 1), np.float32),
             image=np.zeros((n, dims.get("image", 0)), np.float32),
@@ -177,19 +179,21 @@ class Scorer:
         )
         image_runs = self._start_images(posts) if self.manifest.has_image else []
         text_runs = self._start_captions(posts) if self.manifest.has_text else []
-        for rows, embeddings in text_runs:
-            seen.text[rows] = embeddings.result()
-            seen.has_text[rows] = 1
-        for rows, looks in image_runs:
-            read, embedded, faults = looks.result()
-            for position, embedding in zip(read, embedded, strict=True):
-                # One by one and in order: a mean must not depend on how the runs were cut.
-                seen.image[rows[position]] += embedding
-                seen.n_images[rows[position]] += 1
+        for rows, captions in text_runs:
+            embedded.text[rows] = captions.result()
+            embedded.has_text[rows] = 1
+        for rows, run in image_runs:
+            read, embeddings, faults = run.result()
+            for position, embedding in zip(read, embeddings, strict=True):
+                # One by one and in order: the mean must not depend on the boundaries of runs.
+                embedded.image[rows[position]] += embedding
+                embedded.n_images[rows[position]] += 1
             for position, fault in faults.items():
-                seen.faults[rows[position]].append(fault)
-        np.divide(seen.image, seen.n_images, out=seen.image, where=seen.n_images > 0)
-        return seen
+                embedded.faults[rows[position]].append(fault)
+        np.divide(
+            embedded.image, embedded.n_images, out=embedded.image, where=embedded.n_images > 0
+        )
+        return embedded
 
     def _start_captions(self, posts: Sequence[PostInput]) -> list[tuple[list[int], Future[Floats]]]:
         texts = {row: text for row, post in enumerate(posts) if (text := _read_caption(post))}
@@ -204,16 +208,21 @@ class Scorer:
                 runs.append((chunk, self._pool.submit(self._graphs.embed_captions, captions)))
         return runs
 
-    def _start_images(self, posts: Sequence[PostInput]) -> list[tuple[list[int], Future[_Looks]]]:
+    def _start_images(
+        self, posts: Sequence[PostInput]
+    ) -> list[tuple[list[int], Future[_ImageRun]]]:
         limit = self.manifest.max_images
         images = [(row, data) for row, post in enumerate(posts) for data in post.images[:limit]]
         return [
-            ([row for row, _ in chunk], self._pool.submit(self._look, [data for _, data in chunk]))
+            (
+                [row for row, _ in chunk],
+                self._pool.submit(self._embed_images, [data for _, data in chunk]),
+            )
             for chunk in _chunks(images, IMAGES_PER_RUN)
         ]
 
-    def _look(self, images: Sequence[bytes]) -> _Looks:
-        """Decode and embed some images; those that cannot be decoded are faults."""
+    def _embed_images(self, images: Sequence[bytes]) -> _ImageRun:
+        """Decode and embed images; images that cannot be decoded are faults."""
         size = self.manifest.image_size
         assert size is not None
         pixels = np.empty((len(images), size, size, 3), np.uint8)
@@ -227,16 +236,16 @@ class Scorer:
             else:
                 read.append(position)
         if not read:
-            return _Looks([], np.empty((0, self._graphs.dims["image"]), np.float32), faults)
-        return _Looks(read, self._graphs.embed_images(pixels[: len(read)]), faults)
+            return _ImageRun([], np.empty((0, self._graphs.dims["image"]), np.float32), faults)
+        return _ImageRun(read, self._graphs.embed_images(pixels[: len(read)]), faults)
 
-    def _result(self, post: PostInput, row: int, seen: _Seen, scores: Floats) -> PostScore:
-        has_text, n_images = bool(seen.has_text[row, 0]), int(seen.n_images[row, 0])
-        faults = "; ".join(seen.faults.get(row, ()))
+    def _result(self, post: PostInput, row: int, embedded: _Embedded, scores: Floats) -> PostScore:
+        has_text, n_images = bool(embedded.has_text[row, 0]), int(embedded.n_images[row, 0])
+        faults = "; ".join(embedded.faults.get(row, ()))
         if not has_text and not n_images:
             if faults:
                 return _reject(RejectReason.UNREADABLE, faults)
-            return _reject(RejectReason.NO_CONTENT, self._nothing_there(post))
+            return _reject(RejectReason.NO_CONTENT, self._describe_missing(post))
         if not np.isfinite(scores[row]).all():
             return _reject(
                 RejectReason.NOT_A_NUMBER, "the student gives no finite score for this post"
@@ -259,20 +268,20 @@ class Scorer:
         hi = min(max(value + interval.hi, axis.low), axis.high)
         return AxisScore(value, lo, hi)
 
-    def _nothing_there(self, post: PostInput) -> str:
+    def _describe_missing(self, post: PostInput) -> str:
         missing = [
-            what
-            for what, is_read, is_there in (
+            name
+            for name, is_read, is_present in (
                 ("caption", self.manifest.has_text, bool(_read_caption(post))),
                 ("image", self.manifest.has_image, bool(post.images)),
             )
-            if is_read and not is_there
+            if is_read and not is_present
         ]
         return f"no {' and no '.join(missing)}"
 
 
-class _Looks(NamedTuple):
-    """Positions of the images that could be read, their embeddings, and the others' faults."""
+class _ImageRun(NamedTuple):
+    """Positions of the images that were read, their embeddings, and the faults of the others."""
 
     read: list[int]
     embeddings: Floats

@@ -1,10 +1,9 @@
-"""The registered model: an MLflow pyfunc around a `Scorer`.
+"""The registered model: an MLflow pyfunc that scores posts, without torch.
 
-`mlflow models serve` loads it and hands it each request; MLflow's own server is hardened first,
-because it answers some garbage with a stack trace, with the input itself or with a 500. One model
-object serves all threads of the server. Its own environment holds no torch. Shipped inside the
-registered model: the only MLflow in `postbias.scoring`.
+`mlflow models serve` loads it; one model object serves all threads of the server.
 """
+
+# Ships inside the registered model.
 
 from __future__ import annotations
 
@@ -44,28 +43,23 @@ _EXPECTED = (
 
 
 class RefusedError(MlflowException):
-    """What the client is told, and nothing else.
+    """An error whose response contains the reason only.
 
-    MLflow puts the input in front of `message` and appends stack traces to other exceptions; the
-    answer is built from `reason` alone.
+    MLflow prepends the input to `message`, and appends stack traces to other exceptions.
     """
 
     def __init__(self, reason: str, error_code: int = BAD_REQUEST) -> None:
-        """Remember the reason.
+        """Store the reason.
 
         Args:
-            reason: One line that repeats nothing of the request.
-            error_code: MLflow's code; it decides the HTTP status.
+            reason: One line without content of the request.
+            error_code: MLflow's error code, which determines the HTTP status.
         """
         super().__init__(reason, error_code=error_code)
         self.reason = reason
 
     def serialize_as_json(self) -> str:
-        """Give the body of the HTTP answer.
-
-        Returns:
-            JSON with `error_code` and `message`.
-        """
+        """Return the body of the HTTP response: JSON with `error_code` and `message`."""
         return json.dumps({"error_code": self.error_code, "message": self.reason})
 
 
@@ -73,10 +67,10 @@ class PostbiasModel(PythonModel):
     """Scores a table of posts."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the student; MLflow calls this once.
+        """Load the student; called once by MLflow.
 
         Args:
-            context: Holds the path of the artifact and the model's configuration.
+            context: The path of the artifact and the model's configuration.
         """
         config = context.model_config or {}
         self.scorer = Scorer.open(
@@ -90,22 +84,22 @@ class PostbiasModel(PythonModel):
     def predict(
         self,
         context: Any,  # noqa: ANN401, ARG002 - MLflow's signature
-        # MLflow warns of any other hint; what comes is checked by `read_rows`.
+        # MLflow warns about any other type hint; `read_rows` checks the actual type.
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002 - MLflow's signature
     ) -> list[dict[str, Any]]:
         """Score a table of posts.
 
         Args:
-            context: Not used: the model is loaded once.
+            context: Not used.
             model_input: A DataFrame or a list of mappings with `caption`, `image`, `images`.
-            params: Not used: what changes a score is fixed with the model.
+            params: Not used: no setting of a request may affect scores.
 
         Returns:
             One mapping per row, in order; see `postbias.scoring.request.answer_row`.
 
         Raises:
-            RefusedError: If the request as a whole cannot be answered.
+            RefusedError: If the request as a whole is invalid.
         """
         try:
             rows = read_rows(model_input)
@@ -128,22 +122,24 @@ class PostbiasModel(PythonModel):
 
 
 def _threads() -> int:
-    """Give one more than there are cores: it works while another waits for Python's lock."""
+    # One more than cores: it works while another thread waits for Python's lock.
     return 1 + (os.cpu_count() or 1)
 
 
 def harden_server() -> None:
-    """Make MLflow's scoring server refuse bad requests in one line, if it runs in this process.
+    """Make MLflow's scoring server, if it runs in this process, reject bad requests in one line.
 
-    Its one function for `/invocations` is wrapped, once. Should a later MLflow not have it, scoring
-    goes on unhardened and says so.
+    Unwrapped, it answers some invalid requests with a stack trace, with the input or with status
+    500. Logs a warning if this MLflow has no function to wrap.
     """
     server = sys.modules.get(_SERVER)
     if server is None:
         return
     invocations = getattr(server, "invocations", None)
     if invocations is None:
-        logger.warning("MLflow's scoring server has changed: its error messages are not cleaned")
+        logger.warning(
+            "unknown version of MLflow's scoring server: its error messages are not sanitised"
+        )
     elif not hasattr(invocations, "__wrapped__"):
         server.invocations = _hardened(invocations)  # type: ignore[attr-defined] # a function of it
 
@@ -162,7 +158,7 @@ def _hardened(invocations: Callable[..., Any]) -> Callable[..., Any]:
         except MlflowException as error:
             raise RefusedError(_why(error)) from error
         except Exception as error:
-            logger.warning("refused a request that MLflow cannot parse: %s", type(error).__name__)
+            logger.warning("rejected a request that MLflow cannot parse: %s", type(error).__name__)
             raise RefusedError(f"the request cannot be parsed; {_EXPECTED}") from error
 
     return wrapper
@@ -171,7 +167,7 @@ def _hardened(invocations: Callable[..., Any]) -> Callable[..., Any]:
 def _why(error: MlflowException) -> str:
     cause = error.__cause__
     if isinstance(cause, json.JSONDecodeError):
-        return f"the body is no JSON: {cause.msg} at character {cause.pos}; {_EXPECTED}"
+        return f"the body is not JSON: {cause.msg} at character {cause.pos}; {_EXPECTED}"
     if isinstance(cause, UnicodeDecodeError):
         return f"the body is not UTF-8; {_EXPECTED}"
-    return f"the request has another form than agreed; {_EXPECTED}"
+    return f"the request has an invalid structure; {_EXPECTED}"

@@ -129,6 +129,9 @@ def declared_params(paths: Paths, stage: str) -> frozenset[str] | None:
 def locked_records(paths: Paths) -> list[StageRecord]:
     """Read the records of all executed stages from `dvc.lock`.
 
+    Args:
+        paths: The repository.
+
     Returns:
         One record per stage that is complete in `dvc.lock`, in the order of `dvc.yaml`.
 
@@ -153,6 +156,10 @@ def locked_records(paths: Paths) -> list[StageRecord]:
 def recorded_metrics(paths: Paths, record: StageRecord) -> dict[str, float]:
     """Read the metrics files of a stage that are intact.
 
+    Args:
+        paths: The repository.
+        record: DVC's record of the stage.
+
     Returns:
         Numbers by dotted path. A final `value` is dropped: `mae.value`, `mae.lo` and `mae.hi`
         become `mae`, `mae.lo` and `mae.hi`.
@@ -165,6 +172,10 @@ def recorded_metrics(paths: Paths, record: StageRecord) -> dict[str, float]:
 
 def recorded_curves(paths: Paths, record: StageRecord) -> dict[str, list[tuple[int, float]]]:
     """Read the curves among the intact plots files of a stage.
+
+    Args:
+        paths: The repository.
+        record: DVC's record of the stage.
 
     Returns:
         Pairs of step and value, by column name.
@@ -184,6 +195,9 @@ def recorded_curves(paths: Paths, record: StageRecord) -> dict[str, list[tuple[i
 
 def git_state(paths: Paths) -> dict[str, str]:
     """Describe the version of the code, ignoring files that the pipeline writes.
+
+    Args:
+        paths: The repository.
 
     Returns:
         Tags `git.commit` and `git.dirty`; empty outside git and before the first commit.

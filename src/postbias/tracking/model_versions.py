@@ -22,6 +22,9 @@ ALIAS = "champion"
 def champion_version(client: MlflowClient) -> ModelVersion | None:
     """Find the version that the alias `champion` points to.
 
+    Args:
+        client: The MLflow client.
+
     Returns:
         The version; None if there is none.
 

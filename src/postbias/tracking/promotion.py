@@ -60,6 +60,9 @@ def decide_promotion(version: ModelVersion, champion: ModelVersion | None) -> Ch
     Args:
         version: The challenger.
         champion: The current champion, another version; None if there is none.
+
+    Returns:
+        The decision and its reason.
     """
     if champion is None:
         return ChampionComparison(True, "there was no champion")

@@ -119,6 +119,9 @@ def register_champion(
 def force_promotion(paths: Paths) -> Registration:
     """Make `build/champion` the champion even if the current one is significantly better.
 
+    Args:
+        paths: The repository.
+
     Returns:
         The version and the one that it replaced.
 
@@ -143,6 +146,12 @@ def force_promotion(paths: Paths) -> Registration:
 
 def champion_artifact(paths: Paths) -> Path:
     """Return the folder of the registered champion after checking that it is `build/champion`.
+
+    Args:
+        paths: The repository.
+
+    Returns:
+        The artifact folder inside the registered model.
 
     Raises:
         ChampionError: If no champion is registered, its files are missing or damaged, or it is

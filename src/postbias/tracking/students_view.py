@@ -57,6 +57,9 @@ def view_url(experiment_id: str, *, port: int = 5000) -> str:
     Args:
         experiment_id: The experiment; `1` in a new database.
         port: Port of the UI.
+
+    Returns:
+        The URL.
     """
     return f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs?viewStateShareKey={_KEY}"
 

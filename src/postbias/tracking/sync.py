@@ -56,6 +56,12 @@ def sync(paths: Paths) -> SyncSummary:
 
     Idempotent. Runs are matched by content, never by a run id stored in an output.
 
+    Args:
+        paths: The repository.
+
+    Returns:
+        What was restored and registered.
+
     Raises:
         TrackingError: If `dvc.yaml`, `dvc.lock` or the MLflow database cannot be read.
         ChampionError: If the champion's files exist but cannot be registered.
