@@ -45,13 +45,13 @@ def test_a_student_that_passes_the_gate_is_copied_registered_and_logged(
     mae = report["students"]["fusion"]["test"]["bias"]["mae"]["value"]
     assert abs(run.data.metrics["test.fusion.bias.mae"] - mae) < 1e-5
     artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"comparison.png", "result.md", "scores_fusion.png", "residuals_text.png"} <= artifacts
+    assert {"comparison.png", "result.md", "slices.json", "coverage.json"} <= artifacts
     for modality, run_id in trained.items():
         metrics = client.get_run(run_id).data.metrics
         expected = report["students"][modality]["test"]["orientation"]["r2"]["value"]
         assert metrics["test.orientation.r2"] == pytest.approx(expected, rel=1e-5)
         artifacts = {file.path for file in client.list_artifacts(run_id)}
-        assert artifacts == {"scores.png", "residuals.png", "slices.png"}
+        assert artifacts == {"predictions.png", "residuals.png", "calibration.png"}
 
 
 def _train_runs(paths: Paths) -> dict[str, str]:

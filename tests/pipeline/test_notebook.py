@@ -24,6 +24,10 @@ _NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 def test_every_cell_runs(tmp_path: Path) -> None:
     paths = write_scored_repo(tmp_path)
     write_findings(gather_findings(paths, load_params(paths.params), {}), paths)
+    plots = paths.reports / "plots"
+    plots.mkdir(exist_ok=True)
+    rows = "model,axis,metric,value,lo,hi\nfusion,bias,mae,0.9,0.8,1.0\n"
+    (plots / "comparison.csv").write_text(rows, encoding="utf-8")
     notebook = nbformat.read(_NOTEBOOK, as_version=4)
     NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
