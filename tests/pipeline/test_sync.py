@@ -228,7 +228,8 @@ def test_a_queued_experiment_is_remembered_by_the_checkout_it_belongs_to(
     run_in(copied.root, "dvc", "exp", "run", "--run-all", PYTHONPATH=str(ROOT))
     runs = _runs(copied)
     assert [run.info.run_name for run in runs] == ["train@text", "evaluate"] * 2
-    assert {run.data.params["seed"] for run in runs[2:]} == {"5"}
+    trained = [run for run in runs[2:] if run.info.run_name == "train@text"]
+    assert [run.data.params["seed"] for run in trained] == ["5"]
     assert _versions(copied) == {1: [ALIAS], 2: []}
     name = run_in(copied.root, "dvc", "exp", "list", "--name-only").stdout.split()[0]
     run_in(copied.root, "dvc", "exp", "apply", name)

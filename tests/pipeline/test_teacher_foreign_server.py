@@ -80,7 +80,8 @@ def test_a_third_party_server_is_probed_and_its_noise_is_rejected(
     with ReplyStore.open(paths.replies) as store:
         replies = [reply for _, reply in store.iter_replies()]
         ((probe,),) = store.rows("SELECT value FROM facts")
-    assert '"format": "text"' in probe, "it supports neither a schema nor JSON mode"
+    # The first format: with the check disabled, the probe does not fall back to JSON mode or text.
+    assert '"format": "json_schema"' in probe
     assert '"has_logprobs": false' in probe
     assert len(replies) == 2 * N, "retried once, and never after that"
     assert {reply.status for reply in replies} <= {"cut_off", "invalid_reply", "empty_reply"}
