@@ -1,7 +1,8 @@
-"""What the student of `params/nano.yaml` weighs in int8; `bulk_scoring` says it of the full one.
+"""Measure the size of the int8 artifact of `params/nano.yaml`.
 
-Random weights: size does not depend on what was learned. Megabytes are millions of bytes of what
-scoring loads: graphs, tokenizer and manifest. Prints one JSON object.
+Counts the files that scoring loads (graphs, tokenizer, manifest) in megabytes of 10^6 bytes. The
+weights are random, which does not affect size. `bulk_scoring` reports the full student. Prints one
+JSON object.
 
     python benchmarks/artifact_size.py
 """
@@ -20,7 +21,7 @@ from postbias.student.network import Student
 
 
 def main() -> None:
-    """Export it, print its size."""
+    """Export the student and print its size."""
     captions, files = real_captions(64), real_jpegs(32)
     # google/bert_uncased_L-4_H-128_A-2
     shape = BertConfig(

@@ -1,7 +1,6 @@
-"""Peak memory of `postbias score` for few and for many posts, each in a process of its own.
+"""Measure the peak memory of `postbias score` on a small and a large corpus, in subprocesses.
 
-Posts are real captions and JPEG files, the student is ResNet-18 at 224 px and DistilBERT with
-random weights, as in `bulk_scoring`. Prints one JSON object.
+Student and posts are those of `bulk_scoring`. Prints one JSON object.
 
     python benchmarks/bulk_memory.py [--few 2000] [--many 20000] [--image-every 1]
 """
@@ -35,11 +34,13 @@ print(peak_rss_mb())
 
 
 def main() -> None:
-    """Score few and many posts, print what memory each took."""
+    """Score both corpora and print the peak memory and its growth."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--few", type=int, default=2000)
     parser.add_argument("--many", type=int, default=20_000)
-    parser.add_argument("--image-every", type=int, default=1, help="one post in so many has one")
+    parser.add_argument(
+        "--image-every", type=int, default=1, help="only every N-th post has an image"
+    )
     options = parser.parse_args()
     captions, files = real_captions(2000), real_jpegs(32)
     with tempfile.TemporaryDirectory() as name:
@@ -56,7 +57,7 @@ def main() -> None:
 def write_shards(
     folder: Path, count: int, captions: list[str], files: list[bytes], options: argparse.Namespace
 ) -> Path:
-    """Write shards of posts with one picture each."""
+    """Write shards of posts; every `image_every`-th post has one image."""
     for start in range(0, count, _SHARD_POSTS):
         rows = [
             {"post_id": f"{row:07d}", "author": str(row), "caption": captions[row % len(captions)],
@@ -70,18 +71,18 @@ def write_shards(
 
 
 def peak_mb(folder: Path, posts: Path) -> float:
-    """Run `postbias score` in a process of its own; give its peak memory."""
+    """Run `postbias score` in a subprocess and return its peak memory in MiB."""
     arguments = [
         str(posts),
         str(folder / f"{posts.name}.parquet"),
         "--model",
         str(folder / "student"),
     ]
-    process = subprocess.run(  # noqa: S603 - our own command
+    process = subprocess.run(  # noqa: S603 - a fixed command
         [sys.executable, "-c", _RUN, *arguments], cwd=HERE, stdout=subprocess.PIPE, check=False
     )
     if process.returncode:
-        sys.exit(f"postbias score ended with {process.returncode}")
+        sys.exit(f"postbias score exited with status {process.returncode}")
     return float(process.stdout.split()[-1])
 
 

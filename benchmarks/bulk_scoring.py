@@ -1,11 +1,9 @@
-"""Bulk int8 scoring against the naive loop and against the pure model, in one process.
+"""Compare bulk int8 scoring with a naive PyTorch loop and with the int8 graphs alone.
 
-The student is ResNet-18 at 224 px and DistilBERT with random weights: speed does not depend on
-what they learned. The naive loop is what one writes first: PyTorch eager, one post at a time, the
-caption padded to 64 tokens. The pure model runs the same int8 graphs on ready-made tensors. The
-three take turns, so that a busy machine slows all of them; the posts are so many that reading the
-first and waiting for the last batch, where a core is idle, count as little as in a real run. Prints
-one JSON object.
+The student is ResNet-18 at 224 px and DistilBERT with random weights, which do not affect speed.
+The naive loop runs PyTorch in eager mode, one post at a time, with captions padded to 64 tokens;
+`compute` runs the int8 graphs on prepared tensors. The three alternate in one process, so that load
+from other processes affects all of them. Prints one JSON object.
 
     python benchmarks/bulk_scoring.py [--posts 1600] [--rounds 3] [--threads 2]
 """
@@ -29,7 +27,7 @@ import pyarrow as pa
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from torchvision.transforms import functional as pictures
+from torchvision.transforms import functional as transforms
 from transformers import DistilBertConfig, DistilBertModel
 
 from postbias.axes import Axis
@@ -53,8 +51,9 @@ _MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def main() -> None:
-    """Make the student and the posts, let the three take turns, print what they did."""
+    """Create student and posts, time the three alternately and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
+    # Enough posts that the idle cores during the first read and the last batch hardly count.
     parser.add_argument("--posts", type=int, default=1600)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -72,24 +71,28 @@ def main() -> None:
             rates: dict[str, list[float]] = {"naive": [], "bulk": [], "compute": []}
             n_naive = max(10, options.posts // 16)
             for turn in range(options.rounds + 1):
-                to = ScoreOutputs(folder / "scores", folder / "rejects", folder / f"store{turn}")
+                outputs = ScoreOutputs(
+                    folder / "scores", folder / "rejects", folder / f"store{turn}"
+                )
                 runs: dict[str, tuple[int, Callable[[], object]]] = {
                     "naive": (n_naive, lambda: naive(student, tokenizer, captions, files, n_naive)),
                     "bulk": (
                         len(files),
-                        lambda to=to: score_shards([shard], scorer, to, batch_size=BATCH_SIZE),
+                        lambda outputs=outputs: score_shards(
+                            [shard], scorer, outputs, batch_size=BATCH_SIZE
+                        ),
                     ),
                     "compute": (len(files), compute),
                 }
-                for what, (count, run) in runs.items():
+                for variant, (count, run) in runs.items():
                     started = time.perf_counter()
                     run()
-                    rates[what].append(count / (time.perf_counter() - started))
+                    rates[variant].append(count / (time.perf_counter() - started))
         print(json.dumps(result(rates, artifact, options.threads), indent=2, sort_keys=True))
 
 
 def result(rates: dict[str, list[float]], artifact: Artifact, threads: int) -> dict[str, Any]:
-    """Give the medians over turns, the first turn, which warms up, left out."""
+    """Compute medians over the rounds, without the first one, which warms up."""
     ratios = [b / n for b, n in zip(rates["bulk"], rates["naive"], strict=True)][1:]
     shares = [b / c for b, c in zip(rates["bulk"], rates["compute"], strict=True)][1:]
     return {
@@ -108,26 +111,26 @@ def result(rates: dict[str, list[float]], artifact: Artifact, threads: int) -> d
 def naive(
     student: Student, tokenizer: Tokenizer, captions: list[str], files: list[bytes], count: int
 ) -> None:
-    """Score posts one by one, as one does at first."""
+    """Score posts one by one in PyTorch eager mode."""
     tokenizer.enable_truncation(NAIVE_TOKENS)
     tokenizer.enable_padding(length=NAIVE_TOKENS)
     assert student.text is not None
     assert student.image is not None
-    one = torch.ones(1, 1)
+    is_present = torch.ones(1, 1)
     with torch.no_grad():
         for caption, data in zip(captions[:count], files, strict=False):
             encoded = tokenizer.encode(caption)
             text = student.text(torch.tensor([encoded.ids]), torch.tensor([encoded.attention_mask]))
-            picture = Image.open(io.BytesIO(data)).convert("RGB").resize((SIZE, SIZE))
-            tensor = pictures.normalize(pictures.to_tensor(picture), _MEAN, _SD)
-            image = student.image.backbone(tensor[None])
-            student.head(text, one, image, one).numpy()
+            image = Image.open(io.BytesIO(data)).convert("RGB").resize((SIZE, SIZE))
+            tensor = transforms.normalize(transforms.to_tensor(image), _MEAN, _SD)
+            embedding = student.image.backbone(tensor[None])
+            student.head(text, is_present, embedding, is_present).numpy()
 
 
 def pure_model(
     artifact: Artifact, tokenizer: Tokenizer, captions: list[str], files: list[bytes], threads: int
 ) -> Callable[[], object]:
-    """Give a function that runs the int8 graphs on tensors that are ready."""
+    """Prepare all tensors and return a function that runs the int8 graphs on them."""
     graphs = Graphs(artifact, "int8")
     pixels = np.stack([decode_square(data, SIZE) for data in files])
     tokenizer.no_padding()
@@ -153,8 +156,8 @@ def pure_model(
 def make_student(
     folder: Path, captions: list[str], files: list[bytes], student: Student | None = None
 ) -> tuple[Student, Tokenizer, Artifact]:
-    """Make a student with random weights, of the full size if none is given, and its artifact."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a token of text
+    """Export a student; without `student`, ResNet-18 and DistilBERT with random weights."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - not a password
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -191,7 +194,7 @@ def make_student(
 
 
 def write_posts(path: Path, captions: list[str], files: list[bytes]) -> Path:
-    """Write one shard."""
+    """Write one shard of posts with one image each."""
     rows = [
         {"post_id": str(row), "author": str(row), "caption": caption, "platform": "bench",
          "images": [{"bytes": data, "path": None}], "source": "bench"}
@@ -202,7 +205,7 @@ def write_posts(path: Path, captions: list[str], files: list[bytes]) -> Path:
 
 
 def real_captions(count: int) -> list[str]:
-    """Give captions of real length: real ones, or random words where there are none."""
+    """Return real captions, or random words of similar length if there are none."""
     path = SHARED / "edos.csv"
     if not path.is_file():
         rng = np.random.default_rng(0)
@@ -214,7 +217,7 @@ def real_captions(count: int) -> list[str]:
 
 
 def real_jpegs(count: int) -> list[bytes]:
-    """Give JPEG files of the sizes that platforms serve; where there are no real ones, noise."""
+    """Return real JPEG files of the sizes that platforms serve, or noise if there are none."""
     rng = np.random.default_rng(0)
     files: list[bytes] = []
     for path in sorted((SHARED / "images").glob("*.jp*g")) if SHARED.is_dir() else []:
@@ -223,8 +226,8 @@ def real_jpegs(count: int) -> list[bytes]:
             decode_square(data, SIZE)
         except UnreadableImageError:
             continue
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.mode == "RGB" and min(picture.size) >= SIZE and max(picture.size) <= 2048:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode == "RGB" and min(image.size) >= SIZE and max(image.size) <= 2048:
                 files.append(data)
     if not files:
         for _ in range(16):

@@ -1,9 +1,8 @@
-"""Three students on frozen encoders: embedded once and trained from there, against the plain loop.
+"""Compare training three students from cached embeddings with running frozen encoders every epoch.
 
-ResNet-18 at 224 px and DistilBERT with random weights: speed does not depend on what they know.
-Both sides use the same trainer, epochs and decoded pictures; the plain loop runs the encoders in
-every epoch. One of its epochs is timed and counted as often as there are epochs. Prints one JSON
-object.
+The encoders are ResNet-18 at 224 px and DistilBERT with random weights, which do not affect speed.
+Both variants use the same trainer and the same decoded images. Of the plain loop one epoch is timed
+and multiplied by the number of epochs. Prints one JSON object.
 
     python benchmarks/fast_path.py [--posts 2000] [--epochs 10] [--threads 2]
 """
@@ -36,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Make posts, train the three students both ways, print the ratio."""
+    """Train the three students both ways and print the ratio of the times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=10)
@@ -74,12 +73,12 @@ def main() -> None:
 
 
 def make_posts(folder: Path, n_posts: int) -> tuple[Student, Examples]:
-    """Give encoders, and posts with a real caption and a real picture, decoded, each."""
+    """Create encoders, and posts with one caption and one decoded image each."""
     captions, files = real_captions(n_posts), real_jpegs(n_posts)
     student, tokenizer, _ = make_student(folder / "student", captions, files)
     distinct = {data: decode_square(data, SIZE) for data in set(files)}
     pixels = np.stack([distinct[data] for data in files])
-    # The store knows equal pictures again: none may be equal.
+    # The cache embeds identical images once: make every image unique.
     pixels[:, 0, 0, :2] = np.arange(n_posts, dtype="<u2").view(np.uint8).reshape(-1, 2)
     rng = np.random.default_rng(0)
     tokenizer.no_padding()
@@ -93,7 +92,7 @@ def make_posts(folder: Path, n_posts: int) -> tuple[Student, Examples]:
 
 
 def student_of(encoders: Student, modality: str) -> Student:
-    """Give a student of one modality whose encoders are frozen."""
+    """Create a student of one modality with frozen encoders."""
     text = encoders.text if modality != "image" else None
     image = encoders.image if modality != "text" else None
     student = Student(text, image, hidden=128, n_axes=2, dropout=0.1)
@@ -102,14 +101,14 @@ def student_of(encoders: Student, modality: str) -> Student:
 
 
 def params_of(epochs: int) -> Params:
-    """Give the params of the full student, without early stopping."""
+    """Load the params of ResNet-18 and DistilBERT, without early stopping."""
     params = load_params(ROOT / "params" / "resnet18-distilbert.yaml")
     changes = {"epochs": epochs, "patience": epochs, "device": "cpu"}
     return params.model_copy(update={"train": params.train.model_copy(update=changes)})
 
 
 def train_plainly(encoders: Student, examples: Examples, modality: str, folder: Path) -> FitResult:
-    """Train for one epoch with the encoders in the loop, a fifth of the posts as valid fold."""
+    """Train one epoch that runs the encoders; a fifth of the posts is the valid fold."""
     student = student_of(encoders, modality)
     n_valid = len(examples) // 5
     rows = range(len(examples))
@@ -123,7 +122,7 @@ def train_plainly(encoders: Student, examples: Examples, modality: str, folder: 
 def train_fast(
     encoders: Student, examples: Examples, modality: str, folder: Path, epochs: int
 ) -> FitResult:
-    """Embed what the store lacks, and train the head for all epochs."""
+    """Embed posts that are not in the cache and train the head for all epochs."""
     student = student_of(encoders, modality)
     params = params_of(epochs)
     bf16 = params.train.precision == "bf16"

@@ -31,7 +31,7 @@ CAPTION = "Good morning from the kitchen \u2615 new recipe is up, link in bio #f
 
 
 def make_export(root: Path, n_posts: int, rng: np.random.Generator) -> None:
-    """Write an export like the real one: 85% single images, some carousels, two JSON views."""
+    """Write a synthetic export: 85% single images, some carousels, two JSON views."""
     (root / "json").mkdir(parents=True)
     for number in range(1, FOLDERS + 1):
         (root / f"img_resized_{number}").mkdir()
@@ -67,7 +67,7 @@ def _node(post_id: str, rng: np.random.Generator) -> dict[str, object]:
             {"src": url, "config_width": side} for side in (150, 240, 320, 480)
         ],
     }
-    if rng.random() < 0.16:  # the detail view carries the first comments
+    if rng.random() < 0.16:  # the detail view includes the first comments
         node["owner"] = {"id": "1", "username": "user"}
         comment = {"id": post_id, "text": "so pretty!", "owner": {"profile_pic_url": url}}
         node["edge_media_to_parent_comment"] = {"edges": [{"node": comment}] * 24}
@@ -97,7 +97,7 @@ def drop_from_cache(root: Path) -> None:
 
 
 def compare(root: Path, *, is_cold: bool) -> tuple[float, float]:
-    """Time both alternately; return the best time of each in seconds."""
+    """Time the minimal loop and the import alternately; return the best time of each in seconds."""
     minimal, full = [], []
     for number in range(ROUNDS):
         if is_cold:
@@ -114,7 +114,7 @@ def compare(root: Path, *, is_cold: bool) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Compare both from disk and from memory."""
+    """Compare the import with the minimal loop, from disk and from memory."""
     n_posts = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -1,9 +1,4 @@
-"""Peak memory of a program itself, for the benchmarks that start another one.
-
-`getrusage` will not do on Linux: a new process takes over the peak of the one that started it, and
-a benchmark that has made a student and its posts is larger than what it measures. The peak in
-`/proc` starts anew with the program.
-"""
+"""Measure the peak memory of the current process, for benchmarks that run in a subprocess."""
 
 from __future__ import annotations
 
@@ -15,13 +10,12 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_rss_mb() -> float:
-    """Give the peak resident memory of this program until now.
-
-    Returns:
-        MiB.
-    """
+    """Return the peak resident set size of this process in MiB."""
+    # On Linux `ru_maxrss` survives `exec`: a subprocess would report the peak of the benchmark that
+    # started it. `VmHWM` is reset.
     if _STATUS.is_file():
         lines = _STATUS.read_text(encoding="ascii").splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) / 1024
-    kept = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kept / 2**20 if sys.platform == "darwin" else kept / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS reports bytes, other systems KiB.
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024

@@ -1,10 +1,9 @@
-"""The Ray engine against the local engine on one machine, start-up and end of both included.
+"""Measure the overhead of the Ray execution backend over the local one on one machine.
 
-Both score the same shards with the same student (ResNet-18 at 224 px and DistilBERT with random
-weights, int8) on the same cores: opening the student, starting Ray and its workers, scoring,
-writing the outputs, ending Ray. They take turns, so that a busy machine slows both, and their
-outputs must be equal. Prints one JSON object; `ray.overhead` is what Ray takes more, as a share of
-the local time.
+Both score the same shards with the student of `bulk_scoring` on the same cores, and their outputs
+must be identical. The times include loading the student, and starting and stopping Ray. The two
+alternate, so that load from other processes affects both. Prints one JSON object; `ray.overhead` is
+the additional time as a fraction of the local time.
 
     python benchmarks/ray_overhead.py [--posts 20000] [--rounds 1] [--threads 2]
 """
@@ -34,7 +33,7 @@ SHARD_POSTS = 2000
 
 
 def main() -> None:
-    """Read the options, measure, print."""
+    """Run the benchmark and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=1)
@@ -44,15 +43,16 @@ def main() -> None:
 
 
 def measure(posts: int, rounds: int, threads: int) -> dict[str, Any]:
-    """Let both engines score the same posts in turns.
+    """Score the same posts with both execution backends alternately.
 
     Args:
-        posts: How many.
-        rounds: How often.
-        threads: Cores of either engine.
+        posts: Number of posts.
+        rounds: Number of runs of each backend.
+        threads: Number of cores of each backend.
 
     Returns:
-        `ray.overhead`: the median over rounds; and the seconds of both.
+        Under `ray`: medians over the rounds of the overhead and of both times in seconds, and the
+        number of posts. Under `threads`: the number of cores.
     """
     torch.manual_seed(0)
     count = min(posts, SHARD_POSTS)
@@ -63,24 +63,24 @@ def measure(posts: int, rounds: int, threads: int) -> dict[str, Any]:
         shards = []
         for number, start in enumerate(range(0, posts, count)):
             size = min(count, posts - start)
-            # Turned a little each time: shards of the same bytes would be scored once.
-            turned = [*captions[number:], *captions[:number]][:size]
+            # Rotate the captions: shards with identical bytes would be scored only once.
+            rotated = [*captions[number:], *captions[:number]][:size]
             path = folder / "posts" / f"{number:05d}.parquet"
-            shards.append(write_posts(path, turned, files[:size]))
+            shards.append(write_posts(path, rotated, files[:size]))
         seconds: dict[str, list[float]] = {"local": [], "ray": []}
         for turn in range(rounds):
             digests = set()
             runs: dict[str, Callable[[ScoreOutputs], None]] = {
-                "local": lambda to: _local(shards, artifact, threads, to),
-                "ray": lambda to: _ray(shards, artifact, threads, to),
+                "local": lambda outputs: _score_locally(shards, artifact, threads, outputs),
+                "ray": lambda outputs: _score_on_ray(shards, artifact, threads, outputs),
             }
-            for engine, run in runs.items():
-                root = folder / f"{engine}{turn}"
+            for backend, run in runs.items():
+                root = folder / f"{backend}{turn}"
                 started = time.perf_counter()
                 run(ScoreOutputs(root / "scores", root / "rejects", root / "store"))
-                seconds[engine].append(time.perf_counter() - started)
+                seconds[backend].append(time.perf_counter() - started)
                 digests.add(_digest(root / "scores"))
-            assert len(digests) == 1, "the engines disagree"
+            assert len(digests) == 1, "the execution backends wrote different scores"
     overheads = [r / s - 1 for r, s in zip(seconds["ray"], seconds["local"], strict=True)]
     return {
         "ray": {
@@ -93,15 +93,21 @@ def measure(posts: int, rounds: int, threads: int) -> dict[str, Any]:
     }
 
 
-def _local(shards: list[Path], artifact: Artifact, threads: int, to: ScoreOutputs) -> None:
+def _score_locally(
+    shards: list[Path], artifact: Artifact, threads: int, outputs: ScoreOutputs
+) -> None:
     with Scorer.open(artifact.folder, threads=threads) as scorer:
-        score_with_backend(shards, LocalBackend(scorer, batch_size=BATCH_SIZE), to)
+        score_with_backend(shards, LocalBackend(scorer, batch_size=BATCH_SIZE), outputs)
 
 
-def _ray(shards: list[Path], artifact: Artifact, threads: int, to: ScoreOutputs) -> None:
+def _score_on_ray(
+    shards: list[Path], artifact: Artifact, threads: int, outputs: ScoreOutputs
+) -> None:
     student = Artifact.open(artifact.folder)
     score_with_backend(
-        shards, RayBackend(student, RayClusterOptions(threads=threads), batch_size=BATCH_SIZE), to
+        shards,
+        RayBackend(student, RayClusterOptions(threads=threads), batch_size=BATCH_SIZE),
+        outputs,
     )
 
 

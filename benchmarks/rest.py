@@ -1,8 +1,7 @@
-"""The REST server against the scorer itself: one post's time, and posts/s with many clients.
+"""Compare the REST server with calling the scorer: latency, and throughput with many clients.
 
-The server is `mlflow models serve` as `make serve` starts it, with the same student that the scorer
-here runs: ResNet-18 at 224 px and DistilBERT with random weights. A request holds one post: a real
-caption and a real JPEG. Server and scorer take turns. Prints one JSON object.
+The server is started like `make serve` with the student of `bulk_scoring`. Each request contains
+one post with a caption and a JPEG image. Server and scorer alternate. Prints one JSON object.
 
     python benchmarks/rest.py [--posts 60] [--clients 16] [--rounds 3]
 """
@@ -39,7 +38,7 @@ _HEADERS = {"Content-Type": "application/json"}
 
 
 def main() -> None:
-    """Start the server, let it and the scorer take turns, print the ratios."""
+    """Start the server, run the benchmark and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=60)
     parser.add_argument("--clients", type=int, default=16)
@@ -58,7 +57,7 @@ def main() -> None:
 def measure(
     artifact: Artifact, shard: Path, port: int, options: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
-    """Let server and scorer take turns; give medians over rounds, the first left out."""
+    """Time server and scorer alternately; return medians without the first round, a warm-up."""
     captions, files = real_captions(512), real_jpegs(512)
     bodies = [
         json.dumps(
@@ -67,25 +66,27 @@ def measure(
         for text, data in zip(captions, files, strict=True)
     ]
     posts = [PostInput(text, (data,)) for text, data in zip(captions, files, strict=True)]
-    found: dict[str, list[float]] = {"ratio": [], "fraction": [], "p50": [], "rate": []}
+    metrics: dict[str, list[float]] = {"ratio": [], "fraction": [], "p50": [], "rate": []}
     with Scorer(artifact, threads=os.cpu_count() or 1) as scorer:
         for turn in range(options.rounds + 1):
-            own, asked = [], []
+            scorer_s, server_s = [], []
             with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
                 for post, body in zip(posts[: options.posts], bodies, strict=False):
-                    own.append(seconds(lambda post=post: scorer.score([post])))
-                    asked.append(seconds(lambda body=body: ask(connection, body)))
+                    scorer_s.append(seconds(lambda post=post: scorer.score([post])))
+                    server_s.append(seconds(lambda body=body: request_score(connection, body)))
             store = shard.with_name(f"store{turn}")
-            to = ScoreOutputs(shard.with_name("out"), shard.with_name("rejects"), store)
+            outputs = ScoreOutputs(shard.with_name("out"), shard.with_name("rejects"), store)
             bulk = len(posts) / seconds(
-                lambda to=to: score_shards([shard], scorer, to, batch_size=BATCH_SIZE)
+                lambda outputs=outputs: score_shards(
+                    [shard], scorer, outputs, batch_size=BATCH_SIZE
+                )
             )
-            rate = len(bodies) / seconds(lambda: ask_all(port, bodies, options.clients))
-            found["ratio"].append(statistics.median(asked) / statistics.median(own))
-            found["p50"].append(statistics.median(asked) * 1000)
-            found["fraction"].append(rate / bulk)
-            found["rate"].append(rate)
-    medians = {name: round(statistics.median(values[1:]), 3) for name, values in found.items()}
+            rate = len(bodies) / seconds(lambda: request_scores(port, bodies, options.clients))
+            metrics["ratio"].append(statistics.median(server_s) / statistics.median(scorer_s))
+            metrics["p50"].append(statistics.median(server_s) * 1000)
+            metrics["fraction"].append(rate / bulk)
+            metrics["rate"].append(rate)
+    medians = {name: round(statistics.median(values[1:]), 3) for name, values in metrics.items()}
     return {
         "rest": {
             "p50_ratio": medians["ratio"],
@@ -97,36 +98,36 @@ def measure(
 
 
 def seconds(run: object) -> float:
-    """Time one call."""
+    """Return the duration of one call in seconds."""
     started = time.perf_counter()
     run()  # type: ignore[operator]
     return time.perf_counter() - started
 
 
-def ask(connection: HTTPConnection, body: bytes) -> None:
-    """Send one request on an open connection; it must be answered with a score."""
+def request_score(connection: HTTPConnection, body: bytes) -> None:
+    """Send one request on an open connection; assert that the response contains a score."""
     connection.request("POST", "/invocations", body, _HEADERS)
-    answer = connection.getresponse()
-    text = answer.read()
-    assert answer.status == 200, text[:300]
+    response = connection.getresponse()
+    text = response.read()
+    assert response.status == 200, text[:300]
     assert b'"ok"' in text, text[:300]
 
 
-def ask_all(port: int, bodies: list[bytes], clients: int) -> None:
-    """Send all requests from several clients at once, each on a connection of its own."""
+def request_scores(port: int, bodies: list[bytes], clients: int) -> None:
+    """Send all requests from concurrent clients, each with its own connection."""
 
-    def client(mine: list[bytes]) -> None:
+    def run_client(client_bodies: list[bytes]) -> None:
         with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-            for body in mine:
-                ask(connection, body)
+            for body in client_bodies:
+                request_score(connection, body)
 
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(client, [bodies[n::clients] for n in range(clients)]))
+        list(pool.map(run_client, [bodies[n::clients] for n in range(clients)]))
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[int]:
-    """Serve the packed model as `make serve` does; end it afterwards."""
+    """Serve the packaged model like `make serve`; yield the port and stop the server on exit."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
@@ -136,14 +137,15 @@ def serving(folder: Path) -> Iterator[int]:
     env = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     env["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - a fixed command
             [*command, "--workers", "1"], env=env, stdout=log, stderr=log, start_new_session=True
         )
     try:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not answers(port):
+        while not is_ready(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"the server does not start: {(folder / 'log').read_text()[-2000:]}")
+                log_end = (folder / "log").read_text()[-2000:]
+                sys.exit(f"the server did not start; end of its log: {log_end}")
             time.sleep(0.5)
         yield port
     finally:
@@ -151,8 +153,8 @@ def serving(folder: Path) -> Iterator[int]:
         process.wait(timeout=60)
 
 
-def answers(port: int) -> bool:
-    """Say whether the server is ready."""
+def is_ready(port: int) -> bool:
+    """Return whether the server accepts requests."""
     try:
         with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
             connection.request("GET", "/ping")

@@ -1,8 +1,8 @@
-"""Ways to put a DistilBERT-sized caption encoder into 8 bits: speed, error, size, independence.
+"""Compare methods of 8-bit quantization of a caption encoder: speed, error, size, batch effects.
 
-Random weights, real captions where there are any, two threads with one batch each; the variants
-take turns, and speed is given as a multiple of fp32 in the same turn. `alone vs batch` is how far a
-caption's embedding moves when it shares a batch with others. Numbers: docs/experiments.md.
+The encoder is DistilBERT with random weights; two threads run one batch each. The methods
+alternate, and speed is a multiple of fp32 in the same round. `alone vs batch` is the change of an
+embedding when its caption shares a batch with others. Results: docs/experiments.md.
 
     python -m benchmarks.text_quantization [--rounds 5]
 """
@@ -39,20 +39,20 @@ Feeds = dict[str, NDArray[np.int64]]
 
 
 class Captions(CalibrationDataReader):
-    """Hands captions to onnxruntime's calibration, one by one."""
+    """Iterates over captions for the calibration in onnxruntime."""
 
     def __init__(self, captions: Sequence[Sequence[int]]) -> None:
-        """Remember the captions."""
+        """Store the token IDs of the captions."""
         self._captions = iter(captions)
 
     def get_next(self) -> Feeds | None:
-        """Give the next caption."""
+        """Return the inputs of the next caption, or None after the last one."""
         ids = next(self._captions, None)
         return None if ids is None else feeds([ids])
 
 
 def main() -> None:
-    """Quantize in every way and print one line for each."""
+    """Quantize with every method and print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
@@ -61,21 +61,21 @@ def main() -> None:
         folder = Path(name)
         _, tokenizer, artifact = make_student(folder, real_captions(64), real_jpegs(32))
         captions = [tokenizer.encode(text).ids[:128] for text in real_captions(192)]
-        shown, kept = captions[:128], captions[128:]
-        paths = variants(artifact.folder / "onnx" / "text.onnx", folder, kept)
+        test_captions, calibration_captions = captions[:128], captions[128:]
+        paths = variants(artifact.folder / "onnx" / "text.onnx", folder, calibration_captions)
         sessions = {name: session(path) for name, path in paths.items()}
-        batched, single = batches(shown), [feeds([ids]) for ids in shown]
+        batched, single = batches(test_captions), [feeds([ids]) for ids in test_captions]
         runs = {name: (sessions[name], batched) for name in sessions}
         runs["dynamic, alone"] = (sessions["dynamic"], single)
-        speed = race(runs, len(shown), rounds)
-        wanted = embed(sessions["fp32"], single)
-        first = feeds(shown[:32])
+        speed = relative_speeds(runs, len(test_captions), rounds)
+        reference = embed(sessions["fp32"], single)
+        first = feeds(test_captions[:32])
         for name, times in speed.items():
             run = runs[name][0]
-            seen = embed(run, single)
-            moved = np.abs(run.run(None, first)[0] - seen[:32]).max() / wanted.std()
-            alone = 0.0 if name.endswith("alone") else moved
-            error = np.abs(seen - wanted) / wanted.std()
+            embedded = embed(run, single)
+            shift = np.abs(run.run(None, first)[0] - embedded[:32]).max() / reference.std()
+            alone = 0.0 if name.endswith("alone") else shift
+            error = np.abs(embedded - reference) / reference.std()
             size = paths[name.removesuffix(", alone")].stat().st_size / 1e6
             print(
                 f"{name:15s} {times:5.2f} x fp32  error {error.mean():.4f} mean "
@@ -83,8 +83,10 @@ def main() -> None:
             )
 
 
-def variants(base: Path, folder: Path, kept: Sequence[Sequence[int]]) -> dict[str, Path]:
-    """Quantize in every way."""
+def variants(
+    base: Path, folder: Path, calibration_captions: Sequence[Sequence[int]]
+) -> dict[str, Path]:
+    """Quantize the graph at `base` with every method; return the paths, including fp32."""
 
     def nbits(block: int) -> Callable[[Path], Any]:
         def write(path: Path) -> None:
@@ -96,29 +98,30 @@ def variants(base: Path, folder: Path, kept: Sequence[Sequence[int]]) -> dict[st
 
         return write
 
-    ways: dict[str, Callable[[Path], Any]] = {
+    writers: dict[str, Callable[[Path], Any]] = {
         "ours": lambda path: onnx.save(quantize_text(onnx.load(base)), path),
         "dynamic": lambda path: quantize_dynamic(
             base, path, weight_type=QuantType.QInt8, per_channel=True
         ),
         "static": lambda path: quantize_static(
-            base, path, Captions(kept), quant_format=QuantFormat.QDQ, per_channel=True,
+            base, path, Captions(calibration_captions),
+            quant_format=QuantFormat.QDQ, per_channel=True,
             op_types_to_quantize=["MatMul", "Gather"], extra_options={"MatMulConstBOnly": True},
         ),
         "nbits, 32": nbits(32),
         "nbits, 128": nbits(128),
     }  # fmt: skip
     paths = {"fp32": base}
-    for name, write in ways.items():
+    for name, write in writers.items():
         paths[name] = folder / f"{name}.onnx"
         write(paths[name])
     return paths
 
 
-def race(
+def relative_speeds(
     runs: dict[str, tuple[ort.InferenceSession, list[Feeds]]], count: int, rounds: int
 ) -> dict[str, float]:
-    """Let all take turns; give the median multiple of fp32's speed, the first turn left out."""
+    """Time all runs alternately; return median speeds relative to fp32, without the warm-up."""
     rates: dict[str, list[float]] = {name: [] for name in runs}
     with ThreadPoolExecutor(2) as pool:
         for _ in range(rounds + 1):
@@ -128,25 +131,25 @@ def race(
                 rates[name].append(count / (time.perf_counter() - started))
     return {
         name: statistics.median(
-            [mine / base for mine, base in zip(own, rates["fp32"], strict=True)][1:]
+            [rate / base for rate, base in zip(own_rates, rates["fp32"], strict=True)][1:]
         )
-        for name, own in rates.items()
+        for name, own_rates in rates.items()
     }
 
 
 def session(path: Path) -> ort.InferenceSession:
-    """Load a graph as the scorer does."""
+    """Load a graph with the session options of the scorer."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    slow = ["SkipLayerNormFusion"]
+    slow_optimizers = ["SkipLayerNormFusion"]
     return ort.InferenceSession(
-        path, options, providers=["CPUExecutionProvider"], disabled_optimizers=slow
+        path, options, providers=["CPUExecutionProvider"], disabled_optimizers=slow_optimizers
     )
 
 
 def batches(captions: Sequence[Sequence[int]]) -> list[Feeds]:
-    """Batch by length as the scorer does."""
+    """Batch captions of similar length, like the scorer."""
     groups: dict[int, list[Sequence[int]]] = {}
     for ids in captions:
         groups.setdefault(-(-len(ids) // 8) * 8, []).append(ids)
@@ -158,7 +161,7 @@ def batches(captions: Sequence[Sequence[int]]) -> list[Feeds]:
 
 
 def feeds(captions: Sequence[Sequence[int]], length: int | None = None) -> Feeds:
-    """Pad captions to one length."""
+    """Pad captions to a common length, by default that of the longest."""
     length = length or max(map(len, captions))
     ids = np.zeros((len(captions), length), np.int64)
     for row, caption in enumerate(captions):
@@ -168,7 +171,7 @@ def feeds(captions: Sequence[Sequence[int]], length: int | None = None) -> Feeds
 
 
 def embed(run: ort.InferenceSession, work: list[Feeds]) -> NDArray[np.float32]:
-    """Embed all."""
+    """Run all batches and concatenate the embeddings."""
     return np.concatenate([run.run(None, batch)[0] for batch in work])
 
 

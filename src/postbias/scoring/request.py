@@ -113,11 +113,11 @@ def read_post(row: Mapping[str, Any]) -> PostInput:
 
 
 def answer_row(axes: Sequence[str], result: PostScore | RowFaultError) -> dict[str, Any]:
-    """Lay one result out flat, the same keys for every row.
+    """Flatten one result to a response row with the same keys for every post.
 
     Args:
         axes: Names of the student's axes.
-        result: A score, or why the row could not be read.
+        result: The scored post, or the fault of its row.
 
     Returns:
         `<axis>`, `<axis>_lo`, `<axis>_hi` of each axis, `band`, `modalities`, `n_images`, `status`

@@ -122,7 +122,7 @@ class PostbiasModel(PythonModel):
 
 
 def _threads() -> int:
-    # One more than cores: it works while another thread waits for Python's lock.
+    # One more than cores: it computes while another thread waits for the GIL.
     return 1 + (os.cpu_count() or 1)
 
 
@@ -141,10 +141,10 @@ def harden_server() -> None:
             "unknown version of MLflow's scoring server: its error messages are not sanitised"
         )
     elif not hasattr(invocations, "__wrapped__"):
-        server.invocations = _hardened(invocations)  # type: ignore[attr-defined] # a function of it
+        server.invocations = _with_one_line_errors(invocations)  # type: ignore[attr-defined]
 
 
-def _hardened(invocations: Callable[..., Any]) -> Callable[..., Any]:
+def _with_one_line_errors(invocations: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(invocations)
     def wrapper(data: bytes, content_type: str | None, *args: Any) -> Any:  # noqa: ANN401 - MLflow's
         if not content_type:
@@ -156,7 +156,7 @@ def _hardened(invocations: Callable[..., Any]) -> Callable[..., Any]:
         except RefusedError:
             raise
         except MlflowException as error:
-            raise RefusedError(_why(error)) from error
+            raise RefusedError(_rejection_reason(error)) from error
         except Exception as error:
             logger.warning("rejected a request that MLflow cannot parse: %s", type(error).__name__)
             raise RefusedError(f"the request cannot be parsed; {_EXPECTED}") from error
@@ -164,7 +164,7 @@ def _hardened(invocations: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _why(error: MlflowException) -> str:
+def _rejection_reason(error: MlflowException) -> str:
     cause = error.__cause__
     if isinstance(cause, json.JSONDecodeError):
         return f"the body is not JSON: {cause.msg} at character {cause.pos}; {_EXPECTED}"
