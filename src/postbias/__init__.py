@@ -1,11 +1,12 @@
 """Score gender bias in social-media posts with a small, validated student.
 
-import postbias
+Example:
+    import postbias
 
-with postbias.load("build/champion") as model:
-    model.score("Real men don't cook.").scores["bias"]          # one post
-    model.score(pandas.DataFrame({"caption": captions}))        # a table
-    for result in model.score(read_posts()): ...                # a stream
+    with postbias.load("build/champion") as model:
+        model.score("Real men don't cook.").scores["bias"]      # one post
+        model.score(pandas.DataFrame({"caption": captions}))    # a table
+        for result in model.score(read_posts()): ...            # a stream
 """
 
 from __future__ import annotations

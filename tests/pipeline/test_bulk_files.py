@@ -140,6 +140,9 @@ def test_a_killed_command_goes_on_when_given_again(place: Path) -> None:
         ("shards", "shards", "OUT is the same as INPUT"),
         ("shards/00000.parquet", "shards/00000.parquet", "OUT is the same as INPUT"),
         ("shards", "foreign", "foreign contains files other than scores; saw '00000.parquet'"),
+        ("shards", "damaged", "damaged contains files other than scores; saw '00000.parquet'"),
+        ("damaged", "x.csv", "damaged/00000.parquet cannot be read as Parquet"),
+        ("damaged/00000.parquet", "x.csv", "damaged/00000.parquet cannot be read as Parquet"),
         ("shards", "table.csv/x.csv", "cannot write"),
     ],
 )
@@ -149,11 +152,15 @@ def test_what_cannot_be_done_is_one_line_and_destroys_nothing(
     foreign = place / "foreign" / "00000.parquet"
     if not foreign.exists():
         write_shard(foreign, [("keep me", [])])
+    damaged = place / "damaged" / "00000.parquet"
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_bytes(foreign.read_bytes()[:100])
     done = postbias(place, "score", source, output, "--model", "student")
     assert done.returncode == 1
     assert fault in done.stderr
     assert done.stderr.count("\n") == 1
     assert pq.read_table(foreign)["caption"].to_pylist() == ["keep me"]
+    assert damaged.stat().st_size == 100
     assert (place / "student" / "student.json").exists()
 
 

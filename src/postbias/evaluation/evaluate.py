@@ -161,7 +161,7 @@ def count_leaks(paths: Paths) -> int:
     report = paths.reports / "split.json"
     try:
         audited = json.loads(report.read_text(encoding="utf-8"))["audit"]["leakage"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             "the split has no audit", seen=str(report), do="run `dvc repro split`"
         ) from error

@@ -163,8 +163,12 @@ def list_shards(folder: Path) -> list[Path]:
 
 
 def count_rows(shards: Sequence[AnyPath]) -> int:
-    """Count the rows of Parquet files, reading only their footers."""
-    return sum(pq.read_metadata(pyarrow_source(shard)).num_rows for shard in shards)
+    """Count the rows of Parquet files, reading only their footers.
+
+    Raises:
+        SchemaError: If a file is damaged.
+    """
+    return sum(_count_rows(shard) for shard in shards)
 
 
 def read_posts(folder: Path, columns: Sequence[str]) -> pa.Table:
@@ -205,7 +209,7 @@ def iter_posts(
         [_IMAGE_PATHS_FIELD if name == IMAGE_PATHS else POSTS.field(name) for name in columns]
     )
     for shard in shards:
-        with _open_shard(shard) as file:
+        with open_shard(shard) as file:
             for batch in file.iter_batches(batch_size, columns=list(columns)):
                 yield batch.cast(schema)
 
@@ -230,7 +234,7 @@ def iter_selected_posts(
     selected = pa.array(post_ids, pa.string())
     schema = pa.schema([POSTS.field(name) for name in columns])
     for shard in list_shards(folder):
-        with _open_shard(shard) as file:
+        with open_shard(shard) as file:
             for group in range(file.num_row_groups):
                 ids = file.read_row_group(group, columns=["post_id"])["post_id"]
                 is_selected = pc.is_in(ids, value_set=selected)
@@ -270,14 +274,32 @@ def read_selected_posts(folder: Path, post_ids: Sequence[str], columns: Sequence
 
 
 @contextmanager
-def _open_shard(shard: AnyPath | InMemoryFile) -> Iterator[pq.ParquetFile]:
-    """Open a shard of posts; errors while reading it become a `SchemaError`."""
+def open_shard(shard: AnyPath | InMemoryFile) -> Iterator[pq.ParquetFile]:
+    """Open a shard of posts; errors while reading it become a `SchemaError`.
+
+    Yields:
+        The open file.
+
+    Raises:
+        SchemaError: If the shard is damaged or does not match `POSTS`.
+    """
     try:
-        file = pq.ParquetFile(pyarrow_source(shard))
-        check_table(file.schema_arrow.empty_table(), POSTS, str(shard))
-        yield file
+        with pq.ParquetFile(pyarrow_source(shard)) as file:
+            check_table(file.schema_arrow.empty_table(), POSTS, str(shard))
+            yield file
     except (OSError, pa.ArrowException) as error:
-        raise SchemaError(
-            f"{shard} is damaged: {' '.join(str(error).split())[:200]}",
-            do="run `dvc pull --force` or import again",
-        ) from error
+        raise _damaged(shard, error) from error
+
+
+def _count_rows(shard: AnyPath) -> int:
+    try:
+        return int(pq.read_metadata(pyarrow_source(shard)).num_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(shard, error) from error
+
+
+def _damaged(shard: AnyPath | InMemoryFile, error: Exception) -> SchemaError:
+    return SchemaError(
+        f"{shard} is damaged: {' '.join(str(error).split())[:200]}",
+        do="run `dvc pull --force` or import again",
+    )

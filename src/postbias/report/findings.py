@@ -19,6 +19,7 @@ from urllib.parse import quote
 import numpy as np
 
 from postbias.axes import BAND_EDGES
+from postbias.errors import InputError
 from postbias.evaluation.results_table import load_evaluation
 from postbias.json_files import write_json
 from postbias.params import Params
@@ -192,7 +193,7 @@ def _collect_facts(paths: Paths, params: Params, corpus: ScoredCorpus, reports: 
         "rubric": load_rubric(paths.root / params.annotate.rubric),
         "teacher": reports["labels"]["teacher"]["name"],
         "is_demo": (paths.data / "truth.parquet").is_file(),
-        "imported": _read_import_summary(paths),
+        "imported": read_import_summary(paths),
         "period": None if ordered is None else tuple(str(t)[:10] for t in ordered[[0, -1]]),
         "authors": len(np.unique(corpus.design.authors)),
         "manifest": champion.manifest,
@@ -202,10 +203,23 @@ def _collect_facts(paths: Paths, params: Params, corpus: ScoredCorpus, reports: 
     }
 
 
-def _read_import_summary(paths: Paths) -> Json:
-    """Read the importer's summary; empty for posts that were not imported by `postbias`."""
+def read_import_summary(paths: Paths) -> Json:
+    """Read the importer's summary; empty for posts that were not imported by `postbias`.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
     file = paths.data / "import.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            "the summary of the import cannot be read",
+            seen=str(file),
+            do="run `dvc pull --force` or import again",
+        ) from error
 
 
 def _count_rejects(paths: Paths) -> list[tuple[str, str, int]]:

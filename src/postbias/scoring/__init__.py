@@ -1,5 +1,5 @@
 """Scoring with a trained student: its artifact, the scorer, bulk scoring, Ray, REST and drift.
 
-Runs on ONNX Runtime with the core dependencies alone: code that needs torch, a DVC repository or an
-evaluation belongs elsewhere.
+Bulk scoring needs the core dependencies only. Ray needs the extra `cluster`, the served model needs
+MLflow.
 """

@@ -75,6 +75,7 @@ def score_files(job: ScoringJob, backend: ExecutionBackend) -> BulkSummary:
     Raises:
         InputError: If the kind of the source is unknown, or the output exists and is not scores.
         CorpusError: If there are no posts.
+        SchemaError: If a shard is damaged.
         CountsError: If the number of rows differs from the number of posts.
         StorageError: If an output cannot be written.
     """
@@ -197,7 +198,12 @@ def _is_same(one: AnyPath, other: AnyPath) -> bool:
 def _is_scores(path: AnyPath) -> bool:
     if isinstance(path, ObjectPath) and path.name == COMPLETE:
         return True
-    return path.suffix == ".parquet" and "champion" in pq.read_schema(pyarrow_source(path)).names
+    if path.suffix != ".parquet":
+        return False
+    try:
+        return "champion" in pq.read_schema(pyarrow_source(path)).names
+    except (OSError, pa.ArrowException):
+        return False  # a damaged file is not overwritten: it may be anything
 
 
 def _writer(output: AnyPath) -> Callable[[Sequence[Path], AnyPath, pa.Schema], None]:

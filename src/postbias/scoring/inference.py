@@ -56,6 +56,7 @@ def infer(paths: Paths, params: Params) -> Inference:
         ArtifactError: If the artifact is incomplete or damaged.
         DeviceError: If `infer.device` is not available.
         CorpusError: If there are no posts.
+        SchemaError: If a shard is damaged.
         CountsError: If the number of rows differs from the number of posts.
         StorageError: If an output cannot be written.
     """

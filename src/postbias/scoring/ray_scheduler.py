@@ -98,7 +98,7 @@ class ShardScheduler:
                 result = self._result(call, worker, shard)
                 if result is not None and shard is not None:
                     n_done += 1
-                    progress.finish(worker, len(result.scores))
+                    progress.finish(len(result.scores))
                     yield shard, result
             busy = [worker for worker, shard in self._calls.values() if shard is not None]
             if not calls:
@@ -191,7 +191,8 @@ class _Progress:
         self._finished = 0
         self._reported = 0
 
-    def finish(self, worker: Any, n: int) -> None:  # noqa: ANN401, ARG002 - ray is an extra
+    def finish(self, n: int) -> None:
+        """Add the posts of a finished shard."""
         self._finished += n
         self._report(max(self._finished, self._reported))
 

@@ -120,6 +120,7 @@ class StoredShard:
             rejects: One row per post without a score.
 
         Raises:
+            SchemaError: If the tables do not have the schemas of scores and rejects.
             StorageError: If they cannot be written.
         """
         write_table(rejects, self.rejects, REJECTS)
@@ -132,6 +133,7 @@ class StoredShard:
             Scores and rejects.
 
         Raises:
+            SchemaError: If a file is damaged.
             CountsError: If a post is missing, duplicated or out of order.
         """
         scores = read_table(self.scores, scores_schema(self.axes))

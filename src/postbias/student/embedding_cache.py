@@ -58,10 +58,14 @@ class EmbeddingStore:
         self._dim = dim
 
     def read(self) -> dict[bytes, NDArray[np.float32]]:
-        """Read all embeddings (D,) by key."""
+        """Read all embeddings (D,) by key; damaged files are skipped, to be written again."""
         embeddings: dict[bytes, NDArray[np.float32]] = {}
         for part in sorted(self._folder.glob("*.parquet")):
-            table = pq.read_table(part)
+            try:
+                table = pq.read_table(part)
+            except (OSError, pa.ArrowException):
+                logger.warning("%s is damaged: its embeddings are computed again", part)
+                continue
             flat = table["embedding"].combine_chunks().flatten().to_numpy()
             rows = flat.reshape(-1, self._dim)
             embeddings.update(zip(table["key"].to_pylist(), rows, strict=True))

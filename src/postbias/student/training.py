@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from postbias.axes import Axis
@@ -201,16 +202,20 @@ def train_or_load(setup: TrainingSetup, axes: tuple[Axis, ...], on_seed: OnSeed)
 
 
 def load_cached(setup: TrainingSetup) -> TrainedStudent | None:
-    """Load a student from `store/encoders`; None if it is not there or incomplete."""
+    """Load a student from `store/encoders`; None if it is missing, incomplete or damaged."""
     folder = _cache_folder(setup)
     if not distributed.broadcast_value((folder / _FIT).exists()):
         return None
     logger.info("loading the fusion student from %s", folder)
     student = setup.new_student()
-    student.load_state_dict(load_file(folder / _WEIGHTS))
-    record = json.loads((folder / _FIT).read_text(encoding="utf-8"))
-    fits = tuple(FitResult(tuple(run["curve"]), run["best_epoch"]) for run in record["fits"])
-    return TrainedStudent(student, fits, record["best"])
+    try:
+        student.load_state_dict(load_file(folder / _WEIGHTS))
+        record = json.loads((folder / _FIT).read_text(encoding="utf-8"))
+        fits = tuple(FitResult(tuple(run["curve"]), run["best_epoch"]) for run in record["fits"])
+        return TrainedStudent(student, fits, record["best"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        logger.warning("%s is damaged: the fusion student is trained again", folder)
+        return None
 
 
 def _save_to_cache(setup: TrainingSetup, trained: TrainedStudent) -> None:

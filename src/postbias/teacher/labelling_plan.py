@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from postbias.errors import TeacherError
 from postbias.params import EndpointParams, Params
 from postbias.paths import Paths
-from postbias.posts.shards import list_shards
+from postbias.posts.shards import list_shards, open_shard
 from postbias.teacher.labelling_run import (
     LabellingRun,
     iter_run_requests,
@@ -141,7 +140,7 @@ def _post_sizes(
     # A Qwen-VL takes one token per 28 x 28 px; a token is about 3.5 bytes of text.
     side = params.images.max_side_px / 28
     for shard in list_shards(folder):
-        with pq.ParquetFile(shard) as file:
+        with open_shard(shard) as file:
             for batch in file.iter_batches(columns=columns):
                 table = batch.filter(pc.is_in(batch["post_id"], value_set=selected))
                 n_images = pc.list_value_length(table["images"]).to_pylist()

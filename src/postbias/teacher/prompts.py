@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from postbias.params import EndpointParams
-from postbias.posts.shards import list_shards
+from postbias.posts.shards import list_shards, open_shard
 from postbias.teacher.rubric import Rubric
 
 #: Version of the prompt: raise it when the same inputs are worded differently and the answer may
@@ -138,10 +137,13 @@ def iter_label_requests(
 
     Yields:
         One request per selected post, in shard order.
+
+    Raises:
+        SchemaError: If a shard is damaged or does not match `POSTS`.
     """
     selected = pc.cast(sorted(post_ids), "string")
     for shard in list_shards(folder):
-        with pq.ParquetFile(shard) as file:
+        with open_shard(shard) as file:
             groups = [
                 group
                 for group in range(file.num_row_groups)

@@ -17,9 +17,9 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from postbias.errors import InputError, StorageError
+from postbias.errors import InputError, SchemaError, StorageError
 from postbias.paths import Paths
-from postbias.posts.shards import atomic_write
+from postbias.posts.shards import atomic_write, read_table
 from postbias.teacher.reply import Reply
 from postbias.teacher.reply_store import ReplyStore
 
@@ -217,6 +217,7 @@ def delete_posts(paths: Paths, post_ids: Sequence[str]) -> dict[str, int]:
         The number of deleted replies, label rows and score rows.
 
     Raises:
+        SchemaError: If the labels or scores are damaged.
         StorageError: If another process is labelling, or a file cannot be written.
     """
     deleted = {"replies": 0, "labels": 0, "scores": 0}
@@ -229,7 +230,7 @@ def delete_posts(paths: Paths, post_ids: Sequence[str]) -> dict[str, int]:
         deleted["scores"] += _delete_rows(file, post_ids)
     for file in sorted((paths.store / "scores").glob("**/*.parquet")):
         # A finished score shard: delete it whole, since it is scored again when it is needed.
-        if file.exists() and _has_posts(file, post_ids):
+        if file.exists() and _may_have_posts(file, post_ids):
             for part in file.parent.glob(f"{file.name.partition('.')[0]}.*"):
                 part.unlink()
     return deleted
@@ -257,7 +258,7 @@ def _delete_replies(store: ReplyStore, post_ids: Sequence[str]) -> int:
 def _delete_rows(path: Path, post_ids: Sequence[str]) -> int:
     if not _has_posts(path, post_ids):
         return 0
-    table = pq.ParquetFile(path).read()
+    table = read_table(path)
     is_kept = pc.invert(pc.is_in(table["post_id"], value_set=pa.array(post_ids, pa.string())))
     kept = table.filter(is_kept)
     with atomic_write(path) as temporary:
@@ -266,10 +267,19 @@ def _delete_rows(path: Path, post_ids: Sequence[str]) -> int:
 
 
 def _has_posts(path: Path, post_ids: Sequence[str]) -> bool:
-    if not path.is_file() or "post_id" not in pq.read_schema(path).names:
+    if not path.is_file():
         return False
-    ids = pq.ParquetFile(path).read(["post_id"])["post_id"]
+    table = read_table(path, columns=["post_id"])
+    ids = table["post_id"] if table.num_columns else pa.array([], pa.string())
     return bool(pc.any(pc.is_in(ids, value_set=pa.array(post_ids, pa.string()))).as_py())
+
+
+def _may_have_posts(path: Path, post_ids: Sequence[str]) -> bool:
+    """Return whether a file has one of the posts or cannot be read."""
+    try:
+        return _has_posts(path, post_ids)
+    except SchemaError:
+        return True
 
 
 def _export_row(post_id: str, reply: Reply) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from postbias.evaluation.champion_challenger import (
     compare_champions,
     read_valid_scores,
 )
+from postbias.evaluation.results_table import load_evaluation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,7 +91,7 @@ def record_promotion(
     """
     version, previous = versions
     report = paths.reports / "evaluate.json"
-    evaluated = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    evaluated = load_evaluation(report) if report.is_file() else {}
     modality, now = version.tags["modality"], datetime.now(UTC)
     promotion: dict[str, Any] = {
         "version": int(version.version),

@@ -5,7 +5,6 @@ Shared by executed runs and runs that `sync` restores, so that both look the sam
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from postbias.evaluation.results_table import load_evaluation
 from postbias.tracking.database import EXPERIMENT
 from postbias.tracking.dvc_records import StageRecord, recorded_curves, recorded_metrics
 from postbias.tracking.students_view import save_view
@@ -104,6 +104,9 @@ def log_test_metrics(paths: Paths, charts: Mapping[str, Mapping[str, bytes]] | N
     Args:
         paths: The repository; reads `reports/evaluate.json`.
         charts: Charts (PNG) to store with the runs, by modality and name.
+
+    Raises:
+        InputError: If the report is damaged.
     """
     from mlflow import MlflowClient
     from mlflow.entities import Metric
@@ -111,9 +114,9 @@ def log_test_metrics(paths: Paths, charts: Mapping[str, Mapping[str, bytes]] | N
     file = paths.reports / "evaluate.json"
     if not file.is_file():
         return
+    report = load_evaluation(file)
     client, now = MlflowClient(), int(time.time() * 1000)
     experiment_id = _experiment_id(client)
-    report = json.loads(file.read_text(encoding="utf-8"))
     newest: list[str] = []
     for modality, student in report.get("students", {}).items():
         found = [

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from postbias.errors import SchemaError
 from postbias.posts.reasons import RejectReason
 from postbias.posts.shards import count_rows
 
@@ -109,7 +110,7 @@ def find_completed_import(dest: Path, digest: str) -> ImportSummary | None:
             content[name] = Counter(content.get(name, {}))
         summary = ImportSummary(**content, is_new=False)
         n_rows = count_rows(sorted((dest / POSTS_FOLDER).glob("*.parquet")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (SchemaError, OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     is_intact = n_rows == summary.n_posts and (dest / REJECTS_FILE).is_file()
     return summary if is_intact else None
