@@ -58,7 +58,6 @@ check: setup ## lint, types, import layers, docstrings, generated docs
 	@$(RUN) ruff check .
 	@$(RUN) mypy
 	@$(RUN) lint-imports
-	@$(RUN) pydoclint --quiet src stages
 	@$(RUN) python docs/generate.py --check
 
 ui: setup ## open the runs in the MLflow UI (PORT=5000)

@@ -40,7 +40,6 @@ def write_json(path: Path, obj: object) -> None:
 
     Args:
         path: The file; its folder is created.
-        obj: Content.
     """
     text = json.dumps(
         round_floats(obj), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False

@@ -175,9 +175,6 @@ def open_scorer(
         precision: Precision of the graphs on a CPU.
         device: Device of the graphs.
 
-    Returns:
-        The scorer.
-
     Raises:
         ArtifactError: If the folder is incomplete or damaged.
         ChampionError: If the student does not exist.
@@ -226,9 +223,6 @@ def as_post(post: Post) -> PostInput:
 
     Args:
         post: A `PostInput`, a mapping, or a caption.
-
-    Returns:
-        The post.
 
     Raises:
         InputError: If it is not a valid post, or an image file cannot be read.

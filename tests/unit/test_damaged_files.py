@@ -39,7 +39,7 @@ def test_a_damaged_shard_is_an_error_that_names_it(
     shard = write_shard(tmp_path / "00000.parquet", [("a caption", [])])
     read(shard)
     shard.write_bytes(shard.read_bytes()[:size])
-    with pytest.raises(SchemaError, match="00000.parquet is damaged"):
+    with pytest.raises(SchemaError, match=r"00000\.parquet is damaged"):
         read(shard)
 
 
@@ -71,7 +71,7 @@ def test_a_damaged_summary_of_the_import_is_one_line(tmp_path: Path, text: str) 
     assert read_import_summary(paths) == {}
     paths.data.mkdir()
     (paths.data / "import.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(InputError, match="summary of the import cannot be read.*import again"):
+    with pytest.raises(InputError, match=r"summary of the import cannot be read.*import again"):
         read_import_summary(paths)
 
 
@@ -79,7 +79,7 @@ def test_a_damaged_report_of_the_evaluation_is_one_line(tmp_path: Path) -> None:
     paths = Paths(tmp_path, tmp_path)
     paths.reports.mkdir()
     (paths.reports / "evaluate.json").write_text("{")
-    with pytest.raises(InputError, match="evaluate.json"):
+    with pytest.raises(InputError, match=r"evaluate\.json"):
         log_test_metrics(paths)
 
 

@@ -42,7 +42,6 @@ def render_svg(chart: AnyChart, label: str, id_prefix: str) -> Markup:
     """Render a chart as an SVG element for the report.
 
     Args:
-        chart: The chart.
         label: What the chart shows, for screen readers.
         id_prefix: Prefix of all ids in the element, unique within the page.
 

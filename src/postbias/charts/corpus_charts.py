@@ -29,9 +29,6 @@ def chart_distribution(
         bins: Adjacent bins in order: `start`, `end`, and the shares of posts `scores` and `labels`.
         x_title: Title of the x axis.
         bands: `name`, `start` and `end` of each band, to draw and label their limits.
-
-    Returns:
-        The chart.
     """
     low, high = bins[0]["start"], bins[-1]["end"]
     x_scale = alt.Scale(domain=[low, high], nice=False)
@@ -77,9 +74,6 @@ def chart_over_time(source: ChartSource, y_title: str, *, is_share: bool = False
         source: One row per period in order: `period`, `value`, `lo`, `hi`, `uncorrected`.
         y_title: Title of the y axis.
         is_share: Whether values are shares, shown as percentages from 0.
-
-    Returns:
-        The chart.
     """
     scale = alt.Scale(zero=is_share)
     axis = _PERCENT if is_share else alt.Axis()

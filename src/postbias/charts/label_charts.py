@@ -18,9 +18,6 @@ def chart_labels(source: ChartSource) -> alt.FacetChart:
 
     Args:
         source: `axis`, `score_from`, `score_to`, `posts`, `share`; see `label_histogram_rows`.
-
-    Returns:
-        The chart.
     """
     bars = (
         alt.Chart(source.data)

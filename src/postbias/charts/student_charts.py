@@ -30,9 +30,6 @@ def chart_predictions(source: ChartSource) -> alt.FacetChart:
 
     Args:
         source: `modality`, `axis`, `post_id`, `score`, `label`.
-
-    Returns:
-        The chart.
     """
     points = (
         alt.Chart()
@@ -52,9 +49,6 @@ def chart_calibration(source: ChartSource) -> alt.FacetChart:
 
     Args:
         source: `modality`, `axis`, `score`, `label`, `n`.
-
-    Returns:
-        The chart.
     """
     return _facet_over_equality(source, _calibration_curve(source), "score", "label", "n")
 
@@ -69,9 +63,6 @@ def chart_one_calibration(
         low: Lower end of the axis.
         high: Upper end of the axis.
         titles: Titles of the x and y axes of the chart.
-
-    Returns:
-        The chart.
     """
     scale = alt.Scale(domain=[low, high], nice=False)
     equality = (
@@ -95,9 +86,6 @@ def chart_residuals(source: ChartSource) -> alt.FacetChart:
 
     Args:
         source: `modality`, `axis`, `post_id`, `score`, `label`.
-
-    Returns:
-        The chart.
     """
     zero = (
         alt.Chart()
@@ -138,9 +126,6 @@ def chart_comparison(source: ChartSource) -> alt.FacetChart:
 
     Args:
         source: `model`, `axis`, `metric`, `value`, `lo`, `hi`.
-
-    Returns:
-        The chart.
     """
     title = "value and 95% interval"
     order, names = list(MODEL_NAMES), map_label(MODEL_NAMES)
@@ -173,9 +158,6 @@ def chart_learning_curve(source: ChartSource) -> alt.FacetChart:
 
     Args:
         source: `axis`, `labels`, `metric`, `value`, `lo`, `hi`.
-
-    Returns:
-        The chart.
     """
     title = "mean absolute error (points), 95% interval"
     base = alt.Chart().encode(
@@ -205,9 +187,6 @@ def chart_training(source: ChartSource) -> alt.Chart:
 
     Args:
         source: `epoch`, `train_loss`, `valid_loss`.
-
-    Returns:
-        The chart.
     """
     chart = (
         alt.Chart(source.data)

@@ -23,9 +23,6 @@ def draw_backdrop(topic: str, rng: np.random.Generator) -> Canvas:
     Args:
         topic: One of `ground_truth.TOPICS`.
         rng: Source of randomness for hues and positions.
-
-    Returns:
-        The canvas.
     """
     hue = rng.random()
     wall = from_hsv(hue, rng.uniform(0.08, 0.26), rng.uniform(0.86, 0.97))

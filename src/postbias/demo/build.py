@@ -32,7 +32,6 @@ def build_demo_data(dest: Path, *, n_posts: int = 5000, seed: int = SEED) -> Dem
 
     Args:
         dest: The folder to create; replaces an earlier demo corpus, but no other content.
-        n_posts: Number of posts.
         seed: Seed of the corpus.
 
     Returns:

@@ -24,11 +24,7 @@ class Canvas:
     """A square image to draw on; boxes are (left, top, right, bottom)."""
 
     def __init__(self, background: Colour) -> None:
-        """Create a canvas filled with one colour.
-
-        Args:
-            background: The colour.
-        """
+        """Create a canvas filled with one colour."""
         side = SIDE_PX * _OVERSAMPLE
         self._image = Image.new("RGB", (side, side), background)
         self._draw = ImageDraw.Draw(self._image)

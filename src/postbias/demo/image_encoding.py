@@ -14,7 +14,6 @@ def encode_jpeg(image: Image.Image, *, quality: int = _QUALITY, exif: bytes = b"
     """Encode an image as JPEG.
 
     Args:
-        image: The image.
         quality: JPEG quality, 0 to 95.
         exif: EXIF block to embed.
 
@@ -50,7 +49,6 @@ def encode_unusual_format(image: Image.Image, rng: np.random.Generator) -> bytes
     """Encode one image in 37 in a format that is readable but unusual on social media.
 
     Args:
-        image: The image.
         rng: Picks whether to, and the format.
 
     Returns:

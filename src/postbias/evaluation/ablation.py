@@ -66,8 +66,6 @@ def sample_posts_with_both(
 
     Args:
         predictions: The fusion student's predictions of the fold.
-        max_posts: Maximum number of posts.
-        rng: Random generator.
 
     Returns:
         Row numbers in the fold, ascending.
@@ -86,7 +84,6 @@ def measure_shuffled_inputs(
     """Measure a fusion student on posts with one input shuffled.
 
     Args:
-        test: The test fold.
         scorer: The student, as shipped.
         predictions: Its predictions of the fold as it is.
         shuffled: By shuffled input the result of `shuffle_input`: posts by row number.
@@ -118,7 +115,6 @@ def measure_missing_inputs(
     """Compare a fusion student without one input to the student trained for the other input.
 
     Args:
-        test: The test fold.
         scorer: The fusion student, as shipped.
         by_student: Predictions of the test fold by student.
         posts: Posts with caption and image, by row number.
@@ -152,7 +148,6 @@ def shuffle_input(
     Args:
         posts: Posts with caption and image, by row number.
         name: `image` or `caption`.
-        rng: Random generator.
 
     Returns:
         The posts with one input permuted; of two or more posts, none keeps its own.

@@ -51,7 +51,6 @@ def find_best_constants(labels: Array, axis: Axis, nominal: float) -> dict[str, 
 
     Args:
         labels: Labels of the train fold. (n,)
-        axis: The scored axis.
         nominal: Nominal coverage of the constant interval.
 
     Returns:

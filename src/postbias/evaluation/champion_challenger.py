@@ -79,7 +79,6 @@ def read_valid_scores(paths: Paths, digest: str) -> ChampionScores | None:
     """Read the champion's scores of the valid fold from the reports of the evaluate stage.
 
     Args:
-        paths: The repository.
         digest: Digest of the champion's artifact.
 
     Returns:

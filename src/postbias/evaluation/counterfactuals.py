@@ -115,7 +115,6 @@ def measure_counterfactuals(
     rightly change the score.
 
     Args:
-        test: The test fold.
         scorer: The student, as shipped.
         sample: The captions, and how to swap their words.
 

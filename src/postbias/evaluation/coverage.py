@@ -76,7 +76,6 @@ def measure_coverage(
     """Measure the coverage of a student's intervals.
 
     Args:
-        test: The test fold.
         predictions: The student's scores with their intervals.
         intervals: Intervals in its manifest, by axis and group.
         calib: The scores that they were fitted on.

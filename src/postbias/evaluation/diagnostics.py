@@ -72,14 +72,7 @@ def diagnose_students(
     """Run all diagnostics; reads posts, labels, students and word pairs.
 
     Args:
-        paths: The repository.
-        params: All params.
-        test: The test fold.
-        folds: All folds.
         students: Results by student.
-
-    Returns:
-        The diagnostics.
     """
     evaluate = params.evaluate
     rng_noise, rng_rows, rng_shuffle, rng_calib = np.random.default_rng(params.seed).spawn(6)[2:]

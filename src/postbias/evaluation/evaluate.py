@@ -77,7 +77,6 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
 
     Args:
         paths: The repository, with posts, labels, the split and its audit, and the students.
-        params: All params.
 
     Returns:
         The results, the student chosen on valid, and the lines of the gate on test.
@@ -110,7 +109,6 @@ def choose_student(
     """Choose the student that is best on valid by the main metric of the main axis.
 
     Args:
-        valid: The valid fold.
         students: Results by modality.
         metric: `mae`, `rmse` or `spearman`.
 

@@ -175,7 +175,6 @@ def measure_baselines(
     """Fit the baselines on train, their intervals on calib, and measure them on test.
 
     Args:
-        test: The test fold.
         folds: All folds; valid is used to choose the ridge penalty.
         coverage: Nominal coverage of the intervals.
 

@@ -74,7 +74,6 @@ def load_labelled_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, Labelle
     """Load the labelled posts of every fold with their captions.
 
     Args:
-        paths: The repository.
         axes: The axes that the students score.
 
     Returns:
@@ -141,7 +140,6 @@ def score_folds(
     Args:
         paths: The repository; images are read only if a scorer uses them.
         tasks: Scorers, each with the fold to score.
-        axes: Scored axes.
 
     Returns:
         Predictions of each task.
@@ -171,7 +169,6 @@ def iter_inputs(
     """Read the inputs of some posts, in shard order.
 
     Args:
-        paths: The repository.
         wanted: Ids of the posts.
         has_image: Whether to read images.
 

@@ -33,8 +33,6 @@ def measure_learning_curve(paths: Paths, params: Params, artifacts: Mapping[floa
     """Measure students that were trained on increasing shares of the train fold.
 
     Args:
-        paths: The repository.
-        params: All params.
         artifacts: Folder of each student by its share of the train fold, ascending.
 
     Returns:
@@ -92,7 +90,6 @@ def write_curve_csv(report: Json, path: Path) -> None:
 
     Args:
         report: Result of `measure_learning_curve`.
-        path: The file.
 
     Raises:
         StorageError: If it cannot be written.

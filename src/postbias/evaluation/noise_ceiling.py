@@ -42,7 +42,6 @@ def measure_noise_ceilings(
 
     Args:
         paths: The repository, with the ground truth if it is that of the demo.
-        test: The test fold.
         students: Results by modality.
         seed: Seed of the simulation.
 

@@ -40,10 +40,6 @@ def write_evaluation(evaluation: Evaluation, paths: Paths) -> Json:
 
     Separate from `write_champion`, so that the reports exist even if the student fails the gate.
 
-    Args:
-        evaluation: The evaluation.
-        paths: The repository.
-
     Returns:
         The content of `evaluate.json`.
     """
@@ -70,10 +66,6 @@ def write_evaluation(evaluation: Evaluation, paths: Paths) -> Json:
 
 def write_champion(evaluation: Evaluation, paths: Paths) -> Artifact:
     """Copy the chosen student to `build/champion` if it passed the gate.
-
-    Args:
-        evaluation: The evaluation.
-        paths: The repository.
 
     Returns:
         The champion's artifact.

@@ -62,8 +62,6 @@ def classify_posts(
     """Classify the posts of a fold by every dimension of slices; reads no images.
 
     Args:
-        paths: The repository.
-        fold: The posts.
         languages: Language of each post. (n,)
 
     Returns:
@@ -100,7 +98,6 @@ def measure_slices(
     """Measure one student on every slice, including those by the modalities that it used.
 
     Args:
-        test: The test fold.
         predictions: The student's predictions.
         dimensions: Result of `classify_posts`.
         metric: The main metric.

@@ -54,11 +54,7 @@ def measure_teacher_noise(
     """Measure the teacher's noise on the labelled posts of all folds.
 
     Args:
-        paths: The repository.
-        folds: All folds.
-        axes: Scored axes.
         replications: Number of bootstrap replications.
-        rng: Random generator.
 
     Returns:
         By axis; `None` with fewer than `MIN_REPEATED_POSTS` posts.

@@ -63,9 +63,6 @@ class WordPairs:
     def swap(self, caption: str) -> SwappedCaption | None:
         """Swap every word that has a partner, keeping capitals.
 
-        Args:
-            caption: The caption.
-
         Returns:
             The swapped caption; `None` if there was no word to swap, or if swapping again would not
             restore the caption (as with `los mujeres`, where the article has no partner).

@@ -38,9 +38,6 @@ def load_params(path: Path) -> Params:
     Args:
         path: The YAML file, usually `params.yaml`.
 
-    Returns:
-        The parameters.
-
     Raises:
         ParamsError: If the file cannot be read or is not valid; the message lists every error with
             its key, the value seen and what is allowed.

@@ -78,7 +78,6 @@ def find_frequent_accounts(
     Args:
         captions: Captions. (N,)
         min_posts: Minimum number of posts that mention an account.
-        max_accounts: Maximum number of accounts.
 
     Returns:
         Account by its normalized name, in order of decreasing frequency.

@@ -25,9 +25,6 @@ def normalise_caption(caption: str) -> str:
     links and mentions, because reposts of one text often differ in tagged friends or tracking
     links. Keeps hashtags, emoji and punctuation.
 
-    Args:
-        caption: Any caption.
-
     Returns:
         The normalised caption; empty if it held only links, mentions and white space.
     """
@@ -44,9 +41,6 @@ def normalise_caption(caption: str) -> str:
 
 def make_shingles(caption: str) -> frozenset[str]:
     """Cut a normalised caption into its overlapping substrings of `SHINGLE_LENGTH` characters.
-
-    Args:
-        caption: Any caption.
 
     Returns:
         The distinct substrings; the whole text if it is shorter, nothing if it is empty.

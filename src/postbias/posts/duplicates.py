@@ -77,7 +77,6 @@ def read_features(folder: Path, post_ids: Sequence[str]) -> PostFeatures:
     """Read posts and compute their features, holding one row group in memory at a time.
 
     Args:
-        folder: A folder of post shards.
         post_ids: Distinct post ids.
 
     Returns:
@@ -125,9 +124,6 @@ def read_features(folder: Path, post_ids: Sequence[str]) -> PostFeatures:
 
 def hash_image(data: bytes) -> tuple[int, np.ndarray, np.ndarray]:
     """Compute the perceptual hash, tile colours and shape of one image file.
-
-    Args:
-        data: The file's bytes.
 
     Returns:
         64-bit hash; mean RGB per tile, float32, (48,); standardised greys, float32, (256,).

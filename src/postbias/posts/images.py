@@ -78,7 +78,6 @@ def decode_square(data: bytes, size: int) -> np.ndarray:
     """Decode an image and stretch it to a square, without cropping.
 
     Args:
-        data: The file's bytes.
         size: Side of the square in pixels.
 
     Returns:
@@ -94,7 +93,6 @@ def decode_upright(data: bytes, *, max_side_px: int | None = None) -> Image.Imag
     """Decode an image and keep its aspect ratio.
 
     Args:
-        data: The file's bytes.
         max_side_px: Shrink the image so that its longer side has at most this many pixels; a
             smaller image is not enlarged. None decodes at full size.
 

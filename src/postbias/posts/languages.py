@@ -16,9 +16,6 @@ _MIN_PROBABILITY = 0.9
 def identify_languages(captions: Sequence[str]) -> list[str]:
     """Identify the language of each caption; deterministic.
 
-    Args:
-        captions: Any captions.
-
     Returns:
         ISO 639-1 codes; `unknown` for captions that are empty, too short or mixed.
     """

@@ -46,9 +46,6 @@ class ObjectPath:
         Args:
             url: It starts with one of `SCHEMES`.
 
-        Returns:
-            The path.
-
         Raises:
             InputError: If it has credentials, or does not name a bucket and an object in it.
         """
@@ -132,9 +129,6 @@ class ObjectPath:
 
     def upload(self, path: Path) -> None:
         """Replace the object with a local file, atomically.
-
-        Args:
-            path: The file.
 
         Raises:
             StorageError: If the store rejects it.
@@ -228,9 +222,6 @@ def parse_path(text: str) -> AnyPath:
 
     Args:
         text: A local path, or a URL that starts with one of `SCHEMES`.
-
-    Returns:
-        The path.
 
     Raises:
         InputError: If it is any other URL, or a URL that names no object.

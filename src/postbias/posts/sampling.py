@@ -97,9 +97,6 @@ def sample(paths: Paths, params: Params) -> SampleSummary:
         paths: The repository; reads `data/posts` and the file of given folds, if any.
         params: `seed`, the group `sample`, `split.folds` and `split.folds_column` are used.
 
-    Returns:
-        The counts.
-
     Raises:
         CorpusError: If there is no post, a post id occurs twice, or a stratifying column is empty.
         ParamsError: If there are more strata than posts to draw, or no stratifying column.
@@ -131,7 +128,6 @@ def sample_posts(
     """Sample the posts to label.
 
     Args:
-        folder: A folder of post shards.
         params: Sample size and method.
         seed: Key of the random numbers.
         given_test: Ids of posts to keep in any case; ids that are not in the corpus are ignored.

@@ -45,7 +45,6 @@ def read_sampling_frame(folder: Path, params: SampleParams, seed: int) -> Sampli
     """Read the frame; of images only their number is read.
 
     Args:
-        folder: A folder of post shards.
         params: Method and stratifying columns.
         seed: Key of the random numbers.
 

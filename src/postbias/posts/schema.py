@@ -141,8 +141,6 @@ def check_table(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
     """Check that a table has exactly the columns of a schema and no forbidden nulls.
 
     Args:
-        table: The table to check.
-        schema: The required schema.
         where: Path or name of the table, for error messages.
 
     Returns:

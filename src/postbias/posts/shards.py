@@ -73,10 +73,6 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Open a Parquet writer with the settings that all tables of postbias share.
 
-    Args:
-        path: The file to write.
-        schema: Schema of the file.
-
     Returns:
         The writer; use it as a context manager.
     """
@@ -96,8 +92,6 @@ def write_table(table: pa.Table, path: AnyPath, schema: pa.Schema) -> None:
 
     Args:
         table: The rows, in file order.
-        path: The file to write.
-        schema: The required schema.
 
     Raises:
         SchemaError: If the table does not match the schema.
@@ -143,9 +137,6 @@ def read_table(
 def list_shards(folder: Path) -> list[Path]:
     """List the Parquet shards of a folder.
 
-    Args:
-        folder: A folder of Parquet shards.
-
     Returns:
         The `.parquet` files sorted by name, without hidden files.
 
@@ -175,7 +166,6 @@ def read_posts(folder: Path, columns: Sequence[str]) -> pa.Table:
     """Read some columns of all posts in a folder.
 
     Args:
-        folder: A folder of post shards.
         columns: Columns of `POSTS`; `images` would load every image into memory.
 
     Returns:
@@ -220,7 +210,6 @@ def iter_selected_posts(
     """Iterate over selected posts; skips row groups that hold none of them.
 
     Args:
-        folder: A folder of post shards.
         post_ids: The posts to select; ids that are in no shard are ignored.
         columns: Columns of `POSTS`.
 
@@ -247,7 +236,6 @@ def read_selected_posts(folder: Path, post_ids: Sequence[str], columns: Sequence
     """Read selected posts.
 
     Args:
-        folder: A folder of post shards.
         post_ids: Distinct ids of the posts to select.
         columns: Columns of `POSTS`.
 

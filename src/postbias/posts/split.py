@@ -82,7 +82,6 @@ def split(paths: Paths, params: Params) -> SplitSummary:
     """Run the stage: read labels and posts, write `build/split.parquet` and `reports/split.json`.
 
     Args:
-        paths: The repository.
         params: The groups `seed` and `split` are used.
 
     Returns:

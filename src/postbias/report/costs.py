@@ -45,9 +45,6 @@ def estimate_costs(label_report: Json, n_posts: int, params: ReportCostParams) -
         label_report: The content of `reports/labels.json`.
         n_posts: Number of posts in the corpus.
         params: Prices and speed, used where nothing was charged.
-
-    Returns:
-        The costs.
     """
     n_labels = label_report["n"]["labelled"]
     spent = label_report["teacher"].get("cost_usd")

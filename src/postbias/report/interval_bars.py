@@ -51,9 +51,6 @@ def fit_scale(
         values: Values to show; None is ignored.
         is_share: Whether values are shares.
         bounds: Limits that the scale must not exceed.
-
-    Returns:
-        The scale.
     """
     known = [value for value in values if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)

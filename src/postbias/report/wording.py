@@ -191,9 +191,6 @@ def summarize_answer(population: Json, axis: str, bounds: tuple[float, float]) -
         population: The content of `reports/population.json`.
         axis: The main axis.
         bounds: Its range.
-
-    Returns:
-        The sentences.
     """
     mean, high = population["all"][axis], population["all"]["share_high"]
     if mean["value"] is None:

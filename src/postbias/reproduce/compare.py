@@ -135,9 +135,6 @@ def compare_metrics(
 def read_lock(path: Path) -> Lock:
     """Read the outputs that a `dvc.lock` file records, in file order.
 
-    Args:
-        path: The file.
-
     Returns:
         Digest by stage and path.
 

@@ -43,11 +43,7 @@ def verify(paths: Paths, on_progress: Callable[[str], None]) -> Verification:
     store, no `mlruns/`. The clones are kept if something differs or fails.
 
     Args:
-        paths: The repository.
         on_progress: Called with each line of progress.
-
-    Returns:
-        The comparison.
 
     Raises:
         ReproductionError: If nothing is committed to compare with, or a clone cannot be created,

@@ -44,9 +44,6 @@ class Artifact:
         Args:
             folder: A folder written by `write_artifact`.
 
-        Returns:
-            The artifact.
-
         Raises:
             ArtifactError: If the folder is not an artifact, or a file is missing or has the wrong
                 size.
@@ -93,9 +90,6 @@ class Artifact:
 
         Args:
             name: Relative path, as listed in the manifest.
-
-        Returns:
-            The content.
 
         Raises:
             ArtifactError: If the file is missing or damaged.

@@ -129,7 +129,6 @@ class ExecutionBackend(ScoringStudent, Protocol):
         """Score shards.
 
         Args:
-            shards: Post shards.
             on_progress: Called as posts are scored.
 
         Returns:
@@ -176,7 +175,6 @@ class LocalBackend:
         """Score shards.
 
         Args:
-            shards: Post shards.
             on_progress: Called as posts are scored.
 
         Yields:
@@ -206,9 +204,6 @@ def score_shards(
         outputs: Paths of the outputs.
         batch_size: Posts per batch; does not affect scores.
 
-    Returns:
-        The summary.
-
     Raises:
         CountsError: If the number of rows differs from the number of posts.
         SchemaError: If a shard is damaged or has the wrong columns.
@@ -226,9 +221,6 @@ def score_with_backend(
         shards: Post shards with distinct names.
         backend: Execution backend.
         outputs: Paths of the outputs.
-
-    Returns:
-        The summary.
 
     Raises:
         CountsError: If the number of rows differs from the number of posts.

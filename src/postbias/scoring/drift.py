@@ -52,9 +52,6 @@ def measure_drift(posts: Path, scorer: Scorer, limits: DriftParams) -> Drift:
         scorer: The student; its manifest contains the reference profile.
         limits: Sample size and maximum distances.
 
-    Returns:
-        The comparison.
-
     Raises:
         CorpusError: If there is no shard.
         SchemaError: If a shard is damaged.

@@ -69,9 +69,6 @@ def score_files(job: ScoringJob, backend: ExecutionBackend) -> BulkSummary:
         job: Input and output.
         backend: Execution backend with its student.
 
-    Returns:
-        The summary.
-
     Raises:
         InputError: If the kind of the source is unknown, or the output exists and is not scores.
         CorpusError: If there are no posts.

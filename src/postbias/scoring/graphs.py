@@ -49,7 +49,6 @@ class Graphs:
         """Load and check the graphs and the tokenizer.
 
         Args:
-            artifact: The artifact.
             precision: Precision on a CPU; a graph that ships in fp32 only ignores it. Other devices
                 always run fp32, because the int8 graphs are made for CPUs.
             device: Device to run on.

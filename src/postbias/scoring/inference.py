@@ -45,10 +45,6 @@ def infer(paths: Paths, params: Params) -> Inference:
     Reads `data/posts` and `build/champion`; writes `build/scores/`, `build/score_rejects.parquet`
     and `reports/infer.json`, and keeps finished shards in `store/scores/`.
 
-    Args:
-        paths: The repository.
-        params: All parameters.
-
     Returns:
         The result, as reported.
 

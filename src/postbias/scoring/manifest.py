@@ -133,9 +133,6 @@ class Manifest:
         Args:
             graph: `image`, `text` or `head`.
             precision: Requested precision; a graph that ships in fp32 only ignores it.
-
-        Returns:
-            The path.
         """
         shipped = self.precision.get(graph)
         is_int8 = precision == "int8" and shipped is not None and shipped.ships == "int8"
@@ -159,12 +156,6 @@ class Manifest:
     @classmethod
     def from_json(cls, text: str) -> Manifest:
         """Parse and check the text of a `student.json`.
-
-        Args:
-            text: Content of the file.
-
-        Returns:
-            The manifest.
 
         Raises:
             ArtifactError: If the format version is unknown or the content is invalid.

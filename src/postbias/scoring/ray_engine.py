@@ -87,7 +87,6 @@ class RayBackend:
         """Score shards.
 
         Args:
-            shards: Post shards.
             on_progress: Called as posts are scored; negative if a worker was lost.
 
         Yields:

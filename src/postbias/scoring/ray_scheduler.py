@@ -72,8 +72,6 @@ class ShardScheduler:
         """Score shards on the workers.
 
         Args:
-            shards: Post shards.
-            max_workers: Maximum number of workers.
             on_progress: Called as posts are scored; negative if a worker was lost.
 
         Yields:

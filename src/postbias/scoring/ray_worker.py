@@ -39,7 +39,6 @@ class PackedStudent:
         """Pack an artifact.
 
         Args:
-            artifact: The artifact.
             precision: Precision of the graphs to pack.
 
         Returns:

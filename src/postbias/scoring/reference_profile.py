@@ -38,7 +38,6 @@ def sample_ids(ids: Iterable[str], max_ids: int) -> list[str]:
 
     Args:
         ids: Distinct ids; `max_ids` of them are in memory at a time.
-        max_ids: Maximum number of ids.
 
     Returns:
         The sampled ids, sorted.
@@ -51,7 +50,6 @@ def choose_profile_posts(posts: Path, max_ids: int) -> list[str]:
 
     Args:
         posts: Folder of post shards.
-        max_ids: Maximum number of ids.
 
     Returns:
         The sampled ids, sorted.

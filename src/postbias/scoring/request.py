@@ -87,9 +87,6 @@ def read_post(row: Mapping[str, Any]) -> PostInput:
     Args:
         row: `caption`, `image` and `images`; null counts as missing.
 
-    Returns:
-        The post.
-
     Raises:
         RowFaultError: If a value has the wrong type, is too large or is not base64.
     """

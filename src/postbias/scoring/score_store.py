@@ -59,9 +59,6 @@ def deciding_versions() -> dict[str, str]:
 def store_key(student: ScoringStudent) -> str:
     """Return the digest of everything besides the posts that affects scores.
 
-    Args:
-        student: The student.
-
     Returns:
         32 hexadecimal digits over the artifact, the precision, the device and package versions.
     """
@@ -96,12 +93,7 @@ class StoredShard:
         """Derive the paths from the contents of the shard and everything that affects its scores.
 
         Args:
-            shard: The post shard.
-            student: The student.
             store: The folder of finished shards.
-
-        Returns:
-            The paths.
         """
         digest = content_digest(shard)
         folder = store / store_key(student)

@@ -95,9 +95,6 @@ class Scorer:
             device: `cpu`, `cuda`, `coreml`, or `auto` for the fastest available. Scores
                 of different devices differ in the last digits.
 
-        Returns:
-            The scorer.
-
         Raises:
             ArtifactError: If the folder is incomplete or damaged.
             DeviceError: If the device is not available.

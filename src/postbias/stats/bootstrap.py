@@ -80,7 +80,6 @@ def resample_authors(
     Args:
         authors: Author of each post. (n,)
         replications: Number of replications, R.
-        rng: Random generator.
 
     Returns:
         The data as they are, then the resamples; no resamples for fewer than two authors, so that

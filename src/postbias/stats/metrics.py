@@ -75,7 +75,6 @@ def compute_metrics(
     Args:
         labels: The teacher's labels. (n,)
         predictions: The model's scores and intervals.
-        axis: The scored axis.
         resamples: Resamples of authors.
 
     Returns:
@@ -131,7 +130,6 @@ def band_indices(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
 
     Args:
         values: Scores or labels. (n,)
-        axis: The scored axis.
 
     Returns:
         0 for low, 1 for moderate, 2 for high; a value on an edge belongs to the higher band. (n,)

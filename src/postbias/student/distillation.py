@@ -69,12 +69,8 @@ def distil_student(
 
     Args:
         paths: The repository, with posts, labels and folds.
-        params: All parameters.
         modality: `fusion`, `text` or `image`.
         on_seed: Opens the log of one seed's training run.
-
-    Returns:
-        The finished student.
 
     Raises:
         CorpusError: If a fold has too few posts with an input for this modality.
@@ -101,13 +97,9 @@ def distil_artifact(
     Args:
         folder: Folder of the artifact.
         paths: The repository, with posts, labels and folds.
-        params: All parameters.
         modality: `fusion`, `text` or `image`.
         on_seed: Opens the log of one seed's training run.
         share: Share of the train fold to use.
-
-    Returns:
-        The finished student.
 
     Raises:
         CorpusError: If a fold has too few posts with an input for this modality.
@@ -142,7 +134,6 @@ def join_training(paths: Paths, params: Params, modality: str) -> None:
 
     Args:
         paths: The repository, with posts, labels and folds.
-        params: All parameters.
         modality: `fusion`, `text` or `image`.
 
     Raises:

@@ -109,9 +109,6 @@ def load_text_encoder(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> 
         scratch: Size of an encoder with random weights.
         tokenizer: Tokenizer that determines its vocabulary.
 
-    Returns:
-        The encoder.
-
     Raises:
         WeightsError: If the weights cannot be loaded.
     """

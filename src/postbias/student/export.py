@@ -80,9 +80,6 @@ def export_student(
         posts: Inputs for quantizing the graphs and for measuring the loss.
         folder: Folder to write to; graphs in it are replaced.
 
-    Returns:
-        The artifact.
-
     Raises:
         ArtifactError: If a graph's output differs from PyTorch's.
     """

@@ -21,7 +21,6 @@ def freeze(student: Student, *, text: FrozenLayers, image: FrozenLayers) -> None
     """Freeze layers in place: no gradients, no dropout, fixed batch statistics.
 
     Args:
-        student: The student.
         text: Number of layers of the text encoder, or `all`; the first includes the embeddings.
         image: Number of blocks of the image encoder, or `all`. A ResNet has six: the convolution
             and the normalisation of its stem, and four stages.

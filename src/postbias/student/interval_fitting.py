@@ -42,7 +42,6 @@ def add_intervals(
         posts: Folder of post shards.
         labels: Labels (A,) by post id of the calib fold, which training has not used.
         coverage: Nominal coverage of the intervals.
-        threads: CPU threads.
 
     Returns:
         The artifact with intervals.
@@ -74,7 +73,6 @@ def add_reference_profile(
         posts: Folder of post shards.
         train: Ids of the train fold.
         calib: Ids of the calib fold.
-        threads: CPU threads.
 
     Returns:
         The complete artifact.

@@ -85,7 +85,6 @@ def fit(
         model: The student or head; sets the head's `center` and `scale` too.
         folds: The train and valid folds: posts for a student, embeddings for a head.
         axes: Axes in label order, the main axis first.
-        params: All parameters.
         seed: Seed of the order of posts, of augmentation and of dropout.
         checkpoints: Folder for this run's checkpoints, deleted at the end. Its name must depend on
             everything that determines the result, so that only the same run resumes from it.

@@ -228,7 +228,6 @@ def read_fold_labels(paths: Paths, *, share: float = 1.0) -> dict[str, LabelsByP
     """Read the labels of the folds that training may use.
 
     Args:
-        paths: The repository.
         share: Share of the train fold to keep, for a learning curve. Posts are chosen by the hash
             of their ids, so that smaller shares are subsets of larger ones.
 

@@ -72,9 +72,6 @@ def decode_response(raw: bytes) -> dict[str, Any]:
     Args:
         raw: The body as received.
 
-    Returns:
-        The chat completion.
-
     Raises:
         RequestFailedError: If the body is not a chat completion, or is an error of the gateway.
     """
@@ -97,9 +94,6 @@ def normalize_body(body: object) -> dict[str, Any]:
 
     Args:
         body: Any JSON value.
-
-    Returns:
-        The chat completion.
 
     Raises:
         RequestFailedError: If the body is not a chat completion, or is an error of the gateway.

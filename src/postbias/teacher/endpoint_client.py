@@ -64,9 +64,6 @@ class EndpointClient:
             timeout_s: Time limit for a whole request.
             concurrency: Maximum number of requests in flight.
 
-        Returns:
-            The client.
-
         Raises:
             TeacherError: If the environment names no endpoint.
         """
@@ -106,12 +103,6 @@ class EndpointClient:
 
     async def send(self, body: dict[str, Any]) -> ChatResponse:
         """Send one chat completion request.
-
-        Args:
-            body: The request body.
-
-        Returns:
-            The response.
 
         Raises:
             RequestFailedError: If there is no reply; its failure says what to do next.

@@ -85,7 +85,6 @@ async def probe_endpoint(
     Args:
         sender: Sends the probe requests.
         store: Holds the result of an earlier probe.
-        rubric: The scoring instructions.
         params: The model and its limits.
 
     Returns:

@@ -93,7 +93,6 @@ def plan_labelling(
     Args:
         paths: Locates the posts and the reply store.
         params: The endpoint params and the seed.
-        rubric: The scoring instructions.
         post_ids: The sampled posts.
 
     Returns:

@@ -73,9 +73,6 @@ def label_with_endpoint(
     """Label all sampled posts; send only requests without a final reply in the store.
 
     Args:
-        paths: Paths of the repository.
-        params: All params.
-        rubric: The scoring instructions.
         post_ids: The sampled posts.
 
     Returns:
@@ -93,9 +90,6 @@ def label_with_endpoint(
 
 def run_until_stopped(main: Coroutine[None, None, T]) -> T:
     """Run a coroutine that opens a labelling run.
-
-    Args:
-        main: The coroutine.
 
     Returns:
         Its result.
@@ -169,11 +163,6 @@ async def open_labelling_run(
     paths: Paths, params: Params, rubric: Rubric
 ) -> AsyncIterator[LabellingRun]:
     """Open everything a run needs, probe the endpoint, and close it all at the end.
-
-    Args:
-        paths: Paths of the repository.
-        params: All params.
-        rubric: The scoring instructions.
 
     Yields:
         The run.
@@ -251,7 +240,6 @@ def iter_run_requests(
 
     Args:
         run: An open run.
-        post_ids: The posts.
         keys: Filled with the request key of each post.
         repeat: Number of the repetition, from 0.
 

@@ -45,7 +45,6 @@ class Label:
         """Create the label of a rejected post.
 
         Args:
-            post_id: The post.
             reason: The reject reason.
             detail: The reason in words; contains no caption and no secret.
             teacher: Name of the teacher.

@@ -69,7 +69,6 @@ class MeteredClient:
         """Send a request once.
 
         Args:
-            body: The request body.
             estimate: The tokens it may take.
             n_timeouts: How often it has timed out before.
             is_last_try: Whether it is rejected if it fails again.

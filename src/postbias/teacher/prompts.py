@@ -92,7 +92,6 @@ def make_label_request(
 
     Args:
         post: A row with `post_id`, `caption` and `images`.
-        rubric: The scoring instructions.
         params: The model and how posts are sent.
 
     Returns:
@@ -132,7 +131,6 @@ def iter_label_requests(
     Args:
         folder: Post shards; only row groups with a selected post are read.
         post_ids: The selected posts.
-        rubric: The scoring instructions.
         params: The model and how posts are sent.
 
     Yields:
@@ -172,7 +170,6 @@ def chat_request_body(
     Args:
         request: The post.
         urls: Its images as data URLs.
-        rubric: The scoring instructions.
         params: The model and its limits.
         capabilities: The options that the endpoint supports.
 
@@ -233,7 +230,6 @@ def system_prompt(rubric: Rubric, reply_format: ReplyFormat, rewording: int = 0)
     """Return the system message, the same for all posts.
 
     Args:
-        rubric: The scoring instructions.
         reply_format: The format that the endpoint enforces; a weaker one is described in words.
         rewording: Number of the wording, below `MAX_WORDINGS`; 0 is that of the rubric. Others have
             axes or anchors in another order and the format described in other words.

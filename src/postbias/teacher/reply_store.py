@@ -69,9 +69,6 @@ class ReplyStore:
     def open(cls, path: Path) -> ReplyStore:
         """Open the store; create it if it does not exist.
 
-        Args:
-            path: The SQLite file.
-
         Returns:
             The open store.
 
@@ -141,7 +138,6 @@ class ReplyStore:
         """Run a query.
 
         Args:
-            sql: The query.
             values: Values of its parameters.
 
         Returns:

@@ -95,11 +95,7 @@ def failure_from_exception(error: Exception, now_s: float) -> RequestFailure:
     """Classify an exception raised by the HTTP client.
 
     Args:
-        error: The exception.
         now_s: Seconds since the epoch, to convert a `Retry-After` date to a delay.
-
-    Returns:
-        The failure.
 
     Raises:
         Exception: The same exception if neither the network nor the endpoint caused it.
@@ -129,9 +125,6 @@ def failure_from_error_body(error: object) -> RequestFailure:
 
     Args:
         error: The `error` value of the body or of its choice, or a whole body that is an error.
-
-    Returns:
-        The failure.
     """
     fields = error if isinstance(error, dict) else {}
     names = ("code", "status", "status_code", "statusCode", "type")

@@ -83,9 +83,6 @@ class RequestSender:
     async def sleep(self, seconds: float) -> None:
         """Wait, or raise as soon as the run stops.
 
-        Args:
-            seconds: How long.
-
         Raises:
             RunStoppedError: If the run stops.
         """
@@ -108,7 +105,6 @@ class RequestSender:
         """Send a request, and resend it until it has a reply.
 
         Args:
-            body: The request body.
             estimate: The tokens it may take.
             max_tries: How often it is sent if it fails; `limits.tries` if None.
 

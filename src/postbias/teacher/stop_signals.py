@@ -33,9 +33,6 @@ class StopSignal:
     async def sleep(self, seconds: float) -> None:
         """Wait, or raise as soon as the run stops.
 
-        Args:
-            seconds: How long.
-
         Raises:
             RunStoppedError: If the run stops.
         """

@@ -17,9 +17,6 @@ logger = logging.getLogger(__name__)
 def hold_store_lock(paths: Paths) -> Iterator[None]:
     """Hold the lock of the reply store; wait for another process, since two would pay twice.
 
-    Args:
-        paths: Paths of the repository.
-
     Yields:
         When no other process is labelling.
     """

@@ -106,10 +106,6 @@ def summarise_store(store: ReplyStore) -> str:
 def describe_post_replies(store: ReplyStore, post_id: str) -> str:
     """Describe all replies about a post, one line each, oldest first.
 
-    Args:
-        store: The reply store.
-        post_id: The post.
-
     Returns:
         The lines as text.
 
@@ -135,7 +131,6 @@ def export_replies(store: ReplyStore, path: Path) -> int:
     """Write all replies to a file.
 
     Args:
-        store: The reply store.
         path: A `.parquet` file, which includes the raw replies, or a `.csv` file, which does not.
 
     Returns:
@@ -171,7 +166,6 @@ def prune_replies(
     """Delete replies, so that their requests are sent again when they are needed.
 
     Args:
-        store: The reply store.
         rubric: Delete only replies to this rubric: its name, or name@digest.
         model: Delete only replies of this requested model.
         is_failed: Delete only unusable replies.
@@ -211,7 +205,6 @@ def delete_posts(paths: Paths, post_ids: Sequence[str]) -> dict[str, int]:
 
     Args:
         paths: Locates the store, the labels and the scores.
-        post_ids: The posts.
 
     Returns:
         The number of deleted replies, label rows and score rows.

@@ -210,7 +210,6 @@ def label_from_replies(
     """Compute the label of a post from its stored replies.
 
     Args:
-        post_id: The post.
         key: Key of its request.
         store: The replies.
         config: Rubric, params and endpoint of the run.

@@ -28,7 +28,6 @@ def render_chart(paths: Paths, name: str, modality: str | None = None) -> bytes:
     """Render a chart of `reports/plots`, the same one that DVC shows.
 
     Args:
-        paths: The repository.
         name: Name of its DVC template.
         modality: Student to draw; None draws all rows.
 

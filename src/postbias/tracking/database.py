@@ -75,9 +75,6 @@ def describe_location(paths: Paths) -> str:
 def connect(paths: Paths) -> str:
     """Point MLflow at this repository's database and create it on first use.
 
-    Args:
-        paths: The repository.
-
     Returns:
         The experiment id.
 

@@ -57,10 +57,6 @@ class StageRecord:
 def current_record(paths: Paths, stage: str) -> StageRecord | None:
     """Compute the record of a stage from the current files.
 
-    Args:
-        paths: The repository.
-        stage: Name of the stage.
-
     Returns:
         The record; None outside DVC, for a stage that `dvc.yaml` does not have, or if a dependency
         or an output is missing.
@@ -83,10 +79,6 @@ def current_record(paths: Paths, stage: str) -> StageRecord | None:
 def input_digests(paths: Paths, stage: str) -> dict[str, str]:
     """Compute the digests of the files that a running stage depends on.
 
-    Args:
-        paths: The repository.
-        stage: Name of the stage.
-
     Returns:
         Digest by path, as `dvc.lock` will record them; empty outside DVC, for a stage that
         `dvc.yaml` does not have, or if a dependency is missing.
@@ -106,10 +98,6 @@ def input_digests(paths: Paths, stage: str) -> dict[str, str]:
 def declared_params(paths: Paths, stage: str) -> frozenset[str] | None:
     """List the parameters and parameter groups that a stage depends on, from `dvc.yaml`.
 
-    Args:
-        paths: The repository.
-        stage: Name of the stage.
-
     Returns:
         Dotted keys; None outside DVC and for a stage that `dvc.yaml` does not have.
     """
@@ -128,9 +116,6 @@ def declared_params(paths: Paths, stage: str) -> frozenset[str] | None:
 
 def locked_records(paths: Paths) -> list[StageRecord]:
     """Read the records of all executed stages from `dvc.lock`.
-
-    Args:
-        paths: The repository.
 
     Returns:
         One record per stage that is complete in `dvc.lock`, in the order of `dvc.yaml`.
@@ -157,7 +142,6 @@ def recorded_metrics(paths: Paths, record: StageRecord) -> dict[str, float]:
     """Read the metrics files of a stage that are intact.
 
     Args:
-        paths: The repository.
         record: DVC's record of the stage.
 
     Returns:
@@ -174,7 +158,6 @@ def recorded_curves(paths: Paths, record: StageRecord) -> dict[str, list[tuple[i
     """Read the curves among the intact plots files of a stage.
 
     Args:
-        paths: The repository.
         record: DVC's record of the stage.
 
     Returns:
@@ -195,9 +178,6 @@ def recorded_curves(paths: Paths, record: StageRecord) -> dict[str, list[tuple[i
 
 def git_state(paths: Paths) -> dict[str, str]:
     """Describe the version of the code, ignoring files that the pipeline writes.
-
-    Args:
-        paths: The repository.
 
     Returns:
         Tags `git.commit` and `git.dirty`; empty outside git and before the first commit.

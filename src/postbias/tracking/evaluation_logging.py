@@ -19,8 +19,6 @@ def log_evaluation(
     """Log an evaluation to the run of the evaluate stage.
 
     Args:
-        run: The run of the stage.
-        evaluation: The evaluation.
         report: The content of `evaluate.json`.
 
     Returns:

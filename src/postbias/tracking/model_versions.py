@@ -22,9 +22,6 @@ ALIAS = "champion"
 def champion_version(client: MlflowClient) -> ModelVersion | None:
     """Find the version that the alias `champion` points to.
 
-    Args:
-        client: The MLflow client.
-
     Returns:
         The version; None if there is none.
 
@@ -48,7 +45,6 @@ def find_version(
     """Find the version that holds an artifact.
 
     Args:
-        client: The MLflow client.
         digest: Digest of the artifact.
         precision: Precision that the version serves; None for either.
 

@@ -79,7 +79,6 @@ def write_package(artifact: Artifact, dest: Path, *, precision: Precision) -> No
     """Write an MLflow model that holds an artifact and the code that scores with it.
 
     Args:
-        artifact: The artifact.
         dest: The folder to create.
         precision: Precision of the graphs to run.
     """

@@ -40,7 +40,6 @@ def store_valid_scores(paths: Paths, version: ModelVersion) -> None:
     """Store a version's scores of the valid fold beside its model, if the reports hold them.
 
     Args:
-        paths: The repository.
         version: The version that holds `build/champion`.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -83,8 +82,6 @@ def record_promotion(
     """Record a promotion, because MLflow keeps no history of its aliases.
 
     Args:
-        client: The MLflow client.
-        paths: The repository.
         run_id: The run that stores the record.
         versions: The new champion, and the previous one if there was one.
         succession: How the two compare.
@@ -131,7 +128,6 @@ def record_refusal(
     """Record why a version did not become champion.
 
     Args:
-        client: The MLflow client.
         version: The challenger.
         champion: The champion, which stays.
         succession: How the two compare.

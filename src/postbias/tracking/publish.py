@@ -40,9 +40,6 @@ def attach_cards(paths: Paths) -> bool:
 
     The model card becomes the version's description; both become files beside its model.
 
-    Args:
-        paths: The repository.
-
     Returns:
         Whether there were cards and a version to attach them to.
     """

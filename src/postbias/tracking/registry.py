@@ -72,7 +72,6 @@ def register_champion(
     significantly better on the same valid fold, nor in the temporary tree of a DVC experiment.
 
     Args:
-        paths: The repository.
         run_id: The run of the evaluate stage.
         precision: Precision that serving uses (`infer.precision`).
         is_forced: Whether to move the alias away from a better champion too.
@@ -119,9 +118,6 @@ def register_champion(
 def force_promotion(paths: Paths) -> Registration:
     """Make `build/champion` the champion even if the current one is significantly better.
 
-    Args:
-        paths: The repository.
-
     Returns:
         The version and the one that it replaced.
 
@@ -146,9 +142,6 @@ def force_promotion(paths: Paths) -> Registration:
 
 def champion_artifact(paths: Paths) -> Path:
     """Return the folder of the registered champion after checking that it is `build/champion`.
-
-    Args:
-        paths: The repository.
 
     Returns:
         The artifact folder inside the registered model.
@@ -200,9 +193,6 @@ def warn_if_another_champion(paths: Paths) -> None:
     """Warn if the registry's champion is not `build/champion`; the stage scores with the latter.
 
     What a DVC stage writes must follow from its inputs, and the registry is not one of them.
-
-    Args:
-        paths: The repository.
     """
     try:
         champion_artifact(paths)

@@ -33,7 +33,6 @@ def stage_tags(stage: str, record: StageRecord | None) -> dict[str, str]:
     """Build the tags that identify the work of a run.
 
     Args:
-        stage: Name of the stage.
         record: DVC's record of the stage, if there is one.
 
     Returns:
@@ -55,8 +54,6 @@ def log_params(run_id: str, stage: str, params: Mapping[str, object]) -> None:
     """Log the parameters of a stage, and the modality where the stage trains one student.
 
     Args:
-        run_id: The run.
-        stage: Name of the stage.
         params: Values by dotted key.
     """
     from mlflow import MlflowClient
@@ -74,8 +71,6 @@ def log_recorded(paths: Paths, run_id: str, record: StageRecord) -> None:
     """Log the contents of a stage's metrics and plots files, unless the run has them already.
 
     Args:
-        paths: The repository.
-        run_id: The run.
         record: DVC's record of the stage.
     """
     from mlflow import MlflowClient

@@ -67,9 +67,6 @@ class StageRun:
     def seed_log(self, seed: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
         """Log the training of one seed, in a nested run if there are several seeds.
 
-        Args:
-            seed: The random seed.
-
         Yields:
             A function that logs the metrics of an epoch.
         """

@@ -31,7 +31,6 @@ def save_view(
     """Point the saved view at the runs of these students.
 
     Args:
-        client: The MLflow client.
         experiment_id: The experiment of the runs.
         run_ids: One run per student.
         axes: Axes to show test metrics of, the main one first.
@@ -56,7 +55,6 @@ def view_url(experiment_id: str, *, port: int = 5000) -> str:
 
     Args:
         experiment_id: The experiment; `1` in a new database.
-        port: Port of the UI.
 
     Returns:
         The URL.
@@ -66,10 +64,6 @@ def view_url(experiment_id: str, *, port: int = 5000) -> str:
 
 def saved_view_url(paths: Paths, *, port: int) -> str | None:
     """Look up the URL of the saved view.
-
-    Args:
-        paths: The repository.
-        port: Port of the UI.
 
     Returns:
         The URL; None before the first evaluation.

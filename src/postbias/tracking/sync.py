@@ -56,9 +56,6 @@ def sync(paths: Paths) -> SyncSummary:
 
     Idempotent. Runs are matched by content, never by a run id stored in an output.
 
-    Args:
-        paths: The repository.
-
     Returns:
         What was restored and registered.
 

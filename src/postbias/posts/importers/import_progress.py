@@ -85,7 +85,6 @@ class RecordReader:
         """Start at the first record that is not done.
 
         Args:
-            export: The export.
             progress: Where to start.
             bar: The progress bar; advances once per unit.
         """

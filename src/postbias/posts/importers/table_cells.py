@@ -41,7 +41,6 @@ def parse_text(value: object, column: str) -> str:
     """Parse and repair a text; a number is an id or name that was read as a number.
 
     Args:
-        value: The cell.
         column: Name of the column, for the error message.
 
     Returns:
@@ -65,9 +64,6 @@ def parse_text(value: object, column: str) -> str:
 
 def parse_id(value: object) -> str:
     """Parse the id of a post.
-
-    Args:
-        value: The cell.
 
     Returns:
         The id; "" if the cell is empty.
@@ -94,9 +90,6 @@ def parse_id(value: object) -> str:
 def parse_flag(value: object) -> bool | None:
     """Parse whether a post is sponsored.
 
-    Args:
-        value: The cell.
-
     Returns:
         The flag; None if the cell is empty.
 
@@ -120,7 +113,6 @@ def parse_count(value: object, column: str) -> int | None:
     """Parse a number of likes or comments.
 
     Args:
-        value: The cell.
         column: Name of the column, for the error message.
 
     Returns:
