@@ -1,1 +1,1 @@
-"""All tests. A package, so that no installed package of the same name stands in for it."""
+"""All tests. A package, so that an installed package of the same name is not imported instead."""

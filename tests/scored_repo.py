@@ -1,6 +1,6 @@
-"""A repository as it is after the stage infer, written in a second: what the report reads.
+"""A repository in the state after the infer stage, written in a second, for the report.
 
-Posts, labels, folds, scores and reports fit each other; the champion is a tiny artifact that nobody
+Posts, labels, folds, scores and reports are consistent; the champion is a tiny artifact that nobody
 runs here. Some captions are hostile.
 """
 
@@ -128,7 +128,7 @@ def _write_labels(paths: Paths, posts: list[Json], labels: np.ndarray) -> None:
     sample, split, rows = [], [], []
     for number, post in enumerate(posts):
         identity = {"post_id": post["post_id"], "author": post["author"]}
-        # The first posts, which are hostile, are in test, far off, and so among the worst errors.
+        # The hostile posts come first: in test, with large errors, so the report shows them.
         fold = "test" if number < len(HOSTILE) else folds[number // 6 % len(folds)]
         values = (0.0, 5.0) if number < len(HOSTILE) else labels[number].tolist()
         sample.append({**identity, "stratum": "all", "group_size": 1, "probability": 0.9})

@@ -1,6 +1,6 @@
-"""Makes a complete student in a folder in well under a second, without torch.
+"""Write a complete student in well under a second, without torch.
 
-Its graphs are a few hand-made nodes: the mean colour of a picture, the masked mean of token
+Its graphs are a few hand-made nodes: the mean colour of an image, the masked mean of token
 vectors, a linear head. The int8 graphs differ a little from the fp32 ones, so that tests can tell
 which ones ran.
 """
@@ -38,13 +38,13 @@ def write_tiny_artifact(
     (folder / "onnx" / "int8").mkdir(parents=True)
     encoders = ENCODERS[modality]
     for precision in ("fp32", "int8"):
-        place = folder / "onnx" / ("int8" if precision == "int8" else "")
+        graphs = folder / "onnx" / ("int8" if precision == "int8" else "")
         nudge = 1.0 if precision == "fp32" else 1.02
         if "image" in encoders:
-            onnx.save(_image_graph(nudge), place / "image.onnx")
+            onnx.save(_image_graph(nudge), graphs / "image.onnx")
         if "text" in encoders:
             table = np.random.default_rng(seed).normal(size=(256, TEXT_DIM)) * nudge
-            onnx.save(_text_graph(table.astype(np.float32)), place / "text.onnx")
+            onnx.save(_text_graph(table.astype(np.float32)), graphs / "text.onnx")
     onnx.save(_head_graph(encoders, rng), folder / "onnx" / "head.onnx")
     if "text" in encoders:
         tiny_tokenizer().save(str(folder / "tokenizer.json"))
@@ -53,7 +53,7 @@ def write_tiny_artifact(
 
 
 def tiny_tokenizer() -> Tokenizer:
-    """Give a tokenizer whose tokens are the letters and digits."""
+    """Return a tokenizer whose tokens are the letters and digits."""
     letters = string.ascii_lowercase + string.digits
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{c}" for c in letters), "#", "!"]
     vocab = {piece: i for i, piece in enumerate(pieces)}

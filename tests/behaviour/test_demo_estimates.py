@@ -1,6 +1,6 @@
-"""On the demo corpus the truth is planted: the report's intervals must hold it.
+"""The intervals of the report contain the ground truth of the demo corpus.
 
-Looks at what the pipeline has written here; skipped before `make repro`, and on another corpus.
+Reads the outputs of the pipeline; skipped before `make repro` and for another corpus.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ def _read(name: str) -> dict[str, Any]:
     return found
 
 
-def _holds(estimate: dict[str, float], value: float) -> bool:
+def _contains(estimate: dict[str, float], value: float) -> bool:
     return estimate["lo"] <= value <= estimate["hi"]
 
 
-def test_intervals_hold_the_planted_mean_of_all_and_of_sponsored_posts(
+def test_intervals_contain_the_true_mean_of_all_and_of_sponsored_posts(
     truth: dict[str, np.ndarray],
 ) -> None:
-    said = _read("population.json")
-    assert _holds(said["all"]["bias"], float(truth["bias"].mean()))
-    paid = said["groups"]["sponsored"]["sponsored"]
-    assert _holds(paid["bias"], float(truth["bias"][truth["sponsored"]].mean()))
+    estimates = _read("population.json")
+    assert _contains(estimates["all"]["bias"], float(truth["bias"].mean()))
+    paid = estimates["groups"]["sponsored"]["sponsored"]
+    assert _contains(paid["bias"], float(truth["bias"][truth["sponsored"]].mean()))
 
 
-def test_intervals_hold_the_planted_mean_of_the_five_largest_brands(
+def test_intervals_contain_the_true_means_of_the_five_largest_brands(
     truth: dict[str, np.ndarray],
 ) -> None:
     largest = _read("brands.json")["brands"][:5]
@@ -62,10 +62,10 @@ def test_intervals_hold_the_planted_mean_of_the_five_largest_brands(
     for row, name in zip(largest, names, strict=True):
         brand = BRANDS.index(name)
         planted = float(truth["bias"][truth["brand"] == brand].mean())
-        assert _holds(row["bias"], planted), row["brand"]
+        assert _contains(row["bias"], planted), row["brand"]
 
 
-def test_the_corrected_share_of_high_posts_holds_the_truth_and_the_uncorrected_one_is_off(
+def test_the_interval_of_the_corrected_high_share_contains_the_truth_and_the_plug_in_share_is_off(
     truth: dict[str, np.ndarray],
 ) -> None:
     high = _read("population.json")["all"]["share_high"]
@@ -74,17 +74,17 @@ def test_the_corrected_share_of_high_posts_holds_the_truth_and_the_uncorrected_o
     scores = {axis: truth[axis] for axis in AXES}
     asked = [simulate_teacher(scores, rng)["bias"] >= _HIGH for _ in range(40)]
     planted = float(np.mean(asked))
-    assert _holds(high, planted)
-    assert not _holds(high["uncorrected_error"], 0)
-    assert _holds(high["uncorrected_error"], high["uncorrected"] - planted)
+    assert _contains(high, planted)
+    assert not _contains(high["uncorrected_error"], 0)
+    assert _contains(high["uncorrected_error"], high["uncorrected"] - planted)
     assert abs(high["uncorrected"] - planted) > 2 * abs(high["value"] - planted)
 
 
-def test_at_face_value_the_bands_are_further_off_than_their_intervals_are_wide(
+def test_the_errors_of_plug_in_band_shares_exceed_the_widths_of_their_intervals(
     truth: dict[str, np.ndarray],
 ) -> None:
-    said = _read("population.json")["all"]
+    estimates = _read("population.json")["all"]
     assert len(truth["bias"]) == _read("population.json")["n"]["posts"]
     for band in ("low", "moderate"):
-        share = said[f"share_{band}"]
-        assert not _holds(share, share["uncorrected"]), band
+        share = estimates[f"share_{band}"]
+        assert not _contains(share, share["uncorrected"]), band

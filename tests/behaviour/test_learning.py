@@ -184,7 +184,7 @@ def test_cross_entropy_learns_the_probabilities_of_a_logistic_regression(
     x = rng.normal(size=(3000, 8)).astype(np.float32)
     x = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)  # as the head's layer norm does
     probability = 1 / (1 + np.exp(-(x @ rng.normal(size=8)) - 1))
-    labels = 10.0 * (rng.random(3000) < probability)  # binary, as people often label
+    labels = 10.0 * (rng.random(3000) < probability)  # binary, as human labels often are
     reference = LogisticRegression().fit(x[:2400], labels[:2400] > 5)
 
     def fold(rows: slice) -> EmbeddedDataset:

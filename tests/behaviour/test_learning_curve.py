@@ -85,7 +85,7 @@ def test_a_smaller_share_is_a_subset_of_a_larger_one_and_other_folds_stay_comple
         assert list(small[fold]) == list(large[fold]) == list(all_[fold])
 
 
-def test_the_plot_data_holds_every_point(
+def test_the_plot_data_contains_every_point(
     report: dict[str, Any], trained: tuple[Paths, Params]
 ) -> None:
     with (trained[0].reports / "plots" / "learning_curve.csv").open() as file:

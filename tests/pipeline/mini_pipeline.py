@@ -1,4 +1,4 @@
-"""Makes a small real pipeline under DVC and git: two students of no torch, and an evaluation."""
+"""Create a small real pipeline under DVC and git: two students without torch, and an evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts real servers for tests and ends them, with all their children."""
+"""Start real servers for tests and stop them with all their child processes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def s3_bucket(name: str) -> Iterator[str]:
     environment = {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",  # moto takes any
+        "AWS_SECRET_ACCESS_KEY": "test",  # moto accepts any value
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }

@@ -1,4 +1,4 @@
-"""Bulk scoring with real files and real processes: nothing lost, nothing twice, same bytes."""
+"""Bulk scoring with real files and processes: no post lost or scored twice, the same bytes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def uninterrupted(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return outputs(root)
 
 
-def test_every_post_has_one_row_in_input_order_and_every_reject_its_reason(
+def test_every_post_has_one_row_in_input_order_and_every_reject_a_reason(
     corpus: Path, tmp_path: Path
 ) -> None:
     summary = run_bulk(corpus, tmp_path)
@@ -102,7 +102,7 @@ def test_every_post_has_one_row_in_input_order_and_every_reject_its_reason(
     assert sum(summary.by_band.values()) == summary.scored
 
 
-def test_the_rows_are_what_the_scorer_says(corpus: Path, tmp_path: Path) -> None:
+def test_bulk_rows_equal_the_results_of_the_scorer(corpus: Path, tmp_path: Path) -> None:
     run_bulk(corpus, tmp_path)
     shard = corpus / "posts" / "00002.parquet"
     rows = read_table(tmp_path / "scores" / shard.name).to_pylist()
@@ -122,7 +122,7 @@ def test_the_rows_are_what_the_scorer_says(corpus: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("threads", "batch_size"), [(1, 1), (3, 7), (2, 1000)])
-def test_threads_and_batch_size_change_no_byte(
+def test_threads_and_batch_size_do_not_change_the_bytes(
     corpus: Path, tmp_path: Path, uninterrupted: dict[str, str], threads: int, batch_size: int
 ) -> None:
     run_bulk(corpus, tmp_path, threads=threads, batch_size=batch_size)
@@ -130,7 +130,7 @@ def test_threads_and_batch_size_change_no_byte(
 
 
 @pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(
+def test_a_run_killed_at_any_moment_resumes_to_the_same_bytes(
     corpus: Path, tmp_path: Path, uninterrupted: dict[str, str], n_kills: int
 ) -> None:
     def run(root: Path, kill_at: int) -> subprocess.CompletedProcess[str]:
@@ -141,7 +141,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(
     assert outputs(tmp_path / "whole") == uninterrupted, whole.stderr
     n_changes = int(whole.stdout)
     assert n_changes >= 20
-    # Evenly spread: from the first change to the last.
+    # Evenly spaced, from the first change to the last.
     computed = []
     for kill_at in np.linspace(1, n_changes, n_kills).astype(int).tolist():
         root = tmp_path / str(kill_at)
@@ -152,7 +152,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(
     assert (computed[0], computed[-1]) == (460, 0)
 
 
-def test_what_is_in_the_store_is_not_computed_again(
+def test_finished_shards_are_not_computed_again(
     corpus: Path, tmp_path: Path, uninterrupted: dict[str, str]
 ) -> None:
     first = run_bulk(corpus, tmp_path)
@@ -167,7 +167,7 @@ def test_what_is_in_the_store_is_not_computed_again(
     assert outputs(tmp_path) == uninterrupted
 
 
-def test_another_student_or_precision_never_meets_a_stale_result(
+def test_another_student_or_precision_never_reuses_stale_results(
     corpus: Path, tmp_path: Path
 ) -> None:
     to = ScoreOutputs(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
@@ -186,7 +186,7 @@ def test_another_student_or_precision_never_meets_a_stale_result(
     assert len(set(means)) == 3
 
 
-def test_a_changed_shard_is_scored_again_and_alone(corpus: Path, tmp_path: Path) -> None:
+def test_only_the_changed_shard_is_scored_again(corpus: Path, tmp_path: Path) -> None:
     posts = tmp_path / "posts"
     rng = np.random.default_rng(1)
     shards = [write_shard(posts / f"{n}.parquet", random_posts(rng, 20)) for n in range(3)]
@@ -215,7 +215,7 @@ def test_a_shard_without_posts_gives_a_shard_without_scores(corpus: Path, tmp_pa
     assert empty.equals(scores_schema(AXES).empty_table())
 
 
-def test_a_place_that_cannot_be_written_is_one_clear_error(corpus: Path, tmp_path: Path) -> None:
+def test_an_unwritable_output_is_one_clear_error(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "scores").write_text("a file where a folder should be")
     (tmp_path / "store").write_text("likewise")
     with pytest.raises(StorageError, match="cannot write"):

@@ -24,80 +24,90 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "real"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("place")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("folder")
     rng = np.random.default_rng(0)
     write_tiny_artifact(folder / "student")
     posts = [*random_posts(rng, 29), ("", []), *random_posts(rng, 20)]
     write_shard(folder / "shards" / "00000.parquet", posts[:30])
     write_shard(folder / "shards" / "00001.parquet", posts[30:])
-    (folder / "picture.jpg").write_bytes(jpeg(rng))
+    (folder / "image.jpg").write_bytes(jpeg(rng))
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["id", "text", "images"])
-        table.writerows([[1, "hello", "picture.jpg"], [2, "", ""], [3, "girls", ""]])
+        table.writerows([[1, "hello", "image.jpg"], [2, "", ""], [3, "girls", ""]])
         table.writerow([1, "an id that was there", ""])
     return folder
 
 
-def postbias(place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def postbias(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from postbias.cli import main; main()"]
     return subprocess.run(
-        [*command, *map(str, arguments)], cwd=place, capture_output=True, text=True, check=False
+        [*command, *map(str, arguments)], cwd=folder, capture_output=True, text=True, check=False
     )
 
 
-def score(place: Path, *arguments: object) -> str:
-    done = postbias(place, "score", *arguments, "--model", "student", "--threads", 2)
+def score(folder: Path, *arguments: object) -> str:
+    done = postbias(folder, "score", *arguments, "--model", "student", "--threads", 2)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_shards_become_shards_a_file_or_a_csv_with_the_same_rows(place: Path) -> None:
-    said = score(place, "shards", "out")
-    assert "of 50 posts" in said
-    shards = sorted((place / "out").iterdir())
+def test_shards_are_scored_to_a_folder_a_parquet_or_a_csv_file_with_the_same_rows(
+    folder: Path,
+) -> None:
+    output = score(folder, "shards", "out")
+    assert "of 50 posts" in output
+    shards = sorted((folder / "out").iterdir())
     assert [shard.name for shard in shards] == ["00000.parquet", "00001.parquet"]
     ids = [i for shard in shards for i in read_table(shard)["post_id"].to_pylist()]
-    score(place, "shards", "out.parquet")
-    assert read_table(place / "out.parquet", scores_schema(AXES))["post_id"].to_pylist() == ids
-    score(place, "shards", "out.csv")
-    with (place / "out.csv").open(newline="", encoding="utf-8") as file:
+    score(folder, "shards", "out.parquet")
+    assert read_table(folder / "out.parquet", scores_schema(AXES))["post_id"].to_pylist() == ids
+    score(folder, "shards", "out.csv")
+    with (folder / "out.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["post_id"] for row in rows] == ids
-    rejected = read_table(place / "out.rejects.parquet", REJECTS)
+    rejected = read_table(folder / "out.rejects.parquet", REJECTS)
     assert len(rejected) == sum(row["status"] != "ok" for row in rows) > 0
-    assert not list(place.glob(".*partial"))
+    assert not list(folder.glob(".*partial"))
 
 
-def test_one_shard_is_scored_alone(place: Path) -> None:
-    score(place, "shards/00001.parquet", "one.parquet")
-    assert len(read_table(place / "one.parquet")) == 20
+def test_a_single_shard_can_be_scored(folder: Path) -> None:
+    score(folder, "shards/00001.parquet", "one.parquet")
+    assert len(read_table(folder / "one.parquet")) == 20
 
 
-def test_a_table_is_imported_on_the_way_and_its_rejects_are_kept(place: Path) -> None:
-    score(place, "table.csv", "table.parquet", "--column", "post_id=id", "--column", "caption=text")
-    rows = read_table(place / "table.parquet").to_pylist()
+def test_a_table_is_imported_first_and_its_rejects_are_kept(folder: Path) -> None:
+    score(
+        folder,
+        "table.csv",
+        "table.parquet",
+        "--column",
+        "post_id=id",
+        "--column",
+        "caption=text",
+    )
+    rows = read_table(folder / "table.parquet").to_pylist()
     assert [(row["post_id"], row["status"], row["modalities"]) for row in rows] == [
         ("1", "ok", "image+text"), ("2", "no_content", None), ("3", "ok", "text")
     ]  # fmt: skip
-    rejects = read_table(place / "table.rejects.parquet", REJECTS).to_pylist()
+    rejects = read_table(folder / "table.rejects.parquet", REJECTS).to_pylist()
     assert {(row["post_id"], row["stage"], row["reason"]) for row in rejects} == {
         ("1", "import", "duplicate_id"), ("2", "score", "no_content")
     }  # fmt: skip
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared folder of real data")
-def test_every_real_image_in_a_table_ends_scored_or_rejected(place: Path) -> None:
+def test_every_real_image_in_a_table_is_scored_or_rejected(folder: Path) -> None:
     files = sorted(p for p in (SHARED / "images").iterdir() if p.suffix != ".csv")
-    (place / "images").mkdir()
+    (folder / "images").mkdir()
     for path in files:
-        (place / "images" / path.name).write_bytes(path.read_bytes())
+        (folder / "images" / path.name).write_bytes(path.read_bytes())
     lines = [json.dumps({"post_id": p.name, "images": [f"images/{p.name}"]}) for p in files]
-    (place / "real.jsonl").write_text("\n".join(lines))
-    score(place, "real.jsonl", "real.parquet")
-    scored = read_table(place / "real.parquet")
-    rejects = read_table(place / "real.rejects.parquet", REJECTS)
+    (folder / "real.jsonl").write_text("\n".join(lines))
+    score(folder, "real.jsonl", "real.parquet")
+    scored = read_table(folder / "real.parquet")
+    rejects = read_table(folder / "real.rejects.parquet", REJECTS)
     assert scored["post_id"].to_pylist() == [path.name for path in files]
     is_ok = [status == "ok" for status in scored["status"].to_pylist()]
     unscored = {
@@ -108,25 +118,25 @@ def test_every_real_image_in_a_table_ends_scored_or_rejected(place: Path) -> Non
     assert all(rejects["detail"].to_pylist())
 
 
-def test_a_killed_command_goes_on_when_given_again(place: Path) -> None:
+def test_a_killed_command_resumes_when_it_is_run_again(folder: Path) -> None:
     rng = np.random.default_rng(7)
     for number in range(12):
-        write_shard(place / "many" / f"{number:05d}.parquet", random_posts(rng, 60))
-    score(place, "many", "whole")
+        write_shard(folder / "many" / f"{number:05d}.parquet", random_posts(rng, 60))
+    score(folder, "many", "whole")
     arguments = ["score", "many", "broken", "--model", "student"]
     command = [sys.executable, "-c", "from postbias.cli import main; main()", *arguments]
-    with subprocess.Popen(command, cwd=place, stderr=subprocess.DEVNULL) as process:
-        store = place / ".broken.partial" / "store"
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL) as process:
+        store = folder / ".broken.partial" / "store"
         while not list(store.rglob("*.scores.parquet")) and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-    assert not (place / "broken").exists()
+    assert not (folder / "broken").exists()
     n_done = len(list(store.rglob("*.scores.parquet")))
     assert 0 < n_done < 12
-    score(place, "many", "broken")
-    for shard in (place / "whole").iterdir():
-        assert shard.read_bytes() == (place / "broken" / shard.name).read_bytes()
-    assert not list(place.glob(".*partial"))
+    score(folder, "many", "broken")
+    for shard in (folder / "whole").iterdir():
+        assert shard.read_bytes() == (folder / "broken" / shard.name).read_bytes()
+    assert not list(folder.glob(".*partial"))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +144,7 @@ def test_a_killed_command_goes_on_when_given_again(place: Path) -> None:
     [
         ("nowhere", "x.csv", "no such file or folder; saw 'nowhere'"),
         ("shards", "x.xlsx", "the kind of OUT is unknown; saw 'x.xlsx'"),
-        ("picture.jpg", "x.csv", "the kind of picture.jpg is unknown"),
+        ("image.jpg", "x.csv", "the kind of image.jpg is unknown"),
         ("student", "x.csv", "no post shards in student; name its layout"),
         ("shards", "student", "student contains files other than scores"),
         ("shards", "shards", "OUT is the same as INPUT"),
@@ -146,41 +156,41 @@ def test_a_killed_command_goes_on_when_given_again(place: Path) -> None:
         ("shards", "table.csv/x.csv", "cannot write"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_destroys_nothing(
-    place: Path, source: str, output: str, fault: str
+def test_invalid_arguments_give_one_line_and_destroy_nothing(
+    folder: Path, source: str, output: str, fault: str
 ) -> None:
-    foreign = place / "foreign" / "00000.parquet"
+    foreign = folder / "foreign" / "00000.parquet"
     if not foreign.exists():
         write_shard(foreign, [("keep me", [])])
-    damaged = place / "damaged" / "00000.parquet"
+    damaged = folder / "damaged" / "00000.parquet"
     damaged.parent.mkdir(exist_ok=True)
     damaged.write_bytes(foreign.read_bytes()[:100])
-    done = postbias(place, "score", source, output, "--model", "student")
+    done = postbias(folder, "score", source, output, "--model", "student")
     assert done.returncode == 1
     assert fault in done.stderr
     assert done.stderr.count("\n") == 1
     assert pq.read_table(foreign)["caption"].to_pylist() == ["keep me"]
     assert damaged.stat().st_size == 100
-    assert (place / "student" / "student.json").exists()
+    assert (folder / "student" / "student.json").exists()
 
 
-def test_one_post_is_scored_for_people_and_for_programs(place: Path) -> None:
-    post = ("score-one", "--model", "student", "--caption", "hello", "--image", "picture.jpg")
-    table = postbias(place, *post)
+def test_one_post_is_printed_as_a_table_or_as_json(folder: Path) -> None:
+    post = ("score-one", "--model", "student", "--caption", "hello", "--image", "image.jpg")
+    table = postbias(folder, *post)
     assert table.returncode == 0
     assert table.stdout.splitlines()[0].split() == ["axis", "score", "interval"]
     assert "image+text, 1 image(s) read" in table.stdout
-    answer = json.loads(postbias(place, *post, "--json").stdout)
+    answer = json.loads(postbias(folder, *post, "--json").stdout)
     assert answer["status"] == "ok"
     assert answer["bias_lo"] <= answer["bias"] <= answer["bias_hi"]
 
 
-def test_one_post_that_cannot_be_scored_says_why_and_fails(place: Path) -> None:
-    done = postbias(place, "score-one", "--model", "student")
+def test_a_post_that_cannot_be_scored_gives_the_reason_and_exit_code_1(folder: Path) -> None:
+    done = postbias(folder, "score-one", "--model", "student")
     assert (done.returncode, done.stdout) == (
         1,
         "not scored: no_content (no caption and no image)\n",
     )
-    done = postbias(place, "score-one", "--model", "student", "--image", "nowhere.jpg")
+    done = postbias(folder, "score-one", "--model", "student", "--image", "nowhere.jpg")
     assert done.returncode == 1
     assert done.stderr == "postbias: cannot read the image file nowhere.jpg\n"

@@ -44,7 +44,7 @@ def test_every_post_of_the_corpus_is_scored_and_the_report_adds_up(tmp_path: Pat
     assert len(list((paths.store / "scores").rglob("*.scores.parquet"))) == 1
 
 
-def test_a_repository_without_posts_says_so(tmp_path: Path) -> None:
+def test_a_repository_without_posts_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "data" / "posts").mkdir(parents=True)
     with pytest.raises(CorpusError, match="no post shards"):
         infer(Paths(tmp_path, tmp_path), PARAMS)

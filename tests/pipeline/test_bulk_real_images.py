@@ -1,4 +1,4 @@
-"""Every real picture, put into posts: scored, or rejected with a true reason; nothing dies."""
+"""Posts with real image files are scored, or rejected with the true reason; nothing crashes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from postbias.posts.shards import read_table
 from postbias.scoring.bulk import ScoreOutputs, score_shards
 from postbias.scoring.scorer import Scorer
 
-# What is wrong with each of them, found by looking at their bytes.
+# The fault of each file, determined from its bytes.
 REASONS = {
     "pillow_apng_chunk_no_fctl.png": "damaged",  # an animation without frame control
     "pillow_apng_syntax_num_frames_zero.png": "damaged",  # has no pixels
     "pillow_broken.png": "damaged",  # noise after the signature
     "pillow_decompression_bomb.gif": "too_large",
-    "pillow_png_decompression_dos.png": "too_large",  # texts that unpack to very much
+    "pillow_png_decompression_dos.png": "too_large",  # its text chunks decompress to gigabytes
     "pillow_truncated_image.png": "truncated",
     "pillow_truncated_jpeg.jpg": "truncated",
-    "pillow_ultrahdr.jpg": "truncated",  # its first picture has no end
+    "pillow_ultrahdr.jpg": "truncated",  # its first image has no end marker
     "pillow_unknown_compression_method.png": "damaged",
     "pillow_zero_width.gif": "damaged",
     "sharp_65536-uint32-limit.png": "too_large",
@@ -35,7 +35,7 @@ REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "images"
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real images beside this checkout")
-def test_every_real_picture_is_scored_or_rejected_with_a_true_reason(tmp_path: Path) -> None:
+def test_every_real_image_is_scored_or_rejected_with_the_true_reason(tmp_path: Path) -> None:
     files = sorted(path for path in REAL.iterdir() if path.name != "manifest.csv")
     shard = write_shard(tmp_path / "p.parquet", [("", [path.read_bytes()]) for path in files])
     to = ScoreOutputs(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")

@@ -1,6 +1,6 @@
 """Scoring on Ray: two nodes on this machine, of which workers, one node and the driver are killed.
 
-What comes out must be the bytes of the local engine, whatever was lost on the way.
+The output must equal that of the local engine byte for byte, whatever was killed.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ def bucket() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def nodes(bucket: str) -> Iterator[Any]:  # noqa: ARG001 - workers inherit its environment
-    """Run a head that scores nothing and two nodes of one core, and connect to them."""
+    """Run a head node without workers and two nodes of one core, and connect to them."""
     with pytest.MonkeyPatch.context() as patch:
         clean_environment(patch)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_worker_niceness", "0")  # else other programs of this machine go first
+        patch.setenv("RAY_worker_niceness", "0")  # otherwise other processes take precedence
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
         from ray.cluster_utils import Cluster as RayCluster
@@ -125,7 +125,7 @@ def outputs(root: Path) -> dict[str, str]:
 
 
 def workers(at: str = "") -> list[psutil.Process]:
-    """Find the processes that score on Ray; it names them after the call they are at."""
+    """Find Ray's worker processes, which are named after their current call."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -136,7 +136,7 @@ def workers(at: str = "") -> list[psutil.Process]:
 
 
 @pytest.mark.usefixtures("nodes")
-def test_two_nodes_give_the_bytes_of_one_process(corpus: Path, tmp_path: Path) -> None:
+def test_two_nodes_give_the_same_bytes_as_one_process(corpus: Path, tmp_path: Path) -> None:
     summary = run_on_ray(corpus, tmp_path)
     assert (summary.posts, summary.computed) == (N_POSTS, N_POSTS)
     assert outputs(tmp_path) == outputs(corpus / "whole")
@@ -144,7 +144,7 @@ def test_two_nodes_give_the_bytes_of_one_process(corpus: Path, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("nodes")
-def test_a_bucket_is_read_by_the_workers_and_gets_the_same_bytes(
+def test_workers_read_from_a_bucket_and_write_the_same_bytes_to_it(
     bucket: str, corpus: Path, tmp_path: Path
 ) -> None:
     for shard in list_shards(corpus / "posts")[:3]:
@@ -161,7 +161,7 @@ def test_a_bucket_is_read_by_the_workers_and_gets_the_same_bytes(
 
 
 @pytest.mark.usefixtures("nodes")
-def test_a_fault_of_a_shard_is_told_and_not_tried_again(corpus: Path, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_reported_and_not_retried(corpus: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.parquet"
     data = bytearray(list_shards(corpus / "posts")[0].read_bytes())
     data[4000:9000] = bytes(5000)
@@ -173,21 +173,23 @@ def test_a_fault_of_a_shard_is_told_and_not_tried_again(corpus: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("nodes")
-def test_more_cores_than_a_node_has_is_an_error_and_no_hang(corpus: Path, tmp_path: Path) -> None:
+def test_requesting_more_cores_than_a_node_has_is_an_error_and_does_not_hang(
+    corpus: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ClusterError, match="enough cores for a worker; saw 3; allowed: 1"):
         run_on_ray(corpus, tmp_path, threads=3)
 
 
 @pytest.mark.usefixtures("nodes")
-def test_a_cluster_without_gpus_says_so(corpus: Path, tmp_path: Path) -> None:
+def test_a_cluster_without_gpus_is_a_clear_error(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="no node of the Ray cluster has a GPU; start nodes"):
         run_on_ray(corpus, tmp_path, device="cuda")
 
 
-def test_a_worker_whose_gpu_cannot_be_used_ends_the_run_with_what_to_install(
+def test_a_worker_with_an_unusable_gpu_ends_the_run_and_names_what_to_install(
     corpus: Path, tmp_path: Path
 ) -> None:
-    """Ray hands out GPUs that it is told of; this onnxruntime cannot use one."""
+    """Ray assigns as many GPUs as it is configured with; this onnxruntime cannot use one."""
     arguments = [corpus / "posts", corpus / "student", tmp_path]
     done = subprocess.run(
         [sys.executable, "-c", _GPU_DRIVER, *map(str, arguments)],
@@ -198,7 +200,9 @@ def test_a_worker_whose_gpu_cannot_be_used_ends_the_run_with_what_to_install(
     assert not list((tmp_path / "store").rglob("*.parquet"))
 
 
-def test_a_killed_driver_goes_on_with_what_it_had(nodes: Any, corpus: Path, tmp_path: Path) -> None:
+def test_a_killed_driver_resumes_with_the_finished_shards(
+    nodes: Any, corpus: Path, tmp_path: Path
+) -> None:
     arguments = [corpus / "posts", corpus / "student", tmp_path, nodes.address]
     command = [sys.executable, "-c", _DRIVER, *map(str, arguments)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
@@ -213,7 +217,7 @@ def test_a_killed_driver_goes_on_with_what_it_had(nodes: Any, corpus: Path, tmp_
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("nodes")
-def test_workers_killed_at_20_random_moments_lose_and_double_nothing(
+def test_workers_killed_at_20_random_moments_lose_and_duplicate_nothing(
     corpus: Path, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(int(os.environ.get("POSTBIAS_TEST_SEED", "0")))
@@ -243,8 +247,8 @@ def test_workers_killed_at_20_random_moments_lose_and_double_nothing(
         killer.join()
 
 
-# The last one: it leaves one node.
-def test_a_node_killed_while_it_scores_is_done_without(
+# Must be the last test, because it leaves one node.
+def test_the_run_completes_without_a_node_that_is_killed_while_scoring(
     nodes: Any, corpus: Path, tmp_path: Path
 ) -> None:
     lost: list[Any] = []
@@ -264,7 +268,7 @@ def test_a_node_killed_while_it_scores_is_done_without(
     assert outputs(tmp_path) == outputs(corpus / "whole")
 
 
-def test_without_ray_the_engine_says_what_to_install(corpus: Path, tmp_path: Path) -> None:
+def test_without_ray_the_error_names_what_to_install(corpus: Path, tmp_path: Path) -> None:
     code = "import sys; sys.modules['ray'] = None; from postbias.cli import main; main()"
     out = tmp_path / "out"
     done = subprocess.run(
@@ -280,7 +284,7 @@ def test_without_ray_the_engine_says_what_to_install(corpus: Path, tmp_path: Pat
     assert not out.exists()
 
 
-def test_options_of_ray_without_ray_are_wrong_usage(corpus: Path, tmp_path: Path) -> None:
+def test_ray_options_without_the_ray_engine_are_a_usage_error(corpus: Path, tmp_path: Path) -> None:
     code = "from postbias.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "score", corpus / "posts", tmp_path / "x", "--workers", "2"],

@@ -1,4 +1,4 @@
-"""Generated pages are current, and what the docs name or point to is there."""
+"""Generated pages are up to date, and files, links and commands in the docs exist."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def _generate(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_generated_pages_say_what_the_code_says() -> None:
+def test_generated_pages_match_the_code() -> None:
     done = _generate("--check")
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stale_page_is_named_and_can_be_written_again(tmp_path: Path) -> None:
+def test_a_stale_page_is_named_and_can_be_regenerated(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     for name in ("docs/generate.py", "docs/cli.md", "params.yaml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
@@ -37,7 +37,7 @@ def test_a_stale_page_is_named_and_can_be_written_again(tmp_path: Path) -> None:
     assert _generate("--check", root=tmp_path).returncode == 0
 
 
-def test_a_wrong_argument_is_wrong_usage() -> None:
+def test_a_wrong_argument_is_a_usage_error() -> None:
     assert _generate("--wrong").returncode == 2
 
 
@@ -45,7 +45,7 @@ def _blocks(page: Path) -> str:
     return "\n".join(re.findall(r"```.*?```", page.read_text(encoding="utf-8"), re.DOTALL))
 
 
-def test_the_file_tree_of_the_readme_is_there() -> None:
+def test_the_files_in_the_readme_tree_exist() -> None:
     (tree,) = re.findall(
         r"```\n(dvc\.yaml .*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
     )
@@ -69,7 +69,7 @@ def test_the_readme_starts_with_commands_that_exist() -> None:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.is_file()], ids=lambda page: page.name)
-def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
+def test_links_to_files_of_the_repository_are_valid(page: Path) -> None:
     text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text)
     local = [a or b for a, b in targets if not re.match(r"[a-z]+:|#", a or b)]

@@ -1,4 +1,4 @@
-"""The documentation builds without a warning, and its pages load nothing from elsewhere."""
+"""The documentation builds without warnings, and its pages load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ pytest.importorskip("material", reason="needs the extra docs (mkdocs-material)")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     command = ("mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder))
-    # The theme advertises its successor on stderr.
+    # The theme prints an advertisement for its successor to stderr.
     run_command(ROOT, *command, NO_MKDOCS_2_WARNING="1")
     return folder
 
 
-def test_every_page_of_the_docs_is_built_and_found_from_the_start(site: Path) -> None:
+def test_every_page_of_the_docs_is_built_and_linked_from_the_home_page(site: Path) -> None:
     start = (site / "index.html").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         assert (site / f"{page.stem}.html").is_file(), page.name
@@ -49,7 +49,7 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Keep requests out of the tests' output."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def address(site: Path) -> Iterator[str]:
 
 
 @pytest.mark.skipif(not (_CHROMIUM and _DRIVER), reason="needs chromium and chromium-driver")
-def test_a_browser_asks_no_other_host_and_draws_the_pictures(address: str) -> None:
+def test_a_browser_contacts_no_other_host_and_renders_the_images(address: str) -> None:
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

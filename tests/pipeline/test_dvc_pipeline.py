@@ -1,4 +1,4 @@
-"""The whole small pipeline under real DVC: run, skip, restore in a clone, experiment, look."""
+"""A small pipeline under real DVC: runs, skipped stages, clones, experiments, plots."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def _runs(paths: Paths) -> dict[str, Any]:
 
 
 def test_a_second_repro_does_nothing(home: Path) -> None:
-    said = _dvc(home, "repro")
-    assert "Data and pipelines are up to date" in said
-    assert "Running stage" not in said
+    output = _dvc(home, "repro")
+    assert "Data and pipelines are up to date" in output
+    assert "Running stage" not in output
     assert run_command(home, "git", "status", "--porcelain").stdout == ""
     assert set(_runs(Paths(home, home))) >= _STAGES
 
 
-def test_a_clone_with_everything_pulled_skips_and_gets_its_runs_and_its_champion_back(
+def test_a_clone_that_pulled_everything_skips_all_stages_and_restores_its_runs_and_champion(
     home: Path, tmp_path: Path
 ) -> None:
     clone = tmp_path / "clone"
@@ -84,7 +84,7 @@ def _without_nulls(tree: Any) -> Any:
     return {key: _without_nulls(value) for key, value in tree.items() if value is not None}
 
 
-def test_experiments_are_shown_and_land_in_the_checkout_they_belong_to(home: Path) -> None:
+def test_experiments_are_shown_and_recorded_in_the_checkout_that_queued_them(home: Path) -> None:
     changed = ("-S", "train.lr_text=2e-3", "-n", "faster")
     _dvc(home, "exp", "run", "--queue", *changed)
     _dvc(home, "exp", "run", "--run-all")

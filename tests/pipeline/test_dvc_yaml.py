@@ -27,14 +27,14 @@ def _names(entries: list[str | dict[str, object]]) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
-def test_each_script_is_a_stage_and_each_stage_has_its_script() -> None:
+def test_each_stage_has_one_script_and_each_script_is_a_stage() -> None:
     assert {name: _script(stage).stem for name, stage in _STAGES.items()} == {
         script.stem: script.stem for script in _SCRIPTS
     }
 
 
 @pytest.mark.parametrize("name", _STAGES)
-def test_code_deps_are_what_the_script_can_reach(name: str) -> None:
+def test_code_deps_are_the_modules_that_the_script_can_import(name: str) -> None:
     stage = _STAGES[name]
     code = [dep for dep in stage["deps"] if dep.endswith(".py")]
     script = _script(stage)
@@ -67,10 +67,10 @@ def test_params_of_a_stage_exist(name: str) -> None:
             node = getattr(node, part)
 
 
-def test_training_depends_on_every_one_of_its_params_that_its_command_does_not_hold() -> None:
+def test_training_depends_on_all_of_its_params_that_are_not_in_its_command() -> None:
     fields = type(load_params(ROOT / "params.yaml").train).model_fields
     listed = {key for key in _STAGES["train"]["params"] if key.startswith("train.")}
-    # In the matrix and in the command: a student more must not train the others again.
+    # In the matrix and in the command: adding a student must not retrain the others.
     assert listed == {f"train.{name}" for name in fields} - {"train.modalities", "train.launch"}
 
 
@@ -80,7 +80,7 @@ def test_every_group_of_params_is_used_by_a_stage() -> None:
 
 
 @pytest.mark.parametrize("script", _SCRIPTS, ids=lambda script: script.stem)
-def test_a_stage_script_is_one_short_main_without_loops_that_says_what_it_does(
+def test_a_stage_script_is_one_short_documented_main_without_loops(
     script: Path,
 ) -> None:
     text = script.read_text(encoding="utf-8")
@@ -90,6 +90,6 @@ def test_a_stage_script_is_one_short_main_without_loops_that_says_what_it_does(
     assert functions == ["main"]
     loops = (ast.For, ast.While, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp)
     assert not any(isinstance(node, loops) for node in ast.walk(tree))
-    said = " ".join((ast.get_docstring(tree) or "").lower().split())
-    assert said.startswith(f"{script.stem}: ")
-    assert all(word in said for word in ("reads ", "writes ", "params: "))
+    docstring = " ".join((ast.get_docstring(tree) or "").lower().split())
+    assert docstring.startswith(f"{script.stem}: ")
+    assert all(word in docstring for word in ("reads ", "writes ", "params: "))

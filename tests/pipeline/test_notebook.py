@@ -17,7 +17,7 @@ from postbias.report.findings import gather_findings, write_findings
 _NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 
 
-# The kernel's own event loop and sockets, closed late.
+# Event loop and sockets of the kernel, which are closed late.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -44,7 +44,7 @@ def test_every_cell_runs(tmp_path: Path) -> None:
     assert "share_high" in text
 
 
-def test_it_is_committed_without_outputs_and_valid() -> None:
+def test_the_notebook_is_valid_and_committed_without_outputs() -> None:
     notebook: Any = nbformat.read(_NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -1,4 +1,4 @@
-"""One post has one score, whichever way it reaches the student and whatever its files are named."""
+"""A post has the same score through every interface and with any file names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DVC's plots as one page, opened in a real browser that may load nothing."""
+"""The page of DVC's plots, opened offline in a real browser."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def browser() -> Iterator[Any]:
     driver.quit()
 
 
-def test_every_plot_is_drawn_and_nothing_is_loaded_or_complained_about(
+def test_every_plot_is_rendered_without_requests_or_console_messages(
     page: Path, browser: Any
 ) -> None:
     from selenium.webdriver.support.ui import WebDriverWait

@@ -1,4 +1,4 @@
-"""Who may take the champion's place: with a real MLflow database, registry and files."""
+"""Promotion to champion, with a real MLflow database, registry and files."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ LABELS = np.random.default_rng(0).uniform(0, 10, N)
 
 @pytest.fixture
 def _without_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what test_registry tries: loading each version in a process of its own."""
+    """Skip loading each version in a separate process, which test_registry tests."""
     monkeypatch.setattr(packing, "check_package", lambda *_, **__: None)
 
 
 def _build(paths: Paths, seed: int, error: float, *, valid_digest: str = "one") -> Registration:
-    """Build a student that is off by so much on the valid fold, and register it."""
+    """Register a student whose predictions on the valid fold have the given error."""
     shutil.rmtree(paths.champion, ignore_errors=True)
     digest = write_tiny_artifact(paths.champion, seed=seed).digest
     noise = np.random.default_rng(seed).normal(0, error, N)
@@ -96,7 +96,7 @@ def test_a_worse_student_is_registered_but_does_not_become_champion(
     assert json.loads(record.read_text())["succession"]["is_allowed"] is False
 
 
-def test_a_better_or_equal_student_becomes_champion_and_a_former_champion_may_come_back(
+def test_a_better_or_equal_student_becomes_champion_and_a_former_champion_may_return(
     workspace: Paths,
 ) -> None:
     _build(workspace, 1, error=1.0)
@@ -126,7 +126,7 @@ def test_without_valid_scores_nothing_is_compared(workspace: Paths) -> None:
     assert register_champion(workspace, run.info.run_id).is_champion
 
 
-def test_what_was_never_registered_cannot_be_promoted(workspace: Paths) -> None:
+def test_an_unregistered_student_cannot_be_promoted(workspace: Paths) -> None:
     for do, message in (
         (lambda: None, "there is no build/champion"),
         (lambda: write_tiny_artifact(workspace.champion), "not registered"),

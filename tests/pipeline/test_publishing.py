@@ -1,4 +1,4 @@
-"""The report's copies in MLflow: with runs and commit, and cards with the champion's version."""
+"""Copies of the report in MLflow have runs and commit; cards are with the champion's version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _write_cards(paths: Paths, text: str) -> None:
         (paths.cards / name).write_text(f"{name}: {text}", encoding="utf-8")
 
 
-def test_cards_go_to_the_version_they_were_written_for(workspace: Paths) -> None:
+def test_cards_are_attached_to_the_version_that_they_describe(workspace: Paths) -> None:
     digest = write_tiny_artifact(workspace.champion).digest
     assert not attach_cards(workspace)
     _write_cards(workspace, "first")

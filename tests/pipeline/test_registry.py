@@ -37,7 +37,9 @@ def _model_versions() -> list[Any]:
     return list(MlflowClient().search_model_versions(f"name = '{MODEL}'"))
 
 
-def test_a_student_becomes_champion_once_and_is_found_again(workspace: Paths) -> None:
+def test_a_student_becomes_champion_once_and_the_registration_is_idempotent(
+    workspace: Paths,
+) -> None:
     artifact = _build(workspace, 1)
     run_id = _new_run(workspace)
     first = register_champion(workspace, run_id)
@@ -81,7 +83,7 @@ def test_a_damaged_student_is_not_registered(workspace: Paths) -> None:
         register_champion(workspace, _new_run(workspace))
 
 
-def test_another_precision_is_another_version_with_files_of_its_own(workspace: Paths) -> None:
+def test_another_precision_is_another_version_with_separate_files(workspace: Paths) -> None:
     _build(workspace, 1)
     run_id = _new_run(workspace)
     first = register_champion(workspace, run_id, precision="int8")

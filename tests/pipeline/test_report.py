@@ -1,4 +1,4 @@
-"""The report: complete, the same bytes, safe against its captions, and good in a real browser."""
+"""The report is complete, reproducible, escapes captions and renders in a real browser."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def page(paths: Paths, found: Findings) -> str:
     return paths.report.read_text(encoding="utf-8")
 
 
-def test_sections_stand_in_the_agreed_order(page: str) -> None:
+def test_sections_are_in_the_documented_order(page: str) -> None:
     assert tuple(re.findall(r'<section id="(\w+)"', page)) == _SECTIONS
 
 
-def test_posts_unlike_those_learned_from_are_named_with_how_far_they_are(page: str) -> None:
+def test_posts_unlike_the_training_posts_are_listed_with_their_distance(page: str) -> None:
     section = page.partition('<section id="drift">')[2].partition("</section>")[0]
     assert "They differ</strong> in 1 of 2 features" in section
     rows = re.findall(r"<tr><td.*?</tr>", section)
@@ -95,13 +95,13 @@ def test_captions_and_reasons_are_text_only(page: str) -> None:
     assert "{{ 7 * 7 }}" in page
 
 
-def test_nothing_is_loaded_from_anywhere(page: str) -> None:
+def test_the_page_loads_nothing(page: str) -> None:
     assert re.findall(r'<(?!a )[^>]*(?:src|href)="(?!data:|#)([^"]*)"', page) == []
     assert "url(" not in page
     assert "@import" not in page
 
 
-def test_only_the_copy_for_mlflow_names_commit_and_runs(found: Findings, page: str) -> None:
+def test_only_the_copy_in_mlflow_names_commit_and_runs(found: Findings, page: str) -> None:
     run = ("train@text", "f" * 32, "http://localhost:5000/#/experiments/1/runs/" + "f" * 32)
     copy = found.page(Origin("c" * 40, (run,)))
     assert "c" * 40 in copy
@@ -111,7 +111,7 @@ def test_only_the_copy_for_mlflow_names_commit_and_runs(found: Findings, page: s
     assert "/runs/" not in page
 
 
-def test_every_estimate_stands_beside_the_uncorrected_number(found: Findings) -> None:
+def test_every_estimate_is_shown_beside_the_plug_in_estimate(found: Findings) -> None:
     for name in ("bias", "orientation", "share_low", "share_moderate", "share_high"):
         estimate = found.population["all"][name]
         assert estimate["lo"] < estimate["value"] < estimate["hi"]
@@ -127,20 +127,20 @@ def test_posts_without_a_score_are_counted_and_not_estimated(found: Findings) ->
     assert n["labels"] == n["learned"] + n["held_out"] == 480 * 9 // 10 - n["lost_labels"]
 
 
-def test_reports_and_metrics_say_the_same(paths: Paths, found: Findings) -> None:
+def test_reports_and_metrics_agree(paths: Paths, found: Findings) -> None:
     written = json.loads((paths.reports / "population.json").read_text(encoding="utf-8"))
     value = written["all"]["bias"]["value"]
     assert found.metrics()["population.bias"] == pytest.approx(value, rel=1e-5)
 
 
-def test_sponsored_posts_are_found_to_be_higher(found: Findings) -> None:
+def test_the_higher_scores_of_sponsored_posts_are_found(found: Findings) -> None:
     apart = found.population["differences"][0]
     assert (apart["kind"], apart["one"], apart["two"]) == ("sponsored", "sponsored", "organic")
     assert 0.5 < apart["bias"]["value"] < 2.5
     assert apart["bias"]["lo"] > 0
 
 
-def test_cards_say_what_a_score_must_not_be_used_for(found: Findings) -> None:
+def test_cards_state_what_scores_must_not_be_used_for(found: Findings) -> None:
     card = found.cards["model_card.md"]
     assert "Judging individuals" in card
     assert "The teacher's bias is in it" in card
@@ -191,7 +191,7 @@ def test_without_a_table_brands_are_the_accounts_mentioned_most(
     assert names == {"@auralane", "@nordpfad", "@casalume", "@velvetoak"}
 
 
-def test_a_corpus_that_tells_nothing_still_gets_its_page(
+def test_a_corpus_without_any_estimate_still_gets_a_page(
     paths: Paths, params: Params, tmp_path: Path
 ) -> None:
     root = tmp_path / "bare"
@@ -211,7 +211,7 @@ def test_a_corpus_that_tells_nothing_still_gets_its_page(
     assert "<img" not in text
 
 
-def test_the_stage_writes_the_same_page_and_keeps_copies_with_its_run(
+def test_the_stage_writes_the_same_page_and_stores_copies_with_its_run(
     paths: Paths, page: str, mlruns_template: Path
 ) -> None:
     shutil.copytree(mlruns_template, paths.mlruns, dirs_exist_ok=True)
@@ -223,7 +223,7 @@ def test_the_stage_writes_the_same_page_and_keeps_copies_with_its_run(
     assert {"report.html", "model_card.md", "data_sheet.md"} <= kept
 
 
-def test_two_clones_write_the_same_bytes_whatever_else_they_remember(
+def test_two_clones_with_different_histories_write_the_same_bytes(
     paths: Paths, tmp_path: Path, mlruns_template: Path
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
@@ -236,7 +236,7 @@ def test_two_clones_write_the_same_bytes_whatever_else_they_remember(
     run_command(one, "git", "init", "-q")
     run_command(one, "dvc", "init", "-q")
     shutil.copytree(one, two)
-    # The second has another history, other runs, and a lock of other scores.
+    # The second clone has another history, other runs, and a lock with other scores.
     run_command(two, "git", "commit", "-q", "--allow-empty", "-m", "something else")
     run_command(two, sys.executable, "stages/report.py", PYTHONPATH=str(two / "src"))
     run_command(two, "dvc", "commit", "-q", "-f", "report")
@@ -280,7 +280,7 @@ def browser() -> Iterator[Any]:
 
 
 def _open(browser: Any, paths: Paths, *, width: int, scheme: str) -> list[str]:
-    """Open the page and return the addresses that were asked for."""
+    """Open the page and return the URLs that it requested."""
     media = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -299,7 +299,7 @@ def _open(browser: Any, paths: Paths, *, width: int, scheme: str) -> list[str]:
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("where", _WIDTHS)
-def test_a_browser_shows_it_whole_without_an_error_or_a_request(
+def test_a_browser_renders_the_page_without_errors_or_requests(
     browser: Any, paths: Paths, found: Findings, where: str, scheme: str
 ) -> None:
     requests = _open(browser, paths, width=_WIDTHS[where], scheme=scheme)
@@ -323,7 +323,7 @@ def test_a_browser_shows_it_whole_without_an_error_or_a_request(
 
 
 @needs_browser
-def test_no_mark_or_word_of_a_chart_leaves_its_drawing(browser: Any, paths: Paths) -> None:
+def test_no_mark_or_label_of_a_chart_is_outside_its_image(browser: Any, paths: Paths) -> None:
     _open(browser, paths, width=_WIDTHS["telephone"], scheme="light")
     outside = browser.execute_script(
         "return [...document.querySelectorAll('svg.chart')].flatMap(chart => {"

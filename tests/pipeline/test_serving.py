@@ -1,4 +1,4 @@
-"""The registered model behind a real `mlflow models serve`, and in an environment of its own."""
+"""The registered model behind a real `mlflow models serve`, and in a separate environment."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ JSON = "application/json"
 SECRET = "a-secret-of-the-client"  # noqa: S105 - what must not come back
 
 
-def _picture() -> str:
+def _image() -> str:
     file = io.BytesIO()
     Image.new("RGB", (64, 48), (200, 30, 90)).save(file, "JPEG")
     return base64.b64encode(file.getvalue()).decode()
 
 
-PICTURE = _picture()
+IMAGE = _image()
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def test_a_caption_an_image_and_both_are_scored(server: int) -> None:
         server,
         [
             {"caption": "hello"},
-            {"image": PICTURE},
-            {"caption": "hello", "images": [PICTURE, PICTURE]},
+            {"image": IMAGE},
+            {"caption": "hello", "images": [IMAGE, IMAGE]},
         ],
     )
     assert [row["status"] for row in rows] == ["ok"] * 3
@@ -118,7 +118,7 @@ def test_every_accepted_shape_gives_the_same_answer(server: int) -> None:
     assert (status, json.loads(text)["predictions"]) == (200, expected)
 
 
-def test_a_bad_row_does_not_spoil_its_neighbours(server: int) -> None:
+def test_a_bad_row_does_not_affect_the_other_rows(server: int) -> None:
     bad = [{"image": SECRET}, {"caption": None}, {"image": base64.b64encode(b"x").decode()}]
     alone = _score(server, [{"caption": "good"}])[0]
     rows = _score(server, [*bad, {"caption": "good"}])
@@ -149,7 +149,7 @@ def test_a_bad_row_does_not_spoil_its_neighbours(server: int) -> None:
         (b'caption\n"a-secret-of-the-client', "text/csv", "invalid structure"),
     ],
 )
-def test_a_bad_request_is_a_400_that_says_why_and_nothing_more(
+def test_a_bad_request_is_a_400_that_states_only_the_reason(
     server: int, body: bytes, content_type: str | None, why: str
 ) -> None:
     status, text = _post(server, body, content_type)
@@ -162,7 +162,7 @@ def test_a_bad_request_is_a_400_that_says_why_and_nothing_more(
     assert str(BIN.parent) not in text
 
 
-def test_too_much_is_refused(server: int) -> None:
+def test_oversized_requests_are_refused(server: int) -> None:
     rows = json.dumps({"dataframe_records": [{"caption": "x"}] * (MAX_ROWS + 1)}).encode()
     status, text = _post(server, rows)
     assert (status, "too many rows" in text) == (400, True)
@@ -170,15 +170,15 @@ def test_too_much_is_refused(server: int) -> None:
     assert (status, "send fewer posts" in text) == (400, True)
 
 
-def test_twenty_clients_at_once_get_their_own_answers(server: int) -> None:
-    posts = [{"caption": f"post number {n}", "image": PICTURE} for n in range(20)]
+def test_twenty_concurrent_clients_get_their_own_answers(server: int) -> None:
+    posts = [{"caption": f"post number {n}", "image": IMAGE} for n in range(20)]
     alone = [_score(server, [post])[0] for post in posts]
     with ThreadPoolExecutor(20) as pool:
         together = list(pool.map(lambda post: _score(server, [post])[0], posts))
     assert together == alone
 
 
-def test_the_model_carries_every_module_that_it_imports(model: Path) -> None:
+def test_the_model_contains_every_module_that_it_imports(model: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import postbias.scoring.serving, json;"
         "print(json.dumps([m for m in sys.modules if m.partition('.')[0] in"
@@ -211,7 +211,7 @@ def test_the_model_loads_where_only_its_requirements_are_installed(
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "print(json.dumps(model.predict(json.load(sys.stdin))))\n"
     )
-    rows = json.dumps([{"caption": "hello"}, {"image": PICTURE}, {"image": "?"}])
+    rows = json.dumps([{"caption": "hello"}, {"image": IMAGE}, {"image": "?"}])
     command = [str(python), "-I", "-W", "ignore", "-c", code, str(model)]
     answer = subprocess.run(command, input=rows, capture_output=True, text=True, check=True)
     statuses = [row["status"] for row in json.loads(answer.stdout.splitlines()[-1])]

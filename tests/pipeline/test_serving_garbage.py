@@ -1,4 +1,4 @@
-"""Whatever is sent, MLflow's server function answers or refuses in one line."""
+"""MLflow's server function answers any request, or refuses it in one line."""
 
 from __future__ import annotations
 

@@ -35,13 +35,13 @@ _VALUES: list[Any] = [
 def _seeds() -> list[bytes]:
     file = io.BytesIO()
     Image.new("RGB", (64, 48), (200, 30, 90)).save(file, "JPEG")
-    picture = base64.b64encode(file.getvalue()).decode()
-    rows = [{"caption": "hello", "image": picture}, {"caption": None, "images": [picture] * 2}]
+    image = base64.b64encode(file.getvalue()).decode()
+    rows = [{"caption": "hello", "image": image}, {"caption": None, "images": [image] * 2}]
     bodies: list[Any] = [
         {"dataframe_records": rows},
         {"inputs": rows},
         {"instances": rows},
-        {"dataframe_split": {"columns": ["caption", "image"], "data": [["a", picture]]}},
+        {"dataframe_split": {"columns": ["caption", "image"], "data": [["a", image]]}},
         {"inputs": {"caption": ["a", "b"]}},
         {"messages": [{"role": "user", "content": "x"}]},
         {"dataframe_records": rows, "params": {"threads": 4}},
@@ -50,7 +50,7 @@ def _seeds() -> list[bytes]:
 
 
 def _mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
-    """Change a good request: bytes, a value, a key, its length, or all of it."""
+    """Mutate a valid request: its bytes, a value, a key, its length, or all of it."""
     body = bytearray(rng.choice(seeds))
     how = rng.randrange(6)
     if how == 0:
@@ -79,7 +79,7 @@ def _mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
 
 
 def _faults(port: int, seed: int, count: int) -> tuple[dict[int, int], list[str]]:
-    """Send requests; give answers by status, and what was wrong with any answer."""
+    """Send requests; return the number of answers by status, and all faults found."""
     rng, seeds = random.Random(seed), _seeds()  # noqa: S311 - a test's own dice
     statuses: dict[int, int] = {}
     faults: list[str] = []
@@ -110,13 +110,13 @@ def _wrong(status: int, text: str) -> str | None:
         rows = json.loads(text)["predictions"]
         return None if all((row["status"] == "ok") == (row["bias"] is not None) for row in rows) \
             else "score"  # fmt: skip
-    if status == 415:  # MLflow's own, in plain words
+    if status == 415:  # MLflow's own message, not JSON
         return None if "content type" in text or "only supports UTF-8" in text else "silent"
     return None if json.loads(text)["message"] else "silent"
 
 
 @pytest.mark.slow
-def test_ten_thousand_random_and_mutated_requests_bring_no_500_and_no_hang(tmp_path: Path) -> None:
+def test_ten_thousand_random_and_mutated_requests_cause_no_500_and_no_hang(tmp_path: Path) -> None:
     write_package(write_tiny_artifact(tmp_path / "student"), tmp_path / "model", precision="int8")
     port = free_port()
     command = ["mlflow", "models", "serve", "-m", str(tmp_path / "model"), "--env-manager", "local"]

@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, mlruns_template: Path) -> Pat
 
 @pytest.fixture
 def copied(home: Path, workspace: Paths) -> Paths:
-    """A copy of it elsewhere: its mlruns/ holds paths that are no longer true."""
+    """A copy of it in another folder: the paths in its mlruns/ are no longer valid."""
     shutil.rmtree(workspace.mlruns)
     shutil.copytree(home, workspace.root, symlinks=True, dirs_exist_ok=True)
     return workspace
@@ -110,11 +110,11 @@ def test_a_run_carries_the_digests_that_dvc_lock_records(copied: Paths) -> None:
     train = runs["train@text"].data
     assert train.tags["modality"] == "text"
     assert (train.metrics["valid.mae"], train.metrics["loss"]) == (1.5, 1.0)
-    assert train.metrics["test.bias.mae"] == 0.75  # what evaluate found, beside what it learned
+    assert train.metrics["test.bias.mae"] == 0.75  # the test metric, beside the training metrics
     assert train.params["train.modalities"] == "text"
 
 
-def test_after_a_repro_sync_finds_everything(copied: Paths) -> None:
+def test_after_a_repro_sync_has_nothing_to_restore(copied: Paths) -> None:
     summary = sync(copied)
     assert summary.restored == ()
     assert summary.registration is not None
@@ -123,12 +123,12 @@ def test_after_a_repro_sync_finds_everything(copied: Paths) -> None:
     assert sync(copied).is_unchanged
 
 
-def test_a_moved_checkout_finds_its_champion(copied: Paths) -> None:
+def test_a_moved_checkout_still_has_its_champion(copied: Paths) -> None:
     folder = champion_artifact(copied)
     assert folder.is_relative_to(copied.root)
 
 
-def test_a_clone_gets_its_runs_and_its_champion_back(
+def test_sync_restores_runs_and_champion_in_a_clone(
     home: Path, tmp_path: Path, workspace: Paths, run_in: Run
 ) -> None:
     root = tmp_path / "clone"
@@ -156,7 +156,7 @@ def test_a_clone_gets_its_runs_and_its_champion_back(
         assert data.params == original[name].params
 
 
-def test_new_params_make_a_version_and_the_old_ones_bring_the_old_one_back(
+def test_new_params_create_a_version_and_the_old_params_restore_the_old_version(
     copied: Paths, run_in: Run
 ) -> None:
     set_param(copied.root, "seed:", "seed: 7")
@@ -178,7 +178,7 @@ def test_new_params_make_a_version_and_the_old_ones_bring_the_old_one_back(
     assert record["beat"] == {"text_vs_constant": 1}
 
 
-def test_lost_model_files_are_made_again_without_a_new_version(copied: Paths) -> None:
+def test_lost_model_files_are_recreated_without_a_new_version(copied: Paths) -> None:
     folder = champion_artifact(copied)
     shutil.rmtree(folder)
     with pytest.raises(ChampionError, match=r"missing or damaged.*postbias sync"):
@@ -189,7 +189,7 @@ def test_lost_model_files_are_made_again_without_a_new_version(copied: Paths) ->
     assert champion_artifact(copied) == folder
 
 
-def test_a_champion_that_is_not_the_locked_one_is_not_registered(copied: Paths) -> None:
+def test_a_champion_that_differs_from_dvc_lock_is_not_registered(copied: Paths) -> None:
     database(copied).unlink()
     (copied.champion / "student.json").write_text("{}", encoding="utf-8")
     summary = sync(copied)
@@ -200,14 +200,14 @@ def test_a_champion_that_is_not_the_locked_one_is_not_registered(copied: Paths) 
 @pytest.mark.parametrize(
     "lock", ["schema: '2.0'\nstages: [", "schema: '2.0'\nstages: 7\n", "nonsense", "\x00"]
 )
-def test_a_broken_lock_is_one_clear_line(copied: Paths, lock: str) -> None:
+def test_a_damaged_dvc_lock_is_one_clear_line(copied: Paths, lock: str) -> None:
     (copied.root / "dvc.lock").write_text(lock, encoding="utf-8")
     with pytest.raises(TrackingError, match=r"DVC cannot read.*git checkout dvc\.lock") as caught:
         sync(copied)
     assert "\n" not in str(caught.value)
 
 
-def test_an_experiment_in_a_temporary_tree_registers_but_leaves_the_alias_alone(
+def test_an_experiment_in_a_temporary_directory_registers_but_does_not_move_the_alias(
     copied: Paths, tmp_path: Path
 ) -> None:
     before = champion_artifact(copied)
@@ -221,7 +221,7 @@ def test_an_experiment_in_a_temporary_tree_registers_but_leaves_the_alias_alone(
 
 
 @pytest.mark.slow
-def test_a_queued_experiment_is_remembered_by_the_checkout_it_belongs_to(
+def test_a_queued_experiment_is_recorded_in_the_checkout_that_queued_it(
     copied: Paths, run_in: Run
 ) -> None:
     run_in(copied.root, "dvc", "exp", "run", "--queue", "-S", "seed=5")

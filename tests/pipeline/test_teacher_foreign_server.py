@@ -72,7 +72,7 @@ def test_a_third_party_server_is_probed_and_its_noise_is_rejected(
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         with pytest.raises(TeacherError, match="the endpoint's replies are not usable"):
             fill_reply_store(paths, params)
-        # Go on all the same, to see real requests about posts.
+        # Continue nevertheless, to test real requests about posts.
         monkeypatch.setattr(endpoint_probe, "_FORMAT_FAILURES", frozenset())
         summary = fill_reply_store(paths, params)
         fill_reply_store(paths, params)

@@ -12,7 +12,7 @@ from postbias.paths import Paths
 from postbias.tracking.database import EXPERIMENT, connect, tracking_uri
 
 
-def test_the_ui_answers_with_the_runs(workspace: Paths) -> None:
+def test_the_ui_shows_the_runs(workspace: Paths) -> None:
     experiment_id = connect(workspace)
     from mlflow import MlflowClient
 

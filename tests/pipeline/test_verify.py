@@ -1,4 +1,4 @@
-"""`postbias verify` with real git and DVC: what it finds, what it keeps, what it removes."""
+"""`postbias verify` with real git and DVC: findings, and clones that are kept or removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from postbias.paths import Paths
 from postbias.reproduce.compare import compare_metrics, compare_outputs, read_lock
 from postbias.reproduce.verify import verify
 
-# Stages that take no time, so that most of what verify promises can be tried.
+# Fast stages, so that most guarantees of `verify` can be tested.
 _PIPELINE = """
 stages:
   sample:
@@ -83,7 +83,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone of it to change, with a temporary folder of its own and a foreign environment."""
+    """A clone that tests may change, with a separate temporary folder and another environment."""
     root, clones = tmp_path / "home", tmp_path / "clones"
     clones.mkdir()
     run_command(tmp_path, "git", "clone", "-q", str(quick), str(root))
@@ -95,11 +95,11 @@ def home(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _run(root: Path) -> tuple[dict[str, tuple[str, bool]], list[str], str]:
-    said: list[str] = []
-    result = verify(Paths(root, root), said.append)
+    messages: list[str] = []
+    result = verify(Paths(root, root), messages.append)
     return (
         {row.output: (row.verdict, row.is_ok) for row in result.rows},
-        said,
+        messages,
         format_verification(result),
     )
 
@@ -110,35 +110,35 @@ def _kept(root: Path) -> list[Path]:
 
 def test_equal_runs_of_what_is_committed_are_reproducible_and_leave_nothing(home: Path) -> None:
     (home / "report.json").write_text("{}", encoding="utf-8")
-    rows, said, table = _run(home)
+    rows, messages, table = _run(home)
     assert all(is_ok for _, is_ok in rows.values())
     assert rows["build/student.txt"] == ("same", True)
     assert rows["text.bias.mae"] == ("within 0.8 to 1.2", True)
     assert table.splitlines()[0].split() == ["stage", "output", "run", "1", "run", "2",
                                              "committed", "verdict"]  # fmt: skip
     assert table.endswith("\n\nreproducible")
-    assert "warning: 1 uncommitted change(s) are not verified" in said
-    # Both runs computed: nothing came from a cache.
-    assert sum(line.startswith("Running stage") for line in said) == 6
+    assert "warning: 1 uncommitted change(s) are not verified" in messages
+    # Both runs executed every stage: nothing came from a cache.
+    assert sum(line.startswith("Running stage") for line in messages) == 6
     assert _kept(home) == []
     assert run_command(home, "git", "status", "--porcelain").stdout == " M report.json\n"
 
 
-def test_a_stage_left_to_chance_is_named_and_the_clones_are_kept(home: Path) -> None:
+def test_a_nondeterministic_stage_is_named_and_the_clones_are_kept(home: Path) -> None:
     step = home / "stages" / "step.py"
     chance = "if 'student' in sys.argv[2]: target.write_bytes(os.urandom(8))\n"
     step.write_text(_STEP + chance, encoding="utf-8")
     commit(home)
-    rows, said, table = _run(home)
+    rows, messages, table = _run(home)
     assert rows["build/student.txt"] == ("DIFFERS between the runs", False)
     assert rows["build/sample.txt"] == ("same", True)
     assert table.endswith("NOT reproducible: 1 row(s) differ")
     (kept,) = _kept(home)
-    assert said[-1] == f"kept for inspection: {kept}"
+    assert messages[-1] == f"kept for inspection: {kept}"
     assert (kept / "run2" / "build" / "student.txt").is_file()
 
 
-def test_data_that_the_lock_does_not_know_differ_and_training_may(home: Path) -> None:
+def test_other_data_fail_but_a_reproducible_other_student_does_not(home: Path) -> None:
     (home / "data" / "labels.csv").write_text("post_id,bias\n", encoding="utf-8")
     add_data(home)
     commit(home)
@@ -150,18 +150,18 @@ def test_data_that_the_lock_does_not_know_differ_and_training_may(home: Path) ->
     )
 
 
-def test_a_stage_that_fails_ends_in_its_own_words_and_the_clone_is_kept(home: Path) -> None:
+def test_a_failing_stage_ends_with_its_own_message_and_the_clone_is_kept(home: Path) -> None:
     (home / "stages" / "step.py").write_text("raise SystemExit('no luck')\n", encoding="utf-8")
     commit(home)
-    said: list[str] = []
+    messages: list[str] = []
     with pytest.raises(ReproductionError, match=r"`dvc repro` failed in .*run1.*") as caught:
-        verify(Paths(home, home), said.append)
+        verify(Paths(home, home), messages.append)
     assert "\n" not in str(caught.value)
-    assert "no luck" in said
+    assert "no luck" in messages
     assert len(_kept(home)) == 1
 
 
-def test_nothing_committed_to_compare_with_is_said_before_anything_is_cloned(home: Path) -> None:
+def test_missing_committed_results_are_reported_before_cloning(home: Path) -> None:
     run_command(home, "git", "rm", "-q", "--cached", "dvc.lock")
     commit_without = ("git", "commit", "-q", "-m", "no lock")
     run_command(home, *commit_without)
@@ -204,12 +204,12 @@ def test_metrics_agree_inside_the_committed_interval_and_not_outside() -> None:
     assert not any(row.is_ok for row in compare_metrics(lost, _report(), _report())[:2])
 
 
-def test_a_report_of_another_kind_is_an_error() -> None:
+def test_a_report_of_another_format_is_an_error() -> None:
     with pytest.raises(ReproductionError, match=r"evaluate\.json lacks a key"):
         compare_metrics({}, {}, {})
 
 
-def test_outputs_that_only_one_side_has_are_told_apart() -> None:
+def test_outputs_that_only_one_side_has_are_distinguished() -> None:
     new, old = ("train@text", "build/new"), ("train@image", "build/old")
     rows = compare_outputs({new: "1"}, {new: "1"}, {old: "2"})
     assert [(row.verdict, row.is_ok) for row in rows] == [
@@ -219,7 +219,7 @@ def test_outputs_that_only_one_side_has_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("text", ["stages: [", "nonsense", "stages: {a: {outs: [{}]}}", "\x00"])
-def test_a_broken_lock_is_one_clear_line(tmp_path: Path, text: str) -> None:
+def test_a_damaged_dvc_lock_is_one_clear_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")
     with pytest.raises(ReproductionError, match=r"cannot read .*dvc\.lock") as caught:
         read_lock(tmp_path / "dvc.lock")

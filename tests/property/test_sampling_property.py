@@ -82,7 +82,7 @@ def test_a_sampled_post_leaves_only_for_an_added_one(
     if len(before) == n:
         assert len(before - after) == len(entered)
     else:
-        assert before <= after or len(after) == n  # nobody leaves while there is room
+        assert before <= after or len(after) == n  # no post leaves while the sample is not full
 
 
 @settings(deadline=None, max_examples=100)

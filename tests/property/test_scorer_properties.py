@@ -1,4 +1,4 @@
-"""A post's result depends on the post alone: exactly, not about."""
+"""The result of a post depends exactly on the post alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def scorer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @quick
 @given(batch=st.lists(posts, min_size=1, max_size=30), data=st.data())
-def test_neighbours_and_order_change_nothing(
+def test_the_result_of_a_post_does_not_depend_on_other_posts_or_their_order(
     scorer: Scorer, batch: list[PostInput], data: st.DataObject
 ) -> None:
     together = scorer.score(batch)

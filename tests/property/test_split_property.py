@@ -96,7 +96,7 @@ def test_the_order_of_posts_has_no_effect(posts: Posts, random: object) -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(POSTS, POSTS)
-def test_added_posts_move_no_post_unless_they_merge_its_group_with_another(
+def test_added_posts_do_not_change_the_fold_of_a_post_unless_they_merge_its_group_with_another(
     posts: Posts, added: Posts
 ) -> None:
     more = posts | {f"{k}n": post for k, post in added.items()}

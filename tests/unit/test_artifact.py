@@ -1,4 +1,4 @@
-"""The artifact: complete or refused."""
+"""Artifacts are read and written completely or refused."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("modality", ["fusion", "text", "image"])
-def test_what_was_written_is_what_is_read(tmp_path: Path, modality: Any) -> None:
+def test_an_artifact_is_read_as_it_was_written(tmp_path: Path, modality: Any) -> None:
     written = write_tiny_artifact(tmp_path / modality, modality)
     assert Artifact.open(tmp_path / modality) == written
     assert Manifest.from_json(written.manifest.to_json()) == written.manifest
 
 
-def test_the_digest_is_of_the_content_and_not_of_the_place(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_content_and_not_on_the_path(tmp_path: Path) -> None:
     here, there = (write_tiny_artifact(tmp_path / name) for name in ("here", "there"))
     other = write_tiny_artifact(tmp_path / "other", seed=1)
     assert here.digest == there.digest
@@ -37,7 +37,7 @@ def test_the_digest_is_of_the_content_and_not_of_the_place(tmp_path: Path) -> No
     assert len(here.digest) == 64
 
 
-def test_what_the_manifest_says_is_part_of_the_digest(folder: Path) -> None:
+def test_the_digest_covers_the_manifest(folder: Path) -> None:
     before = Artifact.open(folder)
     intervals = {axis.name: {"text": Interval(-1, 1, 9)} for axis in before.manifest.axes}
     after = write_artifact(folder, dataclasses.replace(before.manifest, intervals=intervals))
@@ -46,7 +46,7 @@ def test_what_the_manifest_says_is_part_of_the_digest(folder: Path) -> None:
     assert after.digest != before.digest
 
 
-def test_files_that_are_not_the_students_change_nothing(folder: Path) -> None:
+def test_files_that_are_not_listed_do_not_change_the_digest(folder: Path) -> None:
     before = Artifact.open(folder).digest
     (folder / ".DS_Store").write_bytes(b"x")
     assert Artifact.open(folder).digest == before
@@ -67,7 +67,7 @@ def test_a_truncated_file_is_named(folder: Path) -> None:
         Artifact.open(folder)
 
 
-def test_a_flipped_byte_is_found_by_whoever_reads_the_file(folder: Path) -> None:
+def test_a_flipped_byte_is_detected_when_the_file_is_read(folder: Path) -> None:
     path = folder / "onnx" / "head.onnx"
     data = bytearray(path.read_bytes())
     data[100] ^= 1
@@ -89,14 +89,14 @@ def test_a_file_that_disappears_later_is_an_artifact_error(folder: Path) -> None
 
 
 @pytest.mark.parametrize("where", ["missing", "empty", "a file"])
-def test_a_place_without_a_student_says_so(tmp_path: Path, where: str) -> None:
-    place = tmp_path / "place"
+def test_a_folder_without_a_student_is_a_clear_error(tmp_path: Path, where: str) -> None:
+    path = tmp_path / "path"
     if where == "empty":
-        place.mkdir()
+        path.mkdir()
     elif where == "a file":
-        place.write_text("x")
+        path.write_text("x")
     with pytest.raises(ArtifactError, match=r"no student in .*dvc repro"):
-        Artifact.open(place)
+        Artifact.open(path)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_place_without_a_student_says_so(tmp_path: Path, where: str) -> None:
         ({"axes": 3}, "is damaged"),
     ],
 )
-def test_a_manifest_that_makes_no_sense_is_refused(
+def test_an_inconsistent_manifest_is_refused(
     folder: Path, change: dict[str, Any], fault: str
 ) -> None:
     path = folder / "student.json"
@@ -133,7 +133,7 @@ def test_a_damaged_manifest_is_one_clear_error(folder: Path, text: str) -> None:
         Artifact.open(folder)
 
 
-def test_writing_needs_every_file_and_leaves_no_half_manifest(folder: Path) -> None:
+def test_writing_requires_every_file_and_leaves_no_partial_manifest(folder: Path) -> None:
     manifest = Artifact.open(folder).manifest
     (folder / "student.json").unlink()
     (folder / "tokenizer.json").unlink()
@@ -152,7 +152,7 @@ def test_a_graph_that_ships_as_fp32_runs_as_fp32(folder: Path) -> None:
     assert "onnx/int8/text.onnx" not in lossy.required_files()
 
 
-def test_the_size_is_that_of_what_scoring_loads(folder: Path) -> None:
+def test_the_size_counts_the_files_that_scoring_loads(folder: Path) -> None:
     artifact = Artifact.open(folder)
     names = ["onnx/int8/image.onnx", "onnx/int8/text.onnx", "onnx/head.onnx", "tokenizer.json",
              "student.json"]  # fmt: skip

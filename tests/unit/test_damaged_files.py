@@ -1,4 +1,4 @@
-"""Damaged files of the user or of an earlier run are one clear error, or are made again."""
+"""A damaged file of the user or of an earlier run is one clear error, or is written again."""
 
 from __future__ import annotations
 

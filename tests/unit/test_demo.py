@@ -178,7 +178,7 @@ def test_labels_are_heaped_like_those_of_real_teachers() -> None:
     assert len(shares) > 15
 
 
-def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "posts").mkdir()
     with pytest.raises(InputError, match="not empty and not a demo corpus"):
         build_demo_data(tmp_path, n_posts=10)

@@ -1,4 +1,4 @@
-"""Where graphs run: what is asked for, what there is, and what is said of it."""
+"""The device that graphs run on: requested, available and logged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ needs_no_cuda = pytest.mark.skipif("CUDAExecutionProvider" in OFFERED, reason="C
 
 
 @needs_no_cuda
-def test_auto_takes_what_there_is_and_says_so(
+def test_auto_chooses_an_available_device_and_logs_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     artifact = write_tiny_artifact(tmp_path / "student")
@@ -30,7 +30,7 @@ def test_auto_takes_what_there_is_and_says_so(
 
 
 @needs_no_cuda
-def test_a_device_that_is_not_there_is_one_error_with_what_to_install(tmp_path: Path) -> None:
+def test_an_unavailable_device_is_an_error_that_names_what_to_install(tmp_path: Path) -> None:
     artifact = write_tiny_artifact(tmp_path / "student")
     with pytest.raises(DeviceError, match=r"cuda cannot be used: .*supports.*onnxruntime-gpu"):
         Scorer(artifact, device="cuda")
@@ -38,7 +38,7 @@ def test_a_device_that_is_not_there_is_one_error_with_what_to_install(tmp_path: 
         Scorer(artifact, device="tpu")  # type: ignore[arg-type]
 
 
-def test_another_device_is_another_place_in_the_store(
+def test_each_device_has_separate_entries_in_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Scorer(write_tiny_artifact(tmp_path / "student")) as scorer:
@@ -47,7 +47,7 @@ def test_another_device_is_another_place_in_the_store(
         assert store_key(scorer) != before
 
 
-def test_every_device_ends_with_the_cpu_for_what_it_lacks() -> None:
+def test_every_device_falls_back_to_the_cpu_for_unsupported_operators() -> None:
     for device, provider in devices.PROVIDERS.items():
         names = [name for name, _ in devices.session_providers(device)]
         assert names[0] == provider

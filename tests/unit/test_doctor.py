@@ -1,4 +1,4 @@
-"""`postbias doctor`: each look finds what is there and what is not, and shows no secret."""
+"""`postbias doctor`: each check detects what is missing, and shows no secret."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN_NEVER = "sk-shown-never"
 
 @pytest.fixture
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    """A folder with all that can be had without DVC and MLflow."""
+    """A repository with everything that needs neither DVC nor MLflow."""
     (tmp_path / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     shutil.copy(ROOT / "params.yaml", tmp_path)
     shutil.copytree(ROOT / "rubrics", tmp_path / "rubrics")
@@ -37,7 +37,7 @@ def _look(paths: Paths) -> dict[str, Finding]:
     return {finding.what: finding for finding in examine(paths)}
 
 
-def test_what_a_run_can_do_without_is_a_warning_and_exit_code_0(paths: Paths) -> None:
+def test_missing_optional_parts_are_warnings_and_exit_code_0(paths: Paths) -> None:
     found = _look(paths)
     assert {f.status for f in found.values()} == {"ok", "warning"}
     assert (found["data"].status, found["MLflow"].status) == ("warning", "warning")
@@ -48,7 +48,7 @@ def test_what_a_run_can_do_without_is_a_warning_and_exit_code_0(paths: Paths) ->
     assert done.output.splitlines() == [str(finding) for finding in found.values()]
 
 
-def test_what_a_run_needs_is_missing_and_exit_code_1(paths: Paths) -> None:
+def test_missing_required_parts_are_errors_and_exit_code_1(paths: Paths) -> None:
     shutil.rmtree(paths.data)
     shutil.rmtree(paths.root / "rubrics")
     found = _look(paths)
@@ -56,7 +56,7 @@ def test_what_a_run_needs_is_missing_and_exit_code_1(paths: Paths) -> None:
     assert CliRunner().invoke(main, ["doctor"]).exit_code == 1
 
 
-def test_wrong_params_are_named_and_what_hangs_on_them_is_not_looked_at(paths: Paths) -> None:
+def test_wrong_params_are_named_and_checks_that_depend_on_them_are_skipped(paths: Paths) -> None:
     set_params(paths.root, {"train.epochs": 0})
     found = _look(paths)
     assert "train.epochs" in found["params.yaml"].seen
@@ -64,7 +64,7 @@ def test_wrong_params_are_named_and_what_hangs_on_them_is_not_looked_at(paths: P
     assert "rubric" not in found
 
 
-def test_an_endpoint_is_reached_without_showing_key_or_password(
+def test_an_endpoint_is_checked_without_showing_key_or_password(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_params(paths.root, {"annotate.teacher": "openai", "annotate.endpoint.model": "m"})
@@ -83,7 +83,7 @@ def test_an_endpoint_is_reached_without_showing_key_or_password(
         assert "not an HTTP URL" in _look(paths)["endpoint"].seen
 
 
-def test_weights_are_found_where_the_stage_finds_them(paths: Paths) -> None:
+def test_weights_are_found_where_the_train_stage_looks_for_them(paths: Paths) -> None:
     set_params(paths.root, {"train.text_encoder": "some/model", "train.image_weights": "imagenet"})
     found = _look(paths)
     assert found["text encoder"].status == found["image encoder"].status == "warning"

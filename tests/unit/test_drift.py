@@ -1,4 +1,4 @@
-"""Drift: the same posts are the same, other posts are noticed, chance is no alarm."""
+"""Drift: none for the same posts, a warning for other posts, no false alarm by chance."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIMITS = DriftParams(sample=300, max_distance=0.15, max_shift=0.3)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Posts, and a student that knows them."""
+    """Posts, and a student with their reference profile."""
     root = tmp_path_factory.mktemp("drift")
     posts = random_posts(np.random.default_rng(0), 200)
     write_shard(root / "posts" / "0.parquet", posts)
@@ -46,9 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_the_posts_that_the_student_knows_do_not_differ(
-    home: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_training_posts_show_no_drift(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Scorer.open(home / "student") as scorer:
         found = measure_drift(home / "posts", scorer, LIMITS)
     report = found.report
@@ -62,7 +60,7 @@ def test_the_posts_that_the_student_knows_do_not_differ(
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 
-def test_posts_of_another_kind_are_named_and_warned_of(
+def test_posts_of_another_kind_are_reported_with_a_warning(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Scorer.open(home / "student") as scorer, caplog.at_level(logging.WARNING):
@@ -101,7 +99,7 @@ def test_the_distance_does_not_depend_on_the_hash_seed_of_the_process() -> None:
     assert len(set(answers)) == 1
 
 
-def test_total_variation_is_that_of_the_definition_and_chance_that_of_simulation() -> None:
+def test_total_variation_equals_its_definition_and_its_expectation_equals_a_simulation() -> None:
     rng = np.random.default_rng(0)
     p = np.array([0.5, 0.3, 0.15, 0.05])
     n, m = 400, 900

@@ -312,7 +312,7 @@ def test_charts_tables_and_metrics_are_logged_to_the_run(
     assert logged["result.md"].startswith("| `bias`, test fold |")
     assert set(charts) == {"fusion", "text", "image"}
     assert charts["fusion"].keys() == {"predictions", "residuals", "calibration"}
-    # Each student's charts are its own.
+    # Each student has its own charts.
     assert charts["text"]["residuals"] != charts["image"]["residuals"]
     images = [logged["comparison.png"], *charts["fusion"].values()]
     assert all(min(Image.open(io.BytesIO(image)).size) > 200 for image in images)

@@ -1,4 +1,4 @@
-"""Groups hold each post once, and say what is not known."""
+"""Groups contain each post once, with a separate group for unknown values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _times(*dates: tuple[int, int, int] | None) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(values, _TIME)])
 
 
-def test_sponsoring_that_is_not_known_is_a_group_of_its_own() -> None:
+def test_posts_of_unknown_sponsorship_are_a_separate_group() -> None:
     found = group_by_sponsorship(pa.chunked_array([[True, False, None]]))
     assert [name for name, rows in found.items() if rows.any()] == [
         "sponsored",
@@ -32,13 +32,13 @@ def test_sponsoring_that_is_not_known_is_a_group_of_its_own() -> None:
     assert np.sum(list(found.values()), axis=0).tolist() == [1, 1, 1]
 
 
-def test_months_come_in_order_and_unknown_times_in_none() -> None:
+def test_months_are_ordered_and_posts_without_a_time_are_in_none() -> None:
     found = group_by_period(_times((2025, 2, 1), (2025, 1, 31), None))
     assert list(found) == ["2025-01", "2025-02"]
     assert found["2025-02"].tolist() == [True, False, False]
 
 
-def test_a_long_time_is_told_by_quarters_and_a_longer_one_by_years() -> None:
+def test_long_periods_are_grouped_by_quarter_and_longer_ones_by_year() -> None:
     quarters = group_by_period(_times(*((2020 + i // 12, i % 12 + 1, 1) for i in range(60))))
     assert list(quarters)[:2] == ["2020 Q1", "2020 Q2"]
     assert len(quarters) == 20
@@ -54,7 +54,7 @@ def test_halves_need_two_times() -> None:
     assert found["later half"].tolist() == [False, False, True, False]
 
 
-def test_rare_languages_share_a_group_and_the_commonest_is_what_others_are_compared_with() -> None:
+def test_rare_languages_share_a_group_and_the_most_common_one_is_the_reference() -> None:
     english = "this is a perfectly ordinary sentence about the weather in the morning"
     german = "das ist ein ganz gewöhnlicher Satz über das Wetter am frühen Morgen"
     french = "ceci est une phrase tout à fait ordinaire sur le temps qu'il fait ce matin"

@@ -74,8 +74,8 @@ def test_influencer_brand_reads_both_views_several_folders_and_odd_lines(tmp_pat
             "4.json": _node(4),
         },
     )
-    for place, name in enumerate(["a.jpg", *many, "d e.jpg", "f'g.jpg"]):
-        folder = root / f"img_resized_{place % 3 + 1}"
+    for position, name in enumerate(["a.jpg", *many, "d e.jpg", "f'g.jpg"]):
+        folder = root / f"img_resized_{position % 3 + 1}"
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(name.encode())
     posts, rejects, summary = _import("influencer-brand", root, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""What a stage's record is, and what its files say."""
+"""The record of a stage in DVC, and the metrics and curves of its files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _write(paths: Paths) -> None:
         {"params": {"seed": 2}},
     ],
 )
-def test_other_work_has_another_identity(change: dict[str, object]) -> None:
+def test_a_changed_record_has_another_identity(change: dict[str, object]) -> None:
     assert dataclasses.replace(RECORD, **change).identity != RECORD.identity  # type: ignore[arg-type]
 
 
@@ -70,7 +70,7 @@ def test_curves_are_csv_files_by_epoch(tmp_path: Path) -> None:
     assert recorded_curves(paths, RECORD) == expected
 
 
-def test_files_that_are_not_what_was_recorded_are_not_read(tmp_path: Path) -> None:
+def test_files_that_differ_from_their_record_are_not_read(tmp_path: Path) -> None:
     paths = Paths(tmp_path, tmp_path)
     _write(paths)
     changed = dataclasses.replace(RECORD, intact=frozenset())

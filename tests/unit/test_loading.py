@@ -19,7 +19,7 @@ import postbias
 from postbias.errors import ArtifactError, ChampionError, InputError
 from postbias.loading import as_post, find_student
 
-PICTURE = jpeg(np.random.default_rng(0))
+IMAGE = jpeg(np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def model(folder: Path) -> Iterator[postbias.Model]:
         yield loaded
 
 
-def test_the_public_names_are_there_and_cost_nothing_until_used() -> None:
+def test_the_public_names_are_imported_on_first_use() -> None:
     assert all(hasattr(postbias, name) for name in postbias.__all__)
     assert set(postbias.__all__) <= set(dir(postbias))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
@@ -61,11 +61,11 @@ def test_one_post_in_any_form_gives_one_result(model: postbias.Model, post: Any)
 
 
 def test_images_are_bytes_paths_or_rows_of_shards(model: postbias.Model, tmp_path: Path) -> None:
-    path = tmp_path / "picture.jpg"
-    path.write_bytes(PICTURE)
-    wanted = model.score(postbias.PostInput("", (PICTURE,)))
+    path = tmp_path / "image.jpg"
+    path.write_bytes(IMAGE)
+    wanted = model.score(postbias.PostInput("", (IMAGE,)))
     assert wanted.n_images == 1
-    for image in (PICTURE, bytearray(PICTURE), path, str(path), {"bytes": PICTURE, "path": "x"}):
+    for image in (IMAGE, bytearray(IMAGE), path, str(path), {"bytes": IMAGE, "path": "x"}):
         assert model.score({"image": image}) == wanted
         assert model.score({"images": [image, None]}) == wanted
     two = model.score({"image": path, "images": np.array([path], object)})
@@ -74,7 +74,7 @@ def test_images_are_bytes_paths_or_rows_of_shards(model: postbias.Model, tmp_pat
 
 def test_a_table_gives_a_table_of_the_same_index(model: postbias.Model) -> None:
     frame = pd.DataFrame(
-        {"caption": ["hello", None, "girls"], "image": [None, PICTURE, b"broken"], "likes": 1},
+        {"caption": ["hello", None, "girls"], "image": [None, IMAGE, b"broken"], "likes": 1},
         index=["a", "b", "c"],
     )
     scores = model.score(frame)
@@ -88,7 +88,7 @@ def test_a_table_gives_a_table_of_the_same_index(model: postbias.Model) -> None:
         model.score(pd.DataFrame({"text": ["hello"]}))
 
 
-def test_a_stream_is_read_as_its_results_are_taken(model: postbias.Model) -> None:
+def test_a_stream_is_read_lazily(model: postbias.Model) -> None:
     taken = 0
 
     def endless() -> Iterator[str]:
@@ -105,7 +105,7 @@ def test_a_stream_is_read_as_its_results_are_taken(model: postbias.Model) -> Non
     assert list(model.score([])) == []
 
 
-def test_the_model_says_what_it_is(model: postbias.Model) -> None:
+def test_the_model_describes_itself(model: postbias.Model) -> None:
     assert [axis.name for axis in model.manifest.axes] == ["bias", "orientation"]
     assert len(model.digest) == 64
 
@@ -120,14 +120,14 @@ def test_the_model_says_what_it_is(model: postbias.Model) -> None:
         ([3], "not a valid post"),
     ],
 )
-def test_what_is_no_post_is_an_error_that_says_why(
+def test_an_invalid_post_is_an_error_that_states_the_reason(
     model: postbias.Model, post: Any, fault: str
 ) -> None:
     with pytest.raises(InputError, match=fault):
         list(model.score(post))
 
 
-def test_a_student_that_is_not_there_is_one_clear_error(
+def test_a_missing_student_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -147,5 +147,5 @@ def test_the_pipelines_champion_is_found_from_inside_the_repository(
     assert find_student(None) == tmp_path / "build" / "champion"
 
 
-def test_mappings_may_lack_everything() -> None:
+def test_an_empty_mapping_is_a_post_without_content() -> None:
     assert as_post({}) == postbias.PostInput("")

@@ -1,4 +1,4 @@
-"""Brands are found where they are named, and nowhere else."""
+"""Brands are found exactly where they are mentioned."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def test_mentions_hashtags_and_words_are_found(caption: str) -> None:
 @pytest.mark.parametrize(
     "caption", ["casa de lume", "someone@casalume", "casalumen", "#casalumeshop", "", "casa"]
 )
-def test_what_only_looks_alike_is_not(caption: str) -> None:
+def test_similar_words_are_not_mentions(caption: str) -> None:
     assert find_brand_posts([caption], _ALIASES, in_words=True) == {}
 
 
-def test_words_count_only_where_asked_for() -> None:
+def test_plain_words_count_only_if_requested() -> None:
     captions = ["Casa Lume lamp", "@casalume"]
     assert find_brand_posts(captions, _ALIASES, in_words=False)["Casa Lume"].tolist() == [
         False,
@@ -51,7 +51,7 @@ def test_words_count_only_where_asked_for() -> None:
     ]
 
 
-def test_a_post_counts_for_each_brand_it_names_and_brands_come_by_size() -> None:
+def test_a_post_counts_for_each_brand_that_it_mentions_and_brands_are_sorted_by_size() -> None:
     found = find_brand_posts(["@casalume @mirabelle", "@mirabelle.co"], _ALIASES, in_words=True)
     assert {name: rows.tolist() for name, rows in found.items()} == {
         "Mirabelle": [True, True],
@@ -60,7 +60,7 @@ def test_a_post_counts_for_each_brand_it_names_and_brands_come_by_size() -> None
     assert list(found) == ["Mirabelle", "Casa Lume"]
 
 
-def test_the_shipped_table_holds_the_brands_of_the_demo() -> None:
+def test_the_shipped_table_contains_the_brands_of_the_demo() -> None:
     aliases = read_brands(ROOT / "brands" / "example.csv")
     assert {normalize_name(brand) for brand in BRANDS} <= aliases.keys()
     assert len(set(aliases.values())) == len(BRANDS)
@@ -89,6 +89,6 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, says: str
         read_brands(file)
 
 
-def test_a_missing_table_says_which_parameter_names_it(tmp_path: Path) -> None:
+def test_a_missing_table_names_the_parameter_to_set(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"report\.brands"):
         read_brands(tmp_path / "none.csv")

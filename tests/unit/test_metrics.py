@@ -66,7 +66,7 @@ def _write_out(resamples: Resamples, replication: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("metric", POINT_METRICS)
-def test_each_metric_equals_its_reference_on_resamples_write_out(metric: str) -> None:
+def test_each_metric_equals_its_reference_on_resamples_written_out(metric: str) -> None:
     labels, predictions, authors = _posts()
     resamples = resample_authors(authors, 300, np.random.default_rng(1))
     measured = compute_metrics(labels, predictions, AXIS, resamples)[metric]

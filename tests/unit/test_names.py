@@ -35,7 +35,7 @@ def test_no_two_public_definitions_share_a_name(kind: type[ast.ClassDef | ast.Fu
     assert _shared(places) == {}
 
 
-def test_every_package_says_what_belongs_in_it() -> None:
+def test_every_package_has_a_docstring() -> None:
     for init in PACKAGE.rglob("__init__.py"):
         text = ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or ""
         assert len(text.split()) >= 20, f"{init.relative_to(ROOT)}: {text!r}"

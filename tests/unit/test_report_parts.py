@@ -1,4 +1,4 @@
-"""Wording, scales, drawings and costs of the report."""
+"""Wording, scales, SVG elements and costs of the report."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_a_scale_shows_every_value_and_few_round_ticks(values: list[float]) -> N
     assert 2 <= len(scale.ticks) <= 8
 
 
-def test_a_scale_never_leaves_what_is_possible() -> None:
+def test_a_scale_never_exceeds_its_bounds() -> None:
     scale = fit_scale([0.02, 0.99], is_share=True, bounds=(0.0, 1.0))
     assert (scale.low, scale.high) == (0.0, 1.0)
     assert scale.format_tick(0.25) == "25%"
 
 
-def test_drawings_are_well_formed_and_escape_their_text() -> None:
+def test_svg_elements_are_well_formed_and_escape_their_text() -> None:
     scale = fit_scale([0.0, 10.0])
     nasty = "<b>&\"'"
     bins = [{"start": i / 2, "end": i / 2 + 0.5, "scores": 0.05, "labels": 0.05} for i in range(20)]
@@ -76,7 +76,7 @@ def test_drawings_are_well_formed_and_escape_their_text() -> None:
         assert "<b>" not in drawing
 
 
-def test_numbers_are_written_as_people_read_them() -> None:
+def test_numbers_are_formatted_for_readers() -> None:
     assert format_points(-0.004) == "0.00"
     assert format_points(-1.5) == "\N{MINUS SIGN}1.50"
     assert format_percent(0.0949) == "9.5%"

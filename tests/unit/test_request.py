@@ -1,4 +1,4 @@
-"""Requests become posts, faults become rows or refusals."""
+"""Requests are parsed to posts; a fault is an error of its row or of the request."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from postbias.scoring.request import (
 )
 from postbias.scoring.scorer import AxisScore, PostInput, PostScore
 
-ENCODED = base64.b64encode(b"picture").decode()
+ENCODED = base64.b64encode(b"image").decode()
 
 
 @pytest.mark.parametrize("null", [None, float("nan"), pd.NA, pd.NaT, np.float64("nan")])
-def test_null_in_any_form_is_not_there(null: Any) -> None:
+def test_null_in_any_form_is_an_absent_value(null: Any) -> None:
     assert read_post({"caption": null, "image": null, "images": null}) == PostInput("", ())
 
 
 def test_images_come_as_base64_bytes_or_lists_in_order() -> None:
     row = {"caption": "c", "image": b"first", "images": [ENCODED, b"third"]}
-    assert read_post(row).images == (b"first", b"picture", b"third")
-    assert read_post({"images": json.dumps([ENCODED])}).images == (b"picture",)
-    assert read_post({"images": np.array([ENCODED, ENCODED])}).images == (b"picture",) * 2
+    assert read_post(row).images == (b"first", b"image", b"third")
+    assert read_post({"images": json.dumps([ENCODED])}).images == (b"image",)
+    assert read_post({"images": np.array([ENCODED, ENCODED])}).images == (b"image",) * 2
     assert read_post({"caption": np.array("text")}).caption == "text"
 
 
@@ -63,7 +63,7 @@ def test_base64_with_line_breaks_is_read() -> None:
         ({"image": "A" * (50 * 2**20)}, RejectReason.TOO_LARGE, "image 1 is over"),
     ],
 )
-def test_a_bad_row_says_what_is_wrong_without_repeating_it(
+def test_the_error_of_a_bad_row_does_not_repeat_its_content(
     row: dict[str, Any], reason: RejectReason, detail: str
 ) -> None:
     with pytest.raises(RowFaultError) as caught:
@@ -91,7 +91,7 @@ def test_a_bad_row_says_what_is_wrong_without_repeating_it(
         (None, "not a table"),
     ],
 )
-def test_a_bad_request_is_refused_without_repeating_it(data: Any, what: str) -> None:
+def test_the_error_of_a_bad_request_does_not_repeat_its_content(data: Any, what: str) -> None:
     with pytest.raises(RequestFaultError, match=what) as caught:
         read_rows(data)
     assert "secret" not in str(caught.value)
@@ -99,7 +99,7 @@ def test_a_bad_request_is_refused_without_repeating_it(data: Any, what: str) -> 
 
 def test_a_frame_and_a_list_of_mappings_are_the_same_rows() -> None:
     rows = [{"caption": "a", "image": ENCODED}, {"caption": "b", "image": None}]
-    posts = [PostInput("a", (b"picture",)), PostInput("b")]
+    posts = [PostInput("a", (b"image",)), PostInput("b")]
     assert [read_post(row) for row in read_rows(rows)] == posts
     assert [read_post(row) for row in read_rows(pd.DataFrame(rows))] == posts
 

@@ -1,4 +1,4 @@
-"""The results table, word for word."""
+"""The results table, compared with its full expected text."""
 
 from __future__ import annotations
 

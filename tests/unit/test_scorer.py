@@ -1,4 +1,4 @@
-"""The scorer: what a post gets, and what it never gets."""
+"""The scorer: scores, intervals and reasons of posts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from postbias.scoring.manifest import Interval
 from postbias.scoring.scorer import AxisScore, PostInput, PostScore, Scorer
 
 RNG = np.random.default_rng(0)
-PICTURE = jpeg(RNG)
+IMAGE = jpeg(RNG)
 REAL_IMAGES = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "images"
 
 
@@ -43,21 +43,21 @@ def score(folder: Path, *posts: PostInput, **options: Any) -> list[PostScore]:
 @pytest.mark.parametrize(
     ("modality", "post", "status", "modalities", "n_images"),
     [
-        ("fusion", PostInput("hello", (PICTURE,)), "ok", "image+text", 1),
+        ("fusion", PostInput("hello", (IMAGE,)), "ok", "image+text", 1),
         ("fusion", PostInput("hello"), "ok", "text", 0),
-        ("fusion", PostInput("", (PICTURE, PICTURE)), "ok", "image", 2),
+        ("fusion", PostInput("", (IMAGE, IMAGE)), "ok", "image", 2),
         ("fusion", PostInput("hello", (b"broken",)), "ok", "text", 0),
-        ("fusion", PostInput("hello", (b"broken", PICTURE)), "ok", "image+text", 1),
+        ("fusion", PostInput("hello", (b"broken", IMAGE)), "ok", "image+text", 1),
         ("fusion", PostInput(" \n\u3000"), "no_content", None, 0),
         ("fusion", PostInput("", (b"broken", b"")), "unreadable", None, 0),
         ("text", PostInput("hello", (b"broken",)), "ok", "text", 0),
-        ("text", PostInput("", (PICTURE,)), "no_content", None, 0),
-        ("image", PostInput("hello", (PICTURE,)), "ok", "image", 1),
+        ("text", PostInput("", (IMAGE,)), "no_content", None, 0),
+        ("image", PostInput("hello", (IMAGE,)), "ok", "image", 1),
         ("image", PostInput("hello"), "no_content", None, 0),
         ("image", PostInput("hello", (b"broken",)), "unreadable", None, 0),
     ],
 )
-def test_a_post_is_scored_from_what_can_be_read_of_it_or_says_why_not(
+def test_a_post_is_scored_from_its_readable_parts_or_has_a_reason(
     students: Path, modality: str, post: PostInput, status: str, modalities: Any, n_images: int
 ) -> None:
     (result,) = score(students / modality, post)
@@ -70,25 +70,25 @@ def test_a_post_is_scored_from_what_can_be_read_of_it_or_says_why_not(
         assert result.detail
 
 
-def test_details_name_what_is_missing_and_what_could_not_be_read(students: Path) -> None:
+def test_details_name_missing_and_unreadable_parts(students: Path) -> None:
     nothing, broken, partly = score(
         students / "fusion",
         PostInput(""),
         PostInput("", (b"", b"GIF8 but no more")),
-        PostInput("hello", (PICTURE, b"no picture")),
+        PostInput("hello", (IMAGE, b"not an image")),
     )
     assert nothing.detail == "no caption and no image"
     assert broken.detail.count(":") >= 2
     assert broken.detail.startswith("truncated: the file is empty; ")
     assert partly.detail.startswith("unknown_format: ")
-    assert score(students / "text", PostInput("", (PICTURE,)))[0].detail == "no caption"
+    assert score(students / "text", PostInput("", (IMAGE,)))[0].detail == "no caption"
     assert score(students / "image", PostInput("text"))[0].detail == "no image"
 
 
 def test_scores_are_those_of_the_graphs_computed_by_hand(students: Path) -> None:
     """Redo the tiny student in numpy: mean colours, mean token vectors, a linear head."""
     folder = students / "fusion"
-    pictures = (PICTURE, jpeg(RNG))
+    images = (IMAGE, jpeg(RNG))
     weights = {
         (graph, constant.name): numpy_helper.to_array(constant)
         for graph in ("text", "head")
@@ -96,19 +96,19 @@ def test_scores_are_those_of_the_graphs_computed_by_hand(students: Path) -> None
     }
     ids = [2, 4 + 0, 40 + 1, 3]  # [CLS] a ##b [SEP]
     text = weights["text", "table"][ids].mean(0)
-    image = np.mean([decode_square(p, 16).mean((0, 1)) / 255 for p in pictures], axis=0)
+    image = np.mean([decode_square(p, 16).mean((0, 1)) / 255 for p in images], axis=0)
     raw = np.concatenate([text, [1], image, [1]]) @ weights["head", "weight"] + 5
-    (result,) = score(folder, PostInput(" ab ", pictures), precision="fp32")
+    (result,) = score(folder, PostInput(" ab ", images), precision="fp32")
     for axis, value in zip(("bias", "orientation"), np.clip(raw, 0, 10), strict=True):
         assert result.scores[axis].value == pytest.approx(value, abs=1e-5)
 
 
 def test_int8_and_fp32_are_different_graphs(students: Path) -> None:
-    post = PostInput("hello", (PICTURE,))
+    post = PostInput("hello", (IMAGE,))
     assert score(students / "fusion", post) != score(students / "fusion", post, precision="fp32")
 
 
-def test_only_the_first_images_of_a_carousel_are_looked_at(students: Path) -> None:
+def test_only_the_first_images_of_a_carousel_are_read(students: Path) -> None:
     images = tuple(jpeg(RNG) for _ in range(9))
     limit = Artifact.open(students / "image").manifest.max_images
     all_of_them, first = score(
@@ -125,22 +125,22 @@ def test_scores_and_intervals_stay_within_the_axis(tmp_path: Path) -> None:
         for axis in AXES
     }
     write_artifact(tmp_path, dataclasses.replace(artifact.manifest, intervals=wide))
-    (result,) = score(tmp_path, PostInput("hello", (PICTURE,)))
+    (result,) = score(tmp_path, PostInput("hello", (IMAGE,)))
     for value, lo, hi in result.scores.values():
         assert 0 <= value <= 10
         assert (lo, hi) == (0, 10)
 
 
-def test_a_group_without_an_interval_gets_none_and_not_another_groups(tmp_path: Path) -> None:
+def test_a_group_without_an_interval_does_not_get_that_of_another_group(tmp_path: Path) -> None:
     artifact = write_tiny_artifact(tmp_path)
     some = {axis.name: {"text": Interval(-1, 1, 5)} for axis in AXES}
     write_artifact(tmp_path, dataclasses.replace(artifact.manifest, intervals=some))
-    with_text, with_image = score(tmp_path, PostInput("hello"), PostInput("", (PICTURE,)))
+    with_text, with_image = score(tmp_path, PostInput("hello"), PostInput("", (IMAGE,)))
     assert with_text.scores["bias"].lo is not None
     assert with_image.scores["bias"] == AxisScore(with_image.scores["bias"].value, None, None)
 
 
-def test_a_student_that_gives_no_number_rejects_the_post(tmp_path: Path) -> None:
+def test_a_post_whose_score_is_not_a_number_is_rejected(tmp_path: Path) -> None:
     artifact = write_tiny_artifact(tmp_path)
     head = onnx.load(tmp_path / "onnx" / "head.onnx")
     weight = numpy_helper.to_array(head.graph.initializer[0]).copy()
@@ -156,13 +156,13 @@ def test_no_posts_give_no_results(students: Path) -> None:
     assert score(students / "fusion") == []
 
 
-def test_any_text_at_all_is_a_caption(students: Path) -> None:
+def test_any_text_is_a_valid_caption(students: Path) -> None:
     captions = ["\ud800", "a\x00b", "🤷‍♀️" * 500, "x" * 100_000, "\u202eabc", "[CLS]", "ﷺ"]
     results = score(students / "text", *map(PostInput, captions))
     assert {result.status for result in results} == {"ok"}
 
 
-def test_one_scorer_serves_many_threads_at_once(students: Path) -> None:
+def test_one_scorer_can_be_used_by_many_threads(students: Path) -> None:
     posts = [PostInput(caption, tuple(images)) for caption, images in random_posts(RNG, 40)]
     with Scorer.open(students / "fusion", threads=2) as scorer:
         expected = scorer.score(posts)
@@ -171,7 +171,7 @@ def test_one_scorer_serves_many_threads_at_once(students: Path) -> None:
                 assert results == expected
 
 
-def test_a_graph_of_another_signature_is_refused(tmp_path: Path) -> None:
+def test_a_graph_with_another_signature_is_refused(tmp_path: Path) -> None:
     artifact = write_tiny_artifact(tmp_path)
     text = tmp_path / "onnx" / "int8" / "text.onnx"
     text.write_bytes((tmp_path / "onnx" / "int8" / "image.onnx").read_bytes())
@@ -202,7 +202,9 @@ def test_scoring_imports_nothing_heavy(students: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL_IMAGES.is_dir(), reason="needs the shared folder of real images")
-def test_every_real_image_ends_scored_or_rejected_with_a_true_reason(students: Path) -> None:
+def test_every_real_image_in_a_post_is_scored_or_rejected_with_the_true_reason(
+    students: Path,
+) -> None:
     files = sorted(path for path in REAL_IMAGES.iterdir() if path.suffix != ".csv")
     results = score(
         students / "image", *(PostInput("", (path.read_bytes(),)) for path in files), threads=2

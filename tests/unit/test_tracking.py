@@ -1,4 +1,4 @@
-"""One run per stage, one line per error, reports that are the same for the same content."""
+"""Each stage has one run, each error one line, and reports are deterministic."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_each_of_several_seeds_has_a_run_under_that_of_the_stage(workspace: Path
         assert one.metrics == {"valid_mae": seed}
 
 
-def test_a_run_watches_the_machine(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_logs_system_metrics(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
     with stage_run("split"):
         time.sleep(0.5)
@@ -94,9 +94,7 @@ def test_a_run_watches_the_machine(workspace: Paths, monkeypatch: pytest.MonkeyP
     assert "system/cpu_utilization_percentage" in metrics
 
 
-def test_a_process_that_only_helps_has_no_run(
-    workspace: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_auxiliary_process_has_no_run(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     with stage_run("train@text") as run:
         assert not run.is_first
@@ -141,13 +139,13 @@ def test_a_full_disk_is_one_line(workspace: Paths, capsys: pytest.CaptureFixture
     assert _only_run(workspace).info.status == "FAILED"
 
 
-def test_a_bug_keeps_its_traceback(workspace: Paths) -> None:
+def test_an_unexpected_exception_keeps_its_traceback(workspace: Paths) -> None:
     with pytest.raises(ZeroDivisionError), stage_run("infer"):
         raise ZeroDivisionError
     assert _only_run(workspace).info.status == "FAILED"
 
 
-def test_wrong_params_stop_the_stage_before_a_run_begins(
+def test_invalid_params_stop_the_stage_before_a_run_is_created(
     workspace: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace.params.write_text("seed: one\n", encoding="utf-8")
@@ -164,7 +162,7 @@ def test_outside_git_and_dvc_a_run_has_no_such_tags(workspace: Paths) -> None:
     assert not [name for name in tags if name.startswith(("git.", "dvc."))]
 
 
-def test_what_the_pipeline_writes_does_not_make_a_checkout_dirty(workspace: Paths) -> None:
+def test_outputs_of_the_pipeline_do_not_make_a_checkout_dirty(workspace: Paths) -> None:
     from postbias.tracking.dvc_records import git_state
 
     root = workspace.root
@@ -183,19 +181,21 @@ def test_what_the_pipeline_writes_does_not_make_a_checkout_dirty(workspace: Path
     assert git_state(workspace)["git.dirty"] == "true"
 
 
-def test_runs_go_where_the_user_says(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_are_logged_to_the_configured_server(
+    workspace: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert tracking_uri(workspace) == f"sqlite:///{workspace.root}/mlruns/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert tracking_uri(workspace) == "http://127.0.0.1:9"
 
 
-def test_a_database_that_cannot_be_read_is_one_clear_line(workspace: Paths) -> None:
+def test_an_unreadable_database_is_one_clear_line(workspace: Paths) -> None:
     database(workspace).write_bytes(b"this is no database" * 100)
     with pytest.raises(TrackingError, match=r"MLflow cannot open.*postbias sync"):
         connect(workspace)
 
 
-def test_a_deleted_experiment_comes_back(workspace: Paths) -> None:
+def test_a_deleted_experiment_is_restored(workspace: Paths) -> None:
     experiment_id = connect(workspace)
     from mlflow import MlflowClient
 
@@ -205,7 +205,7 @@ def test_a_deleted_experiment_comes_back(workspace: Paths) -> None:
     assert _only_run(workspace).info.status == "FINISHED"
 
 
-def test_a_database_that_goes_away_is_one_line(
+def test_a_database_that_becomes_unreachable_is_one_line(
     workspace: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught, stage_run("sample"):
@@ -214,7 +214,7 @@ def test_a_database_that_goes_away_is_one_line(
     assert capsys.readouterr().err.startswith("sample: MLflow cannot record this run: ")
 
 
-def test_processes_that_start_together_make_the_database_once(tmp_path: Path) -> None:
+def test_processes_that_start_together_create_the_database_once(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from postbias.tracking.database import connect;"
         "from postbias.paths import Paths; print(connect(Paths(*[Path(sys.argv[1])] * 2)))"
@@ -238,7 +238,7 @@ def test_a_report_is_sorted_rounded_and_ends_in_a_newline(tmp_path: Path) -> Non
     assert [entry.name for entry in file.parent.iterdir()] == ["x.json"]
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_leaves_the_old_one_intact(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     write_json(file, {"a": 1})
     with pytest.raises(TypeError):
