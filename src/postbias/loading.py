@@ -242,20 +242,20 @@ def as_post(post: Post) -> PostInput:
     return PostInput(caption or "", tuple(_read_image(file) for file in files if file is not None))
 
 
-def _none_if_missing(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
+def _none_if_missing(value: Any) -> Any:  # noqa: ANN401 - any value of a table cell
     """Return None for a missing cell (None, NaN, NaT, NA)."""
     is_missing = value is None or (not hasattr(value, "__len__") and not _equals_itself(value))
     return None if is_missing else value
 
 
-def _equals_itself(value: Any) -> bool:  # noqa: ANN401 - whatever a cell holds
+def _equals_itself(value: Any) -> bool:  # noqa: ANN401 - any value of a table cell
     try:
         return bool(value == value)  # NaN does not
     except TypeError:  # pandas.NA is neither true nor false
         return False
 
 
-def _read_image(image: Any) -> bytes:  # noqa: ANN401 - whatever a cell holds
+def _read_image(image: Any) -> bytes:  # noqa: ANN401 - any value of a table cell
     if isinstance(image, Mapping):  # Hugging Face `Image`, as in post shards
         image = image.get("bytes") or b""
     if isinstance(image, bytes | bytearray | memoryview):

@@ -1,4 +1,4 @@
-"""The look of all charts, and the source of their rows."""
+"""The style of all charts, and the source of their data."""
 
 from __future__ import annotations
 

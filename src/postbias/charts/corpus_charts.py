@@ -42,7 +42,7 @@ def chart_distribution(
             alt.Y("scores:Q", title="share of posts", axis=_PERCENT),
         )
     )
-    # A line has no bins: it starts and ends at zero, and the last step needs a point of its own.
+    # A line has no bins: it starts and ends at zero, and the last step needs a separate point.
     steps = [{"start": low, "labels": 0}, *bins, {**bins[-1], "start": high}]
     steps.append({"start": high, "labels": 0})
     steps = [{**step, "index": i} for i, step in enumerate(steps)]

@@ -63,7 +63,7 @@ def replies_export(*, dest: Path) -> None:
 @click.option("--failed", is_flag=True, help="Only unusable replies.")
 @click.option("--yes", is_flag=True, help="Delete them; without it, only count them.")
 def replies_prune(*, rubric: str | None, model: str | None, failed: bool, yes: bool) -> None:
-    """Delete replies, so that their posts are labelled anew, at a new cost."""
+    """Delete replies, so that their posts are labelled and paid for again."""
     from postbias.paths import Paths
     from postbias.teacher.store_maintenance import open_reply_store, prune_replies
 

@@ -1,4 +1,4 @@
-"""The report page and the cards: what the pipeline found, for people.
+"""The report page and the cards: the results of the pipeline for readers.
 
 Belongs here: gathering the results of the stages, layout of the page's sections, the example posts,
 the cost estimate, wording of numbers, and the templates. Estimates come from `postbias.population`,

@@ -119,7 +119,7 @@ def draw_interval_bar(
     if lo is not None and hi is not None:
         parts.append(_line(scale.position(lo), scale.position(hi), 12, 12, f"reach {style}"))
     if other is not None:
-        # In an SVG element of its own: its position is in percent, its size in pixels.
+        # In a nested SVG element: its position is in percent, its size in pixels.
         parts.append(
             f'<svg x="{_percent(scale.position(other))}" y="12" overflow="visible">'
             '<path class="other" d="M0 -5.5 5.5 0 0 5.5 -5.5 0Z"/></svg>'

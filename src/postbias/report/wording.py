@@ -1,4 +1,4 @@
-"""Wording of the report: numbers with units and intervals, names for people, the summary."""
+"""Wording of the report: numbers with units and intervals, readable names, the summary."""
 
 from __future__ import annotations
 

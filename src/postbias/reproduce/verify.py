@@ -95,7 +95,7 @@ def _reproduce(paths: Paths, clone: Path, on_progress: Callable[[str], None]) ->
     on_progress(f"{clone.name}: cloning into {clone}")
     _stream(clone.parent, on_progress, "git", "clone", "--quiet", str(paths.root), str(clone))
     local = paths.root / ".dvc" / "config.local"
-    if local.is_file():  # may hold the settings of the user's remote
+    if local.is_file():  # may contain the settings of the user's remote
         shutil.copy(local, clone / ".dvc")
     # An empty cache, even if the user shares one between clones.
     _stream(clone, on_progress, "dvc", "cache", "dir", "--local", "--quiet", "cache")

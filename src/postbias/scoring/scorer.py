@@ -182,7 +182,7 @@ class Scorer:
         for rows, run in image_runs:
             read, embeddings, faults = run.result()
             for position, embedding in zip(read, embeddings, strict=True):
-                # One by one and in order: the mean must not depend on the boundaries of runs.
+                # Added in order, one at a time: the mean must not depend on the boundaries of runs.
                 embedded.image[rows[position]] += embedding
                 embedded.n_images[rows[position]] += 1
             for position, fault in faults.items():

@@ -1,4 +1,4 @@
-"""Metrics of scores against labels, on the data and on every bootstrap resample at once.
+"""Metrics of scores against labels, on the data and on all bootstrap resamples.
 
 A resample is a set of weights: how often each post was drawn. All metrics except the rank metrics
 (`postbias.stats.ranks`) are functions of weighted sums and, since whole authors are drawn, of sums

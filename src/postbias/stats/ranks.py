@@ -1,6 +1,6 @@
 """Rank metrics on the data and on every bootstrap resample: Spearman's correlation and the AUC.
 
-They are not functions of weighted sums, so each resample is ranked anew, with ties, as if its rows
+They are not functions of weighted sums, so each resample is ranked again, with ties, as if its rows
 were written out.
 """
 

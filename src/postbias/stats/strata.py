@@ -17,7 +17,7 @@ import numpy.typing as npt
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.intp]
 
-#: An author with a larger share of the posts is a stratum of its own.
+#: An author with a larger share of the posts is a separate stratum.
 DOMINANT_SHARE = 0.05
 
 #: Stratum of the authors that can be in any fold, and of those that are never held out.

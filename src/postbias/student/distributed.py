@@ -1,7 +1,7 @@
 """Data-parallel training with `torchrun`, one process per GPU.
 
 Every process reads the same posts and trains on its share of each batch; gradients are averaged, so
-that all processes hold the same weights. Only the main process (rank 0) writes files. Without
+that all processes have the same weights. Only the main process (rank 0) writes files. Without
 `torchrun` there is one process, and the functions below do nothing.
 """
 

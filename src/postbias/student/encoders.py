@@ -130,7 +130,7 @@ def load_text_encoder(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> 
         backbone = AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise _no_text_weights(name, error) from error
-    # Of an encoder-decoder only the encoder is used: the decoder would need an input of its own.
+    # Of an encoder-decoder only the encoder is used: the decoder would need a separate input.
     backbone = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
     return TextEncoder(_without_pooler(backbone), int(backbone.config.hidden_size))
 

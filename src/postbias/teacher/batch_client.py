@@ -131,7 +131,7 @@ class BatchClient:
         return bool(await self._retry(lambda: _none_if_missing(stream_to_disk())))
 
     async def delete_file(self, file_id: str | None) -> None:
-        """Delete a file at the endpoint, if allowed: it holds captions. Ignore None."""
+        """Delete a file at the endpoint, if allowed, because it contains captions; ignore None."""
         if file_id is None:
             return
         try:

@@ -177,7 +177,7 @@ class BatchRunner:
             cost_usd = await self._store_replies(path, batch)
         await self._settle(batch, cost_usd, n_requests=len(batch.lines))
         for file_id in (remote.input_file_id, remote.output_file_id, remote.error_file_id):
-            await self._client.delete_file(file_id)  # it holds captions
+            await self._client.delete_file(file_id)  # it contains captions
         return True
 
     async def _write_off(self, batch: RequestBatch) -> None:

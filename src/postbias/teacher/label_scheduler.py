@@ -30,7 +30,7 @@ from postbias.teacher.stored_replies import LabellingConfig, is_final
 
 _ENCODER_THREADS = 2
 _READ_AT_ONCE = 16
-#: Workers per slot: a request that waits to be sent again, or is overdue, holds a worker only.
+#: Workers per slot: a request that is overdue or waits to be sent again occupies no slot.
 _WORKERS_PER_SLOT = 2
 #: Rejected posts without a single label after which the endpoint must be the cause.
 _MAX_REJECTS_WITHOUT_LABEL = 20

@@ -62,7 +62,7 @@ class OutstandingBatches:
         return sum(batch.worst_usd for batch in self._batches.values())
 
     def covers(self, line: BatchLine) -> bool:
-        """Return whether a batch holds a request."""
+        """Return whether a batch contains a request."""
         return line in self._lines
 
     def of(self, config: LabellingConfig) -> list[RequestBatch]:

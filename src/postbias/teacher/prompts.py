@@ -39,7 +39,7 @@ ReplyFormat = Literal["json_schema", "json_object", "text"]
 # Not inside an e-mail address; letters, digits, underscores and dots, as in platform user names.
 _MENTION = re.compile(r"(?<![\w@.])@[\w.]*\w")
 
-#: Posts with images that a reader holds in memory at once.
+#: Maximum number of posts with images that a reader keeps in memory.
 _BATCH_POSTS = 32
 
 

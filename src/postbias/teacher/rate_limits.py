@@ -80,7 +80,7 @@ class RequestSlot:
 
 
 class RequestThrottle:
-    """Slots for requests in flight: halved after a 429, regained one by one.
+    """Slots for requests in flight: halved after a 429, regained one at a time.
 
     For use in one event loop.
     """

@@ -73,7 +73,7 @@ class RequestSender:
 
     @property
     def stop_reason(self) -> str | None:
-        """Why the run stops; None while it goes on."""
+        """The reason why the run stops; None while it continues."""
         return self.stop_signal.reason
 
     def stop(self, reason: str) -> None:

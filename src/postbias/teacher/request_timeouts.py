@@ -41,7 +41,7 @@ class AdaptiveTimeouts:
     """
 
     def __init__(self, timeout_s: float) -> None:
-        """Start without any latencies: until there are some, only `timeout_s` holds."""
+        """Start without any latencies: until there are some, only `timeout_s` applies."""
         self._timeout_s = timeout_s
         self._latencies: deque[float] = deque(maxlen=_WINDOW)
         self._overdue_s = math.inf

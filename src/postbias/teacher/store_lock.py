@@ -1,4 +1,4 @@
-"""One process at a time labels with a reply store."""
+"""Lock a reply store, so that only one process at a time labels with it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _MAX_INTEGER = 2**63 - 1
 class StoreWriter:
     """A thread that owns one connection to the reply store.
 
-    Any exception in the thread is raised by the `write` that caused it; the thread goes on.
+    Any exception in the thread is raised by the `write` that caused it; the thread continues.
     """
 
     def __init__(self, path: Path) -> None:

@@ -91,7 +91,7 @@ def connect(paths: Paths) -> str:
     paths.mlruns.mkdir(parents=True, exist_ok=True)
     is_own = uses_own_database(paths)
     try:
-        # Two processes that create the database at once crash in each other's migrations.
+        # Two processes that create the database at the same time crash in each other's migrations.
         with FileLock(paths.mlruns / ".lock"):
             if is_own and database(paths).exists():
                 _rewrite_locations(paths)

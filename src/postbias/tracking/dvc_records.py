@@ -85,7 +85,7 @@ def input_digests(paths: Paths, stage: str) -> dict[str, str]:
     """
     from dvc.exceptions import DvcException
 
-    # dvc.lock still holds the digests of the stage's previous execution.
+    # dvc.lock still has the digests of the stage's previous execution.
     try:
         with _repository(paths) as repo:
             files = _file_deps(repo.stage.load_one(name=stage))

@@ -42,7 +42,7 @@ def champion_version(client: MlflowClient) -> ModelVersion | None:
 def find_version(
     client: MlflowClient, digest: str, precision: Precision | None = None
 ) -> ModelVersion | None:
-    """Find the version that holds an artifact.
+    """Find the version that contains an artifact.
 
     Args:
         digest: Digest of the artifact.

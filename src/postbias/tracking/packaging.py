@@ -76,7 +76,7 @@ json.dump(model.predict(json.load(sys.stdin)), sys.stdout)
 
 
 def write_package(artifact: Artifact, dest: Path, *, precision: Precision) -> None:
-    """Write an MLflow model that holds an artifact and the code that scores with it.
+    """Write an MLflow model that contains an artifact and the code that scores with it.
 
     Args:
         dest: The folder to create.

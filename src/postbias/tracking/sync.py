@@ -1,4 +1,4 @@
-"""Restores MLflow runs, model versions and the alias `champion` from `dvc.lock`."""
+"""Restore MLflow runs, model versions and the alias `champion` from `dvc.lock`."""
 
 from __future__ import annotations
 

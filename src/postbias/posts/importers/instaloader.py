@@ -50,7 +50,7 @@ from postbias.posts.importers.records import (
 )
 from postbias.posts.importers.text_repair import repair_text
 
-# Instaloader's default name; without JSON, only this tells a post from other files.
+# Instaloader's default name; without JSON, only this distinguishes a post from other files.
 _UTC_STEM = re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}_UTC")
 _NUMBERED_STEM = re.compile(r"(?P<stem>.+)_(?P<number>\d+)")
 
