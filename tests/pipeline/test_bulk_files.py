@@ -20,7 +20,6 @@ from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import read_table
 
 AXES = ("bias", "orientation")
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "real"
 
 
 @pytest.fixture(scope="module")
@@ -95,27 +94,6 @@ def test_a_table_is_imported_first_and_its_rejects_are_kept(folder: Path) -> Non
     assert {(row["post_id"], row["stage"], row["reason"]) for row in rejects} == {
         ("1", "import", "duplicate_id"), ("2", "score", "no_content")
     }  # fmt: skip
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared folder of real data")
-def test_every_real_image_in_a_table_is_scored_or_rejected(folder: Path) -> None:
-    files = sorted(p for p in (SHARED / "images").iterdir() if p.suffix != ".csv")
-    (folder / "images").mkdir()
-    for path in files:
-        (folder / "images" / path.name).write_bytes(path.read_bytes())
-    lines = [json.dumps({"post_id": p.name, "images": [f"images/{p.name}"]}) for p in files]
-    (folder / "real.jsonl").write_text("\n".join(lines))
-    score(folder, "real.jsonl", "real.parquet")
-    scored = read_table(folder / "real.parquet")
-    rejects = read_table(folder / "real.rejects.parquet", REJECTS)
-    assert scored["post_id"].to_pylist() == [path.name for path in files]
-    is_ok = [status == "ok" for status in scored["status"].to_pylist()]
-    unscored = {
-        name for name, ok in zip(scored["post_id"].to_pylist(), is_ok, strict=True) if not ok
-    }
-    assert sum(is_ok) > 60
-    assert unscored <= set(rejects["post_id"].to_pylist())
-    assert all(rejects["detail"].to_pylist())
 
 
 def test_a_killed_command_resumes_when_it_is_run_again(folder: Path) -> None:
