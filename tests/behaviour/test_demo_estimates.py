@@ -61,8 +61,8 @@ def test_intervals_contain_the_true_means_of_the_five_largest_brands(
     assert sorted(names) == sorted(BRANDS[:5])
     for row, name in zip(largest, names, strict=True):
         brand = BRANDS.index(name)
-        planted = float(truth["bias"][truth["brand"] == brand].mean())
-        assert _contains(row["bias"], planted), row["brand"]
+        true_value = float(truth["bias"][truth["brand"] == brand].mean())
+        assert _contains(row["bias"], true_value), row["brand"]
 
 
 def test_the_interval_of_the_corrected_high_share_contains_the_truth_and_the_plug_in_share_is_off(
@@ -73,14 +73,14 @@ def test_the_interval_of_the_corrected_high_share_contains_the_truth_and_the_plu
     rng = np.random.default_rng(0)
     scores = {axis: truth[axis] for axis in AXES}
     asked = [simulate_teacher(scores, rng)["bias"] >= _HIGH for _ in range(40)]
-    planted = float(np.mean(asked))
-    assert _contains(high, planted)
+    true_value = float(np.mean(asked))
+    assert _contains(high, true_value)
     assert not _contains(high["uncorrected_error"], 0)
-    assert _contains(high["uncorrected_error"], high["uncorrected"] - planted)
-    assert abs(high["uncorrected"] - planted) > 2 * abs(high["value"] - planted)
+    assert _contains(high["uncorrected_error"], high["uncorrected"] - true_value)
+    assert abs(high["uncorrected"] - true_value) > 2 * abs(high["value"] - true_value)
 
 
-def test_the_errors_of_plug_in_band_shares_exceed_the_widths_of_their_intervals(
+def test_plug_in_band_shares_are_outside_the_intervals_of_the_corrected_shares(
     truth: dict[str, np.ndarray],
 ) -> None:
     estimates = _read("population.json")["all"]

@@ -46,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_the_training_posts_show_no_drift(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_reference_posts_show_no_drift(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Scorer.open(home / "student") as scorer:
         found = measure_drift(home / "posts", scorer, LIMITS)
     report = found.report

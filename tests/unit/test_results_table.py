@@ -108,7 +108,9 @@ def test_the_table_of_a_written_report_is_that_of_the_report(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [None, "{half"])
-def test_without_a_report_the_user_is_told_what_to_run(tmp_path: Path, content: str | None) -> None:
+def test_a_missing_or_damaged_report_is_an_error_that_says_what_to_run(
+    tmp_path: Path, content: str | None
+) -> None:
     path = tmp_path / "evaluate.json"
     if content:
         path.write_text(content)

@@ -320,7 +320,7 @@ def test_a_date_region_or_host_is_the_same_model_and_another_product_is_not(
     assert is_same_model(requested, returned) is is_same
 
 
-def test_products_of_one_family_are_told_from_an_alias() -> None:
+def test_products_of_one_family_are_distinguished_from_an_alias() -> None:
     assert is_sibling_model("gpt-4o", "openai/gpt-4o-mini-2024-07-18")
     assert not is_sibling_model("my-deployment", "gpt-4o-2024-08-06")
     assert not is_sibling_model("gpt-4o", "gpt-4o-2024-08-06")

@@ -89,7 +89,7 @@ def test_each_fault_has_its_own_reject_reason(
         ("[" * 100_000, {}, "invalid_reply"),
     ],
 )
-def test_replies_without_an_answer_are_told_apart(
+def test_replies_without_an_answer_are_distinguished(
     rubric: Rubric, content: str | None, changes: dict[str, Any], fault: str
 ) -> None:
     assert parsed(content, rubric, **changes).fault == fault

@@ -83,7 +83,7 @@ def dvc_template(name: str) -> str:
 
 
 def _specification(chart: Any) -> dict[str, Any]:  # noqa: ANN401 - any Altair chart
-    # Altair would move the rows into a second place, named by their digest.
+    # Altair would move the rows to a separate key, named by their digest.
     with alt.data_transformers.enable(consolidate_datasets=False):
         specification: dict[str, Any] = chart.to_dict()
     return specification

@@ -11,7 +11,7 @@ import altair as alt
 from postbias.evaluation.results_table import MODEL_NAMES, TABLE_METRICS
 
 #: Colours by role: the report replaces each by the CSS variable of this name, which also has a
-#: value for dark mode. Blue and orange are told apart with any kind of colour vision.
+#: value for dark mode. Blue and orange can be distinguished with any kind of colour vision.
 COLORS = {
     "main": "#0072b2",
     "second": "#b8540a",

@@ -30,7 +30,7 @@ MAX_JSON_BYTES = 256 * 2**20
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
-#: Suffixes of image files. They do not tell the format: some JPEG files are named `.heic`.
+#: Suffixes of image files. They do not determine the format: some JPEG files are named `.heic`.
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
     *(".avif", ".heic", ".heif", ".tif", ".tiff"),
