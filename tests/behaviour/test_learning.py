@@ -77,6 +77,19 @@ def test_a_cached_fusion_student_equals_the_trained_one(train: Train) -> None:
     assert epochs == [[1, 2, 3], [1, 2, 3]]
 
 
+@pytest.mark.parametrize("name", ["*.safetensors", "*.json"])
+def test_a_damaged_cached_student_is_trained_again(
+    train: Train, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    first = train("fusion", ablation="heads")
+    (file,) = (train.store / "encoders").rglob(name)  # type: ignore[attr-defined]
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert train("fusion", ablation="heads") == first
+    assert "is damaged: the fusion student is trained again" in caplog.text
+    assert file.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     ("last", "frozen"), [(1, 0), (2, 0), (3, 0), (2, "all")], ids=["1", "2", "3", "frozen"]
 )

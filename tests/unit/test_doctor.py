@@ -103,7 +103,9 @@ def test_weights_are_found_where_the_train_stage_looks_for_them(paths: Paths) ->
 
 def test_other_versions_than_the_pinned_ones_are_named(paths: Paths) -> None:
     lock = paths.root / "requirements.lock"
-    lock.write_text("click==0.1 \\\n    --hash=sha256:0\nnumpy==0.1 ; python_version > '4'\n")
+    lock.write_bytes(
+        b"# \xff\nclick==0.1 \\\n    --hash=sha256:0\nnumpy==0.1 ; python_version > '4'\n"
+    )
     found = _look(paths)["packages"]
     assert found.status == "warning"
     assert "click" in found.seen

@@ -85,7 +85,7 @@ def _packages(lock: Path) -> Finding:
         return Finding(
             "warning", "packages", "no requirements.lock", "`git checkout requirements.lock`"
         )
-    text = lock.read_text(encoding="utf-8")
+    text = lock.read_text(encoding="utf-8", errors="replace")
     # A package may be pinned several times, once per Python version or system.
     wanted: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==([^ ;\\\n]+)", text, re.MULTILINE):
