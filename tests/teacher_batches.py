@@ -41,7 +41,7 @@ def _files(
         for part in data.split(b"--" + boundary.group(1).strip('"').encode()):
             head, _, content = part.partition(b"\r\n\r\n")
             if b'name="file"' in head:
-                file_id = f"file-{len(teacher.files)}"
+                file_id = _new_id(teacher, "file")
                 teacher.files[file_id] = content.removesuffix(b"\r\n")
                 return 200, _file(file_id, len(content))
         return 400, {"error": {"message": "no file"}}
@@ -51,6 +51,11 @@ def _files(
         del teacher.files[parts[0]]
         return 200, {"id": parts[0], "object": "file", "deleted": True}
     return 200, teacher.files[parts[0]]
+
+
+def _new_id(teacher: FakeTeacher, kind: str) -> str:
+    """Return an id that no earlier object had, deleted ones included."""
+    return f"{kind}-{next(teacher.ids)}"
 
 
 def _file(file_id: str, size: int) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def _file(file_id: str, size: int) -> dict[str, Any]:
 def _create(teacher: FakeTeacher, request: dict[str, Any]) -> Response:
     if not teacher.config.batch_state:
         return 404, {"error": {"message": "no batches here"}}
-    batch_id = f"batch-{len(teacher.batches)}"
+    batch_id = _new_id(teacher, "batch")
     teacher.batches[batch_id] = {
         "id": batch_id,
         "input_file_id": request["input_file_id"],
@@ -102,11 +107,11 @@ def finish_batches(teacher: FakeTeacher) -> None:
 def _poll(teacher: FakeTeacher, batch: dict[str, Any]) -> dict[str, Any]:
     batch["polls"] += 1
     if batch["polls"] >= teacher.config.batch_polls and batch["status"] == "in_progress":
-        batch["status"] = teacher.config.batch_state
-        if batch["status"] == "failed":
+        if teacher.config.batch_state == "failed":
             batch["errors"] = {"object": "list", "data": [{"code": "invalid_json_line"}]}
         else:
             _process(teacher, batch)
+        batch["status"] = teacher.config.batch_state
     return _to_json(batch)
 
 
@@ -132,6 +137,6 @@ def _process(teacher: FakeTeacher, batch: dict[str, Any]) -> None:
         done.append({"custom_id": request["custom_id"], "response": response, "error": None})
     for name, lines in (("output_file_id", done), ("error_file_id", failed)):
         if lines:
-            batch[name] = f"file-{len(teacher.files)}-{name}"
+            batch[name] = _new_id(teacher, "file")
             content = "\n".join(json.dumps(line) for line in reversed(lines))
             teacher.files[batch[name]] = content.encode()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import itertools
 import json
 import math
 import re
@@ -117,6 +118,7 @@ class FakeTeacher:
         self.config, self.stats, self.keeps_bodies = config, ServerStats(), keeps_bodies
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
+        self.ids = itertools.count()
 
     def question(self, body: dict[str, Any]) -> str:
         """Return a digest of the first user message, which identifies the post."""

@@ -14,7 +14,6 @@ import gzip
 import json
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,12 +188,20 @@ class Connection:
         await self.writer.drain()
 
 
-async def listen(teacher: FakeTeacher) -> asyncio.Server:
-    """Start listening on a free port."""
+async def listen(
+    teacher: FakeTeacher, failures: list[BaseException] | None = None
+) -> asyncio.Server:
+    """Start listening on a free port; collect the exceptions of the server itself."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.CancelledError):
+        try:
             await Connection(teacher, reader, writer).serve()
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:
+            if failures is None:
+                raise
+            failures.append(error)
 
     return await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**26, backlog=512)
 
@@ -204,6 +211,7 @@ class TeacherServer:
 
     def __init__(self, **config: Any) -> None:
         self.teacher = FakeTeacher(ServerConfig(**config))
+        self._failures: list[BaseException] = []
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
 
@@ -223,10 +231,12 @@ class TeacherServer:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
+        if self._failures:
+            raise RuntimeError("the test server failed") from self._failures[0]
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await listen(self.teacher)
+        server = await listen(self.teacher, self._failures)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         self._ready.set()
         await self._stop.wait()
