@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -169,6 +171,35 @@ def test_deleting_a_post_deletes_its_replies_labels_and_scores(
     with ReplyStore.open(labelled.replies) as store:
         assert store.rows("SELECT count(*) FROM asked") == [(58,)]
     assert b"p00003" not in labelled.replies.read_bytes()
+
+
+def test_40000_posts_are_deleted_at_once(labelled: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def connect_with_usual_limit(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*args, **options)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
+        return connection
+
+    # Some builds of SQLite allow more variables than its default.
+    monkeypatch.setattr(sqlite3, "connect", connect_with_usual_limit)
+    ids = [f"p{i:05}" for i in range(10, 40_010)]
+    result = run(labelled, monkeypatch, "replies", "delete", *ids)
+    assert result.output.startswith("50 replies, 50 labels, 0 scores deleted\n")
+    assert read_table(labelled.labels, labels_schema(AXES)).num_rows == 10
+    with ReplyStore.open(labelled.replies) as store:
+        assert store.rows("SELECT count(*) FROM asked") == [(10,)]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["show"], ["delete"], ["prune", "--model"], ["prune", "--rubric"]]
+)
+def test_an_argument_that_is_not_utf_8_is_wrong_usage(
+    labelled: Paths, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    result = run(labelled, monkeypatch, "replies", *arguments, "p\udcff")
+    assert result.exit_code == 2
+    assert "is not valid UTF-8" in result.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

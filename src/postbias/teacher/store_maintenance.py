@@ -5,6 +5,7 @@ Deleting replies never changes the running total of what was spent.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -230,18 +231,19 @@ def delete_posts(paths: Paths, post_ids: Sequence[str]) -> dict[str, int]:
 
 
 def _delete_replies(store: ReplyStore, post_ids: Sequence[str]) -> int:
-    marks = ", ".join("?" * len(post_ids))
-    ids = list(post_ids)
+    # One JSON array, since the number of variables of a statement is limited.
+    ids = (json.dumps(list(post_ids)),)
+    deleted = "(SELECT value FROM json_each(?1))"
     # A reply that another post with the same caption and images shares is kept.
     unshared = (
-        f"SELECT key FROM asked WHERE post_id IN ({marks}) AND key NOT IN "  # noqa: S608 - marks only
-        f"(SELECT key FROM asked WHERE post_id NOT IN ({marks}))"
+        f"SELECT key FROM asked WHERE post_id IN {deleted} AND key NOT IN "  # noqa: S608 - constants only
+        f"(SELECT key FROM asked WHERE post_id NOT IN {deleted})"
     )
-    ((n,),) = store.rows(f"SELECT count(*) FROM replies WHERE key IN ({unshared})", ids + ids)  # noqa: S608 - as above
+    ((n,),) = store.rows(f"SELECT count(*) FROM replies WHERE key IN ({unshared})", ids)  # noqa: S608 - as above
     store.transact(
         [
-            (f"DELETE FROM replies WHERE key IN ({unshared})", ids + ids),  # noqa: S608 - as above
-            (f"DELETE FROM asked WHERE post_id IN ({marks})", ids),  # noqa: S608 - as above
+            (f"DELETE FROM replies WHERE key IN ({unshared})", ids),  # noqa: S608 - as above
+            (f"DELETE FROM asked WHERE post_id IN {deleted}", ids),  # noqa: S608 - as above
         ]
     )
     store.compact()
