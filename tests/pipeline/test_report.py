@@ -148,6 +148,28 @@ def test_cards_state_what_scores_must_not_be_used_for(found: Findings) -> None:
     assert "leaks between folds | 0" in found.cards["data_sheet.md"]
 
 
+@pytest.mark.parametrize(
+    ("measured", "sentence"),
+    [("sampling", "the randomness of the model."), ("rewording", "of the model to the wording.")],
+)
+def test_the_source_of_the_teachers_noise_is_named_where_it_is_known(
+    paths: Paths, params: Params, found: Findings, page: str, measured: str, sentence: str
+) -> None:
+    for text in (page, *found.cards.values()):
+        assert sentence not in text
+    file = paths.reports / "labels.json"
+    before = file.read_text(encoding="utf-8")
+    labels = json.loads(before)
+    labels["teacher"]["retest_measures"] = measured
+    try:
+        file.write_text(json.dumps(labels), encoding="utf-8")
+        changed = gather_findings(paths, params, {})
+    finally:
+        file.write_text(before, encoding="utf-8")
+    for text in (changed.page(), *changed.cards.values()):
+        assert sentence in text
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_brands_are_written_with_intervals(
     paths: Paths, params: Params, tmp_path: Path, ending: str

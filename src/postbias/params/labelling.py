@@ -43,8 +43,8 @@ class LimitsParams(Group):
     """Limits of the load on the endpoint; they affect no label."""
 
     concurrency: Annotated[int, Field(ge=1, le=1024)] = Field(
-        description="maximum number of concurrent requests; halved after each 429, then raised step"
-        " by step"
+        description="maximum number of requests in flight, not counting overdue ones, which give up"
+        " their slot (at most as many again); halved after each 429, then raised step by step"
     )
     requests_per_minute: Count | None = Field(description="maximum request rate; null for no limit")
     tokens_per_minute: Count | None = Field(
@@ -115,7 +115,8 @@ class EndpointParams(Group):
     )
     attempts: Count = Field(description="requests for a valid reply before the post is rejected")
     repeats: Count = Field(
-        description="number of replies for a repeated post; its label is their mean"
+        description="number of replies for a repeated post; its label is their mean; at temperature"
+        " 0 each repeat rewords the prompt (at most 8), otherwise repeats measure sampling variation"
     )
     repeat_share: Share = Field(
         description="share of posts with repeated requests, to estimate the teacher's test-retest"

@@ -15,7 +15,7 @@ from postbias.charts.student_charts import chart_one_calibration
 from postbias.evaluation.results_table import MODEL_NAMES
 from postbias.population.scored_corpus import ScoredCorpus
 from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
-from postbias.report.wording import summarize_answer, to_percentage_points
+from postbias.report.wording import describe_noise_source, summarize_answer, to_percentage_points
 from postbias.stats.label_design import HELD_OUT, UNLABELLED
 from postbias.stats.metrics import calibration_curve
 
@@ -46,7 +46,8 @@ def lay_out_sections(
     tables = {k: v for k, v in population["groups"].items() if k not in {"half", "time"}}
     return {
         "answer": summarize_answer(population, main.name, bounds),
-        "models": _lay_out_models(reports["evaluate"], main.name),
+        "models": _lay_out_models(reports["evaluate"], main.name)
+        | {"noise_source": describe_noise_source(reports["labels"]["teacher"])},
         "calibration": _lay_out_calibration(corpus),
         "learning": _lay_out_learning_curve(reports["learning_curve"], main.name),
         "coverage": _lay_out_coverage(reports["evaluate"], main.name),

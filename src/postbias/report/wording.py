@@ -67,6 +67,11 @@ _GATE_LINES = {
     "swap_change": "change of the score when gendered words are swapped",
     "swap_direction": "orientation follows the swapped words (p-value)",
 }
+_NOISE_SOURCES = {
+    "sampling": "Both come from the same prompt: the difference is the randomness of the model.",
+    "rewording": "Their prompts have the same content in other words: the difference is the"
+    " sensitivity of the model to the wording.",
+}
 # Gate lines with a share as their value, and gate lines with a minimum as their limit.
 _SHARE_LINES = ("coverage_", "int8_loss", "repeat_change", "swap_change")
 _MINIMUM_LINES = ("coverage_", "spread")
@@ -124,6 +129,18 @@ def format_difference(estimate: Json, digits: int = 2) -> str:
 def to_percentage_points(share: Json) -> Json:
     """Convert a share and its interval, `value`, `lo` and `hi`, to percentage points."""
     return {key: x if (x := share[key]) is None else 100 * x for key in ("value", "lo", "hi")}
+
+
+def describe_noise_source(teacher: Json) -> str:
+    """Say in what two replies about the same post differ; nothing if it is not known.
+
+    Args:
+        teacher: `teacher` of `reports/labels.json`.
+
+    Returns:
+        A sentence.
+    """
+    return _NOISE_SOURCES.get(teacher.get("retest_measures", ""), "")
 
 
 def describe_reason(reason: str) -> str:
