@@ -115,8 +115,9 @@ class EndpointParams(Group):
     )
     attempts: Count = Field(description="requests for a valid reply before the post is rejected")
     repeats: Count = Field(
-        description="number of replies for a repeated post; its label is their mean; at temperature"
-        " 0 each repeat rewords the prompt (at most 8), otherwise repeats measure sampling variation"
+        description="number of replies for a repeated post; its label is their mean; at"
+        " temperature 0 each repeat rewords the prompt (at most 8), otherwise repeats measure"
+        " sampling variation"
     )
     repeat_share: Share = Field(
         description="share of posts with repeated requests, to estimate the teacher's test-retest"
