@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.teacher_corpus import ROOT
 
+from postbias.teacher.chat_responses import decode_response
 from postbias.teacher.model_names import is_same_model, is_sibling_model
 from postbias.teacher.reply_validation import ParsedReply, parse_reply
 from postbias.teacher.rubric import load_rubric
@@ -178,6 +179,9 @@ def test_unambiguous_faults_of_form_are_repaired(text: str) -> None:
         ('{"reason": "The caption is plain.", "bias": "\u0667", "orientation": 5}', "not_a_number"),
         ('{"reason": "The caption is plain.", "bias": "1e1", "orientation": 5}', "not_a_number"),
         (json.dumps({"draft": json.loads(D)}), "invalid_reply"),
+        (json.dumps({**ANSWER, "bias": {"score": 3, "out_of": 5}}), "not_a_number"),
+        (json.dumps({**ANSWER, "bias": {"value": 3, "Scale": "1-5"}}), "not_a_number"),
+        (json.dumps({**ANSWER, "bias": {"rating": 3, "max_score": 4}}), "not_a_number"),
     ],
 )
 def test_what_would_need_a_guess_is_asked_again(text: str, fault: str) -> None:
@@ -227,6 +231,40 @@ def test_content_is_read_by_type(message: dict[str, Any]) -> None:
 )
 def test_reasoning_alone_is_no_answer(message: object) -> None:
     assert parse(message).fault == "empty_reply"
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
+@pytest.mark.parametrize("finish", ["length", "MAX_TOKENS", "model_length"])
+def test_an_object_in_reasoning_that_was_cut_off_is_a_draft(field: str, finish: str) -> None:
+    assert parse({"content": None, field: D}, finish).fault == "cut_off"
+    assert parse({"content": None, field: J}).scores == (3.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("finish", "fault"),
+    [
+        *((finish, "filtered") for finish in ("content_filter", "SAFETY", "sensitive")),
+        *((finish, "filtered") for finish in ("guardrail_intervened", "PROHIBITED_CONTENT")),
+        ("refusal", "refused"),
+    ],
+)
+def test_an_answer_that_a_filter_or_refusal_ended_is_not_used(finish: str, fault: str) -> None:
+    assert parse(J, finish).fault == fault
+
+
+def test_of_several_choices_the_first_by_index_is_the_answer() -> None:
+    draft, answer = {"message": {"content": D}}, {"message": {"content": J}}
+
+    def result(*choices: dict[str, Any]) -> ParsedReply:
+        body = decode_response(json.dumps({"choices": choices}).encode())
+        return parse_reply(body, RUBRIC, frozenset({"m"}))
+
+    assert result({"index": 1, **draft}, {"index": 0, **answer}).scores == (3.0, 5.0)
+    assert result({"index": 0, **answer}, {"index": 1, **draft}).scores == (3.0, 5.0)
+    assert result(answer, answer).scores == (3.0, 5.0)
+    for choices in ((draft, answer), ({"index": 0, **draft}, {"index": 0, **answer})):
+        assert result(*choices).fault == "invalid_reply"
+    assert result({"index": 0, **draft}, answer).fault == "invalid_reply"
 
 
 def test_a_message_that_is_text_and_a_text_completion_are_read() -> None:

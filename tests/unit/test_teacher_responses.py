@@ -41,6 +41,8 @@ def failure(body: object) -> RequestFailure:
         {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
         {"choices": [{"error": {"code": 502}, "message": {"content": ""}}]},
         {"choices": [{"finish_reason": "error", "message": {"content": '{"bias": 3, "or'}}]},
+        {"choices": [{"finish_reason": "abort", "message": {"content": ANSWER}}]},
+        {"choices": [{"finish_reason": "insufficient_system_resource", "message": None}]},
         {"choices": None},
         {"detail": "Internal error"},
         {},

@@ -26,6 +26,8 @@ _OBJECT_START = re.compile(r"\{\s*(?:[\"'\u201c\u2018]|[\w$]+\s*:|//|/\*|#)")
 #: float() would also read `1_0`, `infinity` and digits of other scripts.
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _SCORE_KEYS = ("score", "value", "rating")
+#: A key that may state another scale, as in `{"score": 3, "out_of": 5}`.
+_SCALE_KEY = re.compile(r"scale|range|max|min|out.?of|total|denominator|bound|limit|lowest|highest")
 #: What may stand between the name of an axis and its score in prose or a table.
 _LINK = (
     r"[\"'`*|\s]{0,9}(?:\([^()\n]{0,20}\))?"
@@ -127,6 +129,8 @@ def find_answer(text: str, axis_names: Sequence[str]) -> dict[str, Any] | None:
 def plain_number(value: object) -> float | None:
     """Return the number that a value states, as in `3`, `"3.5"` or `{"score": 3}`; else None."""
     if isinstance(value, dict):
+        if any(_SCALE_KEY.search(key) for key in value):
+            return None
         scores = [value[key] for key in _SCORE_KEYS if key in value]
         value = scores[0] if len(scores) == 1 else None
     if isinstance(value, str) and _PLAIN_NUMBER.fullmatch(value.strip()):

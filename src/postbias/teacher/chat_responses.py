@@ -24,6 +24,8 @@ from postbias.teacher.request_failures import (
 #: More tokens than any request takes: a larger count is an error of the server.
 MAX_TOKEN_COUNT = 100_000_000
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+#: Finish reasons of an answer that the server broke off.
+_FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
 #: Keys under which some gateways wrap the response.
 _WRAPPERS = ("output", "data", "result", "response", "body")
 
@@ -102,7 +104,7 @@ def normalize_body(body: object) -> dict[str, Any]:
         body = body[0]
     if not isinstance(body, dict):
         raise RequestFailedError(_damaged("the answer is no JSON object"))
-    body = _unwrap(body)
+    body = _sort_choices(_unwrap(body))
     if (failure := _find_failure(body)) is not None:
         raise RequestFailedError(failure)
     return body
@@ -141,6 +143,17 @@ def _unwrap(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
+def _sort_choices(body: dict[str, Any]) -> dict[str, Any]:
+    """Sort the choices by their index, which is not always their position."""
+    choices = body.get("choices")
+    if not isinstance(choices, list) or len(choices) < 2:
+        return body
+    indices = [choice.get("index") for choice in choices if isinstance(choice, dict)]
+    if len(indices) < len(choices) or not all(isinstance(index, int) for index in indices):
+        return body
+    return {**body, "choices": sorted(choices, key=lambda choice: int(choice["index"]))}
+
+
 def _find_failure(body: dict[str, Any]) -> RequestFailure | None:
     """Find the error in a response with status 200; None if it is a chat completion."""
     errors = body.get("errors")
@@ -153,7 +166,7 @@ def _find_failure(body: dict[str, Any]) -> RequestFailure | None:
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         return failure_from_error_body(body)
     first = choices[0] if choices else {}
-    if first.get("error") or first.get("finish_reason") == "error":
+    if first.get("error") or str(first.get("finish_reason")).casefold() in _FAILED:
         return failure_from_error_body(first.get("error") or first)
     return None
 

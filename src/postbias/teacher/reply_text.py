@@ -27,21 +27,27 @@ def message_of(choice: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def answer_text(message: dict[str, Any], axis_names: Sequence[str]) -> str:
+def answer_text(
+    message: dict[str, Any], axis_names: Sequence[str], *, is_cut_off: bool = False
+) -> str:
     """Return the text of an answer.
 
     Args:
         message: The message of a choice.
         axis_names: Keys of an answer, by which an object as content is recognised.
+        is_cut_off: Whether the reply ended at its maximum length.
 
     Returns:
         The content, read by type if it has parts; else the arguments of tool calls; else a field
-        for reasoning whose value is one JSON object and nothing else.
+        for reasoning whose value is one JSON object and nothing else, unless the reply was cut off:
+        the object is then a draft.
     """
     text = content_text(message.get("content"), axis_names)
     if text.strip():
         return text
-    return _tool_arguments(message) or _whole_object(message) or text
+    if arguments := _tool_arguments(message):
+        return arguments
+    return text if is_cut_off else _whole_object(message) or text
 
 
 def has_refusal(message: dict[str, Any]) -> bool:

@@ -29,8 +29,20 @@ _REFUSAL = re.compile(
     r"i.?m (unable|not able)|as an ai\b|unfortunately, i)",
     re.IGNORECASE,
 )
-#: Finish reasons of OpenAI, Anthropic and Google for an answer that reached `max_tokens`.
-_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens"})
+#: Finish reasons, of several vendors, of an answer that reached its maximum length.
+_LENGTH = frozenset(
+    {
+        *("length", "max_length", "max_tokens", "max_output_tokens", "token_limit"),
+        *("model_length", "model_context_window_exceeded", "context_length_exceeded"),
+    }
+)
+#: Finish reasons of an answer that a content filter stopped or changed.
+_FILTERED = frozenset(
+    {
+        *("content_filter", "content_filtered", "safety", "image_safety", "sensitive", "spii"),
+        *("prohibited_content", "blocklist", "recitation", "guardrail_intervened"),
+    }
+)
 #: Fences, tags and brackets around an object.
 _WRAPPING = re.compile(r"```\w*|<[^<>]{1,40}>|\[/?[A-Z_ ]{1,40}\]")
 #: Longer replies, and longer answers after the reasoning, are not searched.
@@ -82,17 +94,18 @@ def parse_reply(reply: dict[str, Any], rubric: Rubric, models: frozenset[str]) -
     try:
         choice = _first_choice(reply)
         message = message_of(choice)
-        text = answer_text(message, rubric.axis_names)
+        finish = str(choice.get("finish_reason") or "").casefold()
+        is_cut_off = finish in _LENGTH
+        text = answer_text(message, rubric.axis_names, is_cut_off=is_cut_off)
         if (name := reply.get("model")) and not any(is_same_model(m, str(name)) for m in models):
             raise _UnusableError(
                 RejectReason.WRONG_MODEL, "another model than the one asked for answered"
             )
-        if has_refusal(message):
+        if has_refusal(message) or finish == "refusal":
             raise _UnusableError(RejectReason.REFUSED, "the model refused to judge this post")
-        finish = str(choice.get("finish_reason") or "").casefold()
-        if finish == "content_filter":
+        if finish in _FILTERED:
             raise _UnusableError(RejectReason.FILTERED, "the endpoint's content filter stopped it")
-        values = _read_answer(text, rubric, is_cut_off=finish in _LENGTH)
+        values = _read_answer(text, rubric, is_cut_off=is_cut_off)
         modes = tuple(_parse_score(values, axis) for axis in rubric.axes)
         reason = _parse_reason(values, rubric.reply.language)
         scores = tuple(
@@ -113,7 +126,14 @@ def _first_choice(reply: dict[str, Any]) -> dict[str, Any]:
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise _UnusableError(RejectReason.EMPTY_REPLY, "it holds no answer")
-    return choices[0]
+    first = choices[0]
+    for other in choices[1:]:
+        has_own_index = isinstance(other.get("index"), int) and other["index"] != first.get("index")
+        if not has_own_index and message_of(other) != message_of(first):
+            raise _UnusableError(
+                RejectReason.INVALID_REPLY, "it contains several answers that disagree"
+            )
+    return first
 
 
 def _read_answer(text: str, rubric: Rubric, *, is_cut_off: bool) -> dict[str, Any]:
