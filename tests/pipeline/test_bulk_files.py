@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tests.killed_scoring import kill_after_shards
 from tests.post_shards import jpeg, random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
 
@@ -101,16 +100,10 @@ def test_a_killed_command_resumes_when_it_is_run_again(folder: Path) -> None:
     for number in range(12):
         write_shard(folder / "many" / f"{number:05d}.parquet", random_posts(rng, 60))
     score(folder, "many", "whole")
-    arguments = ["score", "many", "broken", "--model", "student"]
-    command = [sys.executable, "-c", "from postbias.cli import main; main()", *arguments]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL) as process:
-        store = folder / ".broken.partial" / "store"
-        while not list(store.rglob("*.scores.parquet")) and process.poll() is None:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+    kill_after_shards(3, folder, "score", "many", "broken", "--model", "student")
     assert not (folder / "broken").exists()
-    n_done = len(list(store.rglob("*.scores.parquet")))
-    assert 0 < n_done < 12
+    store = folder / ".broken.partial" / "store"
+    assert len(list(store.rglob("*.scores.parquet"))) == 3
     score(folder, "many", "broken")
     for shard in (folder / "whole").iterdir():
         assert shard.read_bytes() == (folder / "broken" / shard.name).read_bytes()

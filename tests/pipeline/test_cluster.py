@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import numpy as np
 import psutil
 import pytest
 from tests.conftest import clean_environment
+from tests.killed_scoring import kill_after_shards
 from tests.pipeline.servers import s3_bucket
 from tests.post_shards import random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
@@ -204,14 +204,9 @@ def test_a_killed_driver_resumes_with_the_finished_shards(
     nodes: Any, corpus: Path, tmp_path: Path
 ) -> None:
     arguments = [corpus / "posts", corpus / "student", tmp_path, nodes.address]
-    command = [sys.executable, "-c", _DRIVER, *map(str, arguments)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        while len(list((tmp_path / "store").rglob("*.scores.parquet"))) < 2:
-            assert process.poll() is None, "it ended before it could be killed"
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-    kept = len(list((tmp_path / "store").rglob("*.scores.parquet")))
-    assert run_on_ray(corpus, tmp_path).computed == N_POSTS - 120 * kept < N_POSTS
+    kill_after_shards(2, tmp_path, *map(str, arguments), code=_DRIVER)
+    assert len(list((tmp_path / "store").rglob("*.scores.parquet"))) == 2
+    assert run_on_ray(corpus, tmp_path).computed == N_POSTS - 120 * 2
     assert outputs(tmp_path) == outputs(corpus / "whole")
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyarrow import fs
+from tests.killed_scoring import kill_after_shards
 from tests.pipeline.servers import s3_bucket
 from tests.post_shards import random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
@@ -106,19 +103,12 @@ def test_a_killed_command_resumes_from_the_scores_in_the_bucket(
         shard = write_shard(local / "many" / f"{number}.parquet", random_posts(rng, 80))
         (bucket / "many" / shard.name).upload(shard)
     score(local, local / "many", local / "many whole")
-    code = "from postbias.cli import main; main()"
-    arguments = ["score", str(bucket / "many"), str(out), "--model", "student", "--threads", "1"]
-    command = [sys.executable, "-c", code, *arguments]
-    with subprocess.Popen(command, cwd=local, stderr=subprocess.DEVNULL) as process:
-        while len(finished(out)) < 2:
-            assert process.poll() is None, "it ended before it was killed"
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+    arguments = ("score", str(bucket / "many"), str(out), "--model", "student", "--threads", "1")
+    kill_after_shards(3, local, *arguments)
     assert not (out / COMPLETE).exists()
-    kept = len(finished(out))
-    assert 2 <= kept <= 8
+    assert len(finished(out)) == 3
     summary = score(local, bucket / "many", out)
-    assert (summary.posts, summary.computed) == (640, 640 - 80 * kept)
+    assert (summary.posts, summary.computed) == (640, 640 - 80 * 3)
     assert contents(out) == contents(local / "many whole")
 
 
