@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 
-class _Utf8Text(click.ParamType):
-    """Text that a table can contain; click passes bytes that are not UTF-8 as lone surrogates."""
+T = TypeVar("T", str | None, tuple[str, ...])
 
-    name = "text"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                self.fail(f"{value!r} is not valid UTF-8", param, ctx)
-        return value
+def _check_utf8(ctx: click.Context, param: click.Parameter, value: T) -> T:
+    """Refuse text that no table can contain: click passes invalid bytes as lone surrogates."""
+    for text in (value,) if isinstance(value, str) else value or ():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise click.BadParameter(f"{text!r} is not valid UTF-8", ctx, param) from error
+    return value
 
 
 @click.command("annotate")
@@ -46,7 +46,7 @@ def replies() -> None:
 
 
 @replies.command("show")
-@click.argument("post_id", required=False, type=_Utf8Text())
+@click.argument("post_id", required=False, callback=_check_utf8)
 def replies_show(*, post_id: str | None) -> None:
     """Show what the store contains; with POST_ID, all replies about this post."""
     from postbias.paths import Paths
@@ -73,9 +73,9 @@ def replies_export(*, dest: Path) -> None:
 
 @replies.command("prune")
 @click.option(
-    "--rubric", type=_Utf8Text(), help="Only replies to this rubric: its name, or name@digest."
+    "--rubric", callback=_check_utf8, help="Only replies to this rubric: its name, or name@digest."
 )
-@click.option("--model", type=_Utf8Text(), help="Only replies of this model.")
+@click.option("--model", callback=_check_utf8, help="Only replies of this model.")
 @click.option("--failed", is_flag=True, help="Only unusable replies.")
 @click.option("--yes", is_flag=True, help="Delete them; without it, only count them.")
 def replies_prune(*, rubric: str | None, model: str | None, failed: bool, yes: bool) -> None:
@@ -89,7 +89,7 @@ def replies_prune(*, rubric: str | None, model: str | None, failed: bool, yes: b
 
 
 @replies.command("delete")
-@click.argument("post_ids", nargs=-1, required=True, type=_Utf8Text(), metavar="POST_ID...")
+@click.argument("post_ids", nargs=-1, required=True, callback=_check_utf8, metavar="POST_ID...")
 def replies_delete(*, post_ids: tuple[str, ...]) -> None:
     """Delete all replies, labels and scores of posts."""
     from postbias.paths import Paths
