@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import click
 
-
 T = TypeVar("T", str | None, tuple[str, ...])
 
 
