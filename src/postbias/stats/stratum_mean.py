@@ -15,6 +15,8 @@ from postbias.stats.strata import Bools, Ints
 
 # `lam` and `a` are fitted to the same authors, which biases the variance downwards.
 _FITTED_PARAMETERS = 2
+# Influences that are smaller relative to the scores are rounding errors.
+_ROUNDING = 1e-13
 # Maximum weight of a held-out label relative to a learned one, in case there are few labels.
 _MAX_HELD_OUT_WORTH = 50.0
 
@@ -58,9 +60,14 @@ class StratumMean:
 
 
 def minimise_variance(part: Stratum) -> tuple[float, float]:
-    """Find `lam` and the worth of a held-out label by least squares."""
-    design = part.design
-    learned, held_out = design.roles == LEARNED, design.roles == HELD_OUT
+    """Find `lam` by least squares, and the worth of a held-out label at that `lam`.
+
+    Labels of both roles are random parts of one sample, so their variances are equal, and a
+    held-out label is worth more only as far as the scores reduce its variance. Weights from the two
+    estimated variances would follow their noise: with every post labelled, the squared error was
+    up to 9% above that of the mean of all labels.
+    """
+    learned, held_out = part.design.roles == LEARNED, part.design.roles == HELD_OUT
     if not held_out.any():
         return 0.0, 1.0
     u, v, g = _influences(part)
@@ -70,10 +77,8 @@ def minimise_variance(part: Stratum) -> tuple[float, float]:
     columns = np.stack([v - u, -g], axis=1)
     a, minus_b = np.linalg.lstsq(columns, -u, rcond=None)[0]
     lam = _clip_to_unit(float(minus_b / a)) if a > 0 else 0.0
-    share = float(np.clip(a, 1e-6, 1 - 1e-6))
-    n_learned = _effective_size(design.weights[learned])
-    n_held_out = _effective_size(design.weights[held_out])
-    worth = share / (1 - share) * n_learned / n_held_out
+    rest = v - lam * g
+    worth = float(v @ v) / max(float(rest @ rest), np.finfo(np.float64).tiny)
     return lam, float(np.clip(worth, 1, _MAX_HELD_OUT_WORTH))
 
 
@@ -144,7 +149,11 @@ def _influences(part: Stratum) -> tuple[Array, Array, Array]:
             * (scores[held_out] - scores[held_out].mean())
             / held_out.sum()
         )
-        g = _weighted_mean_influence(part, held_out, scores) - part.sum_by_unit(off)
+        # Both means are scaled alike: where every post is labelled, they cancel out.
+        scale = _degrees_of_freedom_scale(part, held_out)
+        g = _weighted_mean_influence(part, held_out, scores) - scale * part.sum_by_unit(off)
+        if np.abs(g).max() < _ROUNDING * np.abs(scores).max():
+            g = np.zeros_like(g)
     return u, v, g
 
 
@@ -153,14 +162,20 @@ def _weighted_mean_influence(part: Stratum, rows: Bools, values: Array) -> Array
 
     Scaled up for the degree of freedom lost to the mean, which is estimated from the same units.
     """
-    influence, weight = np.zeros(len(values)), np.zeros(len(values))
+    influence = np.zeros(len(values))
     if not rows.any():
         return part.sum_by_unit(influence)
     w = part.design.weights[rows] / part.design.weights[rows].sum()
-    influence[rows], weight[rows] = w * (values[rows] - w @ values[rows]), w
-    per_unit = part.sum_by_unit(weight)
+    influence[rows] = w * (values[rows] - w @ values[rows])
+    return part.sum_by_unit(influence) * _degrees_of_freedom_scale(part, rows)
+
+
+def _degrees_of_freedom_scale(part: Stratum, rows: Bools) -> float:
+    """Return the factor that makes up for the degree of freedom lost to a weighted mean."""
+    weight = np.where(rows, part.design.weights, 0.0)
+    per_unit = part.sum_by_unit(weight / weight.sum())
     lost = min(float(per_unit @ per_unit), 0.5)  # 1 / effective number of units
-    return part.sum_by_unit(influence) * float((1 - lost) ** -0.5)
+    return float((1 - lost) ** -0.5)
 
 
 def _effective_size(weights: Array) -> float:
