@@ -191,7 +191,14 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
             axis.name: {"low": axis.low, "high": axis.high, "distinct_labels": 21} for axis in AXES
         },
         "main": {"axis": "bias", "metric": "mae"},
-        "n": {"train": 180, "valid": 60, "calib": 60, "test": 130, "test_authors": 22},
+        "n": {
+            "train": 180,
+            "valid": 60,
+            "calib": 60,
+            "test": 130,
+            "test_authors": 22,
+            "test_posts_without_author": 0,
+        },
         "students": {
             name: {**_model(mae), "digest": "0", "n": {"test": 130}}
             for name, mae in (("fusion", 0.9), ("text", 1.2))

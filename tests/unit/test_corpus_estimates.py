@@ -26,7 +26,9 @@ def _corpus(labels: Array, scores: Array, authors: Array) -> ScoredCorpus:
     roles = np.where(is_held_out, HELD_OUT, LEARNED)
     roles = np.where(rng.random(n) < 0.5, roles, UNLABELLED).astype(np.int8)
     return ScoredCorpus(
-        table=pa.table({"post_id": [str(i) for i in range(n)]}),
+        table=pa.table(
+            {"post_id": [str(i) for i in range(n)], "author": [str(a) for a in authors]}
+        ),
         axes=(Axis("bias", 0.0, 10.0),),
         design=LabelDesign.of_corpus(authors, roles, np.where(roles, 2.0, 0.0)),
         labels={"bias": np.where(roles, labels, np.nan)},

@@ -13,6 +13,7 @@ from postbias.evaluation.ablation import ShuffledInputResult
 from postbias.evaluation.counterfactuals import CounterfactualResult, WordSwapResult
 from postbias.evaluation.gate import GateEvidence, evaluate_gate, require_passed
 from postbias.params import GateParams
+from postbias.posts.authorship import AuthorCounts
 from postbias.stats.bootstrap import resample_authors
 from postbias.stats.metrics import Predictions, compute_metrics
 
@@ -214,7 +215,7 @@ def _counterfactuals(
     draws = np.random.default_rng(0).normal(0, 0.1, 500)
     shifts = None if shift is None else np.r_[shift, shift + draws]
     change_replicates = np.r_[change, change + draws]
-    swaps = WordSwapResult(n, 40, {"en": n}, change_replicates, n, shifts, shifts)
+    swaps = WordSwapResult(n, AuthorCounts(40, 0), {"en": n}, change_replicates, n, shifts, shifts)
     return CounterfactualResult(swaps, 100, np.r_[0.02, 0.02 + draws], {}, faults)
 
 

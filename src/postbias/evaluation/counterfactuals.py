@@ -17,6 +17,7 @@ import numpy.typing as npt
 from postbias.evaluation.evaluation_set import EvaluationSet
 from postbias.evaluation.labelled_folds import to_predictions
 from postbias.evaluation.word_swaps import SwappedCaption, WordPairs
+from postbias.posts.authorship import AuthorCounts
 from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
 from postbias.stats.bootstrap import Array
 from postbias.stats.metrics import resampled_mean
@@ -44,7 +45,7 @@ class WordSwapResult:
 
     Attributes:
         n: Captions with swapped words.
-        n_authors: Their authors.
+        authors: Their authors.
         languages: Number of captions by language.
         change: Replicates of the mean absolute change of the main axis, as a share of its range.
             (1 + R,)
@@ -56,7 +57,7 @@ class WordSwapResult:
     """
 
     n: int
-    n_authors: int
+    authors: AuthorCounts
     languages: Mapping[str, int]
     change: Array
     n_directed: int
@@ -66,7 +67,7 @@ class WordSwapResult:
     @property
     def is_enough(self) -> bool:
         """Whether there are enough captions and authors for the gate."""
-        return self.n >= MIN_SWAPPED_CAPTIONS and self.n_authors >= MIN_SWAPPED_AUTHORS
+        return self.n >= MIN_SWAPPED_CAPTIONS and self.authors.n_units >= MIN_SWAPPED_AUTHORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ def _measure_swaps(
         right = resampled_mean(is_right, test.resamples)
     return WordSwapResult(
         n=len(swapped),
-        n_authors=len({test.fold.authors[row] for row in swapped}),
+        authors=test.fold.count_authors(list(swapped)),
         languages=dict(sorted(Counter(sample.languages[row] for row in swapped).items())),
         change=resampled_mean(change, test.resamples),
         n_directed=int(np.isfinite(direction).sum()),

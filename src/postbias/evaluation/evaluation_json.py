@@ -51,7 +51,7 @@ def evaluation_to_json(evaluation: Evaluation) -> Json:
         "test_digest": fold_digest(test.fold),
         "valid_digest": fold_digest(evaluation.folds["valid"]),
         "n": {fold: len(posts) for fold, posts in evaluation.folds.items()}
-        | {"test_authors": test.resamples.n_authors},
+        | test.fold.count_authors().as_dict("test_"),
         "bootstrap": {
             "replications": evaluation.params.bootstrap,
             "clusters": "author",
@@ -100,6 +100,7 @@ def slice_rows(report: Json) -> Iterator[Json]:
                     "value": value,
                     "n": result["n"],
                     "authors": result["authors"],
+                    "posts_without_author": result["posts_without_author"],
                     "tiny": result["tiny"],
                 } | {
                     f"{metric}{suffix}": number[part]
@@ -238,7 +239,7 @@ def _slices_to_json(slices: Sequence[SliceResult]) -> Json:
     for result in slices:
         by_dimension.setdefault(result.dimension, {})[result.value] = {
             "n": result.n,
-            "authors": result.n_authors,
+            **result.authors.as_dict(),
             "tiny": result.is_tiny,
             "metrics": {metric: _summarize(x) for metric, x in result.metrics.items()},
         }
@@ -282,7 +283,7 @@ def _counterfactuals_to_json(result: CounterfactualResult) -> Json:
     return {
         "swap": {
             "n": swaps.n,
-            "authors": swaps.n_authors,
+            **swaps.authors.as_dict(),
             "languages": dict(swaps.languages),
             "judged": swaps.is_enough,
             "change": _summarize(swaps.change),

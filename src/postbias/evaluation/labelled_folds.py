@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from postbias.axes import Axis
 from postbias.errors import CorpusError, CountsError, LabelsError
 from postbias.paths import Paths
+from postbias.posts.authorship import AuthorCounts, count_authors
 from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_in_schema
 from postbias.posts.shards import (
     ROW_GROUP_POSTS,
@@ -48,6 +49,11 @@ class LabelledFold:
     def __len__(self) -> int:
         """Return the number of posts."""
         return len(self.post_ids)
+
+    def count_authors(self, rows: Iterable[int] | None = None) -> AuthorCounts:
+        """Count the authors of some posts, by row number, or of all."""
+        kept = range(len(self)) if rows is None else list(rows)
+        return count_authors([self.authors[i] for i in kept], [self.post_ids[i] for i in kept])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from postbias.errors import InputError
+from postbias.posts.authorship import describe_authors, describe_missing_authors
 
 #: Names of the models in tables and charts, in display order.
 MODEL_NAMES = {
@@ -74,9 +75,10 @@ def markdown_table(report: Json) -> str:
 
 def table_notes(report: Json) -> list[str]:
     """Explain the columns and rows of the tables; the last note names the champion."""
-    authors = report["n"]["test_authors"]
+    authors = describe_authors(report["n"], "test_")
     notes = [
-        f"In brackets: 95% confidence intervals, bootstrapped over {authors:,} authors.",
+        f"In brackets: 95% confidence intervals, bootstrapped over {authors}.",
+        *filter(None, [describe_missing_authors(report["n"], "test_")]),
         "Best constant: the constant prediction that is best for each metric.",
     ]
     if report["ceiling"]:

@@ -12,6 +12,7 @@ import numpy as np
 from postbias.evaluation.evaluation_set import EvaluationSet
 from postbias.evaluation.labelled_folds import FoldPredictions, LabelledFold
 from postbias.paths import Paths
+from postbias.posts.authorship import AuthorCounts
 from postbias.posts.languages import UNKNOWN
 from postbias.posts.shards import IMAGE_PATHS, ROW_GROUP_POSTS, iter_posts, list_shards
 from postbias.stats.bootstrap import Array
@@ -39,7 +40,7 @@ class SliceResult:
         dimension: Dimension of the slice, such as `language`.
         value: Its value, such as `en`.
         n: Posts that the student can score.
-        n_authors: Their authors.
+        authors: Their authors.
         metrics: Replicates of `mae`, of `error` (mean of score minus label) and of the main metric.
             (1 + R,)
     """
@@ -47,13 +48,13 @@ class SliceResult:
     dimension: str
     value: str
     n: int
-    n_authors: int
+    authors: AuthorCounts
     metrics: Mapping[str, Array]
 
     @property
     def is_tiny(self) -> bool:
         """Whether there are too few posts or authors for a reliable result."""
-        return self.n < MIN_SLICE_POSTS or self.n_authors < MIN_SLICE_AUTHORS
+        return self.n < MIN_SLICE_POSTS or self.authors.n_units < MIN_SLICE_AUTHORS
 
 
 def classify_posts(
@@ -125,7 +126,6 @@ def _measure_slice(
     labels = test.fold.labels[:, 0]
     scored = main.restrict(rows)
     rows = scored.is_scored
-    authors = test.resamples.authors[rows]
     metrics = {
         "mae": mean_absolute_error(labels, scored, test.resamples),
         "error": resampled_mean(scored.values - labels, test.resamples),
@@ -134,6 +134,7 @@ def _measure_slice(
         metrics["rmse"] = np.sqrt(resampled_mean((scored.values - labels) ** 2, test.resamples))
     elif metric == "spearman":
         metrics["spearman"] = spearman_correlation(
-            labels[rows], scored.values[rows], authors, test.resamples
+            labels[rows], scored.values[rows], test.resamples.authors[rows], test.resamples
         )
-    return SliceResult(dimension, value, int(rows.sum()), len(np.unique(authors)), metrics)
+    authors = test.fold.count_authors(np.flatnonzero(rows))
+    return SliceResult(dimension, value, int(rows.sum()), authors, metrics)

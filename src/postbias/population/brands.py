@@ -43,6 +43,7 @@ Json = dict[str, Any]
 #: A pooled estimate with less than this share of the brand's own data is flagged as small.
 MIN_OWN_SHARE = 0.5
 
+_COUNTS = ("posts", "labels", "authors", "posts_without_author")
 _NO_ESTIMATE = {"value": None, "lo": None, "hi": None}
 
 
@@ -126,6 +127,7 @@ def estimate_brands(
         numbers = (pooled.values[i], pooled.lo[i], pooled.hi[i]) if pooled else (np.nan,) * 3
         entries.append(
             _format_estimates(kept, estimates[i])
+            | corpus.count_authors(rows).as_dict()
             | {
                 "brand": name,
                 "pooled": {
@@ -163,7 +165,7 @@ def build_brand_table(report: Json) -> pa.Table:
     """
     rows = []
     for brand in report["brands"]:
-        row: Json = {key: brand[key] for key in ("brand", "posts", "labels", "authors")}
+        row: Json = {key: brand[key] for key in ("brand", *_COUNTS)}
         for column, estimate in (
             (report["axis"], brand[report["axis"]]),
             (f"{report['axis']}_pooled", brand["pooled"]),
@@ -182,8 +184,8 @@ def build_brand_table(report: Json) -> pa.Table:
 
 
 def _format_estimates(estimands: tuple[Estimand, ...], means: Mapping[str, MeanEstimate]) -> Json:
-    posts, labels, _, authors = means[estimands[0].name].sizes
-    entry: Json = {"posts": posts, "labels": labels, "authors": authors}
+    sizes = means[estimands[0].name].sizes
+    entry: Json = {"posts": sizes.posts, "labels": sizes.labels}
     for estimand in estimands:
         mean = means[estimand.name]
         entry[estimand.name] = estimand.interval(mean).as_dict() | {"uncorrected": mean.plug_in}

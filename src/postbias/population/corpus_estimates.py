@@ -16,6 +16,7 @@ import numpy as np
 from postbias.axes import BAND_NAMES
 from postbias.population.groups import Groups
 from postbias.population.scored_corpus import ScoredCorpus
+from postbias.population.stratum_report import describe_strata
 from postbias.stats import ppi
 from postbias.stats.bootstrap import CONFIDENCE_LEVEL, Array, Estimate
 from postbias.stats.estimates import MeanEstimate, estimate_difference_of_means, plug_in_error
@@ -77,8 +78,10 @@ def build_estimands(corpus: ScoredCorpus) -> tuple[Estimand, ...]:
     }
     # All bands rely equally on the scores, so that the three shares add up to 1: as the high band
     # or, if that is empty, as the next one with labels.
+    is_labelled = ~np.isnan(labels)
     reference = next(
-        (band for band in reversed(BAND_NAMES) if np.nanstd(shares[band][0]) > 0), "high"
+        (band for band in reversed(BAND_NAMES) if len(set(shares[band][0][is_labelled])) > 1),
+        "high",
     )
     tuned = _tune_estimand(corpus, "", None, *shares[reference])
     for band, (in_label, in_score) in shares.items():
@@ -124,14 +127,16 @@ def estimate_rows(corpus: ScoredCorpus, estimands: Iterable[Estimand], rows: Boo
         rows: Mask of the subset. (N,)
 
     Returns:
-        `posts`, `labels`, `held_out`, `authors`, and for each estimand `value`, `lo`, `hi`, the
-        plug-in estimate (`uncorrected`), its error (`uncorrected_error`), and `labels_alone`.
+        `posts`, `labels`, `held_out`, `authors`, `posts_without_author`, and for each estimand
+        `value`, `lo`, `hi`, the plug-in estimate (`uncorrected`), its error (`uncorrected_error`),
+        and `labels_alone`.
     """
     estimands = tuple(estimands)
     design = corpus.design.subset(rows)
     means = estimate_means(corpus, estimands, rows)
     counts = means[estimands[0].name].sizes
-    result: Json = dict(zip(("posts", "labels", "held_out", "authors"), counts, strict=True))
+    result: Json = {"posts": counts.posts, "labels": counts.labels, "held_out": counts.held_out}
+    result |= corpus.count_authors(rows).as_dict()
     for estimand in estimands:
         mean = means[estimand.name]
         labels_only = ppi.estimate_mean_from_labels(
@@ -177,6 +182,7 @@ def estimate_population(
             e.name: {"lambda": e.tuning.lam, "held_out_worth": e.tuning.held_out_worth}
             for e in estimands
         },
+        "strata": describe_strata(corpus),
         "all": estimate_rows(corpus, estimands, all_rows),
         "groups": {
             kind: {name: estimate_rows(corpus, estimands, rows) for name, rows in members.items()}

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from postbias.axes import Axis
 from postbias.errors import CorpusError, SchemaError
 from postbias.paths import Paths
+from postbias.posts.authorship import AuthorCounts, count_authors
 from postbias.posts.fold_assignment import find_oversized_groups, label_components
 from postbias.posts.schema import SAMPLE, SPLIT
 from postbias.posts.shards import list_shards, read_posts, read_table
@@ -23,6 +24,7 @@ from postbias.scoring.artifact import Artifact
 from postbias.scoring.post_scores import OK
 from postbias.stats.bootstrap import Array
 from postbias.stats.label_design import HELD_OUT, LEARNED, LabelDesign
+from postbias.stats.strata import Bools
 
 # Labels that the student was neither trained nor selected on.
 _HELD_OUT = ("calib", "test")
@@ -54,6 +56,11 @@ class ScoredCorpus:
     def __len__(self) -> int:
         """Return the number of scored posts."""
         return int(self.table.num_rows)
+
+    def count_authors(self, rows: Bools) -> AuthorCounts:
+        """Count the authors of the posts in a mask (N,)."""
+        kept = self.table.select(["author", "post_id"]).filter(pa.array(rows))
+        return count_authors(kept["author"], kept["post_id"])
 
 
 def load_scored_corpus(paths: Paths) -> ScoredCorpus:
@@ -128,6 +135,8 @@ def _never_held_out(paths: Paths) -> pa.Array:
     """List the authors in groups that are larger than a held-out fold."""
     split = read_table(paths.split, SPLIT, ["author", "cluster", "fold"])
     n = split.num_rows
+    if not n:
+        return split["author"].combine_chunks()
     links = []
     for column in ("author", "cluster"):
         codes = split[column].combine_chunks().dictionary_encode().indices.to_numpy()

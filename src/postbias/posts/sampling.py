@@ -36,6 +36,7 @@ from postbias.errors import CountsError, ParamsError
 from postbias.json_files import write_json
 from postbias.params import Params, SampleParams
 from postbias.paths import Paths
+from postbias.posts.authorship import count_authors
 from postbias.posts.fold_assignment import read_given_test_posts
 from postbias.posts.sampling_frame import SamplingFrame, read_sampling_frame
 from postbias.posts.schema import SAMPLE
@@ -50,7 +51,8 @@ class SampleSummary:
 
     Attributes:
         posts: Posts in the corpus.
-        authors: Distinct authors.
+        authors: Distinct given authors.
+        posts_without_author: Posts without a given author.
         repeated: Posts represented by another post with the same caption.
         capped: Representatives dropped by `max_per_author`.
         not_drawn: Eligible posts that were not drawn.
@@ -65,6 +67,7 @@ class SampleSummary:
 
     posts: int
     authors: int
+    posts_without_author: int
     repeated: int
     capped: int
     not_drawn: int
@@ -161,7 +164,9 @@ def sample_posts(
     probability = np.concatenate([probability, np.ones(len(given))])
     summary = SampleSummary(
         posts=len(frame.post_id),
-        authors=len(frame.author.dictionary),
+        **count_authors(
+            pa.chunked_array([frame.author]), pa.chunked_array([frame.post_id])
+        ).as_dict(),
         repeated=len(candidates) - groups,
         capped=groups - eligible,
         not_drawn=eligible - n_drawn,

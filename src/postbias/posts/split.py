@@ -20,6 +20,7 @@ from postbias.errors import CorpusError, CountsError
 from postbias.json_files import write_json
 from postbias.params import Params, SplitParams
 from postbias.paths import Paths
+from postbias.posts.authorship import count_authors, make_own_author
 from postbias.posts.duplicates import PostFeatures, find_near_duplicates, read_features
 from postbias.posts.fold_assignment import (
     assign_folds,
@@ -109,7 +110,7 @@ def split(paths: Paths, params: Params) -> SplitSummary:
             f"split: {len(post_ids)} labelled posts in, but {written} rows written",
             do="report this bug in postbias",
         )
-    report = _report(features, labels, result, params.split)
+    report = _report(features, post_ids, labels, result, params.split)
     for fold, described in report["folds"].items():
         if abs(described["score"].get("gap_sd", 0)) > MAX_GAP_SD:
             logger.warning(
@@ -203,7 +204,7 @@ def _check_authors(
             " author), or name a file of given folds in split.folds",
         )
     logger.warning("all posts have one author; the given folds are kept and authors are ignored")
-    return replace(features, authors=tuple(f"post:{post_id}" for post_id in post_ids))
+    return replace(features, authors=tuple(make_own_author(post_id) for post_id in post_ids))
 
 
 def _check_no_empty_fold(folds: np.ndarray, params: SplitParams) -> None:
@@ -245,11 +246,16 @@ def _split_table(post_ids: Sequence[str], features: PostFeatures, result: Split)
 
 
 def _report(
-    features: PostFeatures, labels: np.ndarray, result: Split, params: SplitParams
+    features: PostFeatures,
+    post_ids: Sequence[str],
+    labels: np.ndarray,
+    result: Split,
+    params: SplitParams,
 ) -> dict[str, Any]:
     """Build the content of `reports/split.json`."""
     clusters, groups = np.bincount(result.clusters), np.bincount(result.groups)
     authors = np.array(features.authors, dtype=object)
+    ids = np.array(post_ids, dtype=object)
     folds = {}
     for fold in FOLDS:
         rows = result.folds == fold
@@ -257,14 +263,14 @@ def _report(
             "posts": int(rows.sum()),
             "share": float(rows.mean()),
             "wanted": getattr(params.shares, fold),
-            "authors": len(set(authors[rows])),
+            **count_authors(authors[rows].tolist(), ids[rows].tolist()).as_dict(),
             "groups": len(set(result.groups[rows].tolist())),
             "score": _describe(labels[rows], labels),
         }
     return {
         "posts": len(labels),
         "excluded": int((result.folds == EXCLUDED).sum()),
-        "authors": len(set(features.authors)),
+        **count_authors(features.authors, post_ids).as_dict(),
         "groups": len(groups),
         "largest_group": int(groups.max()),
         "clusters": int((clusters > 1).sum()),

@@ -195,7 +195,7 @@ def _collect_facts(paths: Paths, params: Params, corpus: ScoredCorpus, reports: 
         "is_demo": (paths.data / "truth.parquet").is_file(),
         "imported": read_import_summary(paths),
         "period": None if ordered is None else tuple(str(t)[:10] for t in ordered[[0, -1]]),
-        "authors": len(np.unique(corpus.design.authors)),
+        "authors": corpus.count_authors(np.ones(len(corpus), dtype=bool)).as_dict(),
         "manifest": champion.manifest,
         "champion": champion.digest,
         "rejects": _count_rejects(paths),

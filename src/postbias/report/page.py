@@ -11,6 +11,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from postbias.posts.authorship import describe_authors, describe_missing_authors
 from postbias.report import wording
 
 MODEL_CARD, DATA_SHEET = "model_card.md", "data_sheet.md"
@@ -64,6 +65,9 @@ def _environment() -> Environment:
         "share_interval": lambda estimate: wording.format_interval(estimate, is_share=True),
         "difference": wording.format_difference,
         "percentage_points": wording.to_percentage_points,
+        "authors": describe_authors,
+        "missing_authors": describe_missing_authors,
+        "strata": wording.describe_dominant_authors,
         "count": lambda number: f"{number:,}",
         "usd": lambda number: f"${number:,.2f}",
         "reason": wording.describe_reason,

@@ -18,6 +18,8 @@ from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_tick
 from postbias.report.wording import describe_noise_source, summarize_answer, to_percentage_points
 from postbias.stats.label_design import HELD_OUT, UNLABELLED
 from postbias.stats.metrics import calibration_curve
+from postbias.stats.pooling import MIN_GROUPS
+from postbias.stats.ppi import MIN_AUTHORS, MIN_LABELS
 
 Json = dict[str, Any]
 
@@ -45,6 +47,7 @@ def lay_out_sections(
     bounds = (main.low, main.high)
     tables = {k: v for k, v in population["groups"].items() if k not in {"half", "time"}}
     return {
+        "minimums": {"labels": MIN_LABELS, "authors": MIN_AUTHORS, "brands": MIN_GROUPS},
         "answer": summarize_answer(population, main.name, bounds),
         "models": _lay_out_models(reports["evaluate"], main.name)
         | {"noise_source": describe_noise_source(reports["labels"]["teacher"])},

@@ -112,7 +112,8 @@ def format_difference(estimate: Json, digits: int = 2) -> str:
     """Format a difference with its interval, such as `+0.51 (0.37 to 0.65)`.
 
     Args:
-        estimate: `value`, `lo` and `hi`; without a value the result is a dash.
+        estimate: `value`, `lo` and `hi`; the result is a dash without a value, and the value alone
+            without an interval.
         digits: Number of decimals.
 
     Returns:
@@ -121,9 +122,10 @@ def format_difference(estimate: Json, digits: int = 2) -> str:
     value, lo, hi = (estimate[key] for key in ("value", "lo", "hi"))
     if value is None:
         return DASH
-    sign = "+" if value > 0 else ""
-    write = format_points
-    return f"{sign}{write(value, digits)} ({write(lo, digits)} to {write(hi, digits)})"
+    text = f"{'+' if value > 0 else ''}{format_points(value, digits)}"
+    if lo is None:
+        return text
+    return f"{text} ({format_points(lo, digits)} to {format_points(hi, digits)})"
 
 
 def to_percentage_points(share: Json) -> Json:
@@ -141,6 +143,43 @@ def describe_noise_source(teacher: Json) -> str:
         A sentence.
     """
     return _NOISE_SOURCES.get(teacher.get("retest_measures", ""), "")
+
+
+def describe_dominant_authors(strata: Json) -> str:
+    """Name the authors that are strata of their own, with their shares of the posts; may be empty.
+
+    Args:
+        strata: `strata` of `reports/population.json`.
+
+    Returns:
+        The sentences.
+    """
+
+    def names(*, is_stratum: bool) -> str:
+        return ", ".join(
+            f"{one['author']} ({format_percent(one['share'])})"
+            for one in strata["dominant_authors"]
+            if one["is_stratum"] == is_stratum
+        )
+
+    limit = format_percent(strata["dominant_share"])
+    sentences = []
+    if own := names(is_stratum=True):
+        sentences.append(
+            f"Authors with more than {limit} of the posts are strata of their own, each estimated "
+            f"from its own labels and weighted by its share of the posts: {own}."
+        )
+    if merged := names(is_stratum=False):
+        sentences.append(
+            f"Authors with more than {limit} of the posts whose labels do not suffice for a "
+            f"stratum of their own count as authors like the others: {merged}."
+        )
+    if n := strata["never_held_out"]["authors"]:
+        sentences.append(
+            f"{n:,} author{' is' if n == 1 else 's are'} linked to more posts than a held-out fold "
+            f"has, and form{'s' if n == 1 else ''} a stratum that is estimated from labels alone."
+        )
+    return " ".join(sentences)
 
 
 def describe_reason(reason: str) -> str:

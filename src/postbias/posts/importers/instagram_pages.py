@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from postbias.errors import InputError, LayoutError
+from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.export_files import (
     ImageIndex,
     digest_tree,
@@ -210,7 +211,7 @@ def post_from_media(
     return ImportedPost(
         post_id=media.post_id,
         # A post without a known author is its own author; strangers must not share one.
-        author=media.author or f"post:{media.post_id}",
+        author=media.author or make_own_author(media.post_id),
         caption=media.caption,
         source=source,
         platform=PLATFORM,

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postbias.errors import InputError, LayoutError, SchemaError
+from postbias.posts.authorship import make_own_author
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.csv_rows import CsvRows
 from postbias.posts.importers.export_files import read_image
@@ -210,7 +211,7 @@ def _to_post(
     media_type = parse_optional("media_type", parse_text, "media_type") or ""
     return ImportedPost(
         post_id=post_id,
-        author=author.strip() or f"post:{post_id}",
+        author=author.strip() or make_own_author(post_id),
         caption=parse_text(row.get(columns.caption), "caption"),
         source=source,
         platform=platform.strip() or "table",
