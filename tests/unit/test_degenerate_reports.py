@@ -19,6 +19,7 @@ from tests.tiny_artifact import AXES
 
 from postbias.evaluation.results_table import load_evaluation, markdown_table
 from postbias.population.brands import write_brands
+from postbias.posts.schema import FOLDS
 from postbias.report.findings import gather_findings, write_findings
 
 _BANDS = {"low": (0.0, 3.4), "moderate": (3.5, 6.4), "high": (6.5, 10.0)}
@@ -152,6 +153,26 @@ def _no_author_given(tables: Tables) -> None:
     tables.set_columns(*every, author=lambda row: f"post:{row['post_id']}")
 
 
+def _some_authors_given(tables: Tables) -> None:
+    for table in (tables.posts, tables.scores, tables.sample, tables.split):
+        for row in table:
+            if row["post_id"] >= "p00090":
+                row["author"] = f"post:{row['post_id']}"
+
+
+def _half_by_one_author(tables: Tables) -> None:
+    every = (tables.posts, tables.scores, tables.sample, tables.split)
+    tables.set_columns(
+        *every, author=lambda r: "<anna>" if r["post_id"] < "p00090" else r["author"]
+    )
+
+
+def _scores_without_intervals(tables: Tables) -> None:
+    tables.set_columns(
+        tables.scores, **{f"{n}{end}": None for n in NAMES for end in ("_lo", "_hi")}
+    )
+
+
 def _no_dates(tables: Tables) -> None:
     tables.set_columns(tables.posts, tables.scores, posted_at=None)
 
@@ -185,7 +206,7 @@ def _three_equal_brands(tables: Tables) -> None:
 
 
 def _no_images(tables: Tables) -> None:
-    tables.set_columns(tables.posts, images=lambda row: [])
+    tables.set_columns(tables.posts, images=[])
     tables.set_columns(tables.scores, modalities="text", n_images=0)
 
 
@@ -195,7 +216,7 @@ def _only_images(tables: Tables) -> None:
 
 
 def _all_images_broken(tables: Tables) -> None:
-    tables.set_columns(tables.posts, images=lambda row: [{"bytes": b"broken", "path": None}])
+    tables.set_columns(tables.posts, images=[{"bytes": b"broken", "path": None}])
 
 
 def _every_post_labelled(tables: Tables) -> None:
@@ -240,12 +261,15 @@ _CASES: dict[str, Callable[[Tables], None]] = {
     "everything equal": _everything_equal,
     "everything zero": _everything_zero,
     **{f"a group of {n}": _group_of(n) for n in (0, 1, 2)},
-    **{f"{n} labels in {fold}": _only_fold({fold: n}) for fold in ("train", "valid", "calib", "test") for n in (0, 1)},
+    **{f"{n} labels in {fold}": _only_fold({fold: n}) for fold in FOLDS for n in (0, 1)},
     "no held-out labels": _only_fold({"calib": 0, "test": 0}),
     "no learned labels": _only_fold({"train": 0, "valid": 0}),
-    **{f"one author in {fold}": _one_author_in(fold) for fold in ("train", "valid", "calib", "test")},
+    **{f"one author in {fold}": _one_author_in(fold) for fold in FOLDS},
     "one author": _one_author,
     "no author given": _no_author_given,
+    "some authors given": _some_authors_given,
+    "half by one author": _half_by_one_author,
+    "scores without intervals": _scores_without_intervals,
     "no dates": _no_dates,
     "one date": _one_date,
     "sponsorship not known": _sponsorship_not_known,
@@ -271,7 +295,17 @@ def _visible_text(page: str) -> str:
     return re.sub(r"</?(?:div|p|td|th|tr|small|li|span|strong|figcaption)[^>]*>", " ", page)
 
 
-@pytest.mark.parametrize("case", _CASES)
+#: The others take minutes together.
+_QUICK = {
+    "nothing in the high band", "everything equal", "0 labels in calib", "one author",
+    "no dates", "all labels rejected", "no labelled post scored", "scores without intervals",
+}  # fmt: skip
+_MARKED = [
+    pytest.param(case, marks=[] if case in _QUICK else [pytest.mark.slow]) for case in _CASES
+]
+
+
+@pytest.mark.parametrize("case", _MARKED)
 def test_the_report_of_a_degenerate_corpus_is_complete_and_has_no_undefined_numbers(
     case: str, tmp_path: Path
 ) -> None:
@@ -292,3 +326,37 @@ def test_the_report_of_a_degenerate_corpus_is_complete_and_has_no_undefined_numb
     for file in paths.reports.glob("plots/*.csv"):
         with file.open(encoding="utf-8", newline="") as rows:
             assert not any({"nan", "inf", "None"} & set(row) for row in csv.reader(rows)), file
+
+
+def _gather(tmp_path: Path, change: Callable[[Tables], None]) -> tuple[dict[str, Any], str, str]:
+    paths, params, error = write_degenerate_repo(tmp_path / "repo", change)
+    assert error is None
+    findings = gather_findings(paths, params, {})
+    table = markdown_table(load_evaluation(paths.reports / "evaluate.json"))
+    return findings.population, findings.page() + findings.cards["model_card.md"], table
+
+
+def test_posts_without_an_author_are_not_called_authors(tmp_path: Path) -> None:
+    population, page, table = _gather(tmp_path, _no_author_given)
+    n = population["n"]["scored"]
+    assert (population["all"]["authors"], population["all"]["posts_without_author"]) == (0, n)
+    assert f"{n} posts (no author given)" in page
+    assert not re.search(r"over \d+ authors", page + table)
+    assert "posts (no author given)" in table
+    for text in (page, table):
+        assert "Intervals are likely too narrow" in text
+
+
+def test_both_counts_are_given_if_some_posts_have_an_author(tmp_path: Path) -> None:
+    _, page, table = _gather(tmp_path, _some_authors_given)
+    assert re.search(r"15 authors and 8\d posts \(no author given\)", page)
+    assert re.search(r"\d authors and \d+ posts \(no author given\)", table)
+
+
+def test_authors_that_are_strata_are_named(tmp_path: Path) -> None:
+    population, page, _ = _gather(tmp_path, _half_by_one_author)
+    (one,) = population["strata"]["dominant_authors"]
+    assert (one["author"], one["is_stratum"]) == ("<anna>", True)
+    assert 0.45 < one["share"] < 0.55
+    assert "strata of their own" in page
+    assert "&lt;anna&gt; (5" in page

@@ -40,7 +40,7 @@ class ExamplePost:
         label: The teacher's label on the main axis.
         reason: The teacher's reason; may be empty.
         score: The student's score.
-        lo: Lower limit of the score's interval.
+        lo: Lower limit of the score's interval; None if the student has no intervals.
         hi: Upper limit of the score's interval.
     """
 
@@ -51,8 +51,8 @@ class ExamplePost:
     label: float
     reason: str
     score: float
-    lo: float
-    hi: float
+    lo: float | None
+    hi: float | None
 
     @property
     def error(self) -> float:
@@ -61,7 +61,9 @@ class ExamplePost:
 
     @property
     def is_covered(self) -> bool:
-        """Whether the interval of the score contains the label."""
+        """Whether the interval of the score contains the label; true without an interval."""
+        if self.lo is None or self.hi is None:
+            return True
         return self.lo - 1e-6 <= self.label <= self.hi + 1e-6
 
 
