@@ -15,6 +15,9 @@ class RejectReason(StrEnum):
     MISSING_ID = "missing_id"
     MISSING_FILE = "missing_file"
     BAD_ENCODING = "bad_encoding"
+    AMBIGUOUS_FILE = "ambiguous_file"
+    OUTSIDE_FOLDER = "outside_folder"
+    NOT_DOWNLOADED = "not_downloaded"
     # annotate from recorded labels
     NO_LABEL = "no_label"
     OUT_OF_RANGE = "out_of_range"

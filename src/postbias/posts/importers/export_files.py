@@ -6,18 +6,17 @@ are not followed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import lzma
 import os
-from array import array
-from bisect import bisect_left
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter
 
 from postbias.posts.images import MAX_BYTES
@@ -35,6 +34,10 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
     *(".avif", ".heic", ".heif", ".tif", ".tiff"),
 )
+
+
+#: Enough to recognise every image format.
+HEAD_BYTES = 12
 
 
 def read_json(path: str) -> Any:  # noqa: ANN401 - foreign JSON has any shape
@@ -92,14 +95,19 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _read_up_to(path: str, limit: int) -> tuple[bytes, int]:
+def _read_up_to(path: str, limit: int, flags: int = 0) -> tuple[bytes, int]:
     """Read at most `limit` bytes of a file; also return its size.
 
     Uses system calls: for small files, Python's file objects take longer than reading.
     """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    # Opening a named pipe without O_NONBLOCK would wait for ever.
+    flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, os.O_RDONLY | flags)
     try:
-        size = os.fstat(handle).st_size
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "not a regular file")
+        size = status.st_size
         data = os.read(handle, min(size, limit))
         while len(data) < min(size, limit) and (chunk := os.read(handle, limit - len(data))):
             data += chunk
@@ -119,14 +127,57 @@ def read_image(root: str, name: str) -> ImageFile | ImageFault:
         The image, or why it could not be read.
     """
     try:
-        data, size = _read_up_to(f"{root}/{name}", MAX_BYTES)
+        data, size = _read_inside(root, name, MAX_BYTES)
     except FileNotFoundError:
         return ImageFault(RejectReason.MISSING_FILE, f"{name}: not there")
+    except PathOutsideError:
+        detail = f"{name}: is a link that leads out of the folder"
+        return ImageFault(RejectReason.OUTSIDE_FOLDER, detail)
     except (OSError, ValueError) as error:
         return ImageFault(RejectReason.BROKEN_FILE, f"{name}: {_describe(error)}")
     if size > MAX_BYTES:
         return ImageFault(RejectReason.TOO_LARGE, f"{name}: {size} bytes, over {MAX_BYTES}")
     return ImageFile(data, name)
+
+
+def read_head(root: str, name: str) -> bytes:
+    """Read the first bytes of a file, by which image formats are recognised.
+
+    Args:
+        root: The folder of the export.
+        name: Path of the file relative to `root`.
+
+    Returns:
+        At most `HEAD_BYTES`; none if the file cannot be read.
+    """
+    try:
+        return _read_inside(root, name, HEAD_BYTES)[0]
+    except (OSError, ValueError):
+        return b""
+
+
+class PathOutsideError(OSError):
+    """A link in an export leads out of it."""
+
+
+def _read_inside(root: str, name: str, limit: int) -> tuple[bytes, int]:
+    """Read a file, following a link only if it leads to a file in the export."""
+    path = f"{root}/{name}"
+    no_follow = getattr(os, "O_NOFOLLOW", 0)
+    if no_follow:
+        try:
+            return _read_up_to(path, limit, no_follow)
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.EMLINK}:
+                raise
+    if not is_inside(path, root):
+        raise PathOutsideError(path)
+    return _read_up_to(path, limit)
+
+
+def is_inside(path: str, root: str) -> bool:
+    """Tell whether a path leads into a folder once all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
 def _describe(error: Exception) -> str:
@@ -169,80 +220,3 @@ def digest_tree(root: Path) -> str:
         size = os.lstat(folder / name).st_size
         digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-class ImageIndex:
-    """Find image files by name in all folders of an export, in ten bytes of memory per file.
-
-    For an export with two million images in 16 folders, a dictionary of their names would take half
-    a gigabyte, and trying each folder would take eight failed look-ups per image.
-    """
-
-    def __init__(self, root: Path, exclude: frozenset[str] = frozenset()) -> None:
-        """List all folders once.
-
-        Args:
-            root: The export.
-            exclude: Top-level folders without images.
-        """
-        self._root = str(root)
-        self._folders: list[str] = []
-        keys, positions = array("Q"), array("H")
-        for prefix, names in walk_folders(root):
-            if prefix.split("/")[0] in exclude:
-                continue
-            folder_keys = [_key(name) for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-            if folder_keys:
-                keys.extend(folder_keys)
-                positions.extend([len(self._folders)] * len(folder_keys))
-                self._folders.append(prefix)
-        unsorted = np.array(keys, np.uint64)
-        order = np.argsort(unsorted, kind="stable")
-        # A look-up in a NumPy array takes four times as long as in a Python array.
-        self._keys = array("Q", unsorted[order].tobytes())
-        self._positions = array("H", np.array(positions, np.uint16)[order].tobytes())
-
-    def __len__(self) -> int:
-        """Return the number of image files."""
-        return len(self._keys)
-
-    @property
-    def digest(self) -> str:
-        """Hash of the names of all images and folders."""
-        folders = "\0".join(self._folders).encode(errors="surrogateescape")
-        content = folders + self._keys.tobytes() + self._positions.tobytes()
-        return hashlib.sha256(content).hexdigest()
-
-    def find(self, name: str) -> str | None:
-        """Find a file by its name.
-
-        Args:
-            name: A file name without a path.
-
-        Returns:
-            Its path in the first folder that has it, relative to the export; None if none has.
-        """
-        key = _key(name)
-        position = bisect_left(self._keys, key)
-        if position == len(self._keys) or self._keys[position] != key:
-            return None
-        return f"{self._folders[self._positions[position]]}{name}"
-
-    def read(self, name: str) -> ImageFile | ImageFault:
-        """Find and read an image file.
-
-        Args:
-            name: A file name without a path.
-
-        Returns:
-            The image, or why it could not be read.
-        """
-        path = self.find(name)
-        if path is None:
-            return ImageFault(RejectReason.MISSING_FILE, f"{name}: in no folder")
-        return read_image(self._root, path)
-
-
-def _key(name: str) -> int:
-    encoded = name.encode(errors="surrogateescape")
-    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")

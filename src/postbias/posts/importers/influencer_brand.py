@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from postbias.errors import LayoutError
-from postbias.posts.importers.export_files import ImageIndex, is_plain_name, read_json
+from postbias.posts.importers.export_files import is_plain_name, read_json
+from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.instagram_nodes import (
     PLATFORM,
     MediaNode,
@@ -75,10 +76,10 @@ def open_influencer_brand(src: Path) -> Export:
                 seen=str(src),
                 do="pass the folder that holds post_info.txt, json/ and the image folders",
             )
-    index = ImageIndex(src, exclude=frozenset({JSON_FOLDER}))
-    load = partial(_load, str(src), index)
+    folder = ImageFolder(src, exclude=frozenset({JSON_FOLDER}))
+    load = partial(_load, str(src), folder)
     return Export(
-        digest=f"{content_digest(table)} {index.digest}",
+        digest=f"{content_digest(table)} {folder.index.image_digest}",
         n_units=_count_lines(table),
         units=lambda: _units(table, load),
     )
@@ -98,13 +99,13 @@ def _units(table: Path, load: Callable[[int, str], list[Record]]) -> Iterator[Re
                 yield partial(load, number, line)
 
 
-def _load(root: str, index: ImageIndex, number: int, line: str) -> list[Record]:
+def _load(root: str, folder: ImageFolder, number: int, line: str) -> list[Record]:
     source, post_id = f"{POST_TABLE}:{number}", None
     try:
         row = _parse_line(line)
         post_id = row.json_name.removesuffix(".json")
         source = f"{JSON_FOLDER}/{row.json_name}"
-        return [_to_post(row, post_id, source, _read_media(f"{root}/{source}"), index)]
+        return [_to_post(row, post_id, source, _read_media(f"{root}/{source}"), folder)]
     except RecordError as error:
         return [ImportReject.from_error(error, source, post_id)]
 
@@ -126,9 +127,8 @@ def _parse_line(line: str) -> _Row:
     if not author:
         raise RecordError(RejectReason.BROKEN_ROW, "no username")
     image_names = _parse_image_names(names)
-    for name in (json_name, *image_names):
-        if not is_plain_name(name):
-            raise RecordError(RejectReason.BROKEN_ROW, f"{name[:80]!r} is no plain file name")
+    if not is_plain_name(json_name):
+        raise RecordError(RejectReason.BROKEN_ROW, f"{json_name[:80]!r} is no plain file name")
     return _Row(author, sponsored == "1", json_name, image_names)
 
 
@@ -156,9 +156,9 @@ def _read_media(path: str) -> MediaNode:
 
 
 def _to_post(
-    row: _Row, post_id: str, source: str, media: MediaNode, index: ImageIndex
+    row: _Row, post_id: str, source: str, media: MediaNode, folder: ImageFolder
 ) -> ImportedPost:
-    files, faults = split_images(index.read(name) for name in row.image_names)
+    files, faults = split_images(folder.read_name(name) for name in row.image_names)
     return ImportedPost(
         post_id=post_id,
         author=row.author,

@@ -6,7 +6,6 @@ The structure of a node decides which of them it is.
 from __future__ import annotations
 
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.text_repair import repair_text
@@ -185,24 +184,39 @@ def _read_time(value: object) -> int | None:
     return None
 
 
-def image_names(node: dict[str, Any]) -> list[str]:
-    """List the file names at the end of the image URLs of a media node, in order."""
-    if _is_api_v1(node):
-        slides = node.get("carousel_media")
-        urls = [
-            get_nested(slide, "image_versions2", "candidates", 0, "url")
-            for slide in (slides if isinstance(slides, list) and slides else [node])
-        ]
-    else:
-        children = get_nested(node, "edge_sidecar_to_children", "edges")
-        edges = children if isinstance(children, list) and children else [{"node": node}]
-        urls = [get_nested(edge, "node", "display_url") for edge in edges]
-    names = (_file_name(url) for url in urls if isinstance(url, str))
-    return [name for name in names if name]
+def image_addresses(node: dict[str, Any]) -> list[str]:
+    """List the image URLs of a media node, in order."""
+    return [repair_text(url) for slide in _slides(node) if (url := _image_address(slide))]
 
 
-def _file_name(url: str) -> str | None:
-    try:
-        return repair_text(urlsplit(url).path.rpartition("/")[2]) or None
-    except ValueError:  # urlsplit raises it for an invalid host
-        return None
+def photo_numbers(node: dict[str, Any]) -> list[int]:
+    """List the positions of the photos in a carousel, from 1; [0] for a post of one photo.
+
+    Slides without an image URL and videos, whose URL is that of a preview, are left out.
+    """
+    slides = _slides(node)
+    return [
+        0 if slide is node else number
+        for number, slide in enumerate(slides, start=1)
+        if _image_address(slide)
+        and get_nested(slide, "is_video") is not True
+        and get_nested(slide, "media_type") != 2
+    ]
+
+
+def _slides(node: dict[str, Any]) -> list[Any]:
+    """Return the slides of a carousel; of another post, the node itself."""
+    children = node.get("carousel_media")
+    if not _is_api_v1(node):
+        edges = get_nested(node, "edge_sidecar_to_children", "edges")
+        is_list = isinstance(edges, list)
+        children = [get_nested(edge, "node") for edge in edges] if is_list else None
+    return children if isinstance(children, list) and children else [node]
+
+
+def _image_address(slide: object) -> str | None:
+    for path in (("image_versions2", "candidates", 0, "url"), ("display_url",)):
+        url = get_nested(slide, *path)
+        if isinstance(url, str) and url:
+            return url
+    return None

@@ -14,17 +14,16 @@ from typing import Any
 from postbias.errors import InputError, LayoutError
 from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.export_files import (
-    ImageIndex,
     digest_tree,
-    is_plain_name,
     read_json,
     walk_folders,
 )
+from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.instagram_nodes import (
     PLATFORM,
     MediaNode,
     get_nested,
-    image_names,
+    image_addresses,
     is_media_node,
     read_media_node,
 )
@@ -143,8 +142,7 @@ def _open_pages(src: Path, unwrap: Unwrap) -> Export:
     names = _json_names(src)
     if not names:
         raise LayoutError("no .json or .json.xz file in SRC", seen=str(src))
-    index = ImageIndex(src) if src.is_dir() else None
-    load = partial(_load, str(root), index, unwrap)
+    load = partial(_load, ImageFolder(root), unwrap)
     return Export(
         digest=digest_tree(src),
         n_units=len(names),
@@ -168,9 +166,9 @@ def _json_names(src: Path) -> list[str]:
     ]
 
 
-def _load(root: str, index: ImageIndex | None, unwrap: Unwrap, name: str) -> Iterator[Record]:
+def _load(folder: ImageFolder, unwrap: Unwrap, name: str) -> Iterator[Record]:
     try:
-        page = read_json(f"{root}/{name}")
+        page = read_json(folder.path_of(name))
         nodes = unwrap(page)
         if nodes is None:
             raise UnknownWrapperError(describe_wrapper(page))
@@ -184,7 +182,7 @@ def _load(root: str, index: ImageIndex | None, unwrap: Unwrap, name: str) -> Ite
                 raise RecordError(RejectReason.BROKEN_FILE, "one of its entries is no media node")
             media = read_media_node(node)
             post_id = media.post_id
-            yield post_from_media(media, name, _find_images(node, media, index))
+            yield post_from_media(media, name, _find_images(node, media, folder))
         except RecordError as error:
             yield ImportReject.from_error(error, name, post_id)
 
@@ -226,13 +224,11 @@ def post_from_media(
 
 
 def _find_images(
-    node: dict[str, Any], media: MediaNode, index: ImageIndex | None
+    node: dict[str, Any], media: MediaNode, folder: ImageFolder
 ) -> list[ImageFile | ImageFault]:
-    """Find the images of a post in the folder. None is not a fault: images are optional here."""
-    if not index:
-        return []
-    names = [name for name in image_names(node) if is_plain_name(name) and index.find(name)]
-    if not names:
-        stems = [stem for stem in (media.post_id, media.shortcode) if stem and is_plain_name(stem)]
-        names = [f"{stem}.jpg" for stem in stems if index.find(f"{stem}.jpg")][:1]
-    return [index.read(name) for name in names]
+    """Find the images of a post by the names in their addresses, else by its id or shortcode."""
+    images = [folder.read(address) for address in image_addresses(node)]
+    if any(isinstance(image, ImageFile) for image in images):
+        return images
+    found = folder.read_ids([media.post_id, media.shortcode])
+    return [*found, *images[len(found) :]]

@@ -20,15 +20,18 @@ from postbias.errors import InputError, LayoutError
 from postbias.posts.importers.export_files import (
     IMAGE_SUFFIXES,
     digest_tree,
+    read_head,
     read_image,
     read_json,
     read_text,
     walk_folders,
 )
+from postbias.posts.importers.image_folder import looks_like_image
 from postbias.posts.importers.instagram_nodes import (
     PLATFORM,
     get_nested,
     is_media_node,
+    photo_numbers,
     read_media_node,
 )
 from postbias.posts.importers.instagram_pages import (
@@ -49,6 +52,7 @@ from postbias.posts.importers.records import (
     split_images,
 )
 from postbias.posts.importers.text_repair import repair_text
+from postbias.posts.reasons import RejectReason
 
 # Instaloader's default name; without JSON, only this distinguishes a post from other files.
 _UTC_STEM = re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}_UTC")
@@ -84,7 +88,7 @@ def open_instaloader(src: Path) -> Export:
     """
     if not src.is_dir():
         raise InputError("no such folder", seen=str(src))
-    n_posts = sum(len(_group_by_post(names)) for _, names in walk_folders(src))
+    n_posts = sum(len(_group_by_post(src, *folder)) for folder in walk_folders(src))
     if not n_posts:
         raise LayoutError(
             "no files of Instaloader", seen=str(src), allowed="*_UTC.json(.xz), *_UTC.txt, *.jpg"
@@ -95,13 +99,14 @@ def open_instaloader(src: Path) -> Export:
 def _units(src: Path) -> Iterator[ReadUnit]:
     load: Callable[[str, str, _PostFiles], Iterable[Record]] = partial(_load, src)
     for prefix, names in walk_folders(src):
-        for stem, files in _group_by_post(names).items():
+        for stem, files in _group_by_post(src, prefix, names).items():
             yield partial(load, prefix, stem, files)
 
 
-def _group_by_post(names: list[str]) -> dict[str, _PostFiles]:
+def _group_by_post(src: Path, prefix: str, names: list[str]) -> dict[str, _PostFiles]:
     """Group the file names of a folder by post, sorted by stem."""
     posts: dict[str, _PostFiles] = defaultdict(_PostFiles)
+    others = []
     for name in names:
         for suffix in JSON_SUFFIXES:
             stem = name.removesuffix(suffix)
@@ -112,10 +117,21 @@ def _group_by_post(names: list[str]) -> dict[str, _PostFiles]:
         if dot + suffix == ".txt" and (stem in posts or _UTC_STEM.fullmatch(stem)):
             posts[stem].text = name
         elif dot + suffix.lower() in IMAGE_SUFFIXES:
-            post, number = _find_post(stem, posts)
-            if post is not None:
-                posts[post].images.append((number, name))
+            _add_image(posts, stem, name)
+        elif not name.endswith(JSON_SUFFIXES):
+            others.append((stem if dot else name, name))
+    for stem, name in others:
+        # A file with another suffix or none is an image if its content is.
+        is_named = _find_post(stem, posts)[0] is not None
+        if is_named and looks_like_image(read_head(str(src), f"{prefix}{name}")):
+            _add_image(posts, stem, name)
     return dict(sorted(posts.items()))
+
+
+def _add_image(posts: dict[str, _PostFiles], stem: str, name: str) -> None:
+    post, number = _find_post(stem, posts)
+    if post is not None:
+        posts[post].images.append((number, name))
 
 
 def _find_post(stem: str, posts: dict[str, _PostFiles]) -> tuple[str | None, int]:
@@ -137,13 +153,30 @@ def _load(src: Path, prefix: str, stem: str, files: _PostFiles) -> list[Record]:
         text = ""
         if files.text:
             text = repair_text(read_text(f"{src}/{prefix}{files.text}")).strip()
-        images = [read_image(str(src), f"{prefix}{name}") for _, name in sorted(files.images)]
+        names = [f"{prefix}{name}" for _, name in sorted(files.images)]
+        images: list[ImageFile | ImageFault] = [read_image(str(src), name) for name in names]
         if node is None:
             return [_post_without_json(src, prefix, stem, text, images)]
+        images += _missing_photos(node, f"{prefix}{stem}", [number for number, _ in files.images])
         post = post_from_media(read_media_node(node), source, images)
         return [post if post.caption else replace(post, caption=text)]
     except RecordError as error:
         return [ImportReject.from_error(error, source)]
+
+
+def _missing_photos(node: dict[str, Any], stem: str, numbers: list[int]) -> list[ImageFault]:
+    """List the photos that the JSON of a post names and that have no file."""
+    expected = photo_numbers(node)
+    if len(numbers) >= len(expected):
+        return []
+    return [
+        ImageFault(
+            RejectReason.NOT_DOWNLOADED,
+            f"{stem}{f'_{number}' if number else ''}: no image file with this name",
+        )
+        for number in expected
+        if number not in numbers
+    ]
 
 
 def _read_node(path: str) -> dict[str, Any] | None:

@@ -1,15 +1,14 @@
-"""Parse the cells of a table: text, flags, counts, times and lists of images."""
+"""Parse the cells of a table: text, flags, counts and times."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from postbias.errors import InputError
-from postbias.posts.importers.records import ImageFile, RecordError
+from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.text_repair import decode_escaped, repair_text
 from postbias.posts.reasons import RejectReason
 
@@ -31,7 +30,8 @@ _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no"
 _EMPTY = frozenset({"", "nan", "none", "null", "<na>", "nat"})
 
 
-def _is_empty(value: object) -> bool:
+def is_empty(value: object) -> bool:
+    """Tell whether a cell is empty, or a word that stands for an empty cell."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
     return isinstance(value, str) and value.strip().lower() in _EMPTY
@@ -96,7 +96,7 @@ def parse_flag(value: object) -> bool | None:
     Raises:
         RecordError: If the cell is neither yes nor no.
     """
-    if _is_empty(value):
+    if is_empty(value):
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -121,7 +121,7 @@ def parse_count(value: object, column: str) -> int | None:
     Raises:
         RecordError: If the cell is not a whole number of at least 0.
     """
-    if _is_empty(value):
+    if is_empty(value):
         return None
     try:
         number = float(str(value))
@@ -147,7 +147,7 @@ def parse_time_us(value: object) -> int | None:
     Raises:
         RecordError: If the cell is none of these, or outside `VALID_YEARS`.
     """
-    if _is_empty(value):
+    if is_empty(value):
         return None
     try:
         time = _parse_datetime(value)
@@ -190,51 +190,3 @@ def _parse_numeric_time(number: float, text: str) -> datetime:
         if _VALID_TIMES_S[0] <= number * unit_s < _VALID_TIMES_S[1]:
             return datetime.fromtimestamp(number * unit_s, UTC)
     return _SPREADSHEET_EPOCH + timedelta(days=number)
-
-
-def parse_images(value: Any) -> list[str | ImageFile]:  # noqa: ANN401 - a cell
-    """Parse the images of a row.
-
-    Args:
-        value: A path, several separated by `;` or `|`, a JSON list of paths, a list, or Hugging
-            Face `Image` values (`bytes`, `path`).
-
-    Returns:
-        Paths, and images whose bytes are in the table.
-
-    Raises:
-        RecordError: If the cell is none of these.
-    """
-    if _is_empty(value):
-        return []
-    if isinstance(value, str):
-        value = _split_paths(decode_escaped(value).strip())
-    if isinstance(value, dict | bytes):
-        value = [value]
-    if not isinstance(value, list):
-        raise RecordError(RejectReason.BROKEN_ROW, f"images are no list but {type(value).__name__}")
-    return [_parse_image(item) for item in value if not _is_empty(item)]
-
-
-def _split_paths(text: str) -> list[Any]:
-    if text.startswith("["):
-        try:
-            # Also accepts Python's representation of a list of plain names.
-            return json.loads(text if '"' in text else text.replace("'", '"'))  # type: ignore[no-any-return]
-        except (ValueError, RecursionError) as error:
-            raise RecordError(
-                RejectReason.BROKEN_ROW, f"images are no list: {text[:80]!r}"
-            ) from error
-    return [path.strip() for path in text.replace("|", ";").split(";")]
-
-
-def _parse_image(value: object) -> str | ImageFile:
-    if isinstance(value, str):
-        return repair_text(value)
-    data = value.get("bytes") if isinstance(value, dict) else value
-    path = value.get("path") if isinstance(value, dict) else None
-    if isinstance(data, bytes) and data:
-        return ImageFile(data, repair_text(path) if isinstance(path, str) else "")
-    if isinstance(path, str) and path:
-        return repair_text(path)
-    raise RecordError(RejectReason.BROKEN_ROW, "an image has neither bytes nor a path")

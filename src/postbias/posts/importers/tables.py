@@ -1,6 +1,7 @@
 """Import a table: CSV, TSV, JSONL or Parquet with a caption column and image paths.
 
-Image paths are relative to the folder of the table and must stay inside it; URLs are never fetched.
+Image paths are relative to the folder of the table and must stay inside it; addresses are never
+fetched.
 """
 
 from __future__ import annotations
@@ -18,13 +19,11 @@ import pyarrow.parquet as pq
 
 from postbias.errors import InputError, LayoutError, SchemaError
 from postbias.posts.authorship import make_own_author
-from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.csv_rows import CsvRows
-from postbias.posts.importers.export_files import read_image
+from postbias.posts.importers.image_cells import read_images
+from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.records import (
     Export,
-    ImageFault,
-    ImageFile,
     ImportedPost,
     ImportReject,
     ReadUnit,
@@ -36,7 +35,6 @@ from postbias.posts.importers.table_cells import (
     parse_count,
     parse_flag,
     parse_id,
-    parse_images,
     parse_text,
     parse_time_us,
 )
@@ -72,7 +70,7 @@ def open_table(src: Path, columns: Columns) -> Export:
         raise LayoutError("unknown kind of table", seen=src.name, allowed=", ".join(_READERS))
     # Reads one row, so that a wrong column is reported before anything is written.
     next(reader(src, columns), None)
-    load = partial(_load, src.parent.resolve(), columns)
+    load = partial(_load, ImageFolder(src.parent), columns)
     return Export(
         digest=content_digest(src),
         n_units=None,
@@ -178,7 +176,7 @@ _READERS: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
 }
 
 
-def _load(root: Path, columns: Columns, source: str, row: Row) -> list[Record]:
+def _load(folder: ImageFolder, columns: Columns, source: str, row: Row) -> list[Record]:
     post_id = None
     try:
         if isinstance(row, RecordError):
@@ -186,13 +184,13 @@ def _load(root: Path, columns: Columns, source: str, row: Row) -> list[Record]:
         post_id = parse_id(row.get(columns.post_id)) or None
         if post_id is None:
             raise RecordError(RejectReason.MISSING_ID, f"nothing in column {columns.post_id!r}")
-        return [_to_post(root, columns, source, post_id, row)]
+        return [_to_post(folder, columns, source, post_id, row)]
     except RecordError as error:
         return [ImportReject.from_error(error, source, post_id)]
 
 
 def _to_post(
-    root: Path, columns: Columns, source: str, post_id: str, row: Mapping[str, Any]
+    folder: ImageFolder, columns: Columns, source: str, post_id: str, row: Mapping[str, Any]
 ) -> ImportedPost:
     emptied: list[str] = []
 
@@ -204,8 +202,8 @@ def _to_post(
             emptied.append(field)
             return None
 
-    images = parse_optional("images", parse_images) or []
-    files, faults = split_images(_read_image(root, image) for image in images)
+    images = parse_optional("images", read_images, folder, post_id) or []
+    files, faults = split_images(images)
     author = parse_optional("author", parse_text, "author") or ""
     platform = parse_optional("platform", parse_text, "platform") or ""
     media_type = parse_optional("media_type", parse_text, "media_type") or ""
@@ -224,23 +222,3 @@ def _to_post(
         media_type=media_type.strip() or None,
         emptied_cells=tuple(emptied),
     )
-
-
-def _read_image(root: Path, image: str | ImageFile) -> ImageFile | ImageFault:
-    if isinstance(image, ImageFile):
-        n_bytes = len(image.data)
-        if n_bytes > MAX_BYTES:
-            return ImageFault(RejectReason.TOO_LARGE, f"{n_bytes} bytes, over {MAX_BYTES}")
-        return image
-    if "://" in image:
-        return ImageFault(RejectReason.MISSING_FILE, f"{image[:120]}: addresses are not fetched")
-    try:
-        path = (root / image).resolve()
-    except (OSError, ValueError, RuntimeError):  # a NUL, or a loop of links
-        return ImageFault(RejectReason.MISSING_FILE, f"{image[:120]!r}: no path")
-    if Path(image).is_absolute() or not path.is_relative_to(root):
-        raise RecordError(
-            RejectReason.BROKEN_ROW,
-            f"image path {image[:120]!r} leaves the table's folder; paths are relative to it",
-        )
-    return read_image(str(root), image)

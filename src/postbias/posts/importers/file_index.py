@@ -1,0 +1,224 @@
+"""Index the files of an export, and find those that a path or a name may mean.
+
+The folders are listed once, when the first look-up needs it. A file takes 40 bytes and its name in
+memory, so that an export with a million images fits; dictionaries would take ten times as much.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+
+from postbias.posts.importers.export_files import IMAGE_SUFFIXES, walk_folders
+
+#: How far a file name may differ from the name that was looked up, from the strictest on.
+EXACT, SEPARATORS, PERCENT_ENCODING, UNICODE_FORM, SUFFIX_CASE, CASE = range(6)
+
+# A name that so many files share is ambiguous, whichever of them are compared.
+_MAX_CANDIDATES = 100
+
+
+class FileMatch(NamedTuple):
+    """A file that a name may mean.
+
+    Attributes:
+        path: Path relative to the export.
+        difference: The strictest level at which the names are equal.
+        has_other_suffix: Whether only the part before the suffix is equal.
+    """
+
+    path: str
+    difference: int
+    has_other_suffix: bool
+
+
+class FileIndex:
+    """Find files of an export by path or by name, whatever the spelling of the name."""
+
+    def __init__(self, root: Path, exclude: frozenset[str] = frozenset()) -> None:
+        """List all folders once; hidden files and links to folders are left out.
+
+        Args:
+            root: The export.
+            exclude: Top-level folders without images.
+        """
+        self._folders: list[str] = []
+        self._folder_of = array("I")
+        self._ends = array("Q")
+        self._names = bytearray()
+        for prefix, names in walk_folders(root):
+            if prefix.split("/")[0] in exclude or not names:
+                continue
+            for name in names:
+                self._names += name.encode(errors="surrogateescape")
+                self._ends.append(len(self._names))
+            self._folder_of.extend([len(self._folders)] * len(names))
+            self._folders.append(prefix)
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self._ends)
+
+    def _file(self, number: int) -> tuple[str, str]:
+        start = self._ends[number - 1] if number else 0
+        name = self._names[start : self._ends[number]].decode(errors="surrogateescape")
+        return self._folders[self._folder_of[number]], name
+
+    @cached_property
+    def _by_path(self) -> _SortedKeys:
+        return _SortedKeys(_stem(canonical(f"{folder}{name}")) for folder, name in self._files())
+
+    @cached_property
+    def _by_name(self) -> _SortedKeys:
+        return _SortedKeys(_stem(_base(canonical(name))) for _, name in self._files())
+
+    def _files(self) -> Iterator[tuple[str, str]]:
+        return map(self._file, range(len(self)))
+
+    def find_path(self, path: str) -> list[FileMatch]:
+        """Find the files that a path may mean.
+
+        Args:
+            path: A path relative to the export.
+
+        Returns:
+            The files, in the order of the folders.
+        """
+        return self._find(self._by_path, path, is_name=False)
+
+    def find_name(self, name: str) -> list[FileMatch]:
+        """Find the files in any folder that a name may mean.
+
+        Args:
+            name: A file name without a path, with or without a suffix.
+
+        Returns:
+            The files, in the order of the folders.
+        """
+        return self._find(self._by_name, name, is_name=True)
+
+    def _find(self, keys: _SortedKeys, reference: str, *, is_name: bool) -> list[FileMatch]:
+        spelling = canonical(reference)
+        numbers = {n for text in {spelling, _stem(spelling)} for n in keys.find(text)}
+        wanted = _forms(reference)
+        matches = []
+        for number in sorted(numbers)[:_MAX_CANDIDATES]:
+            folder, name = self._file(number)
+            text = name if is_name else f"{folder}{name}"
+            if (difference := _difference(wanted, _forms(text))) is not None:
+                matches.append(FileMatch(folder + name, difference, has_other_suffix=False))
+            elif (difference := _difference(wanted, _forms(_stem(text)))) is not None:
+                matches.append(FileMatch(folder + name, difference, has_other_suffix=True))
+        return matches
+
+    @property
+    def image_digest(self) -> str:
+        """Hash of the folders, and of the names that end like an image."""
+        folders: list[str] = []
+        keys, positions = array("Q"), array("I")
+        last = None
+        for number, (folder, name) in enumerate(self._files()):
+            if not name.lower().endswith(IMAGE_SUFFIXES):
+                continue
+            if self._folder_of[number] != last:
+                last = self._folder_of[number]
+                folders.append(folder)
+            encoded = name.encode(errors="surrogateescape")
+            key = hashlib.blake2b(encoded, digest_size=8).digest()
+            keys.append(int.from_bytes(key, "little"))
+            positions.append(len(folders) - 1)
+        order = np.argsort(np.array(keys, np.uint64), kind="stable")
+        width = np.uint16 if len(folders) < 2**16 else np.uint32
+        digest = hashlib.sha256("\0".join(folders).encode(errors="surrogateescape"))
+        digest.update(np.array(keys, np.uint64)[order].tobytes())
+        digest.update(np.array(positions, width)[order].tobytes())
+        return digest.hexdigest()
+
+
+class _SortedKeys:
+    """Numbers of files, sorted by the hash of a text."""
+
+    def __init__(self, texts: Iterator[str]) -> None:
+        keys = np.array(array("q", map(hash, texts)), np.int64)
+        order = np.argsort(keys, kind="stable")
+        # A look-up in a NumPy array takes four times as long as in a Python array.
+        self._keys = array("q", keys[order].tobytes())
+        self._order = array("I", order.astype(np.uint32).tobytes())
+
+    def find(self, text: str) -> Iterator[int]:
+        """Yield the numbers of the texts with the same hash, `_MAX_CANDIDATES` at most."""
+        key = hash(text)
+        first = bisect_left(self._keys, key)
+        for place in range(first, min(first + _MAX_CANDIDATES, len(self._keys))):
+            if self._keys[place] != key:
+                return
+            yield self._order[place]
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _stem(path: str) -> str:
+    """Remove the suffix of the last component; a leading dot is part of the name."""
+    dot = path.rfind(".")
+    return path[:dot] if dot > path.rfind("/") + 1 else path
+
+
+def _use_slashes(text: str) -> str:
+    text = text.replace("\\", "/")
+    if "//" in text or "./" in text:
+        text = "/".join(part for part in text.split("/") if part not in {"", "."})
+    return text
+
+
+def _decode_percent(text: str) -> str:
+    text = unquote(text, errors="surrogateescape") if "%" in text else text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        try:  # a file name in Latin-1
+            return text.encode("utf-8", "surrogateescape").decode("latin-1")
+        except UnicodeEncodeError:  # half of a surrogate pair, from JSON
+            return text
+    return text
+
+
+def _lower_suffix(text: str) -> str:
+    stem = _stem(text)
+    return stem + text[len(stem) :].lower()
+
+
+def _fold(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    """Return a path in the spelling of each level, from `EXACT` to `CASE`."""
+    slashes = _use_slashes(text)
+    decoded = _use_slashes(_decode_percent(slashes))
+    composed = unicodedata.normalize("NFC", decoded)
+    return text, slashes, decoded, composed, _lower_suffix(composed), _fold(decoded)
+
+
+def canonical(path: str) -> str:
+    """Return the spelling that all spellings of a path have in common."""
+    return _fold(_use_slashes(_decode_percent(_use_slashes(path))))
+
+
+def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> int | None:
+    for level, (a, b) in enumerate(zip(one, other, strict=True)):
+        if a == b:
+            return level
+    return None

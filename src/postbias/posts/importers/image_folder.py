@@ -1,0 +1,292 @@
+"""Find and read the images that posts name by path, by address, by file name or by their id.
+
+A name is compared exactly first; then separators, percent-encoding, Unicode form and case may
+differ, if only one file matches. No file outside the folder is opened and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from postbias.posts.images import MAX_BYTES
+from postbias.posts.importers.export_files import (
+    IMAGE_SUFFIXES,
+    is_inside,
+    is_plain_name,
+    read_head,
+    read_image,
+)
+from postbias.posts.importers.file_index import CASE, SUFFIX_CASE, FileIndex, FileMatch
+from postbias.posts.importers.records import ImageFault, ImageFile
+from postbias.posts.importers.text_repair import repair_text
+from postbias.posts.reasons import RejectReason
+
+_ADDRESS = re.compile(r"(?:(?!file:)[a-z][a-z0-9+.-]+:)?//(?=[^/])|data:", re.IGNORECASE)
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_DATA_URI = re.compile(r"data:[^,]*;base64,(.*)", re.IGNORECASE | re.DOTALL)
+
+# The first bytes of image files, also of those that are not decoded: JPEG, PNG, GIF, BMP, TIFF.
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_HEIF_BRANDS = frozenset(
+    {b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+)
+
+# Numbered images of one post, such as `<id>_1.jpg`; a carousel has at most 20.
+_MAX_NUMBERED = 32
+
+# References are shortened in details.
+_MAX_CHARS = 120
+
+
+def is_address(reference: str) -> bool:
+    """Tell whether a reference is a URL, other than `file:`."""
+    return _ADDRESS.match(reference) is not None
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Tell from the first 12 bytes of a file whether it is an image."""
+    is_riff = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_heif = head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+    return is_riff or is_heif or head.startswith(_SIGNATURES)
+
+
+class ImageFolder:
+    """The folder whose images posts name."""
+
+    def __init__(self, root: Path, exclude: frozenset[str] = frozenset()) -> None:
+        """Remember the folder; it is listed when the first look-up needs it.
+
+        Args:
+            root: The folder; images in its subfolders are found too.
+            exclude: Top-level folders without images.
+        """
+        self._path = root
+        self._exclude = exclude
+        self._root = os.path.normpath(root.absolute())
+        self._real_root = os.path.realpath(root)
+        self._is_folder_inside = lru_cache(2**16)(self._check_folder)
+
+    @cached_property
+    def index(self) -> FileIndex:
+        """The files in the folder, listed once."""
+        return FileIndex(self._path, self._exclude)
+
+    def path_of(self, name: str) -> str:
+        """Return the full path of a file, given relative to the folder."""
+        return f"{self._root}/{name}"
+
+    def read(self, reference: str) -> ImageFile | ImageFault:
+        """Find and read the image that a path or an address names.
+
+        Args:
+            reference: A path relative to the folder, an absolute path inside it, a `file:` or
+                `data:` URI, or an address, whose file is searched by name in all subfolders.
+
+        Returns:
+            The image, or why it could not be read.
+        """
+        if reference[:5].lower() == "data:":
+            return _read_data_uri(reference)
+        path = self.locate(reference)
+        return path if isinstance(path, ImageFault) else read_image(self._root, path)
+
+    def read_name(self, name: str) -> ImageFile | ImageFault:
+        """Find and read the image with a file name, in any subfolder.
+
+        Args:
+            name: A file name, or a path relative to the folder.
+
+        Returns:
+            The image, or why it could not be read.
+        """
+        path = self._choose(self.index.find_name(name), name)
+        if path is None and not is_plain_name(name):
+            return self.read(name)
+        if path is None:
+            return ImageFault(RejectReason.MISSING_FILE, f"{_clip(name)}: in no folder")
+        return path if isinstance(path, ImageFault) else read_image(self._root, path)
+
+    def read_ids(self, ids: Iterable[str | None]) -> list[ImageFile | ImageFault]:
+        """Find and read the images that are named after a post: `<id>.*`, or `<id>_1.*` and so on.
+
+        Args:
+            ids: Ids of the post; the first one with images is used.
+
+        Returns:
+            The images in order; empty if there are none.
+        """
+        for post_id in ids:
+            if post_id and is_plain_name(post_id):
+                found = [self._read_stem(post_id)]
+                if found == [None]:
+                    numbers = range(1, _MAX_NUMBERED + 1)
+                    found = [self._read_stem(f"{post_id}_{number}") for number in numbers]
+                if any(found):
+                    return [image for image in found if image]
+        return []
+
+    def _read_stem(self, stem: str) -> ImageFile | ImageFault | None:
+        matches = self.index.find_name(stem)
+        # Without a suffix that says so, only the content tells an image from other files. Ids that
+        # differ in case are different posts.
+        images = self._images_among([m for m in matches if m.difference < SUFFIX_CASE])
+        path = self._choose([m._replace(has_other_suffix=False) for m in images], stem)
+        return read_image(self._root, path) if isinstance(path, str) else path
+
+    def locate(self, reference: str) -> str | ImageFault:
+        """Find the file that a path or an address names, without reading it.
+
+        Args:
+            reference: As for `read`, but no `data:` URI.
+
+        Returns:
+            Its path relative to the folder, or why there is none.
+        """
+        if self.is_exact(reference):
+            return self._relative(reference) or ""
+        if is_address(reference):
+            return self._locate_address(reference)
+        path = reference
+        if path[:5].lower() == "file:":
+            path = re.sub(r"^/(?=[A-Za-z]:)", "", unquote(_split_address(path)[0]))
+        path = path.replace("\\", "/")
+        relative = None if _DRIVE.match(path) and os.sep == "/" else self._relative(path)
+        if relative is None:
+            return _outside(reference, "leaves the folder; paths are relative to it")
+        if self.is_exact(relative):
+            return relative
+        for text in dict.fromkeys((relative, repair_text(relative))):
+            if (found := self._choose(self.index.find_path(text), reference)) is not None:
+                return found
+        if self._exists(relative):
+            return _outside(reference, "is a link that leads out of the folder")
+        return ImageFault(RejectReason.MISSING_FILE, f"{_clip(reference)}: {self._hint(relative)}")
+
+    def is_known(self, reference: str) -> bool:
+        """Tell whether a reference leads to a file, or to several between which it is ambiguous."""
+        found = self.locate(reference)
+        return isinstance(found, str) or found.reason == RejectReason.AMBIGUOUS_FILE
+
+    def is_exact(self, path: str) -> bool:
+        """Tell whether a path is the exact one of a file in the folder."""
+        relative = self._relative(path)
+        if not relative or not self._exists(relative):
+            return False
+        return self._is_folder_inside(relative.rpartition("/")[0])
+
+    def _exists(self, relative: str) -> bool:
+        return os.path.isfile(f"{self._root}/{relative}")  # noqa: PTH113 - in a third of the time
+
+    def _check_folder(self, relative: str) -> bool:
+        return is_inside(f"{self._root}/{relative}", self._root)
+
+    def _relative(self, path: str) -> str | None:
+        """Return a path relative to the folder; None if it leads out of it."""
+        # Lexically: links are checked when the file is opened.
+        normal = Path(os.path.normpath(Path(self._root, path)))
+        for root in (self._root, self._real_root):
+            if normal.is_relative_to(root):
+                return normal.relative_to(root).as_posix().removeprefix(".")
+        return None
+
+    def _locate_address(self, address: str) -> str | ImageFault:
+        path, query = _split_address(address)
+        name = path.rstrip("/").rpartition("/")[2]
+        # Some programs keep the query in the name of the file.
+        for text in dict.fromkeys((f"{name}?{query}", name) if query else (name,)):
+            if not text:
+                continue
+            # Names on servers that differ in case are different files.
+            matches = [m for m in self.index.find_name(text) if m.difference < CASE]
+            if (found := self._choose(matches, address)) is not None:
+                return found
+        return ImageFault(
+            RejectReason.NOT_DOWNLOADED,
+            f"{_clip(address)}: no file {_clip(unquote(name))!r} in the folder, and addresses are "
+            "not fetched",
+        )
+
+    def _hint(self, relative: str) -> str:
+        matches = self.index.find_name(relative.rpartition("/")[2])
+        named = [match.path for match in matches if not match.has_other_suffix]
+        return f"not there; a file of this name is {_clip(named[0])}" if named else "not there"
+
+    def _images_among(self, matches: list[FileMatch]) -> list[FileMatch]:
+        """Keep the images; files that are only named like one count if there is no real one."""
+        images = [match for match in matches if self._has_image_content(match.path)]
+        return images or [m for m in matches if m.path.lower().endswith(IMAGE_SUFFIXES)]
+
+    def _has_image_content(self, path: str) -> bool:
+        return looks_like_image(read_head(self._root, path))
+
+    def _choose(self, matches: list[FileMatch], reference: str) -> str | ImageFault | None:
+        """Choose the file whose name is closest to a reference, if there is only one."""
+        by_name = [match for match in matches if not match.has_other_suffix]
+        if not by_name and not _has_image_suffix(reference):
+            by_name = self._images_among(matches)
+        if not by_name:
+            return None
+        least = min(match.difference for match in by_name)
+        paths = [match.path for match in by_name if match.difference == least]
+        if len(paths) == 1 or self._are_equal(paths):
+            return paths[0]
+        more = f" and {len(paths) - 2} more" if len(paths) > 2 else ""
+        return ImageFault(
+            RejectReason.AMBIGUOUS_FILE,
+            f"{_clip(reference)}: may be {_clip(paths[0])} or {_clip(paths[1])}{more}",
+        )
+
+    def _are_equal(self, paths: list[str]) -> bool:
+        """Tell whether files are copies of one image."""
+        first = read_image(self._root, paths[0])
+        if not isinstance(first, ImageFile):
+            return False
+        others = (read_image(self._root, path) for path in paths[1:])
+        return all(isinstance(o, ImageFile) and o.data == first.data for o in others)
+
+
+def _outside(reference: str, detail: str) -> ImageFault:
+    return ImageFault(RejectReason.OUTSIDE_FOLDER, f"{_clip(reference)}: {detail}")
+
+
+def _has_image_suffix(reference: str) -> bool:
+    path = _split_address(reference)[0] if is_address(reference) else reference
+    return path.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _split_address(address: str) -> tuple[str, str]:
+    """Return the path and the query of an address."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # urlsplit raises it for an invalid host
+        path, _, query = address.partition("?")
+        return path, query
+    return parts.path, parts.query
+
+
+def _read_data_uri(uri: str) -> ImageFile | ImageFault:
+    match = _DATA_URI.fullmatch(uri)
+    try:
+        data = base64.b64decode(unquote(match[1]), validate=True) if match else b""
+    except ValueError:
+        data = b""
+    if not data:
+        return ImageFault(RejectReason.BROKEN_ROW, f"{_clip(uri)}: no base64 data")
+    return check_image_bytes(data, "")
+
+
+def check_image_bytes(data: bytes, path: str) -> ImageFile | ImageFault:
+    """Check the size of an image whose bytes are in a table."""
+    if len(data) > MAX_BYTES:
+        return ImageFault(RejectReason.TOO_LARGE, f"{len(data)} bytes, over {MAX_BYTES}")
+    return ImageFile(data, path)
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]}..."
