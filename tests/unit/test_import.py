@@ -314,9 +314,10 @@ def test_the_command_prints_counts_and_errors_in_one_line(tmp_path: Path) -> Non
     assert result.exit_code == 0
     assert result.stdout == (
         "imported 39 posts with 9 images, 1 shard(s)\n"
-        "  rejected 7 (duplicate_id)\n"
-        "  rejected 4 (missing_id)\n"
-        "  4 images could not be read (missing_file); their posts are kept without them\n"
+        "  rejected 7 (duplicate_id), e.g. in.jsonl:7: an earlier post has this id\n"
+        "  rejected 4 (missing_id), e.g. in.jsonl:11: nothing in column 'post_id'\n"
+        "  4 images could not be read (missing_file); their posts are kept without them, e.g. "
+        "in.jsonl:13: 3.jpg: not there\n"
         "  see rejects.parquet for details\n"
     )
     refused = CliRunner().invoke(main, [*arguments, "--column", "caption=text"])

@@ -64,6 +64,8 @@ def import_command(
 
     summary = import_posts(layout, src, dest, columns=parse_columns(columns), replace=replace)
     click.echo(summary.render())
+    if summary.address_warning:
+        click.echo(summary.address_warning, err=True)
     if summary.warning:
         click.echo(summary.warning, err=True)
         sys.exit(1)

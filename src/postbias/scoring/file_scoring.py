@@ -123,8 +123,12 @@ def _shards(job: ScoringJob, scratch: Path) -> tuple[list[AnyPath], list[Path]]:
     imported = scratch / "posts"
     summary = import_posts(job.layout or "table", _local_source(job, scratch), imported,
                            columns=job.columns, replace=True)  # fmt: skip
-    if summary.n_rejects:
-        logger.warning("%d posts could not be read: see %s", summary.n_rejects, job.rejects)
+    for line in summary.fault_lines():
+        logger.warning("import: %s", line)
+    if summary.address_warning:
+        logger.warning("%s", summary.address_warning.removeprefix("WARNING: "))
+    if summary.n_rejects or summary.n_missing_images:
+        logger.warning("see %s for all of them", job.rejects)
     return [*list_shards(imported / "posts")], [imported / "rejects.parquet"]
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from postbias.posts.importers.export_files import IMAGE_SUFFIXES, walk_folders
 
 #: How far a file name may differ from the name that was looked up, from the strictest on.
-EXACT, SEPARATORS, PERCENT_ENCODING, UNICODE_FORM, SUFFIX_CASE, CASE = range(6)
+EXACT, SEPARATORS, UNICODE_FORM, PERCENT_ENCODING, SUFFIX_CASE, CASE = range(6)
 
 # A name that so many files share is ambiguous, whichever of them are compared.
 _MAX_CANDIDATES = 100
@@ -198,23 +198,28 @@ def _lower_suffix(text: str) -> str:
     return stem + text[len(stem) :].lower()
 
 
+def _compose(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 def _fold(text: str) -> str:
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+    return _compose(unicodedata.normalize("NFD", text).casefold())
 
 
 def _forms(text: str) -> tuple[str, ...]:
     """Return a path in the spelling of each level, from `EXACT` to `CASE`."""
     slashes = _use_slashes(text)
-    decoded = _use_slashes(_decode_percent(slashes))
-    composed = unicodedata.normalize("NFC", decoded)
-    return text, slashes, decoded, composed, _lower_suffix(composed), _fold(decoded)
+    # Composed first: a decomposed letter after a percent sign may look like a hexadecimal digit.
+    composed = _compose(slashes)
+    decoded = _compose(_use_slashes(_decode_percent(composed)))
+    return text, slashes, composed, decoded, _lower_suffix(decoded), _fold(decoded)
 
 
 def canonical(path: str) -> str:
     """Return the spelling that all spellings of a path have in common."""
-    return _fold(_use_slashes(_decode_percent(_use_slashes(path))))
+    return _forms(path)[CASE]
 
 
 def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> int | None:

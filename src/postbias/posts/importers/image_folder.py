@@ -22,7 +22,7 @@ from postbias.posts.importers.export_files import (
     read_head,
     read_image,
 )
-from postbias.posts.importers.file_index import CASE, SUFFIX_CASE, FileIndex, FileMatch
+from postbias.posts.importers.file_index import CASE, SUFFIX_CASE, FileIndex, FileMatch, canonical
 from postbias.posts.importers.records import ImageFault, ImageFile
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
@@ -106,7 +106,7 @@ class ImageFolder:
             The image, or why it could not be read.
         """
         path = self._choose(self.index.find_name(name), name)
-        if path is None and not is_plain_name(name):
+        if path is None and not is_plain_name(canonical(name)):
             return self.read(name)
         if path is None:
             return ImageFault(RejectReason.MISSING_FILE, f"{_clip(name)}: in no folder")

@@ -13,12 +13,16 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from postbias.posts.importers.records import Export, Record
+from postbias.posts.importers.records import Export, ImageFault, ImportReject, Record
+from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import read_table
 
 #: Stores an `ImportProgress` in the staging folder.
 PROGRESS_FILE = "progress.json"
+
+#: Examples in the summary are cut to this length; the table of rejects has the whole details.
+MAX_EXAMPLE_CHARS = 200
 
 
 @dataclass(slots=True)
@@ -38,6 +42,9 @@ class ImportProgress:
         reasons: Number of rejects by reason.
         image_reasons: Number of unreadable images by reason.
         emptied_cells: Number of invalid values that were left out, by field.
+        examples: The first reject of each reason.
+        image_examples: The first unreadable image of each reason.
+        n_address_posts: Posts that name images by addresses whose files are not in the folder.
     """
 
     digest: str
@@ -52,6 +59,9 @@ class ImportProgress:
     reasons: Counter[str] = field(default_factory=Counter)
     image_reasons: Counter[str] = field(default_factory=Counter)
     emptied_cells: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    image_examples: dict[str, str] = field(default_factory=dict)
+    n_address_posts: int = 0
 
     @classmethod
     def load(cls, path: Path, digest: str) -> ImportProgress:
@@ -73,9 +83,24 @@ class ImportProgress:
             return cls(digest)
         return progress if progress.digest == digest else cls(digest)
 
+    def count_reject(self, reject: ImportReject) -> None:
+        """Count a reject; keep the first of each reason as an example."""
+        self.reasons[str(reject.reason)] += 1
+        self.n_unknown_wrappers += reject.is_unknown_wrapper
+        self.examples.setdefault(str(reject.reason), _to_line(reject.source, reject.detail))
+
+    def count_image_fault(self, source: str, fault: ImageFault) -> None:
+        """Count an image that could not be read; keep the first of each reason as an example."""
+        self.image_reasons[str(fault.reason)] += 1
+        self.image_examples.setdefault(str(fault.reason), _to_line(source, fault.detail))
+
     def to_json(self) -> str:
         """Serialise for `load`."""
         return json.dumps({field.name: getattr(self, field.name) for field in fields(self)})
+
+
+def _to_line(source: str, detail: str) -> str:
+    return " ".join(repair_text(f"{source}: {detail}").split())[:MAX_EXAMPLE_CHARS]
 
 
 class RecordReader:

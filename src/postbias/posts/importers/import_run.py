@@ -133,13 +133,13 @@ def import_posts(
     with _exclusive_staging(staging):
         completed = find_completed_import(dest, digest)
         # The digest of a table does not cover its images: missing ones may have been added since.
-        if completed and not (replace and completed.n_missing_images):
+        if completed and not (replace and completed.has_missing_images):
             return completed
         progress = ImportProgress.load(staging / PROGRESS_FILE, digest)
         if not progress.is_complete:
             _check_replaceable(dest, replace=replace)
             _write_parts(export, src, staging, progress)
-        summary = _summarise(layout, progress)
+        summary = _summarise(layout, progress, columns)
         _move_into_place(staging, dest, summary, digest)
     return summary
 
@@ -148,7 +148,7 @@ def _layout_names() -> str:
     return ", ".join(LAYOUTS)
 
 
-def _summarise(layout: str, progress: ImportProgress) -> ImportSummary:
+def _summarise(layout: str, progress: ImportProgress, columns: Columns) -> ImportSummary:
     return ImportSummary(
         layout=layout,
         n_posts=progress.n_posts,
@@ -160,6 +160,10 @@ def _summarise(layout: str, progress: ImportProgress) -> ImportSummary:
         n_shards=progress.n_shards,
         is_new=True,
         emptied_cells=progress.emptied_cells,
+        examples=progress.examples,
+        image_examples=progress.image_examples,
+        n_address_posts=progress.n_address_posts,
+        address_column=columns.images if layout == "table" else "",
     )
 
 

@@ -14,6 +14,17 @@ from postbias.posts.shards import count_rows
 #: A larger share of unreadable records is reported by a warning and a non-zero exit code.
 MAX_DAMAGED_SHARE = 0.1
 
+# Images that are not found now but may be later.
+_MISSING = (
+    RejectReason.MISSING_FILE,
+    RejectReason.NOT_DOWNLOADED,
+    RejectReason.AMBIGUOUS_FILE,
+    RejectReason.OUTSIDE_FOLDER,
+)
+
+# Left out of `import.json` if empty.
+_OPTIONAL = ("emptied_cells", "examples", "image_examples", "n_address_posts")
+
 POSTS_FOLDER, REJECTS_FILE, MANIFEST = "posts", "rejects.parquet", "import.json"
 
 
@@ -32,6 +43,10 @@ class ImportSummary:
         n_shards: Number of shards.
         is_new: Whether this call imported anything; False if the import was complete before.
         emptied_cells: Number of invalid values that were left out, by field.
+        examples: One reject of each reason.
+        image_examples: One unreadable image of each reason.
+        n_address_posts: Posts that name images by addresses whose files are not in the folder.
+        address_column: Column of a table that has the addresses; "" for other layouts.
     """
 
     layout: str
@@ -44,24 +59,56 @@ class ImportSummary:
     n_shards: int
     is_new: bool
     emptied_cells: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    image_examples: dict[str, str] = field(default_factory=dict)
+    n_address_posts: int = 0
+    address_column: str = ""
 
     def render(self) -> str:
-        """Format as text: posts and images, then one line per reject reason."""
+        """Format as text: posts and images, then one line per reason of a fault."""
         counts = f"{self.n_posts} posts with {self.n_images} images, {self.n_shards} shard(s)"
         is_new = self.is_new
         lines = [f"imported {counts}" if is_new else f"nothing to do: already imported {counts}"]
-        lines += [f"  rejected {n} ({reason})" for reason, n in sorted(self.reasons.items())]
-        lines += [
-            f"  {n} images could not be read ({reason}); their posts are kept without them"
-            for reason, n in sorted(self.image_reasons.items())
-        ]
-        lines += [
-            f"  {n} cells left empty ({field}: not a valid value); their posts are kept"
-            for field, n in sorted(self.emptied_cells.items())
-        ]
+        lines += [f"  {line}" for line in self.fault_lines()]
         if self.n_rejects or self.n_missing_images:
             lines.append(f"  see {REJECTS_FILE} for details")
         return "\n".join(lines)
+
+    def fault_lines(self) -> list[str]:
+        """List what could not be read: one line per reason, with its count and an example."""
+        return [
+            *(
+                f"rejected {n} ({reason}){_example(self.examples, reason)}"
+                for reason, n in sorted(self.reasons.items())
+            ),
+            *(
+                f"{n} images could not be read ({reason}); their posts are kept without them"
+                f"{_example(self.image_examples, reason)}"
+                for reason, n in sorted(self.image_reasons.items())
+            ),
+            *(
+                f"{n} cells left empty ({field}: not a valid value); their posts are kept"
+                for field, n in sorted(self.emptied_cells.items())
+            ),
+        ]
+
+    @property
+    def has_missing_images(self) -> bool:
+        """Whether images could not be found, which may be added to the export later."""
+        reasons = {*self.reasons, *self.image_reasons}
+        return any(reason in reasons for reason in _MISSING)
+
+    @property
+    def address_warning(self) -> str | None:
+        """A warning if posts name images by address that are not in the folder."""
+        if not self.n_address_posts:
+            return None
+        column = f" in column {self.address_column!r}" if self.address_column else ""
+        return (
+            f"WARNING: {self.n_address_posts} posts name images by address{column} whose files are "
+            "not in the folder; they are imported by caption and other images alone: download the "
+            "images first, under the file names of their addresses, and import with --replace"
+        )
 
     @property
     def warning(self) -> str | None:
@@ -87,9 +134,16 @@ class ImportSummary:
         """
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         del content["is_new"]
-        if not self.emptied_cells:
-            del content["emptied_cells"]
+        if not self.n_address_posts:
+            del content["address_column"]
+        for name in _OPTIONAL:
+            if not content[name]:
+                del content[name]
         return json.dumps(content | {"digest": digest}, indent=2, sort_keys=True) + "\n"
+
+
+def _example(examples: dict[str, str], reason: str) -> str:
+    return f", e.g. {examples[reason]}" if reason in examples else ""
 
 
 def find_completed_import(dest: Path, digest: str) -> ImportSummary | None:

@@ -24,7 +24,12 @@ from postbias.posts.importers.import_progress import (
     RecordReader,
     SeenIds,
 )
-from postbias.posts.importers.records import ImageFile, ImportedPost, ImportReject, Record
+from postbias.posts.importers.records import (
+    ImageFile,
+    ImportedPost,
+    ImportReject,
+    Record,
+)
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import IMAGE, POSTS, REJECTS
@@ -201,12 +206,13 @@ class _Part:
             record = _reject_without_content(record) or _reject_duplicate(record, seen) or record
         if isinstance(record, ImportReject):
             self._reject(record.source, record.post_id, STAGE_POST, record.reason, record.detail)
-            progress.reasons[str(record.reason)] += 1
-            progress.n_unknown_wrappers += record.is_unknown_wrapper
+            progress.count_reject(record)
             return
         for fault in record.image_faults:
             self._reject(record.source, record.post_id, STAGE_IMAGE, fault.reason, fault.detail)
-            progress.image_reasons[str(fault.reason)] += 1
+            progress.count_image_fault(record.source, fault)
+        faults = {fault.reason for fault in record.image_faults}
+        progress.n_address_posts += RejectReason.NOT_DOWNLOADED in faults
         progress.emptied_cells.update(record.emptied_cells)
         self.group.append(record)
         n_bytes = record.n_bytes
