@@ -107,16 +107,15 @@ class FileIndex:
         return self._find(self._by_name, name, is_name=True)
 
     def _find(self, keys: _SortedKeys, reference: str, *, is_name: bool) -> list[FileMatch]:
-        spelling = canonical(reference)
-        numbers = {n for text in {spelling, _stem(spelling)} for n in keys.find(text)}
         wanted = _forms(reference)
+        numbers = {n for text in {wanted[CASE], _stem(wanted[CASE])} for n in keys.find(text)}
         matches = []
         for number in sorted(numbers)[:_MAX_CANDIDATES]:
             folder, name = self._file(number)
             text = name if is_name else f"{folder}{name}"
-            if (difference := _difference(wanted, _forms(text))) is not None:
+            if (difference := _difference(wanted, text)) is not None:
                 matches.append(FileMatch(folder + name, difference, has_other_suffix=False))
-            elif (difference := _difference(wanted, _forms(_stem(text)))) is not None:
+            elif (difference := _difference(wanted, _stem(text))) is not None:
                 matches.append(FileMatch(folder + name, difference, has_other_suffix=True))
         return matches
 
@@ -222,8 +221,8 @@ def canonical(path: str) -> str:
     return _forms(path)[CASE]
 
 
-def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> int | None:
-    for level, (a, b) in enumerate(zip(one, other, strict=True)):
-        if a == b:
-            return level
-    return None
+def _difference(wanted: tuple[str, ...], text: str) -> int | None:
+    if text == wanted[EXACT]:
+        return EXACT
+    pairs = zip(wanted, _forms(text), strict=True)
+    return next((level for level, (one, other) in enumerate(pairs) if one == other), None)
