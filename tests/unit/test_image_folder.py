@@ -196,6 +196,17 @@ def test_each_image_that_a_page_names_and_that_is_missing_is_counted(tmp_path: P
         assert [row["stage"] for row in rejects] == ["import image"] * 2
 
 
+def test_a_post_without_a_caption_is_kept_if_its_images_were_only_not_downloaded(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "t.csv").write_text(
+        "post_id,caption,images\n1,,https://x.invalid/1.jpg\n2,,https://x.invalid/1.jpg;gone.jpg\n"
+    )
+    summary = import_posts("table", tmp_path / "t.csv", tmp_path / "out")
+    assert (summary.n_posts, summary.reasons) == (1, {"missing_file": 1})
+    assert summary.image_reasons == {"not_downloaded": 1}
+
+
 def test_a_single_page_has_the_images_beside_it(tmp_path: Path) -> None:
     node = _node(display_url="https://x.invalid/a.jpg?x=1")
     _write(tmp_path / "src", {"img/a.jpg": JPEG, "page.json": json.dumps(node).encode()})

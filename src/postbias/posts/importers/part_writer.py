@@ -244,12 +244,13 @@ class _Part:
 def _reject_without_content(post: ImportedPost) -> ImportReject | None:
     """Reject a post without a caption whose images are all unreadable.
 
-    A post that never had a caption or an image is kept.
+    A post that never had a caption or an image is kept, and one whose images were not downloaded.
     """
-    if post.caption or post.images or not post.image_faults:
+    faults = [f for f in post.image_faults if f.reason != RejectReason.NOT_DOWNLOADED]
+    if post.caption or post.images or not faults:
         return None
     details = "; ".join(fault.detail for fault in post.image_faults)
-    reason = post.image_faults[0].reason
+    reason = faults[0].reason
     return ImportReject(post.source, post.post_id, reason, f"no caption, and {details}")
 
 
