@@ -317,7 +317,7 @@ def test_the_command_prints_counts_and_errors_in_one_line(tmp_path: Path) -> Non
         "  rejected 7 (duplicate_id), e.g. in.jsonl:7: an earlier post has this id\n"
         "  rejected 4 (missing_id), e.g. in.jsonl:11: nothing in column 'post_id'\n"
         "  4 images could not be read (missing_file); their posts are kept without them, e.g. "
-        "in.jsonl:13: 3.jpg: not there\n"
+        "in.jsonl:16: 6.jpg: not there\n"
         "  see rejects.parquet for details\n"
     )
     refused = CliRunner().invoke(main, [*arguments, "--column", "caption=text"])
