@@ -14,6 +14,7 @@ from postbias.charts.chart_theme import ChartSource
 from postbias.charts.corpus_charts import chart_distribution, chart_over_time
 from postbias.charts.student_charts import chart_one_calibration
 from postbias.params import ReportCostParams
+from postbias.report.answer import summarize_answer
 from postbias.report.costs import estimate_costs
 from postbias.report.interval_bars import draw_interval_bar, draw_ticks, fit_scale
 from postbias.report.wording import (
@@ -26,7 +27,6 @@ from postbias.report.wording import (
     format_percent,
     format_points,
     group_name,
-    summarize_answer,
 )
 
 _NUMBER = st.floats(-1e6, 1e6, allow_nan=False)

@@ -14,8 +14,9 @@ from postbias.charts.corpus_charts import chart_distribution, chart_over_time
 from postbias.charts.student_charts import chart_one_calibration
 from postbias.evaluation.results_table import MODEL_NAMES
 from postbias.population.scored_corpus import ScoredCorpus
+from postbias.report.answer import summarize_answer
 from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
-from postbias.report.wording import describe_noise_source, summarize_answer, to_percentage_points
+from postbias.report.wording import describe_noise_source, to_percentage_points
 from postbias.stats.label_design import HELD_OUT, UNLABELLED
 from postbias.stats.metrics import calibration_curve
 from postbias.stats.pooling import MIN_GROUPS
