@@ -50,6 +50,7 @@ class BulkSummary:
         means: Mean score by axis; empty if no post was scored.
         computed: Posts scored by this call; the others were in the store.
         seconds: Time taken by this call.
+        import_warning: A warning if many records of a table or an export could not be read.
     """
 
     champion: str
@@ -61,6 +62,7 @@ class BulkSummary:
     means: Mapping[str, float]
     computed: int = field(compare=False)
     seconds: float = field(compare=False)
+    import_warning: str | None = field(default=None, compare=False)
 
     @property
     def scored(self) -> int:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -42,9 +43,10 @@ from postbias.posts.importers.import_summary import (
 from postbias.posts.importers.influencer_brand import open_influencer_brand
 from postbias.posts.importers.instagram_pages import open_api_v1, open_graphql
 from postbias.posts.importers.instaloader import open_instaloader
+from postbias.posts.importers.legacy_encodings import check_codec
 from postbias.posts.importers.part_writer import BackgroundWriter, write_part
-from postbias.posts.importers.records import Export
-from postbias.posts.importers.table_columns import Columns
+from postbias.posts.importers.records import Export, TextReading
+from postbias.posts.importers.table_columns import ReadingOptions
 from postbias.posts.importers.tables import open_table
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, count_rows, parquet_writer, read_table
@@ -52,7 +54,7 @@ from postbias.posts.shards import atomic_write, count_rows, parquet_writer, read
 logger = logging.getLogger(__name__)
 
 #: Increased whenever the same table, or another export, would be imported to different bytes.
-_TABLE_VERSION, _EXPORT_VERSION = 2, 1
+_TABLE_VERSION, _EXPORT_VERSION = 3, 1
 
 STAGING = ".import"
 
@@ -63,30 +65,30 @@ class Layout:
 
     Attributes:
         description: One line for people.
-        open: Opens an export of this layout; only tables use the column names.
+        open: Opens an export of this layout; only tables use column names.
     """
 
     description: str
-    open: Callable[[Path, Columns], Export]
+    open: Callable[[Path, ReadingOptions], Export]
 
 
 #: All supported layouts by name.
 LAYOUTS: dict[str, Layout] = {
     "influencer-brand": Layout(
         "folder with post_info.txt, json/ and image folders (Kim et al., WSDM 2021)",
-        lambda src, _columns: open_influencer_brand(src),
+        lambda src, options: open_influencer_brand(src, options.encoding),
     ),
     "instaloader": Layout(
         "folders of *_UTC.json(.xz), *_UTC.txt and images, written by Instaloader",
-        lambda src, _columns: open_instaloader(src),
+        lambda src, options: open_instaloader(src, options.encoding),
     ),
     "graphql": Layout(
         "JSON pages or single posts of Instagram's GraphQL API, a file or a folder",
-        lambda src, _columns: open_graphql(src),
+        lambda src, options: open_graphql(src, options.encoding),
     ),
     "api-v1": Layout(
         "JSON pages or single posts of Instagram's mobile API, a file or a folder",
-        lambda src, _columns: open_api_v1(src),
+        lambda src, options: open_api_v1(src, options.encoding),
     ),
     "table": Layout(
         "CSV, TSV, JSONL or Parquet file with a caption column and image paths",
@@ -96,7 +98,12 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def import_posts(
-    layout: str, src: Path, dest: Path, *, columns: Columns | None = None, replace: bool = False
+    layout: str,
+    src: Path,
+    dest: Path,
+    *,
+    options: ReadingOptions | None = None,
+    replace: bool = False,
 ) -> ImportSummary:
     """Import an export into post shards and a table of rejects.
 
@@ -107,7 +114,7 @@ def import_posts(
         layout: A key of `LAYOUTS`.
         src: The export.
         dest: The folder that receives `posts/`, `rejects.parquet` and `import.json`.
-        columns: Column names of a table; None takes the defaults.
+        options: Column names of a table, and the encoding if it is known; None takes the defaults.
         replace: Whether to replace the posts of another import in `dest`.
 
     Returns:
@@ -124,13 +131,11 @@ def import_posts(
         raise LayoutError("unknown layout", seen=layout, allowed=_layout_names())
     if src.is_dir() and dest.resolve().is_relative_to(src.resolve()):
         raise InputError("DEST is inside SRC", seen=str(dest), do="choose a folder outside SRC")
-    columns = columns or Columns()
-    export = LAYOUTS[layout].open(src, columns)
-    is_table = layout == "table"
-    options = asdict(columns) if is_table else None
-    version = _TABLE_VERSION if is_table else _EXPORT_VERSION
-    identity = [version, layout, export.digest, options]
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    options = options or ReadingOptions()
+    if options.encoding is not None:
+        check_codec(options.encoding)
+    export = LAYOUTS[layout].open(src, options)
+    digest = _digest(layout, export, options)
     staging = dest / STAGING
     with _exclusive_staging(staging):
         if completed := find_completed_import(dest, digest):
@@ -139,16 +144,28 @@ def import_posts(
         if not progress.is_complete:
             _check_replaceable(dest, replace=replace)
             _write_parts(export, src, staging, progress)
-        summary = _summarise(layout, progress)
+        elif export.reading is not None:
+            # Reads the table again for the remarks: the interrupted import had only to be moved.
+            deque(export.units(), maxlen=0)
+        summary = _summarise(layout, progress, export.reading)
         _move_into_place(staging, dest, summary, digest)
     return summary
+
+
+def _digest(layout: str, export: Export, options: ReadingOptions) -> str:
+    is_table = layout == "table"
+    version = _TABLE_VERSION if is_table else _EXPORT_VERSION
+    identity = [version, layout, export.digest, asdict(options.columns) if is_table else None]
+    if options.encoding is not None:
+        identity.append(options.encoding)
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
 def _layout_names() -> str:
     return ", ".join(LAYOUTS)
 
 
-def _summarise(layout: str, progress: ImportProgress) -> ImportSummary:
+def _summarise(layout: str, progress: ImportProgress, reading: TextReading | None) -> ImportSummary:
     return ImportSummary(
         layout=layout,
         n_posts=progress.n_posts,
@@ -160,6 +177,9 @@ def _summarise(layout: str, progress: ImportProgress) -> ImportSummary:
         n_shards=progress.n_shards,
         is_new=True,
         emptied_cells=progress.emptied_cells,
+        encoding=reading.encoding if reading else None,
+        notes=tuple(reading.notes) if reading else (),
+        reading_warning=reading.warning if reading else None,
     )
 
 

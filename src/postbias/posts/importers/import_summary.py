@@ -31,6 +31,9 @@ class ImportSummary:
         n_shards: Number of shards.
         is_new: Whether this call imported anything; False if the import was complete before.
         emptied_cells: Number of invalid values that were left out, by field.
+        encoding: Encoding of the text file, if there is one.
+        notes: Remarks on the encoding and on columns.
+        reading_warning: A warning if the file has far more lines than rows.
     """
 
     layout: str
@@ -43,12 +46,18 @@ class ImportSummary:
     n_shards: int
     is_new: bool
     emptied_cells: Counter[str] = field(default_factory=Counter)
+    encoding: str | None = None
+    notes: tuple[str, ...] = ()
+    reading_warning: str | None = None
 
     def render(self) -> str:
         """Format as text: posts and images, then one line per reject reason."""
         counts = f"{self.n_posts} posts with {self.n_images} images, {self.n_shards} shard(s)"
         is_new = self.is_new
         lines = [f"imported {counts}" if is_new else f"nothing to do: already imported {counts}"]
+        if self.encoding:
+            lines.append(f"  encoding: {self.encoding}")
+        lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  rejected {n} ({reason})" for reason, n in sorted(self.reasons.items())]
         lines += [
             f"  {n} images could not be read ({reason}); their posts are kept without them"
@@ -64,7 +73,11 @@ class ImportSummary:
 
     @property
     def warning(self) -> str | None:
-        """A warning if so many records could not be read that the export is probably damaged."""
+        """Warnings that the export is probably damaged, in one or more lines."""
+        warnings = [self._damage_warning(), self.reading_warning]
+        return "\n".join(warning for warning in warnings if warning) or None
+
+    def _damage_warning(self) -> str | None:
         n_records = self.n_posts + self.n_rejects
         n_damaged = self.n_rejects - self.reasons[RejectReason.DUPLICATE_ID]
         if n_damaged <= MAX_DAMAGED_SHARE * n_records:
@@ -86,8 +99,9 @@ class ImportSummary:
         """
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         del content["is_new"]
-        if not self.emptied_cells:
-            del content["emptied_cells"]
+        for name in ("emptied_cells", "encoding", "notes", "reading_warning"):
+            if not content[name]:
+                del content[name]
         return json.dumps(content | {"digest": digest}, indent=2, sort_keys=True) + "\n"
 
 
@@ -107,6 +121,7 @@ def find_completed_import(dest: Path, digest: str) -> ImportSummary | None:
             return None
         for name in ("reasons", "image_reasons", "emptied_cells"):
             content[name] = Counter(content.get(name, {}))
+        content["notes"] = tuple(content.get("notes", ()))
         summary = ImportSummary(**content, is_new=False)
         n_rows = count_rows(sorted((dest / POSTS_FOLDER).glob("*.parquet")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

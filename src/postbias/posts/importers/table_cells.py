@@ -10,7 +10,7 @@ from typing import Any
 
 from postbias.errors import InputError
 from postbias.posts.importers.records import ImageFile, RecordError
-from postbias.posts.importers.text_repair import decode_escaped, repair_text
+from postbias.posts.importers.text_repair import decode_text, repair_text
 from postbias.posts.reasons import RejectReason
 
 #: Times outside of these years are damaged or in another unit.
@@ -54,8 +54,10 @@ def parse_text(value: object, column: str) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, bytes):
+        value = decode_text(value)
     if isinstance(value, str):
-        return repair_text(decode_escaped(value))
+        return repair_text(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecordError(
             RejectReason.BROKEN_ROW, f"{column} is no text but {type(value).__name__}"
@@ -216,7 +218,7 @@ def parse_images(value: Any) -> list[str | ImageFile]:  # noqa: ANN401 - a cell
     if _is_empty(value):
         return []
     if isinstance(value, str):
-        value = _split_paths(decode_escaped(value).strip())
+        value = _split_paths(value.strip())
     if isinstance(value, dict | bytes):
         value = [value]
     if not isinstance(value, list):
