@@ -17,6 +17,7 @@ from postbias.errors import CorpusError, CountsError, InputError, LayoutError, S
 from postbias.posts.importers import (
     LAYOUTS,
     ReadingOptions,
+    export_layouts,
     import_posts,
     import_run,
     part_writer,
@@ -123,7 +124,7 @@ def test_a_resumed_import_equals_an_uninterrupted_one(
         return replace(export, units=units)
 
     for reader in (read, counting):
-        monkeypatch.setitem(LAYOUTS, "table", import_run.Layout("", reader))
+        monkeypatch.setitem(LAYOUTS, "table", export_layouts.Layout("", reader))
         if reader is read:
             with pytest.raises(_StopError):
                 import_posts("table", src, tmp_path / "broken")

@@ -12,14 +12,9 @@ import click
 
 from postbias import __version__
 from postbias.cli.command_group import CommandGroup
+from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.teacher_commands import annotate_command, replies
-from postbias.cli.terminal_tables import (
-    format_brands,
-    format_results,
-    format_score,
-    format_verification,
-)
-from postbias.errors import InputError
+from postbias.cli.terminal_tables import format_score, format_verification
 from postbias.scoring.post_scores import BATCH_SIZE
 
 if TYPE_CHECKING:
@@ -268,51 +263,7 @@ def promote_command() -> None:
     click.echo(f"champion is version {result.version}{replaced}")
 
 
-@main.command("results")
-@click.option("--markdown", is_flag=True, help="Print Markdown.")
-def results_command(*, markdown: bool) -> None:
-    """Show test metrics and the champion.
-
-    Students and baselines are measured on the same posts of the test fold.
-    """
-    from postbias.evaluation.results_table import load_evaluation, markdown_table
-    from postbias.paths import Paths
-
-    path = Paths.find().reports / "evaluate.json"
-    report = load_evaluation(path)
-    try:
-        table = markdown_table(report) if markdown else format_results(report)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            "this report was written by another version of postbias",
-            seen=str(path),
-            do="run `dvc repro` (or `make repro`)",
-        ) from error
-    click.echo(table)
-
-
-@main.command("brands")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write a .csv or .parquet file.",
-)
-def brands_command(*, out: Path | None) -> None:
-    """Show bias by brand, with 95% intervals.
-
-    Small brands are shrunk toward the mean of all brands. Needs a scored corpus (`dvc repro`). The
-    file report.brands in params.yaml lists the brands; docs/brands.md explains the columns.
-    """
-    from postbias.params import load_params
-    from postbias.paths import Paths
-    from postbias.population.brands import load_and_estimate_brands, write_brands
-
-    paths = Paths.find()
-    found = load_and_estimate_brands(paths, load_params(paths.params).report)
-    if out is not None:
-        write_brands(found, out)
-    click.echo(format_brands(found))
-
-
+main.add_command(results_command)
+main.add_command(brands_command)
 main.add_command(annotate_command)
 main.add_command(replies)

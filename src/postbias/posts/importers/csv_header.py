@@ -54,6 +54,9 @@ class CsvHeader:
 
         Args:
             lines: The lines from the header on.
+
+        Returns:
+            The rows.
         """
         rows = CsvRows(lines, self.delimiter, skip_initial_space=self.skips_space)
         next(iter(rows), None)

@@ -11,9 +11,9 @@ import json
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,6 +27,7 @@ from postbias.errors import (
     PostbiasError,
     StorageError,
 )
+from postbias.posts.importers.export_layouts import LAYOUTS
 from postbias.posts.importers.import_progress import (
     PROGRESS_FILE,
     ImportProgress,
@@ -40,14 +41,10 @@ from postbias.posts.importers.import_summary import (
     ImportSummary,
     find_completed_import,
 )
-from postbias.posts.importers.influencer_brand import open_influencer_brand
-from postbias.posts.importers.instagram_pages import open_api_v1, open_graphql
-from postbias.posts.importers.instaloader import open_instaloader
 from postbias.posts.importers.legacy_encodings import check_codec
 from postbias.posts.importers.part_writer import BackgroundWriter, write_part
 from postbias.posts.importers.records import Export, TextReading
 from postbias.posts.importers.table_columns import ReadingOptions
-from postbias.posts.importers.tables import open_table
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, count_rows, parquet_writer, read_table
 
@@ -57,44 +54,6 @@ logger = logging.getLogger(__name__)
 _TABLE_VERSION, _EXPORT_VERSION = 3, 1
 
 STAGING = ".import"
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A supported layout of an export.
-
-    Attributes:
-        description: One line for people.
-        open: Opens an export of this layout; only tables use column names.
-    """
-
-    description: str
-    open: Callable[[Path, ReadingOptions], Export]
-
-
-#: All supported layouts by name.
-LAYOUTS: dict[str, Layout] = {
-    "influencer-brand": Layout(
-        "folder with post_info.txt, json/ and image folders (Kim et al., WSDM 2021)",
-        lambda src, options: open_influencer_brand(src, options.encoding),
-    ),
-    "instaloader": Layout(
-        "folders of *_UTC.json(.xz), *_UTC.txt and images, written by Instaloader",
-        lambda src, options: open_instaloader(src, options.encoding),
-    ),
-    "graphql": Layout(
-        "JSON pages or single posts of Instagram's GraphQL API, a file or a folder",
-        lambda src, options: open_graphql(src, options.encoding),
-    ),
-    "api-v1": Layout(
-        "JSON pages or single posts of Instagram's mobile API, a file or a folder",
-        lambda src, options: open_api_v1(src, options.encoding),
-    ),
-    "table": Layout(
-        "CSV, TSV, JSONL or Parquet file with a caption column and image paths",
-        open_table,
-    ),
-}
 
 
 def import_posts(

@@ -16,6 +16,7 @@ MIN_CONFIDENCE = 0.5
 
 WINDOWS_1252 = "cp1252"
 
+_WORDS = re.compile(rb"[A-Za-z\x80-\xff]+")
 _C1_CONTROLS = re.compile("[\x80-\x9f]")
 
 # In use for posts. More candidates (EBCDIC, rare DOS and Macintosh code pages) would make short
@@ -60,7 +61,8 @@ def detect_legacy(sample: bytes) -> LegacyGuess:
         The most probable encoding.
     """
     codec = _detect(sample)
-    n_letters = sum(byte > 127 for byte in sample)
+    # A word that is repeated is evidence only once.
+    n_letters = sum(byte > 127 for word in set(_WORDS.findall(sample)) for byte in word)
     if n_letters < _FEW_LETTERS and codec in _LATIN and _is_plain_latin(sample):
         codec = WINDOWS_1252
     parts = _split(sample, min(_MAX_PARTS, n_letters // _PART_LETTERS))
