@@ -1,5 +1,7 @@
 """The encoding of a file is decided once, from all of it, and can be given."""
 
+# ruff: noqa: RUF001 - letters of many alphabets
+
 from __future__ import annotations
 
 import codecs
@@ -30,8 +32,10 @@ _CAPTIONS = {
     "tr": ["Günaydın kızlar! Bugün bütün aile için kahvaltı hazırlıyoruz",
            "Gerçek bir erkek her zaman sözünü tutar, değil mi"],
     "ja": ["おはようございます!今日は家族のために朝ごはんを作ります", "本当の男はいつも約束を守る"],
-    "zh": ["早上好，姑娘们！今天为全家人做早餐", "真正的男人总是信守诺言", "买了一条新裙子，颜色怎么样？"],
-    "ko": ["좋은 아침이에요! 오늘은 가족을 위해 아침을 준비해요", "진정한 남자는 항상 약속을 지킨다"],
+    "zh": ["早上好，姑娘们！今天为全家人做早餐", "真正的男人总是信守诺言",
+           "买了一条新裙子，颜色怎么样？"],
+    "ko": ["좋은 아침이에요! 오늘은 가족을 위해 아침을 준비해요",
+           "진정한 남자는 항상 약속을 지킨다"],
     "ar": ["صباح الخير يا بنات! اليوم نحضر الفطور لكل العائلة", "الرجل الحقيقي دائما يفي بوعده"],
 }  # fmt: skip
 _ENCODED = [

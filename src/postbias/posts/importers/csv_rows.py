@@ -196,14 +196,11 @@ class CsvRows:
                 error = f"damaged quotes ({csv_error})"
         finally:
             csv.field_size_limit(limit)
-        is_header = self._n_cells is None
-        if cells is not None and (is_header or len(cells) == self._n_cells or len(taken) == 1):
-            n_row_like = (
-                sum(map(self._looks_like_row, taken[1:-1])) if self.id_cell is not None else 0
-            )
-            if not self._contains_rows(taken):
-                self.n_row_like += n_row_like
-                return self._check_cells(cells, taken), error
+        has_cells = cells is not None and (self._n_cells in {None, len(cells)} or len(taken) == 1)
+        if cells is not None and has_cells and not self._contains_rows(taken):
+            if self._ids.is_known:
+                self.n_row_like += sum(map(self._looks_like_row, taken[1:-1]))
+            return self._check_cells(cells, taken), error
         self._pushed_back.extendleft(reversed(taken[1:]))
         return None, error
 
