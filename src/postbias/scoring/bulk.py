@@ -60,8 +60,8 @@ class BulkSummary:
     by_modalities: Mapping[str, int]
     by_band: Mapping[str, int]
     means: Mapping[str, float]
-    computed: int = field(compare=False)
-    seconds: float = field(compare=False)
+    computed: int = field(default=0, compare=False)
+    seconds: float = field(default=0.0, compare=False)
     import_warning: str | None = field(default=None, compare=False)
 
     @property
@@ -297,6 +297,4 @@ def _write_outputs(
         by_modalities=dict(sorted(counts["modalities"].items())),
         by_band=dict(sorted(counts["band"].items())),
         means={axis: total / scored for axis, total in sums.items()} if scored else {},
-        computed=0,
-        seconds=0.0,
     )

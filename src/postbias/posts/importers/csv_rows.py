@@ -134,7 +134,10 @@ class CsvRows:
         if self._n_cells is None:
             self._n_cells = len(cells)
         if len(cells) != self._n_cells:
-            return _broken(f"{len(cells)} cells, the header has {self._n_cells}", len(taken))
+            detail = f"{len(cells)} cells, the header has {self._n_cells}"
+            if len(cells) > self._n_cells:
+                detail += f"; put cells that contain {self._delimiter!r} in quotes"
+            return _broken(detail, len(taken))
         n_chars = sum(map(len, taken))
         if n_chars > MAX_CELL_CHARS and max(map(len, cells)) > MAX_CELL_CHARS:
             return _broken(f"a cell is longer than {MAX_CELL_CHARS} characters", len(taken))

@@ -49,20 +49,22 @@ class FileEncoding:
         confidence: 1 if the bytes prove it, or it was given.
         fallback: The codec of lines that are not valid in `codec`; None rejects them.
         is_given: Whether the user gave it.
+        is_mixture: Whether the file has lines in both encodings.
     """
 
     codec: str
     confidence: float = 1.0
     fallback: str | None = None
     is_given: bool = False
+    is_mixture: bool = False
 
     def __str__(self) -> str:
         """Describe for the summary of an import."""
         codec = "utf-8" if self.codec == "utf-8-sig" else self.codec
         if self.is_given:
             return f"{codec} (given)"
-        if self.fallback is None:
-            return f"{codec} (confidence {self.confidence:.0%})"
+        if not self.is_mixture:
+            return f"{self.fallback or codec} (confidence {self.confidence:.0%})"
         return f"{codec}, other lines {self.fallback} (confidence {self.confidence:.0%})"
 
     @property
@@ -111,7 +113,7 @@ def detect_file_encoding(path: Path, given: str | None = None) -> FileEncoding:
         # A few damaged lines say little about their encoding.
         is_sure = guess.confidence >= MIN_CONFIDENCE
         fallback = guess.codec if is_sure else WINDOWS_1252
-        return FileEncoding(marked, max(guess.confidence, share), fallback)
+        return FileEncoding(marked, max(guess.confidence, share), fallback, is_mixture=True)
     if guess.codec == WINDOWS_1252:
         # Lines with UTF-8 and bytes that are undefined in Windows-1252 can be repaired.
         return FileEncoding(marked, guess.confidence, WINDOWS_1252)
