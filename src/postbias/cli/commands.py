@@ -50,8 +50,9 @@ def main(*, verbose: bool) -> None:
     help="Layout table: name of a column, e.g. caption=text. Repeatable.",
 )
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
+@click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
 def import_command(
-    *, layout: str, src: Path, dest: Path, columns: tuple[str, ...], replace: bool
+    *, layout: str, src: Path, dest: Path, columns: tuple[str, ...], replace: bool, frames: int
 ) -> None:
     """Import an export of posts.
 
@@ -62,7 +63,9 @@ def import_command(
     """
     from postbias.posts.importers import import_posts, parse_columns
 
-    summary = import_posts(layout, src, dest, columns=parse_columns(columns), replace=replace)
+    summary = import_posts(
+        layout, src, dest, columns=parse_columns(columns), replace=replace, n_frames=frames
+    )
     click.echo(summary.render())
     if summary.warning:
         click.echo(summary.warning, err=True)

@@ -20,12 +20,12 @@ from tqdm import tqdm
 
 from postbias.errors import (
     CorpusError,
-    CountsError,
     InputError,
     LayoutError,
     PostbiasError,
     StorageError,
 )
+from postbias.posts.importers.import_checks import check_counts, first_reject
 from postbias.posts.importers.import_progress import (
     PROGRESS_FILE,
     ImportProgress,
@@ -42,12 +42,17 @@ from postbias.posts.importers.import_summary import (
 from postbias.posts.importers.influencer_brand import open_influencer_brand
 from postbias.posts.importers.instagram_pages import open_api_v1, open_graphql
 from postbias.posts.importers.instaloader import open_instaloader
+from postbias.posts.importers.media_converter import (
+    DEFAULT_FRAMES,
+    MediaConverter,
+    installed_extras,
+)
 from postbias.posts.importers.part_writer import BackgroundWriter, write_part
 from postbias.posts.importers.records import Export
 from postbias.posts.importers.table_columns import Columns
 from postbias.posts.importers.tables import open_table
 from postbias.posts.schema import REJECTS
-from postbias.posts.shards import atomic_write, count_rows, parquet_writer, read_table
+from postbias.posts.shards import atomic_write, parquet_writer, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +101,13 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def import_posts(
-    layout: str, src: Path, dest: Path, *, columns: Columns | None = None, replace: bool = False
+    layout: str,
+    src: Path,
+    dest: Path,
+    *,
+    columns: Columns | None = None,
+    replace: bool = False,
+    n_frames: int = DEFAULT_FRAMES,
 ) -> ImportSummary:
     """Import an export into post shards and a table of rejects.
 
@@ -109,6 +120,7 @@ def import_posts(
         dest: The folder that receives `posts/`, `rejects.parquet` and `import.json`.
         columns: Column names of a table; None takes the defaults.
         replace: Whether to replace the posts of another import in `dest`.
+        n_frames: Maximum number of frames per video.
 
     Returns:
         Counts of posts, images and rejects.
@@ -130,15 +142,19 @@ def import_posts(
     options = asdict(columns) if is_table else None
     version = _TABLE_VERSION if is_table else _EXPORT_VERSION
     identity = [version, layout, export.digest, options]
+    if n_frames != DEFAULT_FRAMES:
+        identity.append(n_frames)
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     staging = dest / STAGING
     with _exclusive_staging(staging):
         if completed := find_completed_import(dest, digest):
             return completed
-        progress = ImportProgress.load(staging / PROGRESS_FILE, digest)
+        # Parts written with other extras would have other images.
+        progress = ImportProgress.load(staging / PROGRESS_FILE, f"{digest} {installed_extras()}")
         if not progress.is_complete:
             _check_replaceable(dest, replace=replace)
-            _write_parts(export, src, staging, progress)
+            with MediaConverter(n_frames) as converter:
+                _write_parts(export, src, staging, progress, converter)
         summary = _summarise(layout, progress)
         _move_into_place(staging, dest, summary, digest)
     return summary
@@ -155,6 +171,7 @@ def _summarise(layout: str, progress: ImportProgress) -> ImportSummary:
         n_rejects=progress.reasons.total(),
         reasons=progress.reasons,
         n_images=progress.n_images,
+        n_frames=progress.n_frames,
         n_missing_images=progress.image_reasons.total(),
         image_reasons=progress.image_reasons,
         n_shards=progress.n_shards,
@@ -199,12 +216,14 @@ def _check_replaceable(dest: Path, *, replace: bool) -> None:
     if existing and not replace:
         raise InputError(
             f"{dest} already has {' and '.join(existing)} of another import, or of an export that "
-            "has changed since",
+            "has changed since, or without an extra that is now installed",
             do="choose another DEST, or pass --replace",
         )
 
 
-def _write_parts(export: Export, src: Path, staging: Path, progress: ImportProgress) -> None:
+def _write_parts(
+    export: Export, src: Path, staging: Path, progress: ImportProgress, converter: MediaConverter
+) -> None:
     if progress.n_parts:
         logger.warning("resuming an interrupted import: %d posts done", progress.n_posts)
     _remove_unfinished(staging / "rejects", progress.n_parts)
@@ -213,7 +232,7 @@ def _write_parts(export: Export, src: Path, staging: Path, progress: ImportProgr
         tqdm(total=export.n_units, desc="import", unit=" files", disable=None) as bar,
         BackgroundWriter() as writer,
     ):
-        records = RecordReader(export, progress, bar)
+        records = RecordReader(export, progress, bar, converter.convert)
         while records.head is not None:
             write_part(staging, records, progress, seen, writer)
             if not progress.n_posts:
@@ -224,9 +243,9 @@ def _write_parts(export: Export, src: Path, staging: Path, progress: ImportProgr
         raise CorpusError(
             f"no post in {src} could be imported",
             seen=dict(progress.reasons) or "no post at all",
-            do=_first_reject(staging),
+            do=first_reject(staging),
         )
-    _check_counts(staging, progress)
+    check_counts(staging, progress)
 
 
 def _remove_unfinished(folder: Path, n_files: int) -> list[Path]:
@@ -241,31 +260,8 @@ def _check_layout(staging: Path, src: Path, progress: ImportProgress) -> None:
     """Stop if some JSON has an unknown structure while no post was found at all."""
     if progress.n_unknown_wrappers:
         raise LayoutError(
-            f"{src} has another layout: {_first_reject(staging, is_unknown_wrapper=True)}",
+            f"{src} has another layout: {first_reject(staging, is_unknown_wrapper=True)}",
             allowed=_layout_names(),
-        )
-
-
-def _first_reject(staging: Path, *, is_unknown_wrapper: bool = False) -> str | None:
-    for part in sorted((staging / "rejects").glob("*.parquet")):
-        for row in read_table(part, REJECTS).to_pylist():
-            detail = row["detail"]
-            if not is_unknown_wrapper or "wrapper" in detail or "media node" in detail:
-                return f"{row['source']}: {detail}"
-    return None
-
-
-def _check_counts(staging: Path, progress: ImportProgress) -> None:
-    shards = sorted((staging / POSTS_FOLDER).glob("*.parquet"))
-    rejects = sorted((staging / "rejects").glob("*.parquet"))
-    counted = (count_rows(shards), count_rows(rejects))
-    expected = (progress.n_posts, progress.reasons.total() + progress.image_reasons.total())
-    if counted != expected:
-        raise CountsError(
-            "rows of posts and rejects on disk are not the records that were read",
-            seen=counted,
-            allowed=expected,
-            do=f"remove {staging} and import again",
         )
 
 

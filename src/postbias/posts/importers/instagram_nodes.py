@@ -186,17 +186,17 @@ def _read_time(value: object) -> int | None:
 
 
 def image_names(node: dict[str, Any]) -> list[str]:
-    """List the file names at the end of the image URLs of a media node, in order."""
+    """List the file names at the end of the URLs of a media node: image, then video, by slide."""
+    paths: tuple[tuple[str | int, ...], ...]
     if _is_api_v1(node):
         slides = node.get("carousel_media")
-        urls = [
-            get_nested(slide, "image_versions2", "candidates", 0, "url")
-            for slide in (slides if isinstance(slides, list) and slides else [node])
-        ]
+        slides = slides if isinstance(slides, list) and slides else [node]
+        paths = (("image_versions2", "candidates", 0, "url"), ("video_versions", 0, "url"))
     else:
-        children = get_nested(node, "edge_sidecar_to_children", "edges")
-        edges = children if isinstance(children, list) and children else [{"node": node}]
-        urls = [get_nested(edge, "node", "display_url") for edge in edges]
+        slides = get_nested(node, "edge_sidecar_to_children", "edges")
+        slides = slides if isinstance(slides, list) and slides else [{"node": node}]
+        paths = (("node", "display_url"), ("node", "video_url"))
+    urls = [get_nested(slide, *path) for slide in slides for path in paths]
     names = (_file_name(url) for url in urls if isinstance(url, str))
     return [name for name in names if name]
 

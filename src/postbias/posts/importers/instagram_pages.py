@@ -233,5 +233,6 @@ def _find_images(
     names = [name for name in image_names(node) if is_plain_name(name) and index.find(name)]
     if not names:
         stems = [stem for stem in (media.post_id, media.shortcode) if stem and is_plain_name(stem)]
-        names = [f"{stem}.jpg" for stem in stems if index.find(f"{stem}.jpg")][:1]
+        found = ([s + end for end in (".jpg", ".mp4") if index.find(s + end)] for s in stems)
+        names = next(filter(None, found), [])
     return [index.read(name) for name in names]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postbias.errors import InputError, LayoutError, SchemaError
+from postbias.posts.file_kinds import recognise_kind
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.csv_rows import CsvRows
 from postbias.posts.importers.export_files import read_image
@@ -26,6 +27,7 @@ from postbias.posts.importers.records import (
     ImageFile,
     ImportedPost,
     ImportReject,
+    MediaFile,
     ReadUnit,
     Record,
     RecordError,
@@ -230,7 +232,8 @@ def _read_image(root: Path, image: str | ImageFile) -> ImageFile | ImageFault:
         n_bytes = len(image.data)
         if n_bytes > MAX_BYTES:
             return ImageFault(RejectReason.TOO_LARGE, f"{n_bytes} bytes, over {MAX_BYTES}")
-        return image
+        kind = recognise_kind(image.data)
+        return MediaFile(image.data, image.path, kind) if kind else image
     if "://" in image:
         return ImageFault(RejectReason.MISSING_FILE, f"{image[:120]}: addresses are not fetched")
     try:
