@@ -10,9 +10,38 @@ from typing import Any
 
 import av
 import numpy as np
+from PIL import Image
 
 #: Side of the checks of the pattern; even, and a multiple of the blocks of codecs.
 WIDTH, HEIGHT, FPS = 160, 96, 10
+
+
+_VP9 = {"deadline": "realtime", "cpu-used": "8"}
+#: A frame of one colour.
+BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+
+#: Options of `make_video` by the kind of file.
+KINDS: dict[str, dict[str, Any]] = {
+    "mp4": {},
+    "mp4 with its index at the front": {"muxer": {"movflags": "faststart"}},
+    "fragmented mp4": {"muxer": {"movflags": "frag_keyframe+empty_moov"}},
+    "mov": {"container": "mov"},
+    "avi": {"container": "avi", "codec": "mpeg4"},
+    "webm": {"container": "webm", "codec": "libvpx-vp9", "options": _VP9},
+    "webm without duration": {
+        "container": "webm",
+        "codec": "libvpx-vp9",
+        "options": _VP9,
+        "muxer": {"live": "1"},
+    },
+    "mkv": {"container": "matroska"},
+    "one key frame": {"gop": 1000},
+    "10 bit": {
+        "codec": "libx265",
+        "pixel_format": "yuv420p10le",
+        "options": {"x265-params": "log-level=none"},
+    },
+}
 
 
 def scene(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -86,3 +115,23 @@ def make_audio() -> bytes:
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return buffer.getvalue()
+
+
+def make_heif(number: int = 2) -> bytes:
+    """Encode a scene as a HEIF image."""
+    import pillow_heif
+
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(scene(number))).save(buffer, quality=90)
+    return buffer.getvalue()
+
+
+def noise_frames(n_frames: int) -> list[np.ndarray]:
+    """Draw frames that compress badly, so that bytes are spread evenly over time."""
+    rng = np.random.default_rng(0)
+    return list(rng.integers(0, 255, (n_frames, HEIGHT, WIDTH, 3), dtype=np.uint8))
+
+
+def read_pixels(data: bytes) -> np.ndarray:
+    """Decode a JPEG file with plain Pillow."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)

@@ -26,6 +26,7 @@ _MAX_ERRORS = 100
 # frames.
 _SEEK_S = 10.0
 
+_THREADS = 4
 _MICROSECONDS = 1_000_000
 
 
@@ -77,6 +78,8 @@ class VideoReader:
         self._container = container
         self.stream = _choose_stream(container)
         self.stream.thread_type = "AUTO"
+        # Fixed, because memory grows with it: whether a video fits must not depend on the machine.
+        self.stream.thread_count = _THREADS
         self.stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         base = self.stream.time_base
         self._base_s = float(base) if base else 1 / 30
