@@ -5,8 +5,9 @@
 Encodes a 720 x 1280 video of SECONDS (default 30) at 30 frames per second, with a key frame every
 2 seconds and with a single one. The baseline decodes every frame and does nothing with it;
 `extract_frames` finds four frames, compares them and writes them as JPEG files. Both run
-alternately in this process; the last line is JSON. `video.speed_ratio` is the time of the baseline divided by
-that of the extraction, for the slower of the two videos; exits with 1 if it is under 0.8.
+alternately in this process; the last line is JSON. `video.speed_ratio` is the time of the baseline
+divided by that of the extraction, for the slower of the two videos; exits with 1 if it is under
+0.8.
 """
 
 from __future__ import annotations
