@@ -49,7 +49,7 @@ def _mutate(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(mutant)
 
 
-@pytest.mark.parametrize("kind", ["mp4", "fragmented mp4", "webm", "avi", "heif"])
+@pytest.mark.parametrize("kind", ["mp4", "fragmented mp4", "webm", "avi", "10 bit", "heif"])
 def test_mutants_end_as_frames_or_counted_faults(kind: str) -> None:
     data = make_heif() if kind == "heif" else make_video(seconds=2, **KINDS[kind])
     rng = np.random.default_rng(len(kind))
