@@ -61,6 +61,7 @@ def make_video(
     gop: int = 10,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     rotation: int | None = None,
+    pixel_ratio: int = 1,
     pixel_format: str = "yuv420p",
     frames: list[np.ndarray] | None = None,
     options: dict[str, str] | None = None,
@@ -75,6 +76,7 @@ def make_video(
         gop: Frames between key frames.
         size: Width and height.
         rotation: Degrees counterclockwise that its metadata asks a player to turn it by.
+        pixel_ratio: Width of a pixel divided by its height, in the metadata.
         pixel_format: Pixel format of the encoder.
         frames: Frames to encode instead of scenes. (H, W, 3)
         options: Options of the encoder.
@@ -94,6 +96,7 @@ def make_video(
         stream.pix_fmt = pixel_format
         stream.gop_size = gop
         stream.thread_count = 1
+        stream.codec_context.sample_aspect_ratio = Fraction(pixel_ratio)
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for number, pixels in enumerate(frames):

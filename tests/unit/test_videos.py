@@ -92,6 +92,25 @@ def test_frames_are_scaled_down_to_the_maximum_side() -> None:
     assert read_pixels(_extract(data, 1)[0].data).shape == (608, video_frames.MAX_SIDE_PX, 3)
 
 
+@pytest.mark.parametrize(("ratio", "width"), [(1, WIDTH), (2, 2 * WIDTH), (50, WIDTH)])
+def test_pixels_become_square_unless_the_ratio_is_absurd(ratio: int, width: int) -> None:
+    data = make_video(seconds=1, pixel_ratio=ratio)
+    assert read_pixels(_extract(data, 1)[0].data).shape == (HEIGHT, width, 3)
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_hdr_keeps_its_colours_apart(transfer: str) -> None:
+    tags = f"log-level=none:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc"
+    video = make_video(
+        codec="libx265", pixel_format="yuv420p10le", options={"x265-params": tags}, seconds=1
+    )
+    pixels = read_pixels(_extract(video, 1)[0].data)
+    assert pixels[5, 30].min() > 240  # white
+    red, green, blue = pixels[60, 10]
+    assert red > 200 > 100 > max(green, blue)
+    assert pixels[60, 100].max() < 60  # the dark ground
+
+
 def test_a_frame_of_one_colour_is_replaced_by_a_later_one_of_its_part() -> None:
     frames = [BLACK] * 25 + [scene(1)] * 15 + [scene(2)] * 40
     extracted = _extract(make_video(frames=frames), 2)
