@@ -49,6 +49,7 @@ def main(*, verbose: bool) -> None:
     help="Encoding of text files, e.g. windows-1251.  [default: detected for each file]",
 )
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
+@click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
 def import_command(
     *,
     layout: str,
@@ -57,6 +58,7 @@ def import_command(
     columns: tuple[str, ...],
     encoding: str | None,
     replace: bool,
+    frames: int,
 ) -> None:
     """Import an export of posts.
 
@@ -68,7 +70,7 @@ def import_command(
     """
     from postbias.posts.importers import ReadingOptions, import_posts, parse_columns
 
-    options = ReadingOptions(parse_columns(columns), encoding)
+    options = ReadingOptions(parse_columns(columns), encoding, frames)
     summary = import_posts(layout, src, dest, options=options, replace=replace)
     click.echo(summary.render())
     if summary.address_warning:

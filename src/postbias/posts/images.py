@@ -3,7 +3,7 @@
 An image is decoded whole and upright, to RGB, with transparency composited on white; of an
 animation only the first frame is used; colour profiles are ignored. File size and dimensions are
 checked before any pixel is decoded. Pillow's global settings and the caller's warning filters are
-left unchanged.
+left unchanged. HEIF images need the extra `heif`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from PIL import (
 )
 
 from postbias.errors import UnreadableImageError
+from postbias.posts.file_kinds import FileKind, recognise_kind
 from postbias.posts.reasons import RejectReason
 
 #: Formats that Pillow may open; no other plugin is tried.
@@ -40,6 +41,9 @@ MAX_PIXELS = 52_000_000
 #: Smaller images are illegible and crash Qwen-VL servers (vllm #15080).
 MIN_SIDE_PX = 28
 
+# Only for bytes that are HEIF: pillow-heif would also claim AVIF.
+_HEIF_FORMATS = ("HEIF",)
+
 _MAGIC: tuple[tuple[int, bytes], ...] = (
     (0, b"\xff\xd8\xff"),
     (0, b"\x89PNG\r\n\x1a\n"),
@@ -47,6 +51,8 @@ _MAGIC: tuple[tuple[int, bytes], ...] = (
     (0, b"GIF8"),
     (0, b"BM"),
     (4, b"ftypavi"),
+    (4, b"ftyphe"),
+    (4, b"ftypmif1"),
 )
 
 # EXIF orientation to the operation that turns the image upright.
@@ -113,8 +119,12 @@ def decode_upright(data: bytes, *, max_side_px: int | None = None) -> Image.Imag
 def _decode(data: bytes, target_size: Callable[[tuple[int, int]], tuple[int, int]]) -> Image.Image:
     """Decode to a target size that may depend on the (width, height) of the file."""
     _check_bytes(data)
+    formats: tuple[str, ...] = FORMATS
+    if recognise_kind(data) is FileKind.HEIF:
+        _register_heif()
+        formats = _HEIF_FORMATS
     try:
-        with _suppress_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as file:
+        with _suppress_warnings(), Image.open(io.BytesIO(data), formats=formats) as file:
             _check_size(file.size)
             size = target_size(file.size)
             # Draft mode: libjpeg decodes at 1/2, 1/4 or 1/8 scale, never below `size`.
@@ -131,6 +141,17 @@ def _decode(data: bytes, target_size: Callable[[tuple[int, int]], tuple[int, int
         raise
     except Exception as error:  # Pillow documents no set of errors; more than ten types were seen.
         raise UnreadableImageError(_classify(data, error), _describe(error)) from error
+
+
+def _register_heif() -> None:
+    """Add HEIF to Pillow's formats."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise UnreadableImageError(
+            RejectReason.MISSING_EXTRA, "a HEIF image; to read it: pip install 'postbias[heif]'"
+        ) from error
+    pillow_heif.register_heif_opener()
 
 
 def _check_bytes(data: bytes) -> None:

@@ -41,6 +41,7 @@ _SLICES = {
     "media_type": "Media type",
     "caption_length": "Caption length",
     "n_images": "Number of images",
+    "video": "Frames of a video",
     "modalities": "Input used",
 }
 _LANGUAGES = {
