@@ -198,7 +198,7 @@ class _ExportedImageEncoder(nn.Module):
 
     def __init__(self, encoder: ImageEncoder, size: int) -> None:
         super().__init__()
-        self.backbone = encoder.backbone
+        self.backbone = _fuse_branches(encoder.backbone)
         for name in ("mean", "sd"):
             repeated = getattr(encoder, name).expand(1, 3, 1, size).clone()
             self.register_buffer(name, repeated, persistent=False)
@@ -207,6 +207,17 @@ class _ExportedImageEncoder(nn.Module):
         channels_first = pixels.permute(0, 3, 1, 2).float()  # (B, 3, S, S)
         embedding: Tensor = self.backbone((channels_first - self.mean) / self.sd)
         return embedding.float()
+
+
+def _fuse_branches(backbone: nn.Module) -> nn.Module:
+    """Fuse branches that exist for training only, as in FastViT and MobileOne, to one layer."""
+    kinds = ("reparameterize", "fuse")
+    if not any(hasattr(module, kind) for module in backbone.modules() for kind in kinds):
+        return backbone
+    from timm.utils.model import reparameterize_model
+
+    fused: nn.Module = reparameterize_model(backbone, inplace=False)
+    return fused
 
 
 def _text_export(student: Student, manifest: Manifest, vocabulary: int) -> GraphExport:
@@ -229,9 +240,13 @@ class _ExportedTextEncoder(nn.Module):
     def __init__(self, encoder: TextEncoder) -> None:
         super().__init__()
         self.backbone = encoder.backbone
+        self.pooling = encoder.pooling
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        if self.pooling == "cls":
+            first: Tensor = hidden.last_hidden_state[:, 0].float()
+            return first
         mask = attention_mask.unsqueeze(1).float()  # (B, 1, T)
         total: Tensor = (mask @ hidden.last_hidden_state.float()).squeeze(1)  # (B, D)
         return total / mask.sum(2).clamp(min=1.0)
