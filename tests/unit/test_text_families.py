@@ -17,7 +17,8 @@ from postbias.errors import ParamsError, WeightsError
 from postbias.params import ScratchText
 from postbias.scoring.manifest import Manifest, TextConvention
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.student.export import EncoderInputs, QuantizationPosts, export_student
+from postbias.student.export import export_student
+from postbias.student.int8_loss import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
 from postbias.student.text_conventions import read_convention
 from postbias.student.text_encoders import load_text_encoder, load_tokenizer

@@ -19,9 +19,10 @@ from postbias.posts.image_preprocessing import ImagePreprocessing
 from postbias.posts.images import decode_square
 from postbias.scoring.manifest import Manifest
 from postbias.scoring.scorer import PostInput, Scorer
-from postbias.student.export import EncoderInputs, QuantizationPosts, export_student
+from postbias.student.export import export_student
 from postbias.student.freezing import image_layers
 from postbias.student.image_encoders import ImageInput, load_image_encoder, read_image_input
+from postbias.student.int8_loss import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
 
 SIZE = 64
@@ -84,8 +85,16 @@ def test_a_student_of_every_family_scores_as_in_pytorch(family: str, tmp_path: P
     assert (tmp_path / "onnx/int8/image.onnx").exists() == (shipped.ships == "int8")
 
 
-@pytest.mark.parametrize("name", ["test_resnet.r160_in1k", "tf_efficientnet_lite0.in1k",
-                                  "vit_base_patch16_clip_224.openai", "fastvit_mci0.apple_mclip"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_resnet.r160_in1k",
+        "tf_efficientnet_lite0.in1k",
+        "vit_base_patch16_clip_224.openai",
+        "fastvit_mci0.apple_mclip",
+        "eva02_tiny_patch14_224.mim_in22k",
+    ],
+)
 @pytest.mark.parametrize("shape", [(320, 200), (97, 231), (160, 160)])
 def test_images_are_decoded_as_timm_transforms_them(name: str, shape: tuple[int, int]) -> None:
     data = _image(*shape)
@@ -100,8 +109,10 @@ def test_images_are_decoded_as_timm_transforms_them(name: str, shape: tuple[int,
     pixels = decode_square(data, wanted.size, wanted.preprocessing).astype(np.float32) / 255
     chosen = wanted.preprocessing
     actual = ((pixels - np.array(chosen.mean)) / np.array(chosen.sd)).transpose(2, 0, 1)
-    step = 1 / 255 / min(chosen.sd)
-    assert np.abs(actual - expected.numpy()).max() <= step * 1.01
+    steps = np.abs(actual - expected.numpy()) * 255 * min(chosen.sd)
+    # Pillow computes a crop in single precision: a few values differ by a grey level or two.
+    assert steps.max() < 2.1
+    assert steps.mean() < 0.02
 
 
 def test_the_embedding_is_the_one_that_timm_gives_before_its_classifier() -> None:

@@ -24,7 +24,7 @@ from postbias.student.encoder_settings import (
     load_tokenizer_of,
     package_versions,
 )
-from postbias.student.export import EncoderInputs, QuantizationPosts
+from postbias.student.int8_loss import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
 
 if TYPE_CHECKING:
@@ -205,10 +205,11 @@ class TrainingSetup:
 
     def quantization_posts(self) -> QuantizationPosts:
         """Draw inputs of the train fold to quantize with, and of the valid fold to measure on."""
-        seed = self.job.params.seed
+        seed, select_by = self.job.params.seed, self.job.params.train.select_by
         return QuantizationPosts(
             calibration=_draw_inputs(self.train, _N_CALIBRATION, seed),
             held_out=_draw_inputs(self.valid, _N_HELD_OUT, seed),
+            metric="mae" if select_by == "loss" else select_by,
         )
 
 
@@ -218,10 +219,15 @@ def _draw_inputs(examples: Examples, count: int, seed: int) -> EncoderInputs:
     def choose(total: int) -> NDArray[np.int64]:
         return np.sort(rng.choice(total, min(total, count), replace=False))
 
-    captions = [tokens for tokens in examples.token_ids if tokens]
+    posts_of_images = [post for post, rows in enumerate(examples.image_rows) for _ in rows]
+    posts_of_captions = [post for post, tokens in enumerate(examples.token_ids) if tokens]
+    images = choose(len(examples.pixels))
+    captions = [posts_of_captions[row] for row in choose(len(posts_of_captions))]
     return EncoderInputs(
-        pixels=np.ascontiguousarray(examples.pixels[choose(len(examples.pixels))]),
-        token_ids=[captions[row] for row in choose(len(captions))],
+        pixels=np.ascontiguousarray(examples.pixels[images]),
+        token_ids=[examples.token_ids[post] for post in captions],
+        image_labels=examples.labels[[posts_of_images[image] for image in images], 0],
+        caption_labels=examples.labels[captions, 0],
     )
 
 
