@@ -82,7 +82,7 @@ def write_static(folder: Path, layout: str) -> np.ndarray:
     """Write a static encoder; return its table."""
     table = np.random.default_rng(0).normal(size=(96, 24)).astype(np.float32)
     inner = folder if layout == "model2vec" else folder / "0_StaticEmbedding"
-    inner.mkdir(parents=True)
+    inner.mkdir(parents=True, exist_ok=True)
     tiny_tokenizer().save(str(inner / "tokenizer.json"))
     key = "embeddings" if layout == "model2vec" else "embedding.weight"
     save_file({key: torch.from_numpy(table)}, inner / "model.safetensors")

@@ -112,7 +112,7 @@ def test_images_are_decoded_as_timm_transforms_them(name: str, shape: tuple[int,
     steps = np.abs(actual - expected.numpy()) * 255 * min(chosen.sd)
     # Pillow computes a crop in single precision: a few values differ by a grey level or two.
     assert steps.max() < 2.1
-    assert steps.mean() < 0.02
+    assert steps.mean() < 0.1
 
 
 def test_the_embedding_is_the_one_that_timm_gives_before_its_classifier() -> None:

@@ -27,7 +27,7 @@ class StaticEmbeddings(nn.Module):
             table: One vector per token, float32 (V, D).
         """
         super().__init__()
-        self.embeddings = nn.Embedding.from_pretrained(table, freeze=False)
+        self.embeddings = nn.Embedding(*table.shape, _weight=table)
         self.config = SimpleNamespace(vocab_size=table.shape[0], hidden_size=table.shape[1])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:

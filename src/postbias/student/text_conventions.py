@@ -84,7 +84,7 @@ def find_model_file(name: str, file: str) -> Path | None:
     Returns:
         Its path; None if there is no such file or the hub cannot be reached.
     """
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     try:
         found = cached_file(

@@ -6,7 +6,7 @@ Weights that cannot be loaded are an error: random weights are used only if para
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -65,7 +65,7 @@ def load_text_encoder(
     return TextEncoder(_without_pooler(backbone), int(config.hidden_size), convention.pooling)
 
 
-def _load_backbone(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> nn.Module:
+def _load_backbone(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> Any:  # noqa: ANN401 - a module with a config
     from transformers import AutoModel, BertConfig
 
     if name == SCRATCH:
@@ -78,7 +78,7 @@ def _load_backbone(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> nn.
             hidden_dropout_prob=0.1,
             attention_probs_dropout_prob=0.1,
         )
-        return cast("nn.Module", AutoModel.from_config(config))  # type: ignore[no-untyped-call]
+        return AutoModel.from_config(config)  # type: ignore[no-untyped-call]
     try:
         if static_embeddings.is_static(name):
             return static_embeddings.load_static(name)
@@ -87,9 +87,7 @@ def _load_backbone(name: str, scratch: ScratchText, tokenizer: Tokenizer) -> nn.
     except (OSError, ValueError) as error:
         raise _no_text_weights(name, error) from error
     # Of an encoder-decoder only the encoder is used: the decoder would need an input of its own.
-    return cast(
-        "nn.Module", backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
-    )
+    return backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
 
 
 def load_tokenizer(
@@ -165,14 +163,15 @@ def _load_static_tokenizer(name: str) -> Tokenizer:
     return tokenizer
 
 
-def _longest_input(backbone: nn.Module) -> int | None:
+def _longest_input(backbone: Any) -> int | None:  # noqa: ANN401 - a module with a config
     """Return the maximum number of tokens; None if it is not limited or not stated."""
     config = backbone.config
     longest = getattr(config, "max_position_embeddings", None)
     embeddings = getattr(backbone, "embeddings", None)
     table = getattr(embeddings, "position_embeddings", None)
-    if longest is not None and getattr(table, "padding_idx", None) is not None:
-        longest -= int(table.padding_idx) + 1  # RoBERTa's positions start after the padding's id
+    padding = getattr(table, "padding_idx", None)
+    if longest is not None and padding is not None:
+        longest -= int(padding) + 1  # RoBERTa's positions start after the padding's id
     return None if longest is None else int(longest)
 
 
