@@ -259,7 +259,14 @@ _decoding = threading.local()
 
 
 class _MatchWhileDecoding:
-    """Module pattern of a warning filter that matches only in threads that are decoding."""
+    """Module pattern of a warning filter that matches only in threads that are decoding.
+
+    Attributes:
+        pattern: For libraries that copy filters to their workers, as scikit-learn does: a regular
+            expression that matches nothing.
+    """
+
+    pattern = r"(?!)"
 
     def match(self, _module: str) -> bool:
         return getattr(_decoding, "depth", 0) > 0
