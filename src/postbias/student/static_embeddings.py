@@ -27,7 +27,7 @@ class StaticEmbeddings(nn.Module):
             table: One vector per token, float32 (V, D).
         """
         super().__init__()
-        self.embeddings = nn.Embedding(*table.shape, _weight=table)
+        self.embeddings = nn.Embedding(table.shape[0], table.shape[1], _weight=table)
         self.config = SimpleNamespace(vocab_size=table.shape[0], hidden_size=table.shape[1])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
@@ -49,6 +49,9 @@ def is_static(name: str) -> bool:
 
     Args:
         name: Hub name or folder.
+
+    Returns:
+        Whether its files say so.
     """
     config = read_model_json(name, "config.json")
     is_model2vec = isinstance(config, dict) and config.get("model_type") == "model2vec"
@@ -56,10 +59,13 @@ def is_static(name: str) -> bool:
 
 
 def folder_of(name: str) -> str:
-    """Return the folder of table and tokenizer inside a model, empty or with a trailing slash.
+    """Find the folder of table and tokenizer inside a model.
 
     Args:
         name: Hub name or folder.
+
+    Returns:
+        Its relative path with a trailing slash; empty for the model's own folder.
     """
     folder = find_module(name, "StaticEmbedding")
     return f"{folder}/" if folder else ""
