@@ -227,7 +227,7 @@ class Scorer:
         faults: dict[int, str] = {}
         for position, data in enumerate(images):
             try:
-                pixels[len(read)] = decode_square(data, size)
+                pixels[len(read)] = decode_square(data, size, self.manifest.image_preprocessing)
             except UnreadableImageError as error:
                 faults[position] = f"{error.reason}: {error.detail}"
             else:

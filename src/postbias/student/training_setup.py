@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,15 @@ from postbias.posts.shards import read_selected_posts, read_table
 from postbias.student import distributed
 from postbias.student.compute_device import choose_device, uses_bf16
 from postbias.student.dataset import Examples, PostDataset, load_examples
-from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
-from postbias.student.export import EncoderInputs, QuantizationPosts
+from postbias.student.encoder_settings import (
+    describe_image_encoder,
+    describe_text_encoder,
+    load_image_encoder_of,
+    load_text_encoder_of,
+    load_tokenizer_of,
+    package_versions,
+)
+from postbias.student.int8_loss import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
 
 if TYPE_CHECKING:
@@ -30,9 +36,6 @@ if TYPE_CHECKING:
 
 #: Minimum number of posts in the train and in the valid fold.
 MIN_POSTS = 10
-#: Packages whose version changes the weights or the graphs; recorded in the manifest.
-RECORDED_PACKAGES = ("onnxruntime", "tokenizers", "torch", "torchvision", "transformers")
-
 _N_CALIBRATION, _N_HELD_OUT = 256, 64
 _RECIPE = 3  # increase when unchanged params and posts lead to different weights or graphs
 
@@ -79,11 +82,9 @@ class TrainingJob:
         return {
             "modality": self.modality,
             "max_images": train.max_images,
-            "text_encoder": Path(train.text_encoder).name if self.has_text else None,
-            "max_tokens": train.max_tokens if self.has_text else None,
-            "image_encoder": train.image_encoder if self.has_image else None,
-            "image_size": train.image_size if self.has_image else None,
-            "versions": {package: version(package) for package in RECORDED_PACKAGES},
+            **(describe_text_encoder(train) if self.has_text else {}),
+            **(describe_image_encoder(train) if self.has_image else {}),
+            "versions": package_versions(train),
         }
 
 
@@ -128,7 +129,7 @@ class TrainingSetup:
             params.threads,
             device,
             uses_bf16(params.train.precision, device),
-            [version(package) for package in RECORDED_PACKAGES],
+            list(package_versions(params.train).values()),
             distributed.process_count(),
         ]
         parts = [data, group, self.job.modality, seed, environment]
@@ -190,9 +191,9 @@ class TrainingSetup:
         text = image = None
         if self.job.has_text:
             assert self.tokenizer is not None
-            text = load_text_encoder(train.text_encoder, train.text_scratch, self.tokenizer)
+            text = load_text_encoder_of(train, self.tokenizer)
         if self.job.has_image:
-            image = load_image_encoder(train.image_encoder, train.image_weights)
+            image = load_image_encoder_of(train)
         return Student(
             text,
             image,
@@ -204,10 +205,11 @@ class TrainingSetup:
 
     def quantization_posts(self) -> QuantizationPosts:
         """Draw inputs of the train fold to quantize with, and of the valid fold to measure on."""
-        seed = self.job.params.seed
+        seed, select_by = self.job.params.seed, self.job.params.train.select_by
         return QuantizationPosts(
             calibration=_draw_inputs(self.train, _N_CALIBRATION, seed),
             held_out=_draw_inputs(self.valid, _N_HELD_OUT, seed),
+            metric="mae" if select_by == "loss" else select_by,
         )
 
 
@@ -217,10 +219,15 @@ def _draw_inputs(examples: Examples, count: int, seed: int) -> EncoderInputs:
     def choose(total: int) -> NDArray[np.int64]:
         return np.sort(rng.choice(total, min(total, count), replace=False))
 
-    captions = [tokens for tokens in examples.token_ids if tokens]
+    posts_of_images = [post for post, rows in enumerate(examples.image_rows) for _ in rows]
+    posts_of_captions = [post for post, tokens in enumerate(examples.token_ids) if tokens]
+    images = choose(len(examples.pixels))
+    captions = [posts_of_captions[row] for row in choose(len(posts_of_captions))]
     return EncoderInputs(
-        pixels=np.ascontiguousarray(examples.pixels[choose(len(examples.pixels))]),
-        token_ids=[captions[row] for row in choose(len(captions))],
+        pixels=np.ascontiguousarray(examples.pixels[images]),
+        token_ids=[examples.token_ids[post] for post in captions],
+        image_labels=examples.labels[[posts_of_images[image] for image in images], 0],
+        caption_labels=examples.labels[captions, 0],
     )
 
 
@@ -279,7 +286,7 @@ def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> Tra
     if job.has_text or job.has_fusion_encoders:
         ids = list(folds["train"])
         captions = read_selected_posts(job.paths.posts, ids, ["caption"])["caption"].to_pylist()
-        tokenizer = load_tokenizer(train.text_encoder, captions, train.text_scratch.vocab_size)
+        tokenizer = load_tokenizer_of(train, captions)
 
     def load_fold(fold: str) -> Examples:
         pixel_file = job.scratch / fold if job.has_image or job.has_fusion_encoders else None

@@ -35,6 +35,7 @@ MODULES = (
     "axes.py",
     "errors.py",
     "posts/__init__.py",
+    "posts/image_preprocessing.py",
     "posts/images.py",
     "posts/reasons.py",
     "posts/text_cleaning.py",

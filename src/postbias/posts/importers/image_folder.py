@@ -216,7 +216,7 @@ class ImageFolder:
             return None
         ends = ("/".join(parts[start:]) for start in range(1, len(parts) - 1))
         found = (self._choose(self.index.find_path(end), reference) for end in ends)
-        return next(filter(None, found), None)
+        return next((match for match in found if match), None)
 
     def _hint(self, relative: str) -> str:
         matches = self.index.find_name(relative.rpartition("/")[2])
