@@ -128,6 +128,7 @@ def _open_shipped(paths: Paths, params: Params, name: str) -> Scorer:
         precision=params.infer.precision,
         threads=params.threads,
         device=params.infer.device,
+        image_texts=paths.image_texts,
     )
 
 

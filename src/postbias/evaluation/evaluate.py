@@ -178,7 +178,13 @@ def _measure_students(
         def open_scorer(modality: str, precision: Precision) -> Scorer:
             folder = paths.students / modality
             device = params.infer.device
-            scorer = Scorer.open(folder, precision=precision, threads=params.threads, device=device)
+            scorer = Scorer.open(
+                folder,
+                precision=precision,
+                threads=params.threads,
+                device=device,
+                image_texts=paths.image_texts,
+            )
             return stack.enter_context(scorer)
 
         shipped = {m: open_scorer(m, params.infer.precision) for m in modalities}

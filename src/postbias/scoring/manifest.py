@@ -84,6 +84,8 @@ class Manifest:
         n_train: Posts of the train fold.
         text_encoder: Name of the text encoder; None for an image student.
         max_tokens: Maximum number of tokens per caption; None for an image student.
+        ocr: Engine and models that read the text inside images, which the student sees after the
+            caption; None if it sees captions only. Left out of `student.json` if None.
         image_encoder: Name of the image encoder; None for a text student.
         image_size: Side in pixels of the resized square images; None for a text student.
         coverage: Nominal coverage of the intervals; None before calibration.
@@ -103,6 +105,7 @@ class Manifest:
     n_train: int
     text_encoder: str | None = None
     max_tokens: int | None = None
+    ocr: str | None = None
     image_encoder: str | None = None
     image_size: int | None = None
     coverage: float | None = None
@@ -121,6 +124,11 @@ class Manifest:
     def has_image(self) -> bool:
         """Whether the student reads images."""
         return "image" in ENCODERS[self.modality]
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether scoring needs the images of a post: for an image encoder, or for their text."""
+        return self.has_image or self.ocr is not None
 
     @property
     def graphs(self) -> tuple[str, ...]:
@@ -154,6 +162,8 @@ class Manifest:
     def to_json(self) -> str:
         """Render as the text of `student.json`; equal manifests give equal text."""
         data = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        if self.ocr is None:  # an artifact without it has the same bytes as before OCR existed
+            del data["ocr"]
         return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -202,6 +212,8 @@ class Manifest:
             ),
             "max_images": self.max_images < 1,
             "max_tokens": self.modality in ENCODERS and self.has_text == (self.max_tokens is None),
+            "ocr": self.ocr is not None
+            and not (isinstance(self.ocr, str) and self.ocr and self.has_text),
             "image_size": self.modality in ENCODERS and self.has_image == (self.image_size is None),
             "intervals": bool(self.intervals) and sorted(self.intervals) != sorted(names),
             "files": any(_escapes(name) for name in self.files),

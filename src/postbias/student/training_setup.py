@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from postbias.errors import CorpusError
+from postbias.posts.image_text import ocr_engine_name
 from postbias.posts.schema import SPLIT, axes_in_schema, labels_schema
-from postbias.posts.shards import read_selected_posts, read_table
+from postbias.posts.shards import read_table
 from postbias.student import distributed
 from postbias.student.compute_device import choose_device, uses_bf16
-from postbias.student.dataset import Examples, PostDataset, load_examples
+from postbias.student.dataset import Examples, PostDataset, load_examples, tokenise_captions
 from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
 from postbias.student.export import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
+from postbias.student.training_texts import read_training_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,6 +75,11 @@ class TrainingJob:
             train.ablation == "heads" and self.modality != "fusion" and "fusion" in train.modalities
         )
 
+    @property
+    def has_ocr(self) -> bool:
+        """Whether the text encoder sees the text inside images."""
+        return self.params.images.ocr and self.has_text
+
     def manifest_fields(self) -> dict[str, Any]:
         """Return the fields of the artifact's manifest that params determine."""
         train = self.params.train
@@ -81,6 +88,7 @@ class TrainingJob:
             "max_images": train.max_images,
             "text_encoder": Path(train.text_encoder).name if self.has_text else None,
             "max_tokens": train.max_tokens if self.has_text else None,
+            "ocr": ocr_engine_name() if self.has_ocr else None,
             "image_encoder": train.image_encoder if self.has_image else None,
             "image_size": train.image_size if self.has_image else None,
             "versions": {package: version(package) for package in RECORDED_PACKAGES},
@@ -278,12 +286,15 @@ def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> Tra
             )  # fmt: skip
     tokenizer = None
     if job.has_text or job.has_fusion_encoders:
-        ids = list(folds["train"])
-        captions = read_selected_posts(job.paths.posts, ids, ["caption"])["caption"].to_pylist()
-        tokenizer = load_tokenizer(train.text_encoder, captions, train.text_scratch.vocab_size)
+        texts = read_training_texts(job.paths, job.params, list(folds["train"]))
+        tokenizer = load_tokenizer(train.text_encoder, texts, train.text_scratch.vocab_size)
 
     def load_fold(fold: str) -> Examples:
         pixel_file = job.scratch / fold if job.has_image or job.has_fusion_encoders else None
-        return load_examples(job.paths.posts, folds[fold], tokenizer, train, pixel_file)
+        examples = load_examples(job.paths.posts, folds[fold], tokenizer, train, pixel_file)
+        if tokenizer is None or not job.params.images.ocr:
+            return examples
+        texts = read_training_texts(job.paths, job.params, examples.post_ids)
+        return replace(examples, token_ids=tokenise_captions(texts, tokenizer, train.max_tokens))
 
     return TrainingSetup(job, tokenizer, load_fold("train"), load_fold("valid"))
