@@ -2,8 +2,8 @@
 
 Reads data/posts, build/labels.parquet and build/split.parquet; writes build/students/<modality>/,
 reports/train/<modality>.json and reports/curves/<modality>.csv; params: seed, threads, images,
-train, annotate.rubric, evaluate.coverage. Usage: python stages/train.py MODALITY. With torchrun in place
-of python, several processes train, of which only the main one writes files.
+train, annotate.rubric, evaluate.coverage. Usage: python stages/train.py MODALITY. With torchrun in
+place of python, several processes train, of which only the main one writes files.
 """
 
 import os

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import random
 import re
 import unicodedata
 from collections import Counter
@@ -33,19 +32,18 @@ _FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono
 
 
 def draw_sentence(
-    sentence: str, rng: random.Random, *, side: int | None = None, angle: float | None = None
+    sentence: str, rng: np.random.Generator, *, side: int | None = None, angle: float | None = None
 ) -> bytes:
     """Draw a sentence on a plain or speckled background; everything else is random."""
-    width = side or rng.choice((240, 320, 480, 640, 800))
+    width = side or int(rng.choice((240, 320, 480, 640, 800)))
     height = round(width * rng.uniform(0.7, 1.3))
-    background = np.array([rng.randrange(256) for _ in range(3)])
+    background = rng.integers(0, 256, 3)
     ink = np.full(3, 255 if background.mean() < 128 else 0)
     if rng.random() < 0.5:
-        ink = np.clip(ink + [rng.randint(-60, 60) for _ in range(3)], 0, 255)
+        ink = np.clip(ink + rng.integers(-60, 61, 3), 0, 255)
     pixels = np.broadcast_to(background, (height, width, 3))
     if rng.random() < 0.5:
-        noise = np.random.default_rng(rng.randrange(10**6))
-        speckles = noise.integers(-18, 18, (height // 8 + 1, width // 8 + 1, 3))
+        speckles = rng.integers(-18, 18, (height // 8 + 1, width // 8 + 1, 3))
         pixels = pixels + np.kron(speckles, np.ones((8, 8, 1)))[:height, :width]
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     text = sentence.upper() if rng.random() < 0.3 else sentence
@@ -53,17 +51,17 @@ def draw_sentence(
     mask = mask.rotate(rng.uniform(-8, 8) if angle is None else angle, Image.Resampling.BICUBIC)
     image.paste(Image.new("RGB", image.size, tuple(int(c) for c in ink)), mask=mask)
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=rng.randint(35, 95))
+    image.save(out, "JPEG", quality=int(rng.integers(35, 96)))
     return out.getvalue()
 
 
-def draw_nothing(rng: random.Random, *, side: int = 480) -> bytes:
+def draw_nothing(rng: np.random.Generator, *, side: int = 480) -> bytes:
     """Draw an image without text: a few soft shapes."""
-    image = Image.new("RGB", (side, side), tuple(rng.randrange(256) for _ in range(3)))
+    image = Image.new("RGB", (side, side), _colour(rng))
     draw = ImageDraw.Draw(image)
     for _ in range(6):
-        x, y, r = rng.randrange(side), rng.randrange(side), rng.randrange(side // 8, side // 3)
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(rng.randrange(256) for _ in range(3)))
+        (x, y), r = rng.integers(0, side, 2).tolist(), int(rng.integers(side // 8, side // 3))
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=_colour(rng))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=80)
     return out.getvalue()
@@ -75,16 +73,20 @@ def count_found_words(sentence: str, text: str) -> tuple[int, int]:
     return sum((wanted & seen).values()), wanted.total()
 
 
+def _colour(rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(rng.integers(0, 256, 3).tolist())
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text).casefold())
 
 
-def _draw_lines(text: str, size: tuple[int, int], rng: random.Random) -> Image.Image:
+def _draw_lines(text: str, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
     width, height = size
     mask = Image.new("L", size)
     draw = ImageDraw.Draw(mask)
     ttf = Path(str(resources.files("matplotlib"))) / "mpl-data" / "fonts" / "ttf"
-    px = rng.randint(16, max(18, width // 12))
+    px = int(rng.integers(16, max(19, width // 12 + 1)))
     font = ImageFont.truetype(str(ttf / f"{rng.choice(_FONTS)}.ttf"), px)
     lines = [""]
     for word in text.split():

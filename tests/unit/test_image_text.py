@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
-import random
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def reader() -> ImageTextReader:
 
 @pytest.fixture(scope="module")
 def tile() -> bytes:
-    return draw_sentence(SENTENCE, random.Random(4), side=480, angle=0)
+    return draw_sentence(SENTENCE, np.random.default_rng(4), side=480, angle=0)
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -71,7 +71,7 @@ def test_a_long_image_text_never_pushes_out_the_caption() -> None:
 
 @needs_ocr
 def test_at_least_nine_of_ten_words_are_read(reader: ImageTextReader) -> None:
-    rng = random.Random(20260521)
+    rng = np.random.default_rng(20260521)
     counts = []
     for number in range(24):
         sentence = SENTENCES[number % len(SENTENCES)]
@@ -82,7 +82,7 @@ def test_at_least_nine_of_ten_words_are_read(reader: ImageTextReader) -> None:
 
 @needs_ocr
 def test_images_without_text_have_none_and_need_no_recognition(reader: ImageTextReader) -> None:
-    rng = random.Random(1)
+    rng = np.random.default_rng(1)
     assert [reader.read(draw_nothing(rng, side=160)) for _ in range(5)] == [""] * 5
     fresh = ImageTextReader()
     ramp = np.linspace(0, 255, 160).astype(np.uint8)
@@ -91,10 +91,10 @@ def test_images_without_text_have_none_and_need_no_recognition(reader: ImageText
 
 
 @needs_ocr
-def test_threads_do_not_change_what_is_read(reader: ImageTextReader, tile: bytes) -> None:
+def test_threads_do_not_change_what_is_read(reader: ImageTextReader) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    images = [draw_sentence(s, random.Random(7), side=320) for s in SENTENCES[:4]] * 2
+    images = [draw_sentence(s, np.random.default_rng(7), side=320) for s in SENTENCES[:4]] * 2
     alone = [reader.read(image) for image in images]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(ImageTextReader().read, images)) == alone
@@ -201,7 +201,7 @@ def test_a_damaged_store_is_an_error_that_says_what_to_do(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_extra(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if the extra were not installed."""
     from importlib.metadata import PackageNotFoundError
 
@@ -214,14 +214,16 @@ def no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     ocr_engine_name.cache_clear()
 
 
-def test_scoring_with_ocr_needs_the_extra(tmp_path: Path, no_extra: None) -> None:
+@pytest.mark.usefixtures("no_extra")
+def test_scoring_with_ocr_needs_the_extra(tmp_path: Path) -> None:
     artifact = write_tiny_artifact(tmp_path, ocr="rapidocr 3")
     with pytest.raises(MissingExtraError, match=r"pip install 'postbias\[ocr\]'"):
         Scorer(artifact)
 
 
+@pytest.mark.usefixtures("no_extra")
 def test_an_artifact_without_ocr_needs_no_extra_and_says_nothing_of_it(
-    tmp_path: Path, no_extra: None
+    tmp_path: Path,
 ) -> None:
     artifact = write_tiny_artifact(tmp_path)
     assert "ocr" not in (tmp_path / "student.json").read_text()
@@ -267,7 +269,7 @@ def test_a_text_student_says_what_a_post_lacks(tmp_path: Path) -> None:
     with Scorer(artifact) as scorer:
         blank, broken, captioned = scorer.score(
             [
-                PostInput("", (draw_nothing(random.Random(2)),)),
+                PostInput("", (draw_nothing(np.random.default_rng(2)),)),
                 PostInput("", (b"<html>",)),
                 PostInput("a caption", (b"<html>",)),
             ]

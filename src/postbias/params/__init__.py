@@ -21,8 +21,8 @@ from postbias.params.labelling import (
     LimitsParams,
     SampleParams,
 )
-from postbias.params.post_images import ImagesParams
 from postbias.params.params_file import Params, flatten_params, load_params
+from postbias.params.post_images import ImagesParams
 from postbias.params.results import (
     AuditParams,
     DriftParams,

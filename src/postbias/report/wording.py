@@ -41,6 +41,7 @@ _SLICES = {
     "media_type": "Media type",
     "caption_length": "Caption length",
     "n_images": "Number of images",
+    "image_text": "Text in images",
     "modalities": "Input used",
 }
 _LANGUAGES = {
