@@ -79,13 +79,9 @@ def test_the_claim_of_a_quoted_post_is_in_its_image_only(tmp_path: Path, data: P
         assert (band > 200).mean() > 0.5  # white
         assert 0.02 < (band < 100).mean() < 0.4  # with letters
     gendered = re.compile(r"\b(?:wom[ae]n|m[ae]n|girls?|boys?|ladies|gentlemen)\b", re.IGNORECASE)
+    others = truth.index[~truth.quoted & (truth.gender != 0)]
     assert not posts.caption[quoted].str.contains(gendered).any()
-    assert (
-        posts.caption[truth.index[~truth.quoted & (truth.gender != 0)]]
-        .str.contains(gendered)
-        .mean()
-        > 0.5
-    )
+    assert posts.caption[others].str.contains(gendered).sum() > 20
 
 
 def test_every_post_has_a_true_score_and_broken_ones_are_rejects(
