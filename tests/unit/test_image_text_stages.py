@@ -71,10 +71,10 @@ def _inputs(paths: Paths) -> list[PostInput]:
 
 @needs_ocr
 def test_training_and_scoring_see_the_same_texts(paths: Paths) -> None:
-    from postbias.student.training_texts import read_training_texts
+    from postbias.posts.image_text_table import read_seen_texts
 
     params, ids = _params(ocr=True), [f"p-{i}" for i in (5, 0, 1, 2, 3, 4)]
-    trained = dict(zip(ids, read_training_texts(paths, params, ids), strict=True))
+    trained = dict(zip(ids, read_seen_texts(paths, params, ids), strict=True))
     with ThreadPoolExecutor(2) as pool:
         scored = collect_texts(_inputs(paths), ImageTextReader(), params.train.max_images, pool)
     assert [trained[f"p-{i}"].strip() for i in range(6)] == scored.texts
@@ -84,10 +84,10 @@ def test_training_and_scoring_see_the_same_texts(paths: Paths) -> None:
 
 
 def test_training_without_ocr_sees_captions_only(paths: Paths) -> None:
-    from postbias.student.training_texts import read_training_texts
+    from postbias.posts.image_text_table import read_seen_texts
 
     ids = ["p-1", "p-0"]
-    assert read_training_texts(paths, _params(ocr=False), ids) == ["", "Monday again "]
+    assert read_seen_texts(paths, _params(ocr=False), ids) == ["", "Monday again "]
 
 
 @needs_ocr

@@ -42,8 +42,8 @@ MAX_SIDE_PX = 960
 # most images have no text to be recognised.
 _DETECTOR_SIDE_PX = 480
 
-# Shorter texts are shapes that resemble a character.
-_MIN_CHARS = 3
+# Letters and digits; texts with fewer are shapes that resemble a character.
+_MIN_LETTERS = 3
 
 # Bounds the time of an image full of text, or of noise that resembles text.
 _MAX_LINES = 100
@@ -144,7 +144,8 @@ class ImageTextReader:
             logger.warning("the text of an image cannot be read (%s)", type(error).__name__)
             return ""
         text = " ".join(clean_text(" ".join(getattr(found, "txts", None) or ())).split())
-        text = text[:MAX_CHARS].rstrip() if len(text) >= _MIN_CHARS else ""
+        is_text = sum(map(str.isalnum, text)) >= _MIN_LETTERS
+        text = text[:MAX_CHARS].rstrip() if is_text else ""
         if self._store is not None:
             self._store.put(key, text)
         return text

@@ -1,15 +1,25 @@
-"""Read the text inside the images of selected posts of a corpus."""
+"""Read what the text encoder sees of selected posts of a corpus."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from postbias.posts.image_text import ImageTextReader
-from postbias.posts.shards import ROW_GROUP_POSTS, iter_posts, list_shards
+from postbias.posts.image_text import ImageTextReader, append_image_text
+from postbias.posts.shards import (
+    ROW_GROUP_POSTS,
+    iter_posts,
+    list_shards,
+    read_selected_posts,
+)
+
+if TYPE_CHECKING:
+    from postbias.params import Params
+    from postbias.paths import Paths
 
 
 def read_image_texts(
@@ -50,3 +60,32 @@ def read_image_texts(
     finally:
         reader.close()
     return texts
+
+
+def read_seen_texts(paths: Paths, params: Params, ids: Sequence[str]) -> list[str]:
+    """Read captions and, with `images.ocr`, the text inside images, as scoring does.
+
+    Args:
+        paths: The repository.
+        params: All parameters.
+        ids: Ids of the posts.
+
+    Returns:
+        The text of each post.
+
+    Raises:
+        CorpusError: If a post is missing from the corpus.
+        MissingExtraError: If the extra `ocr` is needed and not installed.
+        StorageError: If the database of texts cannot be used.
+    """
+    captions = read_selected_posts(paths.posts, ids, ["caption"])["caption"].to_pylist()
+    if not params.images.ocr:
+        return list(captions)
+    texts = read_image_texts(
+        paths.posts,
+        ids,
+        paths.image_texts,
+        max_images=params.train.max_images,
+        threads=params.threads,
+    )
+    return [append_image_text(text, [texts[i]]) for i, text in zip(ids, captions, strict=True)]

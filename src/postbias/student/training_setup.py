@@ -13,6 +13,7 @@ import numpy as np
 
 from postbias.errors import CorpusError
 from postbias.posts.image_text import ocr_engine_name
+from postbias.posts.image_text_table import read_seen_texts
 from postbias.posts.schema import SPLIT, axes_in_schema, labels_schema
 from postbias.posts.shards import read_table
 from postbias.student import distributed
@@ -21,7 +22,6 @@ from postbias.student.dataset import Examples, PostDataset, load_examples, token
 from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
 from postbias.student.export import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
-from postbias.student.training_texts import read_training_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -286,7 +286,7 @@ def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> Tra
             )  # fmt: skip
     tokenizer = None
     if job.has_text or job.has_fusion_encoders:
-        texts = read_training_texts(job.paths, job.params, list(folds["train"]))
+        texts = read_seen_texts(job.paths, job.params, list(folds["train"]))
         tokenizer = load_tokenizer(train.text_encoder, texts, train.text_scratch.vocab_size)
 
     def load_fold(fold: str) -> Examples:
@@ -294,7 +294,7 @@ def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> Tra
         examples = load_examples(job.paths.posts, folds[fold], tokenizer, train, pixel_file)
         if tokenizer is None or not job.params.images.ocr:
             return examples
-        texts = read_training_texts(job.paths, job.params, examples.post_ids)
+        texts = read_seen_texts(job.paths, job.params, examples.post_ids)
         return replace(examples, token_ids=tokenise_captions(texts, tokenizer, train.max_tokens))
 
     return TrainingSetup(job, tokenizer, load_fold("train"), load_fold("valid"))
