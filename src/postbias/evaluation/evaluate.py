@@ -184,12 +184,11 @@ def _measure_students(
 
         def open_scorer(modality: str, precision: Precision) -> Scorer:
             folder = paths.students / modality
-            device = params.infer.device
             scorer = Scorer.open(
                 folder,
                 precision=precision,
                 threads=params.threads,
-                device=device,
+                device=params.infer.device,
                 image_texts=paths.image_texts,
             )
             return stack.enter_context(scorer)

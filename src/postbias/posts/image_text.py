@@ -80,6 +80,9 @@ def append_image_text(caption: str, texts: Iterable[str]) -> str:
 def ocr_engine_name() -> str:
     """Return the engine, its version and the digests of its models, without loading them.
 
+    Returns:
+        A name that is equal for engines that read the same text.
+
     Raises:
         MissingExtraError: If the extra `ocr` is not installed.
     """

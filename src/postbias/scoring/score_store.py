@@ -56,6 +56,9 @@ def deciding_versions(manifest: Manifest) -> dict[str, str]:
     Args:
         manifest: The student.
 
+    Returns:
+        Versions by package.
+
     Raises:
         MissingExtraError: If the student needs the extra `ocr`, which is not installed.
     """
