@@ -42,6 +42,7 @@ _SLICES = {
     "caption_length": "Caption length",
     "n_images": "Number of images",
     "video": "Frames of a video",
+    "image_text": "Text in images",
     "modalities": "Input used",
 }
 _LANGUAGES = {

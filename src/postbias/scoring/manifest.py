@@ -104,6 +104,8 @@ class Manifest:
         n_train: Posts of the train fold.
         text_encoder: Name of the text encoder; None for an image student.
         max_tokens: Maximum number of tokens per caption; None for an image student.
+        ocr: Engine and models that read the text inside images, which the student sees after the
+            caption; None if it sees captions only. Left out of `student.json` if None.
         image_encoder: Name of the image encoder; None for a text student.
         image_size: Side in pixels of the square images; None for a text student.
         image_preprocessing: How images are decoded for the image encoder. Left out of
@@ -127,6 +129,7 @@ class Manifest:
     n_train: int
     text_encoder: str | None = None
     max_tokens: int | None = None
+    ocr: str | None = None
     image_encoder: str | None = None
     image_size: int | None = None
     image_preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING
@@ -147,6 +150,11 @@ class Manifest:
     def has_image(self) -> bool:
         """Whether the student reads images."""
         return "image" in ENCODERS[self.modality]
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether scoring needs the images of a post: for an image encoder, or for their text."""
+        return self.has_image or self.ocr is not None
 
     @property
     def graphs(self) -> tuple[str, ...]:
@@ -222,6 +230,8 @@ class Manifest:
             ),
             "max_images": self.max_images < 1,
             "max_tokens": self.modality in ENCODERS and self.has_text == (self.max_tokens is None),
+            "ocr": self.ocr is not None
+            and not (isinstance(self.ocr, str) and self.ocr and self.has_text),
             "image_size": self.modality in ENCODERS and self.has_image == (self.image_size is None),
             "text_convention": self.text_convention.pooling not in POOLINGS,
             "image_preprocessing": not self.image_preprocessing.is_valid,
@@ -234,7 +244,8 @@ class Manifest:
 
 
 # Optional keys of `student.json`, and what their absence means.
-_LEFT_OUT: Mapping[str, ImagePreprocessing | TextConvention] = {
+_LEFT_OUT: Mapping[str, ImagePreprocessing | TextConvention | None] = {
+    "ocr": None,
     "image_preprocessing": DEFAULT_PREPROCESSING,
     "text_convention": DEFAULT_CONVENTION,
 }

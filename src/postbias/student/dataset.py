@@ -129,7 +129,7 @@ def load_examples(
         )
     return Examples(
         post_ids=tuple(labels),
-        token_ids=_tokenise([captions[p] for p in labels], tokenizer, params.max_tokens),
+        token_ids=tokenise_captions([captions[p] for p in labels], tokenizer, params.max_tokens),
         pixels=_map_pixels(pixel_file, (total, size, size, 3)),
         image_rows=tuple(image_rows[p] for p in labels),
         labels=np.stack(list(labels.values())).astype(np.float32),
@@ -163,9 +163,10 @@ def _decode_all(wanted: ImageInput, images: Sequence[bytes | None]) -> list[NDAr
     return decoded
 
 
-def _tokenise(
+def tokenise_captions(
     captions: Sequence[str], tokenizer: Tokenizer | None, max_tokens: int
 ) -> tuple[tuple[int, ...], ...]:
+    """Tokenise captions exactly as for scoring; an empty caption has no tokens."""
     if tokenizer is None:
         return tuple(() for _ in captions)
     tokenizer.enable_truncation(max_tokens)

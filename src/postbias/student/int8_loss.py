@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import onnx
@@ -16,6 +16,9 @@ from postbias.scoring.manifest import Manifest
 from postbias.student.epoch_metrics import point_metrics
 from postbias.student.network import Student
 from postbias.student.onnx_export import open_session
+
+if TYPE_CHECKING:
+    from postbias.student.dataset import Examples
 
 Metric = Literal["mae", "rmse", "spearman"]
 Array = NDArray[np.float32]
@@ -154,3 +157,31 @@ class Int8LossMeter:
 def embedding_dims(student: Student) -> dict[str, int]:
     """Return the width of each encoder's embeddings; 0 without this encoder."""
     return {"text": student.text_dim, "image": student.image_dim}
+
+
+def draw_encoder_inputs(examples: Examples, count: int, seed: int) -> EncoderInputs:
+    """Draw images and captions of a fold at random.
+
+    Args:
+        examples: The posts of the fold.
+        count: Maximum number of images, and of captions.
+        seed: Seed of the draw.
+
+    Returns:
+        The inputs, in the order of the fold.
+    """
+    rng = np.random.default_rng(seed)
+
+    def choose(total: int) -> NDArray[np.int64]:
+        return np.sort(rng.choice(total, min(total, count), replace=False))
+
+    posts_of_images = [post for post, rows in enumerate(examples.image_rows) for _ in rows]
+    posts_of_captions = [post for post, tokens in enumerate(examples.token_ids) if tokens]
+    images = choose(len(examples.pixels))
+    captions = [posts_of_captions[row] for row in choose(len(posts_of_captions))]
+    return EncoderInputs(
+        pixels=np.ascontiguousarray(examples.pixels[images]),
+        token_ids=[examples.token_ids[post] for post in captions],
+        image_labels=examples.labels[[posts_of_images[image] for image in images], 0],
+        caption_labels=examples.labels[captions, 0],
+    )

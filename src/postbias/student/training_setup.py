@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from postbias.errors import CorpusError
+from postbias.posts.image_text import ocr_engine_name
+from postbias.posts.image_text_table import read_seen_texts
 from postbias.posts.schema import SPLIT, axes_in_schema, labels_schema
-from postbias.posts.shards import read_selected_posts, read_table
+from postbias.posts.shards import read_table
 from postbias.student import distributed
 from postbias.student.compute_device import choose_device, uses_bf16
-from postbias.student.dataset import Examples, PostDataset, load_examples
+from postbias.student.dataset import Examples, PostDataset, load_examples, tokenise_captions
 from postbias.student.encoder_settings import (
     describe_image_encoder,
     describe_text_encoder,
@@ -24,7 +26,7 @@ from postbias.student.encoder_settings import (
     load_tokenizer_of,
     package_versions,
 )
-from postbias.student.int8_loss import EncoderInputs, QuantizationPosts
+from postbias.student.int8_loss import QuantizationPosts, draw_encoder_inputs
 from postbias.student.network import Student
 
 if TYPE_CHECKING:
@@ -76,6 +78,11 @@ class TrainingJob:
             train.ablation == "heads" and self.modality != "fusion" and "fusion" in train.modalities
         )
 
+    @property
+    def has_ocr(self) -> bool:
+        """Whether the text encoder sees the text inside images."""
+        return self.params.images.ocr and self.has_text
+
     def manifest_fields(self) -> dict[str, Any]:
         """Return the fields of the artifact's manifest that params determine."""
         train = self.params.train
@@ -84,6 +91,7 @@ class TrainingJob:
             "max_images": train.max_images,
             **(describe_text_encoder(train) if self.has_text else {}),
             **(describe_image_encoder(train) if self.has_image else {}),
+            "ocr": ocr_engine_name() if self.has_ocr else None,
             "versions": package_versions(train),
         }
 
@@ -207,28 +215,10 @@ class TrainingSetup:
         """Draw inputs of the train fold to quantize with, and of the valid fold to measure on."""
         seed, select_by = self.job.params.seed, self.job.params.train.select_by
         return QuantizationPosts(
-            calibration=_draw_inputs(self.train, _N_CALIBRATION, seed),
-            held_out=_draw_inputs(self.valid, _N_HELD_OUT, seed),
+            calibration=draw_encoder_inputs(self.train, _N_CALIBRATION, seed),
+            held_out=draw_encoder_inputs(self.valid, _N_HELD_OUT, seed),
             metric="mae" if select_by == "loss" else select_by,
         )
-
-
-def _draw_inputs(examples: Examples, count: int, seed: int) -> EncoderInputs:
-    rng = np.random.default_rng(seed)
-
-    def choose(total: int) -> NDArray[np.int64]:
-        return np.sort(rng.choice(total, min(total, count), replace=False))
-
-    posts_of_images = [post for post, rows in enumerate(examples.image_rows) for _ in rows]
-    posts_of_captions = [post for post, tokens in enumerate(examples.token_ids) if tokens]
-    images = choose(len(examples.pixels))
-    captions = [posts_of_captions[row] for row in choose(len(posts_of_captions))]
-    return EncoderInputs(
-        pixels=np.ascontiguousarray(examples.pixels[images]),
-        token_ids=[examples.token_ids[post] for post in captions],
-        image_labels=examples.labels[[posts_of_images[image] for image in images], 0],
-        caption_labels=examples.labels[captions, 0],
-    )
 
 
 def read_fold_labels(paths: Paths, *, share: float = 1.0) -> dict[str, LabelsByPost]:
@@ -284,12 +274,15 @@ def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> Tra
             )  # fmt: skip
     tokenizer = None
     if job.has_text or job.has_fusion_encoders:
-        ids = list(folds["train"])
-        captions = read_selected_posts(job.paths.posts, ids, ["caption"])["caption"].to_pylist()
-        tokenizer = load_tokenizer_of(train, captions)
+        texts = read_seen_texts(job.paths, job.params, list(folds["train"]))
+        tokenizer = load_tokenizer_of(train, texts)
 
     def load_fold(fold: str) -> Examples:
         pixel_file = job.scratch / fold if job.has_image or job.has_fusion_encoders else None
-        return load_examples(job.paths.posts, folds[fold], tokenizer, train, pixel_file)
+        examples = load_examples(job.paths.posts, folds[fold], tokenizer, train, pixel_file)
+        if tokenizer is None or not job.params.images.ocr:
+            return examples
+        texts = read_seen_texts(job.paths, job.params, examples.post_ids)
+        return replace(examples, token_ids=tokenise_captions(texts, tokenizer, train.max_tokens))
 
     return TrainingSetup(job, tokenizer, load_fold("train"), load_fold("valid"))
