@@ -18,6 +18,9 @@ class RejectReason(StrEnum):
     AMBIGUOUS_FILE = "ambiguous_file"
     OUTSIDE_FOLDER = "outside_folder"
     NOT_DOWNLOADED = "not_downloaded"
+    REPOST = "repost"
+    COMMENT = "comment"
+    DELETED = "deleted"
     # annotate from recorded labels
     NO_LABEL = "no_label"
     OUT_OF_RANGE = "out_of_range"
