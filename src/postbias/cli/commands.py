@@ -66,9 +66,9 @@ def import_command(
 
     Writes DEST/posts and DEST/rejects.parquet.
 
-    LAYOUT is auto or one of those that --list describes; see also docs/importing.md. With auto, the
-    layout is found out from the files. Resumable: run again to continue. Exits with code 1 if more
-    than 10% of the records could not be read, or far fewer posts than lines were found.
+    LAYOUT is one of those that --list describes, or auto. Resumable: run again to continue. Exits
+    with code 1 if more than 10% of the records could not be read, or far fewer posts than lines
+    were found.
     """
     from postbias.posts.importers import ReadingOptions, import_posts, parse_columns
 

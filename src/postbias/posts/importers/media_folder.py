@@ -24,6 +24,7 @@ from postbias.posts.reasons import RejectReason
 
 _METADATA = ".metadata.json"
 _MAX_METADATA_BYTES = 256 * 2**20
+_ABSENT = (RejectReason.MISSING_FILE, RejectReason.NOT_DOWNLOADED)
 _VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".m3u8", ".mpd")
 
 
@@ -57,8 +58,10 @@ class MediaFolder:
         for name in names[:-1]:
             if (stored := self._find_stored(name)) is not None:
                 return stored
-            if self._folder.is_known(name):
-                return self._folder.read(name)
+            # A name without a folder is that of a file in any folder.
+            found = self._folder.read(name) if "/" in name else self._folder.read_name(name)
+            if isinstance(found, ImageFile) or found.reason not in _ABSENT:
+                return found
         return self._read_last(names[-1])
 
     def _read_last(self, name: str) -> ImageFile | ImageFault | None:

@@ -108,7 +108,8 @@ def unwrap_tiktok_download(page: Any) -> list[Any] | None:  # noqa: ANN401 - for
     has_list = False
     posts: list[Any] = []
     for part in (get_nested(page, "Video", "Videos"), get_nested(page, "Post", "Posts")):
-        if isinstance(part, dict) and "VideoList" in part:
+        # An account without posts has null.
+        if isinstance(part, dict) and isinstance(part.get("VideoList", 0), list | None):
             has_list = True
             posts += as_list(part["VideoList"])
     author = _account_name(page)
