@@ -103,7 +103,9 @@ def minimal_loop(path: Path) -> int:
 def run_import(layout: str, src: Path, dest: Path) -> tuple[float, float]:
     """Import in a process of its own; return its seconds and its peak memory in MB."""
     command = [sys.executable, __file__, "--import", layout, str(src), str(dest)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(  # noqa: S603 - this file
+        command, check=True, capture_output=True, text=True
+    ).stdout
     seconds, peak_mb = map(float, output.split()[-2:])
     return seconds, peak_mb
 
@@ -118,7 +120,7 @@ def _import_here(layout: str, src: str, dest: str) -> None:
 
 
 def compare(root: Path, name: str, n_posts: int) -> float:
-    """Measure the import of one export, print the results and return the additional memory in MB."""
+    """Measure the import of one export, print the results, return the additional memory in MB."""
     layout, file, write = EXPORTS[name]
     few, many = root / "few" / file, root / "many" / file
     for path, n in ((few, 10), (many, n_posts)):

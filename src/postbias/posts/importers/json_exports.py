@@ -33,6 +33,9 @@ from postbias.posts.reasons import RejectReason
 #: A longer line is no post.
 MAX_LINE_BYTES = 64 * 2**20
 
+# Lines with a post are as long as the default buffer.
+_BUFFER_BYTES = 2**20
+
 LINE_SUFFIXES = (".ndjson", ".jsonl")
 JSON_FILES = (".json", *LINE_SUFFIXES)
 
@@ -120,7 +123,7 @@ def read_json_lines(path: Path) -> Iterator[bytes | RecordError]:
     Yields:
         A line in the encoding of the file or in UTF-8, or why it could not be read.
     """
-    with path.open("rb") as file:
+    with path.open("rb", buffering=_BUFFER_BYTES) as file:
         encoding = detect_encoding(file.read(4))
         file.seek(0)
         if encoding not in {"utf-8", "utf-8-sig"}:

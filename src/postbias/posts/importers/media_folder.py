@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 import zlib
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +27,7 @@ from postbias.posts.reasons import RejectReason
 
 _METADATA = ".metadata.json"
 _MAX_METADATA_BYTES = 256 * 2**20
+_NUMBER = re.compile(r"_\d+\Z")
 _ABSENT = (RejectReason.MISSING_FILE, RejectReason.NOT_DOWNLOADED)
 _VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".m3u8", ".mpd")
 
@@ -74,7 +78,28 @@ class MediaFolder:
 
     def read_ids(self, ids: Iterable[str | None]) -> list[ImageFile | ImageFault]:
         """Find and read the images that are named after a post, as `ImageFolder.read_ids`."""
-        return self._folder.read_ids(ids)
+        known = [post_id for post_id in ids if post_id and self._may_name_file(post_id)]
+        return self._folder.read_ids(known) if known else []
+
+    def _may_name_file(self, post_id: str) -> bool:
+        """Tell whether a file may be named after an id; saves the look-ups of most posts."""
+        if not post_id.isascii() or "%" in post_id:  # file names may be written differently
+            return True
+        key = hash(_NUMBER.sub("", post_id.lower()))
+        place = bisect_left(self._stems, key)
+        return place < len(self._stems) and self._stems[place] == key
+
+    @cached_property
+    def _stems(self) -> array[int]:
+        """Sorted hashes of the file names without suffix and number: 8 bytes per file."""
+        stems = (
+            _NUMBER.sub("", stem)
+            for _, names in walk_folders(self.root)
+            for name in names
+            # A dot may be part of the id, and a file may have no suffix.
+            for stem in {name.lower(), name.lower().rpartition(".")[0]}
+        )
+        return array("q", sorted(map(hash, stems)))
 
     def _find_stored(self, name: str) -> ImageFile | ImageFault | None:
         """Find a file by 4CAT's list, or in an archive."""

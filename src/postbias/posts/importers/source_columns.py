@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from postbias.errors import SchemaError
 
@@ -59,6 +60,15 @@ class TableSource:
         """Tell whether a table with these columns, in lower case, is of this kind."""
         has_any = not self.any_of or any(name in names for name in self.any_of)
         return has_any and all(name in names for name in self.required)
+
+    def limited_to(self, names: Collection[str]) -> TableSource:
+        """Return the source with only those columns that a table has."""
+        columns: dict[str, Any] = {
+            each.name: tuple(name for name in getattr(self, each.name) if name in names)
+            for each in fields(self)
+            if isinstance(getattr(self, each.name), tuple)
+        }
+        return replace(self, **columns)
 
 
 FOURCAT = TableSource(

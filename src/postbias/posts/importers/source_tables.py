@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from postbias.errors import SchemaError
 from postbias.posts.importers.csv_rows import CsvRows
-from postbias.posts.importers.instagram_nodes import get_nested
 from postbias.posts.importers.media_folder import MediaFolder
+from postbias.posts.importers.post_addresses import (
+    id_in_address,
+    platform_in_address,
+    split_addresses,
+)
 from postbias.posts.importers.raw_posts import RawPost, build_post, join_texts
 from postbias.posts.importers.records import ImportReject, ReadUnit, Record, RecordError
 from postbias.posts.importers.source_columns import COMMENT_PLATFORMS, TableSource, choose_source
@@ -22,17 +24,6 @@ from postbias.posts.reasons import RejectReason
 
 Cells = Mapping[str, str]
 
-#: The platform of each host in the address of a post.
-_HOSTS = {
-    "instagram.com": "instagram", "facebook.com": "facebook", "fb.com": "facebook",
-    "threads.net": "threads", "threads.com": "threads", "twitter.com": "x", "x.com": "x",
-    "tiktok.com": "tiktok", "douyin.com": "douyin", "youtube.com": "youtube", "youtu.be": "youtube",
-    "linkedin.com": "linkedin", "reddit.com": "reddit", "pinterest.com": "pinterest",
-    "bsky.app": "bluesky", "t.me": "telegram", "tumblr.com": "tumblr", "gab.com": "gab",
-    "truthsocial.com": "truthsocial", "9gag.com": "9gag", "imgur.com": "imgur", "vk.com": "vk",
-    "4chan.org": "4chan", "xiaohongshu.com": "xiaohongshu",
-}  # fmt: skip
-
 # Columns by which a table of 4CAT without addresses tells its platform.
 _PLATFORM_COLUMNS = {
     "is_retweet": "x", "tiktok_url": "tiktok", "likes_hidden": "instagram",
@@ -40,7 +31,7 @@ _PLATFORM_COLUMNS = {
 }  # fmt: skip
 
 _NO = frozenset({"", "no", "false", "0", "none", "null", "nan", "0.0", "[]"})
-_ADDRESS_SEPARATOR = re.compile(r"[\s,|;]+(?=https?://)")
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 # Time zones of CrowdTangle, in hours from UTC; `parse_time_us` does not know them.
 _ZONES = {
@@ -62,7 +53,8 @@ def table_units(layout: str, path: Path, name: str, folder: MediaFolder) -> Iter
     Yields:
         Functions that read one row.
     """
-    source = choose_source(layout, read_column_names(path), name)
+    names = read_column_names(path)
+    source = choose_source(layout, names, name).limited_to(names)
     is_comments_only = bool(source.thread) and _has_only_comments(source, path)
     for number, row in enumerate(named_rows(path), start=1):
         yield partial(_load_row, row, f"{name}:{number}", source, folder, is_comments_only)
@@ -152,9 +144,10 @@ def _load_row(
 
 
 def _check_encoding(row: Cells) -> None:
-    for column, cell in row.items():
-        if not cell.isascii() and re.search("[\udc80-\udcff]", cell):
-            raise RecordError(RejectReason.BAD_ENCODING, f"{column}: in no known encoding")
+    text = "".join(row.values())
+    if not text.isascii() and _UNDECODED.search(text):
+        columns = [column for column, cell in row.items() if _UNDECODED.search(cell)]
+        raise RecordError(RejectReason.BAD_ENCODING, f"{columns}: in no known encoding")
 
 
 def _to_raw(source: TableSource, row: Cells) -> RawPost:
@@ -187,8 +180,10 @@ def _drop_repeated(images: list[Any]) -> list[Any]:
 
 
 def _first(row: Cells, columns: tuple[str, ...]) -> str:
-    cells = (row.get(column, "").strip() for column in columns)
-    return next((cell for cell in cells if cell), "")
+    for column in columns:
+        if cell := row.get(column, "").strip():
+            return cell
+    return ""
 
 
 def _read_id(source: TableSource, row: Cells) -> str:
@@ -197,37 +192,20 @@ def _read_id(source: TableSource, row: Cells) -> str:
     return "" if source.post_id else id_in_address(_first(row, source.address))
 
 
-def id_in_address(address: str) -> str:
-    """Return the id of a post in its address: in the query, else the last part of the path."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    query = parse_qs(parts.query)
-    for key in ("story_fbid", "fbid", "v", "id"):
-        if query.get(key):
-            return query[key][0]
-    return parts.path.rstrip("/").rpartition("/")[2]
-
-
 def _platform(source: TableSource, row: Cells) -> str:
     if source.platform:
         return source.platform
-    kind = f"{row.get('post_owner.type', '')} {row.get('surface.type', '')}".lower()
-    for platform in ("instagram", "facebook", "threads"):
-        if platform in kind:
-            return platform
+    if "post_owner.type" in row or "surface.type" in row:
+        kind = f"{row.get('post_owner.type', '')} {row.get('surface.type', '')}".lower()
+        for platform in ("instagram", "facebook", "threads"):
+            if platform in kind:
+                return platform
     if "mcl_url" in row or "post_owner.id" in row:
         is_facebook = "shared_post_id" in row or "statistics.share_count" in row
         return "facebook" if is_facebook else "instagram"
     for column in source.address:
-        try:
-            host = (urlsplit(row.get(column, "").strip()).hostname or "").removeprefix("www.")
-        except ValueError:
-            continue
-        for known, platform in _HOSTS.items():
-            if host == known or host.endswith(f".{known}"):
-                return platform
+        if found := platform_in_address(row.get(column, "")):
+            return found
     return next((p for column, p in _PLATFORM_COLUMNS.items() if column in row), "4cat")
 
 
@@ -264,31 +242,3 @@ def _has_only_comments(source: TableSource, path: Path) -> bool:
             return False
         has_row = True
     return has_row
-
-
-def split_addresses(cell: str) -> list[Any]:
-    """Split a cell with the images of a post.
-
-    Args:
-        cell: An address or a path, several addresses, or a list in JSON, of addresses or of media
-            objects of API v2 of X.
-
-    Returns:
-        The addresses and paths.
-    """
-    text = cell.strip()
-    if text.lower() in _NO:
-        return []
-    if text.startswith("["):
-        try:
-            items = json.loads(text)
-        except (ValueError, RecursionError):
-            items = None
-        if isinstance(items, list):
-            return [
-                get_nested(item, "url") or get_nested(item, "preview_image_url")
-                if isinstance(item, dict)
-                else item
-                for item in items
-            ]
-    return _ADDRESS_SEPARATOR.split(text) if text.startswith("http") else text.split(",")
