@@ -43,7 +43,7 @@ from tests.platform_exports import (
     youtube_video,
 )
 
-from postbias.errors import CorpusError, InputError, LayoutError, SchemaError
+from postbias.errors import InputError, LayoutError, SchemaError
 from postbias.posts.importers import import_posts
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import read_posts, read_table
@@ -380,15 +380,13 @@ def test_tiktok_download_reads_the_own_posts(tmp_path: Path, style: str) -> None
     assert image_reasons == {"not_downloaded": 1}
 
 
-def test_tiktok_download_without_titles_has_no_posts_to_score(tmp_path: Path) -> None:
-    video = {
-        "Date": "2024-03-01 08:09:10",
-        "Link": "https://cdn.invalid/tos/abc/?a=1",
-        "Likes": "5",
-    }
-    src = write_json(tmp_path / "user_data.json", tiktok_download(video, {"x": 1}, 7))  # type: ignore[arg-type]
-    with pytest.raises(CorpusError, match="not_downloaded"):
-        import_posts("tiktok-download", src, tmp_path / "out")
+def test_tiktok_download_without_a_title_keeps_the_post_and_counts_its_file(tmp_path: Path) -> None:
+    video = {"Date": "2024-03-01 08:09:10", "Link": "https://cdn.invalid/tos/abc/?a=1"}
+    other: list[Any] = [{"x": 1}, 7]
+    src = write_json(tmp_path / "user_data.json", tiktok_download(video, *other))
+    posts, reasons, image_reasons = _import("tiktok-download", src)
+    assert [post["caption"] for post in posts.values()] == [""]
+    assert (reasons, image_reasons) == ({"broken_file": 2}, {"not_downloaded": 1})
 
 
 # YouTube
