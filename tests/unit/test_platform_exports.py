@@ -505,6 +505,24 @@ def test_json_of_another_structure_is_an_error_and_no_empty_post(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("layout", "node"),
+    [
+        ("x", tweet_v2(2, referenced_tweets=[{"type": []}, {"type": {}}])),
+        ("x", {"errors": [{"parameter": [], "resource_id": 1}], "meta": {}}),
+        ("youtube", youtube_video("v2", kind=[])),
+        ("youtube", youtube_video("v2", snippet={"title": [], "description": {}})),
+        ("youtube", youtube_page("search", youtube_video("v2", id={"kind": []}))),
+    ],
+)
+def test_lists_in_the_place_of_words_are_no_crash(
+    tmp_path: Path, layout: str, node: dict[str, Any]
+) -> None:
+    first = tweet_v2(1) if layout == "x" else youtube_video("v1")
+    posts, _, _ = _import(layout, write_lines(tmp_path / "a.jsonl", [first, node]))
+    assert {"1", "v1"} & set(posts)
+
+
 def test_a_damaged_line_costs_that_line(tmp_path: Path) -> None:
     lines = [json.dumps(research_video(n)).encode() for n in range(4)]
     lines[1] = lines[1][:40]

@@ -20,6 +20,10 @@ X = "x"
 _MEDIA_TYPES = {"photo": "image", "video": "video", "animated_gif": "video"}
 
 
+# Parameters of a request that name posts.
+_REQUESTED = ("ids", "id")
+
+
 def unwrap_x(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
     """List the posts of a page of API v2, or of one post of any API.
 
@@ -77,7 +81,7 @@ def _by_key(items: object, key: str) -> dict[str, Node]:
 def _deleted(errors: object) -> Iterator[RecordError]:
     """List the posts that were asked for but are gone; others are only mentioned by posts."""
     for error in as_list(errors):
-        if get_nested(error, "parameter") in {"ids", "id"}:
+        if get_nested(error, "parameter") in _REQUESTED:
             post_id, title = get_nested(error, "resource_id"), get_nested(error, "title")
             yield RecordError(RejectReason.DELETED, f"{str(post_id)[:40]}: {str(title)[:80]}")
 
@@ -101,7 +105,7 @@ def read_x(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
 
 
 def _read_v2(node: Node) -> RawPost:
-    kinds = {get_nested(item, "type") for item in as_list(node.get("referenced_tweets"))}
+    kinds = [get_nested(item, "type") for item in as_list(node.get("referenced_tweets"))]
     if "retweeted" in kinds:
         raise _repost()
     media = as_list(get_nested(node, "attachments", "media"))

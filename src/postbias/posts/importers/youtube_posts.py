@@ -15,16 +15,16 @@ from postbias.posts.reasons import RejectReason
 
 YOUTUBE = "youtube"
 
-_VIDEO_KINDS = frozenset(
-    {"youtube#video", "youtube#searchResult", "youtube#playlistItem", "youtube#activity"}
-)
-_COMMENT_KINDS = frozenset({"youtube#commentThread", "youtube#comment"})
+# Tuples: foreign values can be lists, which a set cannot be asked for.
+_VIDEO_KINDS = ("youtube#video", "youtube#searchResult", "youtube#playlistItem", "youtube#activity")
+_COMMENT_KINDS = ("youtube#commentThread", "youtube#comment")
+_OTHER_KINDS = ("youtube#channel", "youtube#playlist")
 
 # From the largest on.
 _PREVIEWS = ("maxres", "standard", "high", "medium", "default")
 
 # What the API writes instead of the title of a video that is gone.
-_GONE = frozenset({"Deleted video", "Private video"})
+_GONE = ("Deleted video", "Private video")
 
 
 def unwrap_youtube(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
@@ -44,7 +44,7 @@ def unwrap_youtube(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSO
 
 
 def _is_other_result(item: object) -> bool:
-    return get_nested(item, "id", "kind") in {"youtube#channel", "youtube#playlist"}
+    return get_nested(item, "id", "kind") in _OTHER_KINDS
 
 
 def _with_replies(items: list[Any]) -> list[Any]:
