@@ -12,8 +12,8 @@ import click
 
 from postbias import __version__
 from postbias.cli.command_group import CommandGroup
-from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.import_layout import choose_layout, list_option
+from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.teacher_commands import annotate_command, replies
 from postbias.cli.terminal_tables import format_score, format_verification
 from postbias.scoring.post_scores import BATCH_SIZE
