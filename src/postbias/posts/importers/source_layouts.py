@@ -24,6 +24,7 @@ from postbias.posts.importers.records import (
     RecordError,
 )
 from postbias.posts.importers.source_tables import table_units
+from postbias.posts.importers.table_columns import ReadingOptions
 from postbias.posts.importers.tiktok_posts import TIKTOK_DOWNLOAD, TIKTOK_POSTS
 from postbias.posts.importers.x_archive import archive_units, is_archive_file
 from postbias.posts.importers.x_posts import X_POSTS
@@ -181,12 +182,23 @@ _OPENERS: dict[str, Callable[[Path], Export]] = {
 }
 
 
-def _without_options(open_source: Callable[[Path], Export]) -> Callable[[Path, object], Export]:
-    return lambda src, _options: open_source(src)
+def _without_encoding(
+    name: str, open_source: Callable[[Path], Export]
+) -> Callable[[Path, ReadingOptions], Export]:
+    def open_export(src: Path, options: ReadingOptions) -> Export:
+        if options.encoding is not None:
+            raise InputError(
+                f"--encoding does not apply to layout {name}, whose encoding is always detected",
+                seen=options.encoding,
+                do="leave it out, or convert the files to UTF-8",
+            )
+        return open_source(src)
+
+    return open_export
 
 
-#: Description and opener of each layout of this module; none has options.
-SOURCE_LAYOUTS: dict[str, tuple[str, Callable[[Path, object], Export]]] = {
-    name: (LAYOUT_GUIDES[name].description, _without_options(opener))
+#: Description and opener of each layout of this module.
+SOURCE_LAYOUTS: dict[str, tuple[str, Callable[[Path, ReadingOptions], Export]]] = {
+    name: (LAYOUT_GUIDES[name].description, _without_encoding(name, opener))
     for name, opener in _OPENERS.items()
 }

@@ -19,7 +19,7 @@ from postbias.posts.importers.post_addresses import (
 from postbias.posts.importers.raw_posts import RawPost, build_post, join_texts
 from postbias.posts.importers.records import ImportReject, ReadUnit, Record, RecordError
 from postbias.posts.importers.source_columns import COMMENT_PLATFORMS, TableSource, choose_source
-from postbias.posts.importers.text_repair import decode_text, detect_encoding
+from postbias.posts.importers.text_lines import detect_file_encoding, read_lines
 from postbias.posts.reasons import RejectReason
 
 Cells = Mapping[str, str]
@@ -102,23 +102,8 @@ def _rows(path: Path) -> CsvRows:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        encoding = detect_encoding(file.read(4))
-    with path.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
-        for line in lines:
-            text = line if line.isascii() else _decode_line(line)
-            yield text.replace("\0", "")
-
-
-def _decode_line(line: str) -> str:
-    try:
-        line.encode()
-    except UnicodeEncodeError:
-        try:
-            return decode_text(line.encode("utf-8", "surrogateescape"))
-        except (RecordError, UnicodeError):
-            return line
-    return line
+    for line in read_lines(path, detect_file_encoding(path), ""):
+        yield line.replace("\0", "")
 
 
 def _load_row(
