@@ -18,6 +18,10 @@ class RejectReason(StrEnum):
     AMBIGUOUS_FILE = "ambiguous_file"
     OUTSIDE_FOLDER = "outside_folder"
     NOT_DOWNLOADED = "not_downloaded"
+    # fetch-images
+    BAD_ADDRESS = "bad_address"
+    BLOCKED_ADDRESS = "blocked_address"
+    HTTP_ERROR = "http_error"
     # annotate from recorded labels
     NO_LABEL = "no_label"
     OUT_OF_RANGE = "out_of_range"

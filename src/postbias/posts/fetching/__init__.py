@@ -1,0 +1,1 @@
+"""Download the images that tables name by address. Needs the extra `pipeline`."""
