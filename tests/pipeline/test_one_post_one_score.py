@@ -8,10 +8,12 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from tests.tiny_artifact import write_tiny_artifact
 
 import postbias
+from postbias.cli import main
 from postbias.loading import as_post
 from postbias.posts.shards import read_table
 from postbias.posts.text_cleaning import clean_text
@@ -85,3 +87,27 @@ def test_an_image_is_read_by_its_content_and_not_by_its_name(tmp_path: Path, nam
 def test_clean_text_is_valid_and_cleaned_once(text: str, cleaned: str) -> None:
     assert clean_text(text) == cleaned == clean_text(cleaned)
     assert cleaned.encode().decode() == cleaned
+
+
+def test_a_damaged_table_is_scored_with_a_warning_and_code_1(student: Path, tmp_path: Path) -> None:
+    lines = ["post_id,caption,author", *(f"{i},caption {i},ann" for i in range(20)), *["few"] * 5]
+    (tmp_path / "in.csv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "out.parquet"
+    arguments = ["score", str(tmp_path / "in.csv"), str(out), "--model", str(student)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "scored 20 of 20 posts" in result.stdout
+    assert "WARNING: 5 of 25 records (20%) could not be read" in result.stderr
+    assert str(tmp_path / "out.rejects.parquet") in result.stderr
+    assert read_table(out).num_rows == 20
+
+
+def test_a_table_is_scored_in_the_encoding_that_is_given(student: Path, tmp_path: Path) -> None:
+    caption = "\u043c\u0430\u043c\u0430"
+    for name, encoding in (("one.csv", "utf-8"), ("two.csv", "koi8-r")):
+        (tmp_path / name).write_text(f"post_id,caption\n1,{caption}\n", encoding=encoding)
+        out = tmp_path / f"{name}.parquet"
+        arguments = ["score", str(tmp_path / name), str(out), "--model", str(student)]
+        assert CliRunner().invoke(main, [*arguments, "--encoding", encoding]).exit_code == 0
+    one, two = (read_table(tmp_path / f"{name}.csv.parquet") for name in ("one", "two"))
+    assert one["bias"] == two["bias"]

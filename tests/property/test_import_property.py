@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from postbias.errors import CorpusError, LayoutError
+from postbias.errors import CorpusError, LayoutError, PostbiasError
 from postbias.posts.importers import import_posts, part_writer, text_repair
 from postbias.posts.importers.csv_rows import CsvRows
 from postbias.posts.importers.influencer_brand import _parse_image_names
@@ -176,9 +178,69 @@ def test_each_line_of_a_damaged_csv_file_is_in_a_row_or_an_error(
             taken.append(line)
             yield line
 
-    rows = list(CsvRows(feed(), ","))
+    reader = CsvRows(feed(), ",")
+    rows = list(reader)
     assert taken == lines
+    assert sum(bool(line.strip()) for line in lines) <= reader.n_lines <= len(lines)
     assert bool(lines) <= len(rows) <= len(lines)
+
+
+_WORDS = st.sampled_from(
+    ["plain", "a, b; c", 'say "hi"', "two\nlines", "", "caf\u00e9", "\u043c\u0430\u043c\u0430"]
+)
+_MUTATIONS = ["cut", "quote", "backslash quote", "double", "byte", "cp1252", "utf-16", "gb18030"]
+
+
+def _table(kind: str, captions: list[str]) -> bytes:
+    rows = [{"post_id": f"{i:06}", "caption": c, "author": "ann"} for i, c in enumerate(captions)]
+    if kind == "jsonl":
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    if kind == "parquet":
+        sink = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), sink)
+        return sink.getvalue()
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, rows[0], delimiter={"csv": ",", "tsv": "\t"}.get(kind, ";"))
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode()
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "semicolon", "jsonl", "parquet"])
+@given(
+    captions=st.lists(_WORDS, min_size=5, max_size=30),
+    position=st.integers(0, 100_000),
+    mutation=st.sampled_from(_MUTATIONS),
+)
+@_QUIET
+def test_each_line_of_a_damaged_table_is_in_a_post_or_a_reject(
+    kind: str, captions: list[str], position: int, mutation: str
+) -> None:
+    whole = _table(kind, captions)
+    if mutation in {"cp1252", "utf-16", "gb18030"}:
+        damaged = whole if kind == "parquet" else whole.decode().encode(mutation, "replace")
+    else:
+        damaged = _mutate(whole, position, mutation)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"t.{'csv' if kind == 'semicolon' else kind}"
+        path.write_bytes(damaged)
+        try:
+            summary = import_posts("table", path, Path(folder) / "out")
+        except PostbiasError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - either outcome is valid
+            assert not (Path(folder) / "out").exists()
+            return
+        n_damaged = summary.n_rejects - summary.reasons[RejectReason.DUPLICATE_ID]
+        n_records = summary.n_posts + summary.n_rejects
+        if kind == "jsonl":
+            # Each line is a record.
+            assert n_records >= len(captions) - (len(captions) if mutation == "cut" else 1)
+        elif mutation != "cut":
+            # A damaged quote makes each line of its row a reject; all other rows are posts.
+            assert summary.n_posts >= len(captions) - 3
+        assert n_damaged <= 6
+        if mutation in {"cp1252", "utf-16", "gb18030"}:
+            assert summary.n_posts == len(captions)
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from postbias.cli import main
 from postbias.errors import CorpusError, CountsError, InputError, LayoutError, StorageError
 from postbias.posts.importers import (
     LAYOUTS,
-    Columns,
+    ReadingOptions,
+    export_layouts,
     import_posts,
     import_run,
     part_writer,
@@ -97,7 +99,7 @@ def _failing(export: Export, after: int) -> Export:
                 raise _StopError
             yield unit
 
-    return Export(export.digest, export.n_units, units)
+    return replace(export, units=units)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -109,20 +111,20 @@ def test_a_resumed_import_equals_an_uninterrupted_one(
     import_posts("table", src, tmp_path / "whole")
     reread = []
 
-    def read(path: Path, columns: Columns) -> Export:
+    def read(path: Path, columns: ReadingOptions) -> Export:
         return _failing(tables.open_table(path, columns), after)
 
-    def counting(path: Path, columns: Columns) -> Export:
+    def counting(path: Path, columns: ReadingOptions) -> Export:
         export = tables.open_table(path, columns)
 
         def units() -> Iterator[ReadUnit]:
             for number, unit in enumerate(export.units()):
                 yield lambda unit=unit, number=number: reread.append(number) or unit()
 
-        return Export(export.digest, export.n_units, units)
+        return replace(export, units=units)
 
     for reader in (read, counting):
-        monkeypatch.setitem(LAYOUTS, "table", import_run.Layout("", reader))
+        monkeypatch.setitem(LAYOUTS, "table", export_layouts.Layout("", reader))
         if reader is read:
             with pytest.raises(_StopError):
                 import_posts("table", src, tmp_path / "broken")
@@ -314,6 +316,7 @@ def test_the_command_prints_counts_and_errors_in_one_line(tmp_path: Path) -> Non
     assert result.exit_code == 0
     assert result.stdout == (
         "imported 39 posts with 9 images, 1 shard(s)\n"
+        "  encoding: utf-8 (confidence 100%)\n"
         "  rejected 7 (duplicate_id), e.g. in.jsonl:7: an earlier post has this id\n"
         "  rejected 4 (missing_id), e.g. in.jsonl:11: nothing in column 'post_id'\n"
         "  4 images could not be read (missing_file); their posts are kept without them, e.g. "

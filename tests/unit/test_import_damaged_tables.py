@@ -8,6 +8,8 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -204,3 +206,144 @@ def test_a_table_with_many_rejects_ends_the_command_with_a_warning_and_code_1(
 def test_a_header_as_spreadsheets_write_it_is_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
     assert _captions(tmp_path / "t.csv", tmp_path / "out") == ({"1": "a, b"}, [])
+
+
+@pytest.mark.parametrize("n_rows", [20, 300])
+@pytest.mark.parametrize("ids", ["{}", "17834567890{:04}", "Cx{:03}-a"])
+def test_a_stray_quote_in_a_table_of_two_columns_costs_one_row(
+    tmp_path: Path, ids: str, n_rows: int
+) -> None:
+    rows = {ids.format(i): f"caption {i}, with a comma" for i in range(1, n_rows + 1)}
+    names = list(rows)
+    lines = [f'{name},"{caption}"' for name, caption in rows.items()]
+    lines[9] = f'{names[9]},"opened'
+    lines[15] = f'{names[15]},closed"'
+    for i in range(10, 15):
+        lines[i] = f"{names[i]},plain {i}"
+    (tmp_path / "t.csv").write_text("\n".join(["post_id,caption", *lines]) + "\n")
+    captions, details = _captions(tmp_path / "t.csv", tmp_path / "out")
+    assert set(names) - set(captions) <= {names[9], names[15]}
+    assert len(captions) + len(details) == n_rows
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_captions_of_many_lines_are_no_swallowed_rows(tmp_path: Path, width: int) -> None:
+    out = io.StringIO(newline="")
+    lines = "\n".join(["Top list:", "eggs, milk", "2 kg, flour", "", "more, of it, all", "#a, #b"])
+    rows = [["post_id", "caption", "author"], *([f"{i:05}", lines, "ann"] for i in range(50))]
+    csv.writer(out).writerows(row[:width] for row in rows)
+    (tmp_path / "t.csv").write_text(out.getvalue(), newline="")
+    summary = import_posts("table", tmp_path / "t.csv", tmp_path / "out")
+    assert (summary.n_posts, summary.n_rejects, summary.warning) == (50, 0, None)
+
+
+def test_far_fewer_rows_than_lines_are_a_warning_and_code_1(tmp_path: Path) -> None:
+    cell = "\n".join(f"line {i}" for i in range(400))
+    (tmp_path / "t.csv").write_text(f'post_id,caption\n1,"{cell}"\n2,fine\n')
+    arguments = ["import", "table", str(tmp_path / "t.csv"), str(tmp_path / "out")]
+    for _ in range(2):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 1
+        assert "WARNING: 401 lines became only 2 rows" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "caption"),
+    [
+        (r'"she said \"hi\"' + "\n" + r'then \"bye, you\""', 'she said "hi"\nthen "bye, you"'),
+        (r'"first' + "\n" + r'second \"quoted\", third"', 'first\nsecond "quoted", third'),
+        (r'"ends with \""', 'ends with "'),
+        (r'"C:\new \"dir\""', 'C:\\new "dir"'),
+        (r'"a backslash at the end\"', "a backslash at the end\\"),
+    ],
+)
+def test_quotes_escaped_by_backslashes_are_read_in_rows_of_several_lines(
+    tmp_path: Path, row: str, caption: str
+) -> None:
+    text = f"post_id,caption,author\n1,{row},ann\n2,fine,bob\n"
+    (tmp_path / "t.csv").write_text(text)
+    captions, details = _captions(tmp_path / "t.csv", tmp_path / "out")
+    assert captions == {"1": caption, "2": "fine"}
+    assert details == []
+
+
+@pytest.mark.parametrize(
+    "stem", ["1970-01-01_00-00-00_UTC", "2204-01-01_10-00-00_UTC", "2020-13-45_10-00-00_UTC"]
+)
+def test_an_impossible_time_in_a_file_name_is_left_out_and_counted(
+    tmp_path: Path, stem: str
+) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    (src / f"{stem}.txt").write_text("a caption")
+    summary = import_posts("instaloader", src, tmp_path / "out")
+    assert summary.emptied_cells == {"posted_at": 1}
+    (post,) = read_posts(tmp_path / "out" / "posts", ["posted_at"]).to_pylist()
+    assert post["posted_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "is_kept"),
+    [(1_709_251_200, True), (1_709_251_200_000, True), ("1709251200", True), (12, False),
+     (99_999_999_999_999, False), ("soon", False), ([], False), (None, None), (0, None)],
+)  # fmt: skip
+def test_times_of_media_nodes_are_in_the_valid_years_or_counted(
+    tmp_path: Path, value: object, is_kept: bool | None
+) -> None:
+    node = {"id": "1", "taken_at_timestamp": value, "edge_media_to_caption": {"edges": []}}
+    (tmp_path / "p.json").write_text(json.dumps(node))
+    summary = import_posts("graphql", tmp_path / "p.json", tmp_path / "out")
+    (post,) = read_posts(tmp_path / "out" / "posts", ["posted_at"]).to_pylist()
+    expected = datetime(2024, 3, 1, tzinfo=UTC) if is_kept else None
+    assert post["posted_at"] == expected
+    assert summary.emptied_cells == ({"posted_at": 1} if is_kept is False else {})
+
+
+@pytest.mark.parametrize("value", ["20240301.0", "20240301000000", 20240301.0, 20240301])
+def test_compact_dates_are_read_from_numbers_too(tmp_path: Path, value: object) -> None:
+    row = {"post_id": "1", "caption": "c", "posted_at": value}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row))
+    import_posts("table", tmp_path / "t.jsonl", tmp_path / "out")
+    (post,) = read_posts(tmp_path / "out" / "posts", ["posted_at"]).to_pylist()
+    assert post["posted_at"] == datetime(2024, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "parsed"),
+    [("sponsored", "1.0", True), ("sponsored", "0.0", False), ("sponsored", "TRUE", True),
+     ("sponsored", "2.0", None), ("comments", "-1", None), ("comments", "3.0", 3),
+     ("comments", "1_000", None), ("comments", "inf", None), ("likes", "1e3", 1000)],
+)  # fmt: skip
+def test_flags_and_counts_as_programs_write_them(
+    tmp_path: Path, column: str, value: str, parsed: object
+) -> None:
+    (tmp_path / "t.csv").write_text(f"post_id,caption,{column}\n123.0,c,{value}\n")
+    summary = import_posts("table", tmp_path / "t.csv", tmp_path / "out")
+    (post,) = read_posts(tmp_path / "out" / "posts", ["post_id", column]).to_pylist()
+    assert post == {"post_id": "123", column: parsed}
+    assert summary.emptied_cells == ({column: 1} if parsed is None else {})
+
+
+@pytest.mark.parametrize("cut", [0, 3, 100, -1, -9, -200])
+def test_a_truncated_parquet_file_is_one_clear_error(tmp_path: Path, cut: int) -> None:
+    rows = [{"post_id": str(i), "caption": "c" * 50} for i in range(100)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    data = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(data[:cut])
+    arguments = ["import", "table", str(tmp_path / "t.parquet"), str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "cannot be read as Parquet" in result.output
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_cell_of_a_parquet_file_costs_one_row_or_one_cell(tmp_path: Path) -> None:
+    offsets = pa.array([0, 1, 2, 3], pa.int32()).buffers()[1]
+    buffers = [None, offsets, pa.py_buffer(b"a\xffc")]
+    captions = pa.Array.from_buffers(pa.string(), 3, buffers)
+    times = pa.array([1_709_251_200, 2**40, None], pa.timestamp("s"))
+    table = pa.table({"post_id": ["1", "2", "3"], "caption": captions, "posted_at": times})
+    pq.write_table(table, tmp_path / "t.parquet")
+    summary = import_posts("table", tmp_path / "t.parquet", tmp_path / "out")
+    assert (summary.n_posts, summary.reasons) == (2, {"bad_encoding": 1})

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from postbias.errors import CorpusError, InputError, LayoutError, SchemaError
-from postbias.posts.importers import Columns, ImportSummary, import_posts
+from postbias.posts.importers import Columns, ImportSummary, ReadingOptions, import_posts
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import read_posts, read_table
 
@@ -23,9 +23,9 @@ needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real exports next 
 
 
 def _import(
-    layout: str, src: Path, dest: Path, columns: Columns | None = None
+    layout: str, src: Path, dest: Path, options: ReadingOptions | None = None
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], ImportSummary]:
-    summary = import_posts(layout, src, dest, columns=columns)
+    summary = import_posts(layout, src, dest, options=options)
     posts = read_posts(dest / "posts", POSTS.names).to_pylist()
     rejects = read_table(dest / "rejects.parquet", REJECTS).to_pylist()
     return {post["post_id"]: post for post in posts}, rejects, summary
@@ -452,7 +452,7 @@ def test_image_paths_may_not_leave_the_folder_and_addresses_are_not_fetched(tmp_
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,text,who\n1,hello,anna\n")
     columns = Columns(post_id="id", caption="text", author="who")
-    posts, _, _ = _import("table", tmp_path / "t.csv", tmp_path / "out", columns)
+    posts, _, _ = _import("table", tmp_path / "t.csv", tmp_path / "out", ReadingOptions(columns))
     assert (posts["1"]["caption"], posts["1"]["author"]) == ("hello", "anna")
     with pytest.raises(SchemaError, match=r"post_id, caption.*'id', 'text', 'who'.*--column"):
         import_posts("table", tmp_path / "t.csv", tmp_path / "other")

@@ -12,14 +12,9 @@ import click
 
 from postbias import __version__
 from postbias.cli.command_group import CommandGroup
+from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.teacher_commands import annotate_command, replies
-from postbias.cli.terminal_tables import (
-    format_brands,
-    format_results,
-    format_score,
-    format_verification,
-)
-from postbias.errors import InputError
+from postbias.cli.terminal_tables import format_score, format_verification
 from postbias.scoring.post_scores import BATCH_SIZE
 
 if TYPE_CHECKING:
@@ -49,20 +44,32 @@ def main(*, verbose: bool) -> None:
     metavar="FIELD=NAME",
     help="Layout table: name of a column, e.g. caption=text. Repeatable.",
 )
+@click.option(
+    "--encoding",
+    help="Encoding of text files, e.g. windows-1251.  [default: detected for each file]",
+)
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
 def import_command(
-    *, layout: str, src: Path, dest: Path, columns: tuple[str, ...], replace: bool
+    *,
+    layout: str,
+    src: Path,
+    dest: Path,
+    columns: tuple[str, ...],
+    encoding: str | None,
+    replace: bool,
 ) -> None:
     """Import an export of posts.
 
     Writes DEST/posts and DEST/rejects.parquet.
 
     LAYOUT is influencer-brand, instaloader, graphql, api-v1 or table; docs/importing.md describes
-    each of them. Resumable: run again to continue.
+    each of them. Resumable: run again to continue. Exits with code 1 if more than 10% of the
+    records could not be read, or far fewer posts than lines were found.
     """
-    from postbias.posts.importers import import_posts, parse_columns
+    from postbias.posts.importers import ReadingOptions, import_posts, parse_columns
 
-    summary = import_posts(layout, src, dest, columns=parse_columns(columns), replace=replace)
+    options = ReadingOptions(parse_columns(columns), encoding)
+    summary = import_posts(layout, src, dest, options=options, replace=replace)
     click.echo(summary.render())
     if summary.address_warning:
         click.echo(summary.address_warning, err=True)
@@ -82,6 +89,10 @@ def import_command(
     multiple=True,
     metavar="FIELD=NAME",
     help="INPUT is a table: name of a column, e.g. caption=text. Repeatable.",
+)
+@click.option(
+    "--encoding",
+    help="Encoding of INPUT, e.g. windows-1251.  [default: detected for each file]",
 )
 @click.option(
     "--threads", type=click.IntRange(1), help="CPU threads; with Ray, per worker.  [default: all]"
@@ -107,6 +118,7 @@ def score_command(
     model: str | None,
     layout: str | None,
     columns: tuple[str, ...],
+    encoding: str | None,
     threads: int | None,
     batch_size: int,
     engine: str,
@@ -119,15 +131,17 @@ def score_command(
     INPUT is a folder of post shards, one shard, a table (CSV, TSV, JSONL, Parquet), or an export
     with --layout. OUT is a .parquet or .csv file, or a folder. Shards, tables and OUT may be
     s3://BUCKET/PREFIX. Resumable: run again to continue. Posts that cannot be scored keep their
-    row; OUT's .rejects.parquet gives the reasons. See docs/scaling-out.md for Ray and object
+    row; OUT's .rejects.parquet gives the reasons. Exits with code 1 if INPUT is not a post shard
+    and more than 10% of its records could not be read. See docs/scaling-out.md for Ray and object
     stores.
     """
     from postbias.loading import find_student, open_scorer
-    from postbias.posts.importers import parse_columns
+    from postbias.posts.importers import ReadingOptions, parse_columns
     from postbias.posts.remote_files import parse_path
     from postbias.scoring.file_scoring import ScoringJob, score_files
 
-    job = ScoringJob(parse_path(source), parse_path(output), layout, parse_columns(columns))
+    options = ReadingOptions(parse_columns(columns), encoding)
+    job = ScoringJob(parse_path(source), parse_path(output), layout, options)
     if engine == "ray":
         from postbias.scoring.artifact import Artifact
         from postbias.scoring.ray_engine import RayBackend, RayClusterOptions
@@ -147,6 +161,9 @@ def score_command(
         with open_scorer(model, threads, device=device) as scorer:
             summary = score_files(job, LocalBackend(scorer, batch_size=batch_size))
     click.echo(f"{summary.render()}\n  -> {output}")
+    if summary.import_warning:
+        click.echo(summary.import_warning, err=True)
+        sys.exit(1)
 
 
 @main.command("score-one")
@@ -248,51 +265,7 @@ def promote_command() -> None:
     click.echo(f"champion is version {result.version}{replaced}")
 
 
-@main.command("results")
-@click.option("--markdown", is_flag=True, help="Print Markdown.")
-def results_command(*, markdown: bool) -> None:
-    """Show test metrics and the champion.
-
-    Students and baselines are measured on the same posts of the test fold.
-    """
-    from postbias.evaluation.results_table import load_evaluation, markdown_table
-    from postbias.paths import Paths
-
-    path = Paths.find().reports / "evaluate.json"
-    report = load_evaluation(path)
-    try:
-        table = markdown_table(report) if markdown else format_results(report)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            "this report was written by another version of postbias",
-            seen=str(path),
-            do="run `dvc repro` (or `make repro`)",
-        ) from error
-    click.echo(table)
-
-
-@main.command("brands")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write a .csv or .parquet file.",
-)
-def brands_command(*, out: Path | None) -> None:
-    """Show bias by brand, with 95% intervals.
-
-    Small brands are shrunk toward the mean of all brands. Needs a scored corpus (`dvc repro`). The
-    file report.brands in params.yaml lists the brands; docs/brands.md explains the columns.
-    """
-    from postbias.params import load_params
-    from postbias.paths import Paths
-    from postbias.population.brands import load_and_estimate_brands, write_brands
-
-    paths = Paths.find()
-    found = load_and_estimate_brands(paths, load_params(paths.params).report)
-    if out is not None:
-        write_brands(found, out)
-    click.echo(format_brands(found))
-
-
+main.add_command(results_command)
+main.add_command(brands_command)
 main.add_command(annotate_command)
 main.add_command(replies)

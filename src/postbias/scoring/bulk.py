@@ -50,6 +50,7 @@ class BulkSummary:
         means: Mean score by axis; empty if no post was scored.
         computed: Posts scored by this call; the others were in the store.
         seconds: Time taken by this call.
+        import_warning: A warning if many records of a table or an export could not be read.
     """
 
     champion: str
@@ -59,8 +60,9 @@ class BulkSummary:
     by_modalities: Mapping[str, int]
     by_band: Mapping[str, int]
     means: Mapping[str, float]
-    computed: int = field(compare=False)
-    seconds: float = field(compare=False)
+    computed: int = field(default=0, compare=False)
+    seconds: float = field(default=0.0, compare=False)
+    import_warning: str | None = field(default=None, compare=False)
 
     @property
     def scored(self) -> int:
@@ -287,6 +289,4 @@ def _write_outputs(
         by_modalities=dict(sorted(counts["modalities"].items())),
         by_band=dict(sorted(counts["band"].items())),
         means={axis: total / scored for axis, total in sums.items()} if scored else {},
-        computed=0,
-        seconds=0.0,
     )

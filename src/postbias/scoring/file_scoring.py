@@ -7,6 +7,7 @@ one table beside the output.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from postbias.errors import InputError, StorageError
-from postbias.posts.importers import LAYOUTS, Columns, import_posts
+from postbias.posts.importers import LAYOUTS, ImportSummary, ReadingOptions, import_posts
 from postbias.posts.remote_files import AnyPath, ObjectPath, copy_to_local, pyarrow_source
 from postbias.posts.schema import POSTS, REJECTS, scores_schema
 from postbias.posts.shards import atomic_write, list_shards, parquet_writer, read_table, write_table
@@ -43,13 +44,13 @@ class ScoringJob:
         source: Post shards (a folder or one file), a table, or an export.
         output: A `.parquet` or `.csv` file, or a folder with one score shard per post shard.
         layout: Layout of an export; None for shards and tables.
-        columns: Column names of a table.
+        options: Column names of a table, and the encoding if it is known.
     """
 
     source: AnyPath
     output: AnyPath
     layout: str | None = None
-    columns: Columns | None = None
+    options: ReadingOptions | None = None
 
     @property
     def rejects(self) -> AnyPath:
@@ -79,11 +80,12 @@ def score_files(job: ScoringJob, backend: ExecutionBackend) -> BulkSummary:
     write = _writer(job.output)
     _check_output(job)
     with _scratch(job) as scratch:
-        shards, import_rejects = _shards(job, scratch)
+        shards, imported = _shards(job, scratch)
         outputs = ScoreOutputs(
             scratch / "scores", scratch / "rejects.parquet", job.partial / "store"
         )
         summary = score_with_backend(shards, backend, outputs)
+        import_rejects = [scratch / "posts" / "rejects.parquet"] if imported else []
         rejects = [read_table(path, REJECTS) for path in (*import_rejects, outputs.rejects)]
         write_table(pa.concat_tables(rejects), job.rejects, REJECTS)
         write(list_shards(outputs.scores), job.output, scores_schema(backend.axes))
@@ -91,7 +93,10 @@ def score_files(job: ScoringJob, backend: ExecutionBackend) -> BulkSummary:
         job.partial.remove()
     else:
         shutil.rmtree(job.partial)
-    return summary
+    warning = imported.warning if imported else None
+    return dataclasses.replace(
+        summary, import_warning=warning and warning.replace("rejects.parquet", str(job.rejects))
+    )
 
 
 @contextmanager
@@ -104,16 +109,16 @@ def _scratch(job: ScoringJob) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _shards(job: ScoringJob, scratch: Path) -> tuple[list[AnyPath], list[Path]]:
-    """Return post shards, imported if necessary, and the reject tables of the import."""
+def _shards(job: ScoringJob, scratch: Path) -> tuple[list[AnyPath], ImportSummary | None]:
+    """Return post shards, imported if necessary, and the summary of the import."""
     source = job.source
     if not source.exists():
         raise InputError("no such file or folder", seen=str(source))
     if job.layout is None:
         if source.is_dir():
-            return _shards_in(source), []
+            return _shards_in(source), None
         if source.suffix == ".parquet" and _is_shard(source):
-            return [source], []
+            return [source], None
         if source.suffix not in _TABLES:
             raise InputError(
                 f"the kind of {source} is unknown",
@@ -122,14 +127,22 @@ def _shards(job: ScoringJob, scratch: Path) -> tuple[list[AnyPath], list[Path]]:
             )
     imported = scratch / "posts"
     summary = import_posts(job.layout or "table", _local_source(job, scratch), imported,
-                           columns=job.columns, replace=True)  # fmt: skip
+                           options=job.options, replace=True)  # fmt: skip
+    _log_import(summary, job)
+    return [*list_shards(imported / "posts")], summary
+
+
+def _log_import(summary: ImportSummary, job: ScoringJob) -> None:
+    if summary.encoding:
+        logger.info("encoding: %s", summary.encoding)
+    for note in summary.notes:
+        logger.warning("%s", note)
     for line in summary.fault_lines():
         logger.warning("import: %s", line)
     if summary.address_warning:
         logger.warning("%s", summary.address_warning.removeprefix("WARNING: "))
     if summary.n_rejects or summary.n_missing_images:
         logger.warning("see %s for all of them", job.rejects)
-    return [*list_shards(imported / "posts")], [imported / "rejects.parquet"]
 
 
 def _local_source(job: ScoringJob, scratch: Path) -> Path:

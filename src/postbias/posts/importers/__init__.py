@@ -6,8 +6,17 @@ files) and the resumable run that writes the output.
 
 from __future__ import annotations
 
-from postbias.posts.importers.import_run import LAYOUTS, Layout, import_posts
+from postbias.posts.importers.export_layouts import LAYOUTS, Layout
+from postbias.posts.importers.import_run import import_posts
 from postbias.posts.importers.import_summary import ImportSummary
-from postbias.posts.importers.table_columns import Columns, parse_columns
+from postbias.posts.importers.table_columns import Columns, ReadingOptions, parse_columns
 
-__all__ = ["LAYOUTS", "Columns", "ImportSummary", "Layout", "import_posts", "parse_columns"]
+__all__ = [
+    "LAYOUTS",
+    "Columns",
+    "ImportSummary",
+    "Layout",
+    "ReadingOptions",
+    "import_posts",
+    "parse_columns",
+]

@@ -40,11 +40,12 @@ IMAGE_SUFFIXES = (
 HEAD_BYTES = 12
 
 
-def read_json(path: str) -> Any:  # noqa: ANN401 - foreign JSON has any shape
+def read_json(path: str, encoding: str | None = None) -> Any:  # noqa: ANN401 - any shape
     """Read a JSON file.
 
     Args:
         path: The file; it is decompressed if it ends in `.xz`.
+        encoding: Its encoding, if the user named it.
 
     Returns:
         The parsed JSON.
@@ -55,8 +56,9 @@ def read_json(path: str) -> Any:  # noqa: ANN401 - foreign JSON has any shape
     data = _read(path)
     with suppress(ValueError):
         # Twice as fast as json.loads, but accepts only valid UTF-8.
-        return _JSON.validate_json(data)
-    text = decode_text(data)
+        if encoding is None or data.isascii():
+            return _JSON.validate_json(data)
+    text = decode_text(data, encoding)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -64,11 +66,12 @@ def read_json(path: str) -> Any:  # noqa: ANN401 - foreign JSON has any shape
         raise RecordError(RejectReason.BROKEN_FILE, f"not JSON: {message}"[:200]) from error
 
 
-def read_text(path: str) -> str:
+def read_text(path: str, encoding: str | None = None) -> str:
     """Read a text file in any known encoding.
 
     Args:
         path: The file; it is decompressed if it ends in `.xz`.
+        encoding: Its encoding, if the user named it.
 
     Returns:
         The text, not repaired.
@@ -76,7 +79,7 @@ def read_text(path: str) -> str:
     Raises:
         RecordError: If it is missing, unreadable, too large, or in no known encoding.
     """
-    return decode_text(_read(path))
+    return decode_text(_read(path), encoding)
 
 
 def _read(path: str) -> bytes:

@@ -11,7 +11,7 @@ from postbias.posts.importers.export_files import IMAGE_SUFFIXES
 from postbias.posts.importers.image_folder import ImageFolder, check_image_bytes, is_address
 from postbias.posts.importers.records import ImageFault, ImageFile, RecordError
 from postbias.posts.importers.table_cells import is_empty
-from postbias.posts.importers.text_repair import decode_escaped, repair_text
+from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
 
 _SEPARATORS = re.compile(r"([\n\r|;,])")
@@ -54,7 +54,7 @@ def _items(value: Any, folder: ImageFolder) -> list[Any]:  # noqa: ANN401 - a ce
     if is_empty(value):
         return []
     if isinstance(value, str):
-        return _split_text(decode_escaped(value).strip(), folder)
+        return _split_text(value.strip(), folder)
     if isinstance(value, dict | bytes) or _is_number(value):
         return [value]
     if not isinstance(value, list):
@@ -72,7 +72,7 @@ def _read_item(value: object, folder: ImageFolder) -> ImageFile | ImageFault:
     if _is_number(value):
         value = str(value)
     if isinstance(value, str):
-        return folder.read(decode_escaped(value).strip())
+        return folder.read(value.strip())
     data = value.get("bytes") if isinstance(value, dict) else value
     path = value.get("path") if isinstance(value, dict) else None
     if isinstance(data, bytes) and data:

@@ -10,9 +10,10 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,6 +27,7 @@ from postbias.errors import (
     PostbiasError,
     StorageError,
 )
+from postbias.posts.importers.export_layouts import LAYOUTS
 from postbias.posts.importers.import_progress import (
     PROGRESS_FILE,
     ImportProgress,
@@ -39,64 +41,28 @@ from postbias.posts.importers.import_summary import (
     ImportSummary,
     find_completed_import,
 )
-from postbias.posts.importers.influencer_brand import open_influencer_brand
-from postbias.posts.importers.instagram_pages import open_api_v1, open_graphql
-from postbias.posts.importers.instaloader import open_instaloader
+from postbias.posts.importers.legacy_encodings import check_codec
 from postbias.posts.importers.part_writer import BackgroundWriter, write_part
-from postbias.posts.importers.records import Export
-from postbias.posts.importers.table_columns import Columns
-from postbias.posts.importers.tables import open_table
+from postbias.posts.importers.records import Export, TextReading
+from postbias.posts.importers.table_columns import Columns, ReadingOptions
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, count_rows, parquet_writer, read_table
 
 logger = logging.getLogger(__name__)
 
 #: Increased whenever the same export would be imported to different bytes; 1 for other layouts.
-_VERSIONS = {"table": 3, "graphql": 2, "api-v1": 2, "instaloader": 2}
+_VERSIONS = {"table": 4, "graphql": 2, "api-v1": 2, "instaloader": 2}
 
 STAGING = ".import"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A supported layout of an export.
-
-    Attributes:
-        description: One line for people.
-        open: Opens an export of this layout; only tables use the column names.
-    """
-
-    description: str
-    open: Callable[[Path, Columns], Export]
-
-
-#: All supported layouts by name.
-LAYOUTS: dict[str, Layout] = {
-    "influencer-brand": Layout(
-        "folder with post_info.txt, json/ and image folders (Kim et al., WSDM 2021)",
-        lambda src, _columns: open_influencer_brand(src),
-    ),
-    "instaloader": Layout(
-        "folders of *_UTC.json(.xz), *_UTC.txt and images, written by Instaloader",
-        lambda src, _columns: open_instaloader(src),
-    ),
-    "graphql": Layout(
-        "JSON pages or single posts of Instagram's GraphQL API, a file or a folder",
-        lambda src, _columns: open_graphql(src),
-    ),
-    "api-v1": Layout(
-        "JSON pages or single posts of Instagram's mobile API, a file or a folder",
-        lambda src, _columns: open_api_v1(src),
-    ),
-    "table": Layout(
-        "CSV, TSV, JSONL or Parquet file with a caption column and image paths",
-        open_table,
-    ),
-}
-
-
 def import_posts(
-    layout: str, src: Path, dest: Path, *, columns: Columns | None = None, replace: bool = False
+    layout: str,
+    src: Path,
+    dest: Path,
+    *,
+    options: ReadingOptions | None = None,
+    replace: bool = False,
 ) -> ImportSummary:
     """Import an export into post shards and a table of rejects.
 
@@ -107,7 +73,7 @@ def import_posts(
         layout: A key of `LAYOUTS`.
         src: The export.
         dest: The folder that receives `posts/`, `rejects.parquet` and `import.json`.
-        columns: Column names of a table; None takes the defaults.
+        options: Column names of a table, and the encoding if it is known; None takes the defaults.
         replace: Whether to replace the posts of another import in `dest`.
 
     Returns:
@@ -124,11 +90,11 @@ def import_posts(
         raise LayoutError("unknown layout", seen=layout, allowed=_layout_names())
     if src.is_dir() and dest.resolve().is_relative_to(src.resolve()):
         raise InputError("DEST is inside SRC", seen=str(dest), do="choose a folder outside SRC")
-    columns = columns or Columns()
-    export = LAYOUTS[layout].open(src, columns)
-    options = asdict(columns) if layout == "table" else None
-    identity = [_VERSIONS.get(layout, 1), layout, export.digest, options]
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    options = options or ReadingOptions()
+    if options.encoding is not None:
+        check_codec(options.encoding)
+    export = LAYOUTS[layout].open(src, options)
+    digest = _digest(layout, export, options)
     staging = dest / STAGING
     with _exclusive_staging(staging):
         completed = find_completed_import(dest, digest)
@@ -139,16 +105,29 @@ def import_posts(
         if not progress.is_complete:
             _check_replaceable(dest, replace=replace)
             _write_parts(export, src, staging, progress)
-        summary = _summarise(layout, progress, columns)
+        elif export.reading is not None:
+            # Reads the table again for the remarks: the interrupted import had only to be moved.
+            deque(export.units(), maxlen=0)
+        summary = _summarise(layout, progress, export.reading, options.columns)
         _move_into_place(staging, dest, summary, digest)
     return summary
+
+
+def _digest(layout: str, export: Export, options: ReadingOptions) -> str:
+    columns = asdict(options.columns) if layout == "table" else None
+    identity = [_VERSIONS.get(layout, 1), layout, export.digest, columns]
+    if options.encoding is not None:
+        identity.append(options.encoding)
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
 def _layout_names() -> str:
     return ", ".join(LAYOUTS)
 
 
-def _summarise(layout: str, progress: ImportProgress, columns: Columns) -> ImportSummary:
+def _summarise(
+    layout: str, progress: ImportProgress, reading: TextReading | None, columns: Columns
+) -> ImportSummary:
     return ImportSummary(
         layout=layout,
         n_posts=progress.n_posts,
@@ -164,6 +143,9 @@ def _summarise(layout: str, progress: ImportProgress, columns: Columns) -> Impor
         image_examples=progress.image_examples,
         n_address_posts=progress.n_address_posts,
         address_column=columns.images if layout == "table" else "",
+        encoding=reading.encoding if reading else None,
+        notes=tuple(reading.notes) if reading else (),
+        reading_warning=reading.warning if reading else None,
     )
 
 

@@ -23,7 +23,10 @@ _MISSING = (
 )
 
 # Left out of `import.json` if empty.
-_OPTIONAL = ("emptied_cells", "examples", "image_examples", "n_address_posts")
+_OPTIONAL = (
+    *("emptied_cells", "examples", "image_examples", "n_address_posts"),
+    *("encoding", "notes", "reading_warning"),
+)
 
 POSTS_FOLDER, REJECTS_FILE, MANIFEST = "posts", "rejects.parquet", "import.json"
 
@@ -47,6 +50,9 @@ class ImportSummary:
         image_examples: One unreadable image of each reason.
         n_address_posts: Posts that name images by addresses whose files are not in the folder.
         address_column: Column of a table that has the addresses; "" for other layouts.
+        encoding: Encoding of the text file, if there is one.
+        notes: Remarks on the encoding and on columns.
+        reading_warning: A warning if the file has far more lines than rows.
     """
 
     layout: str
@@ -63,12 +69,18 @@ class ImportSummary:
     image_examples: dict[str, str] = field(default_factory=dict)
     n_address_posts: int = 0
     address_column: str = ""
+    encoding: str | None = None
+    notes: tuple[str, ...] = ()
+    reading_warning: str | None = None
 
     def render(self) -> str:
         """Format as text: posts and images, then one line per reason of a fault."""
         counts = f"{self.n_posts} posts with {self.n_images} images, {self.n_shards} shard(s)"
         is_new = self.is_new
         lines = [f"imported {counts}" if is_new else f"nothing to do: already imported {counts}"]
+        if self.encoding:
+            lines.append(f"  encoding: {self.encoding}")
+        lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  {line}" for line in self.fault_lines()]
         if self.n_rejects or self.n_missing_images:
             lines.append(f"  see {REJECTS_FILE} for details")
@@ -112,7 +124,11 @@ class ImportSummary:
 
     @property
     def warning(self) -> str | None:
-        """A warning if so many records could not be read that the export is probably damaged."""
+        """Warnings that the export is probably damaged, in one or more lines."""
+        warnings = [self._damage_warning(), self.reading_warning]
+        return "\n".join(warning for warning in warnings if warning) or None
+
+    def _damage_warning(self) -> str | None:
         n_records = self.n_posts + self.n_rejects
         n_damaged = self.n_rejects - self.reasons[RejectReason.DUPLICATE_ID]
         if n_damaged <= MAX_DAMAGED_SHARE * n_records:
@@ -162,6 +178,7 @@ def find_completed_import(dest: Path, digest: str) -> ImportSummary | None:
             return None
         for name in ("reasons", "image_reasons", "emptied_cells"):
             content[name] = Counter(content.get(name, {}))
+        content["notes"] = tuple(content.get("notes", ()))
         summary = ImportSummary(**content, is_new=False)
         n_rows = count_rows(sorted((dest / POSTS_FOLDER).glob("*.parquet")))
     except (SchemaError, OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from postbias.errors import LayoutError
 from postbias.posts.importers.export_files import is_plain_name, read_json
@@ -28,10 +28,18 @@ from postbias.posts.importers.records import (
     ReadUnit,
     Record,
     RecordError,
+    TextReading,
     UnknownWrapperError,
     split_images,
 )
-from postbias.posts.importers.text_repair import decode_escaped, detect_encoding, repair_text
+from postbias.posts.importers.text_lines import (
+    FileEncoding,
+    describe_undecoded,
+    detect_file_encoding,
+    is_decoded,
+    read_lines,
+)
+from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
 from postbias.posts.remote_files import content_digest
 
@@ -53,11 +61,19 @@ class _Row:
     image_names: tuple[str, ...]
 
 
-def open_influencer_brand(src: Path) -> Export:
+class _JsonFiles(NamedTuple):
+    """Where the JSON files are, and their encoding if the user named it."""
+
+    root: str
+    encoding: str | None
+
+
+def open_influencer_brand(src: Path, encoding: str | None = None) -> Export:
     """Open the influencer-brand data set.
 
     Args:
         src: The folder that holds `post_info.txt`.
+        encoding: The encoding of its text and JSON files, if the user named it.
 
     Returns:
         One unit per line of `post_info.txt`.
@@ -77,11 +93,14 @@ def open_influencer_brand(src: Path) -> Export:
                 do="pass the folder that holds post_info.txt, json/ and the image folders",
             )
     folder = ImageFolder(src, exclude=frozenset({JSON_FOLDER}))
-    load = partial(_load, str(src), folder)
+    table_encoding = detect_file_encoding(table, encoding)
+    load = partial(_load, _JsonFiles(str(src), encoding), folder)
+    is_plain = table_encoding == FileEncoding("utf-8")
     return Export(
         digest=f"{content_digest(table)} {folder.index.image_digest}",
         n_units=_count_lines(table),
-        units=lambda: _units(table, load),
+        units=lambda: _units(table, table_encoding, load),
+        reading=None if is_plain else TextReading(str(table_encoding), table_encoding.notes),
     )
 
 
@@ -90,28 +109,32 @@ def _count_lines(table: Path) -> int:
         return sum(block.count(b"\n") for block in iter(partial(file.read, 2**20), b""))
 
 
-def _units(table: Path, load: Callable[[int, str], list[Record]]) -> Iterator[ReadUnit]:
-    with table.open("rb") as file:
-        encoding = detect_encoding(file.read(4))
-    with table.open(encoding=encoding, errors="surrogateescape", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield partial(load, number, line)
+def _units(
+    table: Path, encoding: FileEncoding, load: Callable[[int, str, str | None], list[Record]]
+) -> Iterator[ReadUnit]:
+    for number, line in enumerate(read_lines(table, encoding, "\n"), start=1):
+        if line.strip():
+            fault = None if is_decoded(line) else describe_undecoded(line, encoding)
+            yield partial(load, number, line, fault)
 
 
-def _load(root: str, folder: ImageFolder, number: int, line: str) -> list[Record]:
+def _load(
+    files: _JsonFiles, folder: ImageFolder, number: int, line: str, fault: str | None
+) -> list[Record]:
     source, post_id = f"{POST_TABLE}:{number}", None
     try:
+        if fault is not None:
+            raise RecordError(RejectReason.BAD_ENCODING, fault)
         row = _parse_line(line)
         post_id = row.json_name.removesuffix(".json")
         source = f"{JSON_FOLDER}/{row.json_name}"
-        return [_to_post(row, post_id, source, _read_media(f"{root}/{source}"), folder)]
+        return [_to_post(row, post_id, source, _read_media(files, source), folder)]
     except RecordError as error:
         return [ImportReject.from_error(error, source, post_id)]
 
 
 def _parse_line(line: str) -> _Row:
-    line = repair_text(decode_escaped(line)).strip("\n")
+    line = repair_text(line).strip("\n")
     cells = line.split("\t")
     if '"' in line:
         cells = [_unquote(cell) for cell in cells]
@@ -147,8 +170,8 @@ def _parse_image_names(literal: str) -> tuple[str, ...]:
     return tuple(single or double for single, double in _ITEMS.findall(literal) if single or double)
 
 
-def _read_media(path: str) -> MediaNode:
-    node: Any = read_json(path)
+def _read_media(files: _JsonFiles, source: str) -> MediaNode:
+    node: Any = read_json(f"{files.root}/{source}", files.encoding)
     if not is_media_node(node):
         keys = sorted(node)[:5] if isinstance(node, dict) else type(node).__name__
         raise UnknownWrapperError(f"no media node at its root, but {keys}")
@@ -172,4 +195,5 @@ def _to_post(
         likes=media.likes,
         comments=media.comments,
         media_type=media.media_type or ("carousel" if len(row.image_names) > 1 else None),
+        emptied_cells=media.emptied_cells,
     )

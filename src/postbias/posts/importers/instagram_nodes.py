@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from postbias.posts.importers.records import RecordError
+from postbias.posts.importers.table_cells import parse_count, parse_time_us
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
 
@@ -15,9 +16,6 @@ PLATFORM = "instagram"
 
 _MEDIA_TYPES: dict[int, str] = {1: "image", 2: "video", 8: "carousel"}
 _TYPENAMES = {"Image": "image", "Video": "video", "Sidecar": "carousel"}
-
-# A time outside 2005 to 2100 is a damaged field.
-_VALID_TIMES_S = range(1_104_537_600, 4_102_444_800)
 
 
 class MediaNode(NamedTuple):
@@ -33,6 +31,7 @@ class MediaNode(NamedTuple):
         comments: Number of comments, if known.
         media_type: `image`, `video` or `carousel`, if known.
         shortcode: Id in the URL of the post.
+        emptied_cells: Fields with a value that is invalid and left out.
     """
 
     post_id: str | None
@@ -44,6 +43,7 @@ class MediaNode(NamedTuple):
     comments: int | None
     media_type: str | None
     shortcode: str | None
+    emptied_cells: tuple[str, ...] = ()
 
 
 def is_media_node(node: object) -> bool:
@@ -87,6 +87,7 @@ def _read_graphql(node: dict[str, Any]) -> MediaNode:
     comments = get_nested(node, "edge_media_to_comment", "count")
     if comments is None:
         comments = get_nested(node, "edge_media_to_parent_comment", "count")
+    emptied: list[str] = []
     return MediaNode(
         post_id=_read_id(node.get("id")),
         author=_read_author(node.get("owner")),
@@ -94,11 +95,12 @@ def _read_graphql(node: dict[str, Any]) -> MediaNode:
             get_nested(node, "edge_media_to_caption", "edges", 0, "node", "text")
         ),
         sponsored=bool(sponsors) or any(paid) if is_known else None,
-        posted_at_us=_read_time(node.get("taken_at_timestamp")),
-        likes=_read_count(likes),
-        comments=_read_count(comments),
+        posted_at_us=_read_time(node.get("taken_at_timestamp"), emptied),
+        likes=_read_count(likes, "likes", emptied),
+        comments=_read_count(comments, "comments", emptied),
         media_type=_read_graphql_type(node),
         shortcode=_read_text(node.get("shortcode")),
+        emptied_cells=tuple(emptied),
     )
 
 
@@ -116,17 +118,19 @@ def _read_api_v1(node: dict[str, Any]) -> MediaNode:
     media_type = node.get("media_type")
     is_ad = bool(node.get("ad_id") or node.get("dr_ad_type"))
     identity = node.get("pk", node.get("id"))
+    emptied: list[str] = []
     return MediaNode(
         # `id` is "<post>_<owner>", `pk` is the post alone.
         post_id=_read_id(str(identity).partition("_")[0] if identity is not None else None),
         author=_read_author(node.get("user") or node.get("owner")),
         caption=_read_caption(get_nested(node, "caption", "text")),
         sponsored=(is_ad or any(paid)) if is_ad or paid else None,
-        posted_at_us=_read_time(node.get("taken_at")),
-        likes=_read_count(node.get("like_count")),
-        comments=_read_count(node.get("comment_count")),
+        posted_at_us=_read_time(node.get("taken_at"), emptied),
+        likes=_read_count(node.get("like_count"), "likes", emptied),
+        comments=_read_count(node.get("comment_count"), "comments", emptied),
         media_type=_MEDIA_TYPES.get(media_type) if isinstance(media_type, int) else None,
         shortcode=_read_text(node.get("code")),
+        emptied_cells=tuple(emptied),
     )
 
 
@@ -169,18 +173,29 @@ def _read_id(value: object) -> str | None:
     return repair_text(str(value)).strip() or None
 
 
-def _read_count(value: object) -> int | None:
+def _read_count(value: object, field: str, emptied: list[str]) -> int | None:
     # Some views write -1 for hidden counts.
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
-        return value
+    if value is None or value == -1:
+        return None
+    try:
+        if not isinstance(value, bool):
+            return parse_count(value, field)
+    except RecordError:
+        pass
+    emptied.append(field)
     return None
 
 
-def _read_time(value: object) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value in _VALID_TIMES_S:
-        return value * 1_000_000
+def _read_time(value: object, emptied: list[str]) -> int | None:
+    # The APIs write 0 for an unknown time.
+    if value is None or value == 0:
+        return None
+    try:
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            return parse_time_us(value)
+    except RecordError:
+        pass
+    emptied.append("posted_at")
     return None
 
 

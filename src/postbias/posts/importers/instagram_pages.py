@@ -48,14 +48,14 @@ _SINGLE_POST_KEYS = ("shortcode_media", "xdt_shortcode_media")
 Unwrap = Callable[[Any], "list[Any] | None"]
 
 
-def open_graphql(src: Path) -> Export:
+def open_graphql(src: Path, encoding: str | None = None) -> Export:
     """Open GraphQL pages and single posts, a JSON file or a folder of them: one unit per file."""
-    return _open_pages(src, unwrap_graphql)
+    return _open_pages(src, encoding, unwrap_graphql)
 
 
-def open_api_v1(src: Path) -> Export:
+def open_api_v1(src: Path, encoding: str | None = None) -> Export:
     """Open mobile-API pages and single posts, a JSON file or a folder: one unit per file."""
-    return _open_pages(src, unwrap_api_v1)
+    return _open_pages(src, encoding, unwrap_api_v1)
 
 
 def unwrap_graphql(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
@@ -135,14 +135,14 @@ def describe_wrapper(page: Any) -> str:  # noqa: ANN401 - foreign JSON
     return f"no known wrapper: a JSON {type(page).__name__}"
 
 
-def _open_pages(src: Path, unwrap: Unwrap) -> Export:
+def _open_pages(src: Path, encoding: str | None, unwrap: Unwrap) -> Export:
     if not src.exists():
         raise InputError("no such file or folder", seen=str(src))
     root = src if src.is_dir() else src.parent
     names = _json_names(src)
     if not names:
         raise LayoutError("no .json or .json.xz file in SRC", seen=str(src))
-    load = partial(_load, ImageFolder(root), unwrap)
+    load = partial(_load, ImageFolder(root), (unwrap, encoding))
     return Export(
         digest=digest_tree(src),
         n_units=len(names),
@@ -166,9 +166,10 @@ def _json_names(src: Path) -> list[str]:
     ]
 
 
-def _load(folder: ImageFolder, unwrap: Unwrap, name: str) -> Iterator[Record]:
+def _load(folder: ImageFolder, reading: tuple[Unwrap, str | None], name: str) -> Iterator[Record]:
+    unwrap, encoding = reading
     try:
-        page = read_json(folder.path_of(name))
+        page = read_json(folder.path_of(name), encoding)
         nodes = unwrap(page)
         if nodes is None:
             raise UnknownWrapperError(describe_wrapper(page))
@@ -220,6 +221,7 @@ def post_from_media(
         likes=media.likes,
         comments=media.comments,
         media_type=media.media_type,
+        emptied_cells=media.emptied_cells,
     )
 
 

@@ -11,7 +11,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +50,7 @@ from postbias.posts.importers.records import (
     UnknownWrapperError,
     split_images,
 )
+from postbias.posts.importers.table_cells import parse_time_us
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
 
@@ -73,11 +73,12 @@ class _PostFiles:
     images: list[tuple[int, str]] = field(default_factory=list)
 
 
-def open_instaloader(src: Path) -> Export:
+def open_instaloader(src: Path, encoding: str | None = None) -> Export:
     """Open folders written by Instaloader.
 
     Args:
         src: The folder of a profile, or a folder that holds several.
+        encoding: The encoding of its text and JSON files, if the user named it.
 
     Returns:
         One unit per post.
@@ -93,11 +94,11 @@ def open_instaloader(src: Path) -> Export:
         raise LayoutError(
             "no files of Instaloader", seen=str(src), allowed="*_UTC.json(.xz), *_UTC.txt, *.jpg"
         )
-    return Export(digest=digest_tree(src), n_units=n_posts, units=lambda: _units(src))
+    return Export(digest=digest_tree(src), n_units=n_posts, units=lambda: _units(src, encoding))
 
 
-def _units(src: Path) -> Iterator[ReadUnit]:
-    load: Callable[[str, str, _PostFiles], Iterable[Record]] = partial(_load, src)
+def _units(src: Path, encoding: str | None) -> Iterator[ReadUnit]:
+    load: Callable[[str, str, _PostFiles], Iterable[Record]] = partial(_load, src, encoding)
     for prefix, names in walk_folders(src):
         for stem, files in _group_by_post(src, prefix, names).items():
             yield partial(load, prefix, stem, files)
@@ -144,15 +145,17 @@ def _find_post(stem: str, posts: dict[str, _PostFiles]) -> tuple[str | None, int
     return None, 0
 
 
-def _load(src: Path, prefix: str, stem: str, files: _PostFiles) -> list[Record]:
+def _load(
+    src: Path, encoding: str | None, prefix: str, stem: str, files: _PostFiles
+) -> list[Record]:
     source = f"{prefix}{files.json or stem}"
     try:
-        node = _read_node(f"{src}/{source}") if files.json else None
+        node = _read_node(f"{src}/{source}", encoding) if files.json else None
         if files.json and node is None:
             return []
         text = ""
         if files.text:
-            text = repair_text(read_text(f"{src}/{prefix}{files.text}")).strip()
+            text = repair_text(read_text(f"{src}/{prefix}{files.text}", encoding)).strip()
         names = [f"{prefix}{name}" for _, name in sorted(files.images)]
         images: list[ImageFile | ImageFault] = [read_image(str(src), name) for name in names]
         if node is None:
@@ -179,9 +182,9 @@ def _missing_photos(node: dict[str, Any], stem: str, numbers: list[int]) -> list
     ]
 
 
-def _read_node(path: str) -> dict[str, Any] | None:
+def _read_node(path: str, encoding: str | None) -> dict[str, Any] | None:
     """Read the media node of a post; return None if the file describes something else."""
-    page = read_json(path)
+    page = read_json(path, encoding)
     if get_nested(page, "instaloader", "node_type") in _OTHER_NODES:
         return None
     node = get_nested(page, "node")
@@ -196,6 +199,7 @@ def _post_without_json(
     """Create a post from files written with `--no-metadata-json`; its id is their path."""
     folder = prefix.rstrip("/").rpartition("/")[2] or src.resolve().name
     files, faults = split_images(images)
+    posted_at_us, emptied_cells = _time_in_stem(stem)
     return ImportedPost(
         post_id=repair_text(f"{prefix or folder + '/'}{stem}"),
         author=repair_text(folder),
@@ -204,13 +208,17 @@ def _post_without_json(
         platform=PLATFORM,
         images=files,
         image_faults=faults,
-        posted_at_us=_time_in_stem(stem),
+        posted_at_us=posted_at_us,
+        emptied_cells=emptied_cells,
     )
 
 
-def _time_in_stem(stem: str) -> int | None:
+def _time_in_stem(stem: str) -> tuple[int | None, tuple[str, ...]]:
+    """Return the time in a file name, and `posted_at` if it is not a valid time."""
+    if not _UTC_STEM.fullmatch(stem):
+        return None, ()
+    day, _, clock = stem.removesuffix("_UTC").partition("_")
     try:
-        time = datetime.strptime(stem, "%Y-%m-%d_%H-%M-%S_UTC").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return int(time.timestamp()) * 1_000_000
+        return parse_time_us(f"{day}T{clock.replace('-', ':')}"), ()
+    except RecordError:
+        return None, ("posted_at",)

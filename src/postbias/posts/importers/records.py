@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from postbias.posts.reasons import RejectReason
 
@@ -14,12 +14,14 @@ class RecordError(Exception):
     Attributes:
         reason: The reject's reason.
         detail: One line for people.
+        n_lines: Number of lines of a text file that it covers.
     """
 
-    def __init__(self, reason: RejectReason, detail: str) -> None:
+    def __init__(self, reason: RejectReason, detail: str, n_lines: int = 1) -> None:
         """Compose the message from reason and detail."""
         self.reason = reason
         self.detail = detail
+        self.n_lines = n_lines
         super().__init__(f"{reason}: {detail}")
 
 
@@ -144,6 +146,41 @@ Record = ImportedPost | ImportReject
 ReadUnit = Callable[[], Iterable[Record]]
 
 
+# More lines per row, or more lines in cells that look like rows, are not credible.
+_MAX_LINES_PER_ROW, _MAX_ROW_LIKE_SHARE, _MIN_LINES = 50, 0.1, 100
+
+
+@dataclass(slots=True)
+class TextReading:
+    """What was noticed while a text file was read; complete when all of its units were read.
+
+    Attributes:
+        encoding: Description of its encoding.
+        notes: Remarks for the user, about the encoding or the header.
+        n_lines: Lines of the rows so far.
+        n_rows: Rows so far, with those that could not be read.
+        n_row_like: Lines inside cells that look like rows.
+    """
+
+    encoding: str
+    notes: list[str] = field(default_factory=list)
+    n_lines: int = 0
+    n_rows: int = 0
+    n_row_like: int = 0
+
+    @property
+    def warning(self) -> str | None:
+        """A warning if there are so few rows for the lines that quotes are probably damaged."""
+        is_collapsed = self.n_lines > _MIN_LINES and self.n_lines > _MAX_LINES_PER_ROW * self.n_rows
+        if not is_collapsed and self.n_row_like <= _MAX_ROW_LIKE_SHARE * self.n_rows:
+            return None
+        return (
+            f"WARNING: {self.n_lines} lines became only {self.n_rows} rows, and {self.n_row_like} "
+            "lines inside cells look like rows: a quote is probably missing; compare the number of "
+            "posts with the export"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """An export that was opened by its layout; its units always come in the same order.
@@ -152,8 +189,10 @@ class Export:
         digest: Covers the content of tables, and names and sizes of other files.
         n_units: Number of units for the progress bar; None if unknown.
         units: Iterates over the units from the first one.
+        reading: Remarks on a text file; filled while its units are iterated over.
     """
 
     digest: str
     n_units: int | None
     units: Callable[[], Iterator[ReadUnit]]
+    reading: TextReading | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from postbias.errors import InputError
 from postbias.posts.importers.records import RecordError
-from postbias.posts.importers.text_repair import decode_escaped, repair_text
+from postbias.posts.importers.text_repair import decode_text, repair_text
 from postbias.posts.reasons import RejectReason
 
 #: Times outside of these years are damaged or in another unit.
@@ -20,13 +20,17 @@ _VALID_TIMES_S = tuple(
 )
 # Spreadsheets count days from here; the serial numbers of the valid years are 38,353 to 73,415.
 _SPREADSHEET_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
+_COMPACT_TIMES = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
 _TWITTER_TIME = "%a %b %d %H:%M:%S %z %Y"
 
 # Integers up to here are exact in a float.
 _MAX_EXACT_FLOAT = 2**53
-_ROUNDED_ID = re.compile(r"\d([.,]\d+)?[eE]\+?\d+")
+_ROUNDED_ID = re.compile(r"\d([.,]\d+)?[eE]\+?\d+|\d{17,}\.0+")
+_FLOAT_ID = re.compile(r"(\d+)\.0")
 
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+# As pandas writes a column with gaps.
+_FLOAT_FLAGS = {"1.0": True, "0.0": False}
 _EMPTY = frozenset({"", "nan", "none", "null", "<na>", "nat"})
 
 
@@ -53,8 +57,10 @@ def parse_text(value: object, column: str) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, bytes):
+        value = decode_text(value)
     if isinstance(value, str):
-        return repair_text(decode_escaped(value))
+        return repair_text(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecordError(
             RejectReason.BROKEN_ROW, f"{column} is no text but {type(value).__name__}"
@@ -84,7 +90,9 @@ def parse_id(value: object) -> str:
             do="export the ids again as text: format the column as text before opening or saving "
             "the file in a spreadsheet; in pandas read them with dtype=str",
         )
-    return parse_text(value, "post_id").strip()
+    text = parse_text(value, "post_id").strip()
+    # The same id whether pandas wrote it from a column with or without gaps.
+    return match[1] if (match := _FLOAT_ID.fullmatch(text)) else text
 
 
 def parse_flag(value: object) -> bool | None:
@@ -100,7 +108,8 @@ def parse_flag(value: object) -> bool | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    flag = _FLAGS.get(str(value).strip().lower())
+    text = str(value).strip().lower()
+    flag = _FLAGS.get(text, _FLOAT_FLAGS.get(text))
     if flag is None:
         raise RecordError(
             RejectReason.BROKEN_ROW,
@@ -124,7 +133,8 @@ def parse_count(value: object, column: str) -> int | None:
     if is_empty(value):
         return None
     try:
-        number = float(str(value))
+        # Python also reads 1_000 as a number.
+        number = -1.0 if "_" in (text := str(value)) else float(text)
     except ValueError:
         number = -1.0
     if not (number.is_integer() and 0 <= number < 2**53):
@@ -172,7 +182,7 @@ def _parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - a cell
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     text = str(value).strip()
     try:
-        number = float(text)
+        number = float(text.replace("_", "-"))
     except ValueError:
         if text.endswith((" UTC", " GMT")):
             text = f"{text[:-4]}+00:00"
@@ -184,8 +194,10 @@ def _parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - a cell
 
 def _parse_numeric_time(number: float, text: str) -> datetime:
     """Read a number as the only unit that puts it into the valid years."""
-    if len(text) == 8 and text.isdecimal():
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
+    # pandas writes whole numbers in a column with gaps as 20240301.0.
+    digits = text.removesuffix(".0")
+    if len(digits) in _COMPACT_TIMES and digits.isdecimal():
+        return datetime.strptime(digits, _COMPACT_TIMES[len(digits)]).replace(tzinfo=UTC)
     for unit_s in (1.0, 1e-3, 1e-6, 1e-9):
         if _VALID_TIMES_S[0] <= number * unit_s < _VALID_TIMES_S[1]:
             return datetime.fromtimestamp(number * unit_s, UTC)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 from postbias.errors import InputError, SchemaError
 
@@ -36,34 +37,96 @@ class Columns:
     media_type: str = "media_type"
     platform: str = "platform"
 
-    def check(self, names: list[str]) -> None:
-        """Check that a table has the required columns and all that were renamed.
+    def find(self, names: Sequence[str]) -> dict[str, str]:
+        """Find the columns of a table: exact names first, then without case, spaces and `_`.
 
         Args:
             names: The columns of the table.
 
+        Returns:
+            The column of each field that the table has.
+
         Raises:
-            SchemaError: If a column is missing or a name occurs twice.
+            SchemaError: If a column is missing or its name occurs twice.
         """
+        wanted = {each.name: getattr(self, each.name) for each in fields(self)}
+        is_default = {each.name: wanted[each.name] == each.default for each in fields(self)}
+        matches = {name: _matches(column, names) for name, column in wanted.items()}
+        found = {name: columns[0] for name, columns in matches.items() if columns}
         missing = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(self, field.name) not in names
-            and (field.name == "post_id" or getattr(self, field.name) != field.default)
+            name: column
+            for name, column in wanted.items()
+            if name not in found and (name == "post_id" or not is_default[name])
         }
-        if not {self.caption, self.images} & set(names):
+        if not {"caption", "images"} & set(found):
             missing |= {"caption": self.caption}
-        used = {getattr(self, field.name) for field in fields(self)}
-        twins = sorted({name for name in used if names.count(name) > 1})
+        twins = sorted({column for columns in matches.values() for column in columns[1:]})
         if missing or twins:
             raise SchemaError(
                 f"the table has no column {', '.join(missing.values())}"
                 if missing
                 else f"two columns have the same name: {', '.join(twins)}",
-                seen=f"columns {names[:20]}",
-                do="name them: --column FIELD=NAME, with FIELD one of "
-                + ", ".join(field.name for field in fields(self)),
+                seen=f"columns {list(names)[:20]}",
+                do=_advise(names, found),
             )
+        return found
+
+
+#: Common names of columns, without case, spaces and `_`; they are proposed, never taken.
+_SYNONYMS: dict[str, tuple[str, ...]] = {
+    "post_id": ("id", "postid", "pk", "shortcode", "code", "mediaid", "tweetid", "statusid",
+                "itemid", "uuid"),
+    "caption": ("text", "body", "message", "content", "fulltext", "tweet", "posttext",
+                "description", "captiontext", "title"),
+    "images": ("image", "imageurl", "imagepath", "imagefile", "imageurls", "imagepaths", "photo",
+               "photos", "media", "mediaurls", "mediaurl", "displayurl", "filename", "filepath",
+               "picture"),
+    "author": ("username", "user", "authorname", "owner", "ownerusername", "account", "handle",
+               "screenname", "userid", "authorid", "profile"),
+    "sponsored": ("issponsored", "ispaidpartnership", "paidpartnership", "isad", "ad", "paid"),
+    "posted_at": ("timestamp", "date", "createdat", "createdtime", "created", "takenat", "datetime",
+                  "publishedat", "postdate", "unixtimestamp", "time"),
+    "likes": ("numlikes", "likecount", "likescount", "favorites", "favoritecount"),
+    "comments": ("numcomments", "commentcount", "commentscount", "replies", "replycount"),
+    "media_type": ("type", "mediatype", "posttype"),
+    "platform": ("network", "sourceplatform"),
+}  # fmt: skip
+
+
+def _normalise(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def _matches(column: str, names: Sequence[str]) -> list[str]:
+    exact = [name for name in names if name == column]
+    return exact or [name for name in names if _normalise(name) == _normalise(column) != ""]
+
+
+def propose_columns(names: Sequence[str], found: Mapping[str, str]) -> str:
+    """Propose columns with common names for the fields that a table lacks.
+
+    Args:
+        names: The columns of the table.
+        found: The column of each field that it has.
+
+    Returns:
+        Options for the command line; "" if no other column has a common name.
+    """
+    free = {_normalise(name): name for name in reversed(names) if name not in found.values()}
+    options = []
+    for name, synonyms in _SYNONYMS.items():
+        if name in found:
+            continue
+        column = next((free.pop(synonym) for synonym in synonyms if synonym in free), None)
+        if column is not None:
+            options.append(f"--column {shlex.quote(f'{name}={column}')}")
+    return " ".join(options)
+
+
+def _advise(names: Sequence[str], found: Mapping[str, str]) -> str:
+    if proposed := propose_columns(names, found):
+        return f"if these are the right columns, add {proposed}"
+    return f"name them: --column FIELD=NAME, with FIELD one of {', '.join(_SYNONYMS)}"
 
 
 def parse_columns(assignments: Sequence[str]) -> Columns:
@@ -78,7 +141,7 @@ def parse_columns(assignments: Sequence[str]) -> Columns:
     Raises:
         InputError: If an assignment is malformed or its field is unknown.
     """
-    known = [field.name for field in fields(Columns)]
+    known = [each.name for each in fields(Columns)]
     chosen = {}
     for assignment in assignments:
         name, equals, column = assignment.partition("=")
@@ -88,3 +151,16 @@ def parse_columns(assignments: Sequence[str]) -> Columns:
             )
         chosen[name] = column
     return Columns(**chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How to read an export.
+
+    Attributes:
+        columns: Column names of a table.
+        encoding: The encoding of text files; None detects it.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    encoding: str | None = None

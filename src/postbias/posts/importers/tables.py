@@ -6,20 +6,13 @@ fetched.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from postbias.errors import InputError, LayoutError, SchemaError
+from postbias.errors import InputError, LayoutError
 from postbias.posts.authorship import make_own_author
-from postbias.posts.importers.csv_rows import CsvRows
 from postbias.posts.importers.image_cells import read_images
 from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.records import (
@@ -38,166 +31,83 @@ from postbias.posts.importers.table_cells import (
     parse_text,
     parse_time_us,
 )
-from postbias.posts.importers.table_columns import Columns
-from postbias.posts.importers.text_repair import decode_escaped, detect_encoding
+from postbias.posts.importers.table_columns import ReadingOptions
+from postbias.posts.importers.table_rows import READERS, Row, RowReader
 from postbias.posts.reasons import RejectReason
 from postbias.posts.remote_files import content_digest
-
-_BATCH_ROWS = 256
 
 T = TypeVar("T")
 
 
-def open_table(src: Path, columns: Columns) -> Export:
+def open_table(src: Path, options: ReadingOptions) -> Export:
     """Open a table.
 
     Args:
         src: A `.csv`, `.tsv`, `.jsonl` (`.ndjson`) or `.parquet` file.
-        columns: The names of its columns.
+        options: The names of its columns, and its encoding if it is known.
 
     Returns:
         One unit per row.
 
     Raises:
-        InputError: If there is no such file.
+        InputError: If there is no such file, or it cannot be read.
         LayoutError: If it has another suffix.
         SchemaError: If a column is missing.
     """
     if not src.is_file():
         raise InputError("no such file", seen=str(src))
-    reader = _READERS.get(src.suffix.lower())
-    if reader is None:
-        raise LayoutError("unknown kind of table", seen=src.name, allowed=", ".join(_READERS))
-    # Reads one row, so that a wrong column is reported before anything is written.
-    next(reader(src, columns), None)
-    load = partial(_load, ImageFolder(src.parent), columns)
+    reader_class = READERS.get(src.suffix.lower())
+    if reader_class is None:
+        raise LayoutError("unknown kind of table", seen=src.name, allowed=", ".join(READERS))
+    # Reads the header, so that a wrong column is reported before anything is written.
+    reader = reader_class(src, options)
+    load = partial(_load, ImageFolder(src.parent), reader.columns)
     return Export(
         digest=content_digest(src),
         n_units=None,
-        units=lambda: _units(src.name, reader(src, columns), load),
+        units=lambda: _units(src.name, reader, load),
+        reading=reader.reading,
     )
 
 
-Row = Mapping[str, Any] | RecordError
-
-
 def _units(
-    name: str, rows: Iterator[Row], load: Callable[[str, Row], list[Record]]
+    name: str, reader: RowReader, load: Callable[[str, Row], list[Record]]
 ) -> Iterator[ReadUnit]:
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(reader.rows(), start=1):
         yield partial(load, f"{name}:{number}", row)
 
 
-def _csv_rows(src: Path, columns: Columns) -> Iterator[Row]:
-    with src.open("rb") as file:
-        encoding = detect_encoding(file.read(4))
-    with src.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
-        first, n_skipped = _first_line(lines)
-        lines.seek(0)
-        body = (line.replace("\0", "") for line in islice(lines, n_skipped, None))
-        marked = first.strip().lower()
-        if marked.startswith("sep=") and len(marked) == 5:
-            next(body, None)
-            delimiter = marked[4]
-        else:
-            delimiter = max(",;\t", key=first.count)
-        rows = iter(CsvRows(body, delimiter))
-        header = _parse_header(next(rows, []))
-        columns.check(header)
-        for cells in rows:
-            if isinstance(cells, RecordError):
-                yield cells
-            else:
-                yield dict(zip(header, cells, strict=True))
-
-
-def _first_line(lines: Iterator[str]) -> tuple[str, int]:
-    """Return the first line that is not blank, and the number of blank lines before it."""
-    for n_blank, line in enumerate(lines):
-        if line.strip("\ufeff\r\n\t ,;"):
-            return line, n_blank
-    return "", 0
-
-
-def _parse_header(row: list[str] | RecordError) -> list[str]:
-    if isinstance(row, RecordError):
-        raise SchemaError(f"the header cannot be read: {row.detail}")
-    # Some programs write a second byte order mark.
-    return [decode_escaped(cell).lstrip("\ufeff").strip() for cell in row]
-
-
-def _jsonl_rows(src: Path, columns: Columns) -> Iterator[Row]:
-    with src.open("rb") as file:
-        encoding = detect_encoding(file.read(4))
-    is_checked = False
-    with src.open(encoding=encoding, errors="surrogateescape", newline="\n") as lines:
-        for line in lines:
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(decode_escaped(line))
-            except RecordError as error:
-                yield error
-                continue
-            except (ValueError, RecursionError) as error:
-                yield RecordError(RejectReason.BROKEN_ROW, f"not JSON: {str(error)[:120]}")
-                continue
-            if not isinstance(row, dict):
-                detail = f"no object but a {type(row).__name__}"
-                yield RecordError(RejectReason.BROKEN_ROW, detail)
-                continue
-            if not is_checked:
-                # Only the first row: later rows may leave out empty columns.
-                columns.check(list(row))
-                is_checked = True
-            yield row
-
-
-def _parquet_rows(src: Path, columns: Columns) -> Iterator[Row]:
-    try:
-        file = pq.ParquetFile(src)
-        names = file.schema_arrow.names
-        columns.check(names)
-        wanted = [getattr(columns, field.name) for field in fields(columns)]
-        for batch in file.iter_batches(_BATCH_ROWS, columns=[n for n in wanted if n in names]):
-            yield from batch.to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{src.name} cannot be read as Parquet: {' '.join(str(error).split())[:160]}"
-        ) from error
-
-
-_READERS: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
-    ".csv": _csv_rows,
-    ".tsv": _csv_rows,
-    ".jsonl": _jsonl_rows,
-    ".ndjson": _jsonl_rows,
-    ".parquet": _parquet_rows,
-}
-
-
-def _load(folder: ImageFolder, columns: Columns, source: str, row: Row) -> list[Record]:
+def _load(folder: ImageFolder, columns: Mapping[str, str], source: str, row: Row) -> list[Record]:
     post_id = None
     try:
         if isinstance(row, RecordError):
             raise row
-        post_id = parse_id(row.get(columns.post_id)) or None
+        post_id = parse_id(_cell(row, "post_id")) or None
         if post_id is None:
-            raise RecordError(RejectReason.MISSING_ID, f"nothing in column {columns.post_id!r}")
-        return [_to_post(folder, columns, source, post_id, row)]
+            column = columns["post_id"]
+            raise RecordError(RejectReason.MISSING_ID, f"nothing in column {column!r}")
+        return [_to_post(folder, source, post_id, row)]
     except RecordError as error:
         return [ImportReject.from_error(error, source, post_id)]
 
 
+def _cell(row: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - a cell
+    """Return a cell; raise the error if it could not be read."""
+    value = row.get(field)
+    if isinstance(value, RecordError):
+        raise value
+    return value
+
+
 def _to_post(
-    folder: ImageFolder, columns: Columns, source: str, post_id: str, row: Mapping[str, Any]
+    folder: ImageFolder, source: str, post_id: str, row: Mapping[str, Any]
 ) -> ImportedPost:
     emptied: list[str] = []
 
     def parse_optional(field: str, parse: Callable[..., T], *arguments: object) -> T | None:
         """Parse a cell that a post can do without: an invalid value is counted and left empty."""
         try:
-            return parse(row.get(getattr(columns, field)), *arguments)
+            return parse(_cell(row, field), *arguments)
         except RecordError:
             emptied.append(field)
             return None
@@ -210,7 +120,7 @@ def _to_post(
     return ImportedPost(
         post_id=post_id,
         author=author.strip() or make_own_author(post_id),
-        caption=parse_text(row.get(columns.caption), "caption"),
+        caption=parse_text(_cell(row, "caption"), "caption"),
         source=source,
         platform=platform.strip() or "table",
         images=files,

@@ -8,10 +8,16 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from contextlib import suppress
 
 import ftfy
 from ftfy.badness import is_bad
 
+from postbias.posts.importers.legacy_encodings import (
+    MIN_CONFIDENCE,
+    WINDOWS_1252,
+    detect_legacy,
+)
 from postbias.posts.importers.records import RecordError
 from postbias.posts.reasons import RejectReason
 from postbias.posts.text_cleaning import clean_text
@@ -22,6 +28,10 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+# Bytes that are looked at to tell UTF-16 from UTF-8, with at least this many pairs.
+_HEAD_BYTES, _MIN_PAIRS = 4096, 8
+_LEGACY_SAMPLE_BYTES = 2**17
 
 # UTF-8 decoded as Windows-1252: a lead byte, then a continuation byte, as letters. ftfy's own test
 # takes longer than all other work on a post, so it only runs on text that matches this.
@@ -38,48 +48,74 @@ _LATIN1_UTF8 = re.compile(
 
 
 def detect_encoding(head: bytes) -> str:
-    """Detect the encoding of a file.
+    """Detect the Unicode encoding of a file.
 
     Args:
-        head: The first four bytes, or all bytes if the file has fewer.
+        head: The first bytes, at least four if the file has them; more tell UTF-16 from stray NULs.
 
     Returns:
-        A codec that drops the byte order mark.
+        A codec that drops the byte order mark; `utf-8` if nothing indicates another one.
     """
     for mark, codec in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return codec
+    even, odd = head[:_HEAD_BYTES:2].count(0), head[1:_HEAD_BYTES:2].count(0)
+    n_pairs = min(len(head), _HEAD_BYTES) // 2
+    if n_pairs >= _MIN_PAIRS:
+        # In UTF-16, one byte of most common characters is zero, always the same of the two.
+        if max(even, odd) >= 0.1 * n_pairs and min(even, odd) <= 0.02 * n_pairs:
+            return "utf-16-le" if odd > even else "utf-16-be"
+        return json.detect_encoding(head) if head[:4].count(0) > 1 else "utf-8"
     # RFC 4627: the positions of zero bytes identify UTF-16 and UTF-32 if the file starts in ASCII.
     return json.detect_encoding(head) if b"\0" in head[:4] else "utf-8"
 
 
-def decode_text(data: bytes) -> str:
+def decode_text(data: bytes, encoding: str | None = None) -> str:
     """Decode a file or a line of unknown encoding.
 
-    Windows-1252 and mixtures of it with UTF-8 are repaired where possible.
+    Windows-1252 and mixtures of it with UTF-8 are repaired where possible; other legacy encodings
+    are decoded if the text is long enough to detect them.
 
     Args:
         data: The bytes, with or without a byte order mark.
+        encoding: The encoding, if it is known.
 
     Returns:
         The text without the byte order mark.
 
     Raises:
-        RecordError: If the bytes are valid in no known encoding.
+        RecordError: If the bytes are not valid in the encoding, or in no known one.
     """
+    codec = encoding or detect_encoding(data)
     try:
-        return data.decode(detect_encoding(data))
-    except UnicodeDecodeError as error:
-        if detect_encoding(data) != "utf-8":
-            raise RecordError(
-                RejectReason.BAD_ENCODING, f"neither UTF-8 nor {error.encoding}"
-            ) from error
-        text = ftfy.fix_encoding(data.decode("sloppy-windows-1252"))
-        if is_bad(text):
-            raise RecordError(
-                RejectReason.BAD_ENCODING, f"not UTF-8 at byte {error.start}, nor Windows-1252"
-            ) from error
-        return text
+        return data.decode("utf-8-sig" if codec == "utf-8" else codec)
+    except UnicodeError as error:
+        if codec not in {"utf-8", "utf-8-sig"} or encoding is not None:
+            detail = f"not valid in {codec}" if encoding else f"neither UTF-8 nor {codec}"
+            raise RecordError(RejectReason.BAD_ENCODING, detail) from error
+        return _decode_legacy(data, error)
+
+
+def _decode_legacy(data: bytes, error: UnicodeError) -> str:
+    guess = detect_legacy(data[:_LEGACY_SAMPLE_BYTES])
+    is_certain = guess.codec != WINDOWS_1252 and guess.confidence >= MIN_CONFIDENCE
+    if is_certain and not _is_mostly_utf8(data):
+        with suppress(UnicodeDecodeError):
+            return data.decode(guess.codec)
+    text: str = ftfy.fix_encoding(data.decode("sloppy-windows-1252"))
+    if is_bad(text):
+        at = getattr(error, "start", 0)
+        raise RecordError(
+            RejectReason.BAD_ENCODING,
+            f"not UTF-8 at byte {at}, nor Windows-1252 (perhaps {guess.codec}); name the encoding: "
+            "--encoding NAME",
+        ) from error
+    return text
+
+
+def _is_mostly_utf8(data: bytes) -> bool:
+    valid = data.decode("utf-8", "ignore").encode()
+    return 2 * sum(byte > 127 for byte in valid) > sum(byte > 127 for byte in data)
 
 
 def repair_text(text: str) -> str:
@@ -105,25 +141,3 @@ def _decode_sequence(match: re.Match[str]) -> str:
         return match[0].encode("latin-1").decode()
     except UnicodeDecodeError:  # an overlong form or a surrogate
         return match[0]
-
-
-def decode_escaped(line: str) -> str:
-    """Decode the invalid bytes of a line that was read with `errors="surrogateescape"`.
-
-    Args:
-        line: The line; each invalid byte is a lone surrogate.
-
-    Returns:
-        The decoded line; the same line if all bytes were valid.
-
-    Raises:
-        RecordError: If the bytes of the line are valid in no known encoding.
-    """
-    try:
-        line.encode()
-    except UnicodeEncodeError:
-        try:
-            return decode_text(line.encode("utf-8", "surrogateescape"))
-        except UnicodeEncodeError:  # a surrogate that does not stand for a byte, from JSON
-            return line
-    return line

@@ -1,0 +1,123 @@
+"""Headers that programs write: other lines before them, other names, row names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from postbias.cli import main
+from postbias.errors import SchemaError
+from postbias.posts.importers import Columns, ReadingOptions, import_posts
+from postbias.posts.schema import POSTS
+from postbias.posts.shards import read_posts
+
+
+def _captions(table: Path, dest: Path, columns: Columns | None = None) -> dict[str, str]:
+    options = ReadingOptions(columns or Columns())
+    import_posts("table", table, dest, options=options)
+    posts = read_posts(dest / "posts", POSTS.names).to_pylist()
+    return {post["post_id"]: post["caption"] for post in posts}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    "preamble",
+    [
+        "Export of 2024-01-01\n\n",
+        "Posts; all accounts, March\nExported: 2024-03-01, 10:00\n",
+        "\ufeff# created by a tool\n# user,date\n",
+        '"Title, in quotes"\n,,,\n',
+    ],
+)
+def test_lines_before_the_header_are_skipped_and_reported(
+    tmp_path: Path, preamble: str, delimiter: str
+) -> None:
+    rows = [["post_id", "caption", "author"], ["1", '"a, b; c"', "ann"], ["2", "fine", "bob"]]
+    text = preamble + "".join(delimiter.join(row) + "\n" for row in rows)
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    assert _captions(tmp_path / "t.csv", tmp_path / "out") == {"1": "a, b; c", "2": "fine"}
+    assert "before the header" in (tmp_path / "out" / "import.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "header", ["Post_ID, Caption, Images", "POST ID,caption,IMAGES", "postId,Caption,images"]
+)
+def test_columns_match_without_case_spaces_and_underscores(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    space = " " if ", " in header else ""
+    (tmp_path / "t.csv").write_text(f'{header}\n1,{space}"a, b",{space}a.jpg\n')
+    assert _captions(tmp_path / "t.csv", tmp_path / "out") == {"1": "a, b"}
+    (post,) = read_posts(tmp_path / "out" / "posts", POSTS.names).to_pylist()
+    assert len(post["images"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_synonyms_are_proposed_as_options_that_work(tmp_path: Path, kind: str) -> None:
+    row = {"id": "1", "body": "text", "image_url": "https://x.invalid/1.jpg", "user name": "ann"}
+    text = {
+        "csv": ",".join(row) + "\n" + ",".join(row.values()) + "\n",
+        "jsonl": json.dumps(row) + "\n",
+    }[kind]
+    (tmp_path / f"t.{kind}").write_text(text)
+    arguments = ["import", "table", str(tmp_path / f"t.{kind}"), str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert not (tmp_path / "out").exists()
+    proposed = (
+        "--column post_id=id --column caption=body --column images=image_url "
+        "--column 'author=user name'"
+    )
+    assert proposed in result.output
+    options = ["--column", "post_id=id", "--column", "caption=body", "--column", "author=user name"]
+    assert CliRunner().invoke(main, [*arguments, *options]).exit_code == 0
+    (post,) = read_posts(tmp_path / "out" / "posts", POSTS.names).to_pylist()
+    assert (post["post_id"], post["caption"], post["author"]) == ("1", "text", "ann")
+
+
+def test_a_synonym_of_a_column_that_is_not_required_is_only_mentioned(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("post_id,images,text\n1,a.jpg,hello\n")
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    summary = import_posts("table", tmp_path / "t.csv", tmp_path / "out")
+    assert "--column caption=text" in summary.render()
+    assert _captions(tmp_path / "t.csv", tmp_path / "out") == {"1": ""}
+
+
+@pytest.mark.parametrize("n_without", [1, 50, 1_500])
+def test_first_rows_of_jsonl_may_lack_the_caption(tmp_path: Path, n_without: int) -> None:
+    rows = [{"post_id": str(i)} for i in range(n_without)]
+    rows += [{"post_id": "x", "caption": "here"}]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert _captions(tmp_path / "t.jsonl", tmp_path / "out")["x"] == "here"
+
+
+def test_row_names_that_the_header_does_not_mention_are_ignored(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('"post_id","caption"\n"1","10","one"\n"2","11","two"\n')
+    assert _captions(tmp_path / "t.csv", tmp_path / "out") == {"10": "one", "11": "two"}
+
+
+def test_unquoted_commas_are_not_taken_for_row_names(tmp_path: Path) -> None:
+    text = "post_id,caption,author,,,\n1,Monday, coffee,ann,,,\n2,Boys, girls,bob,,,\n3,ok,cyd,,,\n"
+    (tmp_path / "t.csv").write_text(text)
+    assert _captions(tmp_path / "t.csv", tmp_path / "out") == {"3": "ok"}
+
+
+def test_a_comma_in_another_header_cell_is_not_the_delimiter(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('post_id;caption;"a,b,c,d,e"\n1;one;x\n')
+    assert _captions(tmp_path / "t.csv", tmp_path / "out") == {"1": "one"}
+
+
+def test_a_repeated_header_is_a_reject(tmp_path: Path) -> None:
+    part = "post_id,caption\n" + "".join(f"{{}}{i},c\n" for i in range(20))
+    (tmp_path / "t.csv").write_text(part.replace("{}", "a") + part.replace("{}", "b"))
+    summary = import_posts("table", tmp_path / "t.csv", tmp_path / "out")
+    assert (summary.n_posts, summary.n_rejects, summary.warning) == (40, 1, None)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
+def test_an_empty_table_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(SchemaError, match="no header"):
+        import_posts("table", tmp_path / "t.csv", tmp_path / "out")
