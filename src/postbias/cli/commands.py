@@ -12,6 +12,7 @@ import click
 
 from postbias import __version__
 from postbias.cli.command_group import CommandGroup
+from postbias.cli.fetch_commands import fetch_images_command
 from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.teacher_commands import annotate_command, replies
 from postbias.cli.terminal_tables import format_score, format_verification
@@ -265,6 +266,7 @@ def promote_command() -> None:
     click.echo(f"champion is version {result.version}{replaced}")
 
 
+main.add_command(fetch_images_command)
 main.add_command(results_command)
 main.add_command(brands_command)
 main.add_command(annotate_command)

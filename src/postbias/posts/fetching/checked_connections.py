@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpcore2
 
@@ -18,8 +18,14 @@ from postbias.posts.reasons import RejectReason
 
 # IPv6 networks whose last 32 bits are an IPv4 address: translated (RFC 2765) and NAT64 (RFC 6052).
 _TRANSLATED = (IPv6Network("::ffff:0:0:0/96"), IPv6Network("64:ff9b::/96"))
-# NAT64 of a local network (RFC 8215), which Python 3.11 takes for public.
-_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+# IPv6 unicast addresses in use; the other ones are reserved or local.
+_IPV6_UNICAST = IPv6Network("2000::/3")
+# Reserved by IANA, but public for Python 3.11.
+_RESERVED = (
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.88.99.0/24"),
+    IPv6Network("3fff::/20"),
+)
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -40,10 +46,11 @@ def _is_global_unicast(address: IPv4Address | IPv6Address) -> bool:
         if address.ipv4_mapped or _is_translated(address):
             # Reserved as such; the IPv4 address in it decides.
             return True
-        if address.is_site_local or address in _LOCAL_NAT64:
+        if address not in _IPV6_UNICAST:
             return False
     is_special = address.is_multicast or address.is_reserved or address.is_link_local
-    return address.is_global and not is_special
+    is_reserved = any(address in network for network in _RESERVED)
+    return address.is_global and not is_special and not is_reserved
 
 
 def _is_translated(address: IPv6Address) -> bool:
@@ -105,7 +112,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature of the base class
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:

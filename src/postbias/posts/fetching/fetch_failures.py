@@ -51,7 +51,7 @@ class FetchLimits:
         max_bytes: Size of a file.
         ports: Allowed ports.
         allows_private: Whether private and loopback addresses are allowed.
-        user_agent: Sent with each request; None sends the name and version of postbias.
+        user_agent: Sent with each request.
     """
 
     concurrency: int = 8
@@ -64,4 +64,4 @@ class FetchLimits:
     max_bytes: int = MAX_BYTES
     ports: frozenset[int] = frozenset({80, 443})
     allows_private: bool = False
-    user_agent: str | None = None
+    user_agent: str = "postbias"

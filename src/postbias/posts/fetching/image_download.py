@@ -13,7 +13,6 @@ from typing import NamedTuple
 import httpcore2
 import httpx2
 
-from postbias import __version__
 from postbias.posts.fetching.checked_connections import CheckedBackend
 from postbias.posts.fetching.fetch_failures import FetchError, FetchLimits
 from postbias.posts.fetching.host_limits import HostLimits
@@ -48,8 +47,8 @@ class ImageDownloader:
         """Open no connection yet."""
         self._limits = limits
         self._hosts = HostLimits(limits)
-        self._headers = {
-            "User-Agent": limits.user_agent or f"postbias/{__version__}",
+        self._headers: dict[str | bytes, str | bytes] = {
+            "User-Agent": limits.user_agent,
             "Accept": "image/*,video/*;q=0.9,*/*;q=0.5",
             "Accept-Encoding": "identity",
         }

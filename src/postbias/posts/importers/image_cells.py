@@ -50,6 +50,29 @@ def read_images(value: object, folder: ImageFolder, post_id: str) -> list[ImageF
     return images
 
 
+def list_addresses(value: object, folder: ImageFolder) -> list[str]:
+    """List the addresses in a cell, as `read_images` looks them up.
+
+    Args:
+        value: As for `read_images`.
+        folder: The folder that has the files.
+
+    Returns:
+        The addresses in order.
+
+    Raises:
+        RecordError: If the cell names no images.
+    """
+    addresses = []
+    for item in _items(value, folder):
+        text = item.strip() if isinstance(item, str) else item
+        if isinstance(text, dict):
+            text = None if text.get("bytes") else text.get("path")
+        if isinstance(text, str) and is_address(text) and text[:5].lower() != "data:":
+            addresses.append(text)
+    return addresses
+
+
 def _items(value: Any, folder: ImageFolder) -> list[Any]:  # noqa: ANN401 - a cell
     if is_empty(value):
         return []

@@ -22,7 +22,14 @@ from postbias.posts.importers.export_files import (
     read_head,
     read_image,
 )
-from postbias.posts.importers.file_index import CASE, SUFFIX_CASE, FileIndex, FileMatch, canonical
+from postbias.posts.importers.fetched_names import fetched_stem
+from postbias.posts.importers.file_index import (
+    CASE,
+    SUFFIX_CASE,
+    FileIndex,
+    FileMatch,
+    canonical,
+)
 from postbias.posts.importers.records import ImageFault, ImageFile
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
@@ -196,6 +203,9 @@ class ImageFolder:
         return None
 
     def _locate_address(self, address: str) -> str | ImageFault:
+        # A fetched file has the image of exactly this address, and the suffix of its content.
+        if fetched := self.index.find_name(fetched_stem(address)):
+            return fetched[0].path
         path, query = _split_address(address)
         name = path.rstrip("/").rpartition("/")[2]
         # Some programs keep the query in the name of the file.
@@ -206,11 +216,8 @@ class ImageFolder:
             matches = [m for m in self.index.find_name(text) if m.difference < CASE]
             if (found := self._choose(matches, address)) is not None:
                 return found
-        return ImageFault(
-            RejectReason.NOT_DOWNLOADED,
-            f"{_clip(address)}: no file {_clip(unquote(name))!r} in the folder, and addresses are "
-            "not fetched",
-        )
+        detail = f"{_clip(address)}: no file {_clip(unquote(name))!r} in the folder"
+        return ImageFault(RejectReason.NOT_DOWNLOADED, f"{detail}; see `postbias fetch-images`")
 
     def _hint(self, relative: str) -> str:
         matches = self.index.find_name(relative.rpartition("/")[2])

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from postbias.errors import InputError, LayoutError
 from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.image_cells import read_images
 from postbias.posts.importers.image_folder import ImageFolder
@@ -32,7 +31,7 @@ from postbias.posts.importers.table_cells import (
     parse_time_us,
 )
 from postbias.posts.importers.table_columns import ReadingOptions
-from postbias.posts.importers.table_rows import READERS, Row, RowReader
+from postbias.posts.importers.table_rows import Row, RowReader, open_rows
 from postbias.posts.reasons import RejectReason
 from postbias.posts.remote_files import content_digest
 
@@ -54,13 +53,8 @@ def open_table(src: Path, options: ReadingOptions) -> Export:
         LayoutError: If it has another suffix.
         SchemaError: If a column is missing.
     """
-    if not src.is_file():
-        raise InputError("no such file", seen=str(src))
-    reader_class = READERS.get(src.suffix.lower())
-    if reader_class is None:
-        raise LayoutError("unknown kind of table", seen=src.name, allowed=", ".join(READERS))
     # Reads the header, so that a wrong column is reported before anything is written.
-    reader = reader_class(src, options)
+    reader = open_rows(src, options)
     load = partial(_load, ImageFolder(src.parent), reader.columns)
     return Export(
         digest=content_digest(src),
