@@ -284,6 +284,7 @@ def test_the_summary_has_an_example_of_each_reason_and_warns_of_addresses(tmp_pa
     assert result.exit_code == 0
     assert result.stdout == (
         "imported 9 posts with 1 images, 1 shard(s)\n"
+        "  encoding: utf-8 (confidence 100%)\n"
         "  rejected 1 (missing_id), e.g. t.csv:4: nothing in column 'post_id'\n"
         f"  2 images could not be read (missing_file); {kept}, e.g. t.csv:2: gone.jpg: not there\n"
         f"  1 images could not be read (not_downloaded); {kept}, e.g. t.csv:3: "

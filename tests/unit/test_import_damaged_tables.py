@@ -347,3 +347,25 @@ def test_a_damaged_cell_of_a_parquet_file_costs_one_row_or_one_cell(tmp_path: Pa
     pq.write_table(table, tmp_path / "t.parquet")
     summary = import_posts("table", tmp_path / "t.parquet", tmp_path / "out")
     assert (summary.n_posts, summary.reasons) == (2, {"bad_encoding": 1})
+
+
+def test_an_unquoted_comma_in_a_sentence_is_read_if_only_one_reading_fits(tmp_path: Path) -> None:
+    header = "post_id,caption,author,,,"
+    lines = [
+        header,
+        "1,Monday mood, coffee first,anna,,,",  # read
+        "2,one, two, three,bert,,,",  # read
+        "3,plain,carl,,,",
+        "4,no,space,dora,,,",  # cannot be told from cells
+        "5,a, b,c, d,e,,,",  # too many cells even when joined
+    ]
+    src = tmp_path / "t.csv"
+    src.write_text("\n".join(lines))
+    summary = import_posts("table", src, tmp_path / "out")
+    posts = read_table(next((tmp_path / "out" / "posts").glob("*.parquet")))
+    assert dict(zip(posts["post_id"].to_pylist(), posts["caption"].to_pylist(), strict=True)) == {
+        "1": "Monday mood, coffee first", "2": "one, two, three", "3": "plain",
+    }  # fmt: skip
+    assert posts["author"].to_pylist() == ["anna", "bert", "carl"]
+    assert summary.reasons == {"broken_row": 2}
+    assert "2 rows have a cell with an unquoted ','" in "".join(summary.notes)

@@ -72,6 +72,7 @@ class CsvRows:
         id_cell: Position of the post id, once the header is known.
         n_lines: Lines of the rows yielded so far, without blank lines.
         n_row_like: Lines inside cells that look like rows.
+        n_joined: Rows whose cells were joined because a cell has an unquoted delimiter.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class CsvRows:
             skip_initial_space: Whether spaces after a delimiter do not belong to the cell.
         """
         self.id_cell: int | None = None
-        self.n_lines = self.n_row_like = 0
+        self.n_lines = self.n_row_like = self.n_joined = 0
         self._lines = lines
         self._delimiter = delimiter
         self._skips_space = skip_initial_space
@@ -133,6 +134,9 @@ class CsvRows:
     def _check_cells(self, cells: list[str], taken: list[str]) -> list[str] | RecordError:
         if self._n_cells is None:
             self._n_cells = len(cells)
+        if len(cells) > self._n_cells and (joined := self._join(cells, taken)):
+            self.n_joined += 1
+            cells = joined
         if len(cells) != self._n_cells:
             detail = f"{len(cells)} cells, the header has {self._n_cells}"
             if len(cells) > self._n_cells:
@@ -143,6 +147,22 @@ class CsvRows:
             return _broken(f"a cell is longer than {MAX_CELL_CHARS} characters", len(taken))
         self.n_lines += len(taken)
         return cells
+
+    def _join(self, cells: list[str], taken: list[str]) -> list[str] | None:
+        """Join the parts of cells that contain the delimiter and were not quoted.
+
+        In a sentence a space follows the comma, between cells it does not: a part that starts with
+        a space belongs to the cell before it, if this gives exactly the number of cells.
+        """
+        if self._skips_space or any('"' in line for line in taken):
+            return None
+        joined = cells[:1]
+        for cell in cells[1:]:
+            if cell.startswith(" "):
+                joined[-1] += self._delimiter + cell
+            else:
+                joined.append(cell)
+        return joined if len(joined) == self._n_cells else None
 
     def _read_quoted(self, first: str) -> list[str] | RecordError:
         """Read a row that has quotes; it may span several lines."""

@@ -69,6 +69,7 @@ class CsvReader:
         self._header = find_header(self._lines, options.columns)
         self.columns = self._header.columns
         notes = [*self._encoding.notes, *self._header.notes]
+        self._n_notes = len(notes)
         self._reading = TextReading(str(self._encoding), notes)
         self.reading: TextReading | None = self._reading
 
@@ -81,6 +82,7 @@ class CsvReader:
         header, reading = self._header, self._reading
         places = header.places
         reading.n_rows = 0
+        del reading.notes[self._n_notes :]
         rows = header.open(islice(self._lines(), header.n_skipped, None))
         for cells in rows:
             reading.n_rows += 1
@@ -91,6 +93,11 @@ class CsvReader:
                 yield RecordError(RejectReason.BROKEN_ROW, "the header again: were files joined?")
             else:
                 yield {field: self._check(cells[place]) for field, place in places.items()}
+        if rows.n_joined:
+            reading.notes.append(
+                f"{rows.n_joined} rows have a cell with an unquoted {header.delimiter!r}, whose "
+                "parts were joined where a space follows: check them"
+            )
 
     def _check(self, cell: str) -> str | RecordError:
         if cell.isascii() or is_decoded(cell):
