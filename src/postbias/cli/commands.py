@@ -49,6 +49,12 @@ def main(*, verbose: bool) -> None:
     "--encoding",
     help="Encoding of text files, e.g. windows-1251.  [default: detected for each file]",
 )
+@click.option(
+    "--null-values",
+    multiple=True,
+    metavar="WORD",
+    help="Layout table: read cells with this word as empty, e.g. nan. Repeatable.",
+)
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
 def import_command(
     *,
@@ -57,6 +63,7 @@ def import_command(
     dest: Path,
     columns: tuple[str, ...],
     encoding: str | None,
+    null_values: tuple[str, ...],
     replace: bool,
 ) -> None:
     """Import an export of posts.
@@ -69,7 +76,7 @@ def import_command(
     """
     from postbias.posts.importers import ReadingOptions, import_posts, parse_columns
 
-    options = ReadingOptions(parse_columns(columns), encoding)
+    options = ReadingOptions(parse_columns(columns), encoding, null_values)
     summary = import_posts(layout, src, dest, options=options, replace=replace)
     click.echo(summary.render())
     if summary.address_warning:
@@ -96,6 +103,12 @@ def import_command(
     help="Encoding of INPUT, e.g. windows-1251.  [default: detected for each file]",
 )
 @click.option(
+    "--null-values",
+    multiple=True,
+    metavar="WORD",
+    help="INPUT is a table: read cells with this word as empty, e.g. nan. Repeatable.",
+)
+@click.option(
     "--threads", type=click.IntRange(1), help="CPU threads; with Ray, per worker.  [default: all]"
 )
 @click.option("--batch-size", type=click.IntRange(1), default=BATCH_SIZE, help="Posts per batch.")
@@ -120,6 +133,7 @@ def score_command(
     layout: str | None,
     columns: tuple[str, ...],
     encoding: str | None,
+    null_values: tuple[str, ...],
     threads: int | None,
     batch_size: int,
     engine: str,
@@ -129,19 +143,19 @@ def score_command(
 ) -> None:
     """Score all posts of INPUT and write OUT.
 
-    INPUT is a folder of post shards, one shard, a table (CSV, TSV, JSONL, Parquet), or an export
-    with --layout. OUT is a .parquet or .csv file, or a folder. Shards, tables and OUT may be
-    s3://BUCKET/PREFIX. Resumable: run again to continue. Posts that cannot be scored keep their
-    row; OUT's .rejects.parquet gives the reasons. Exits with code 1 if INPUT is not a post shard
-    and more than 10% of its records could not be read. See docs/scaling-out.md for Ray and object
-    stores.
+    INPUT is a folder of post shards, one shard, a table (CSV, JSON, Parquet, Excel, also
+    compressed), or an export with --layout. OUT is a .parquet or .csv file, or a folder. Shards,
+    tables and OUT may be s3://BUCKET/PREFIX. Resumable: run again to continue. Posts that cannot be
+    scored keep their row; OUT's .rejects.parquet gives the reasons. Exits with code 1 if INPUT is
+    not a post shard and more than 10% of its records could not be read. See docs/scaling-out.md for
+    Ray and object stores.
     """
     from postbias.loading import find_student, open_scorer
     from postbias.posts.importers import ReadingOptions, parse_columns
     from postbias.posts.remote_files import parse_path
     from postbias.scoring.file_scoring import ScoringJob, score_files
 
-    options = ReadingOptions(parse_columns(columns), encoding)
+    options = ReadingOptions(parse_columns(columns), encoding, null_values)
     job = ScoringJob(parse_path(source), parse_path(output), layout, options)
     if engine == "ray":
         from postbias.scoring.artifact import Artifact

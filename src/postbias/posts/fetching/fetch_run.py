@@ -26,7 +26,8 @@ from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.table_cells import parse_id
 from postbias.posts.importers.table_columns import ReadingOptions
-from postbias.posts.importers.table_rows import Row, open_rows
+from postbias.posts.importers.table_files import open_rows
+from postbias.posts.importers.table_rows import Row
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import write_table
 
@@ -69,6 +70,10 @@ def fetch_images(
     """
     _check_folder(table, folder)
     rows = open_rows(table, options or ReadingOptions())
+    if rows.plain.root != table.parent:
+        raise InputError(
+            "the table is in an archive", seen=table.name, do="unpack it, and name the table in it"
+        )
     if "images" not in rows.columns:
         raise InputError(
             "the table has no column of images",

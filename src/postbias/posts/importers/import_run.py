@@ -118,6 +118,8 @@ def _digest(layout: str, export: Export, options: ReadingOptions) -> str:
     identity = [_VERSIONS.get(layout, 1), layout, export.digest, columns]
     if options.encoding is not None:
         identity.append(options.encoding)
+    if options.null_values:
+        identity.append(sorted(options.null_values))
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
@@ -143,7 +145,7 @@ def _summarise(
         image_examples=progress.image_examples,
         n_address_posts=progress.n_address_posts,
         address_column=columns.images if layout == "table" else "",
-        encoding=reading.encoding if reading else None,
+        encoding=(reading.encoding or None) if reading else None,
         notes=tuple(reading.notes) if reading else (),
         reading_warning=reading.warning if reading else None,
     )

@@ -160,7 +160,9 @@ class ReadingOptions:
     Attributes:
         columns: Column names of a table.
         encoding: The encoding of text files; None detects it.
+        null_values: Layout table: cells with these words are empty.
     """
 
     columns: Columns = field(default_factory=Columns)
     encoding: str | None = None
+    null_values: tuple[str, ...] = ()

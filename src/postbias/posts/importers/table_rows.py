@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from postbias.errors import InputError, LayoutError, SchemaError
+from postbias.errors import InputError, SchemaError
 from postbias.posts.importers.csv_header import find_header
 from postbias.posts.importers.records import RecordError, TextReading
 from postbias.posts.importers.table_columns import Columns, ReadingOptions, propose_columns
@@ -247,30 +247,8 @@ def _to_cell(value: pa.Scalar) -> Any:  # noqa: ANN401 - a cell
 READERS: dict[str, Callable[[Path, ReadingOptions], RowReader]] = {
     ".csv": CsvReader,
     ".tsv": CsvReader,
+    ".txt": CsvReader,
     ".jsonl": JsonlReader,
     ".ndjson": JsonlReader,
     ".parquet": ParquetReader,
 }
-
-
-def open_rows(src: Path, options: ReadingOptions) -> RowReader:
-    """Open a table and find its columns.
-
-    Args:
-        src: The file.
-        options: The names of its columns, and its encoding if it is known.
-
-    Returns:
-        The reader of its rows.
-
-    Raises:
-        InputError: If there is no such file, or it cannot be read.
-        LayoutError: If its kind is unknown.
-        SchemaError: If a column is missing.
-    """
-    if not src.is_file():
-        raise InputError("no such file", seen=str(src))
-    reader_class = READERS.get(src.suffix.lower())
-    if reader_class is None:
-        raise LayoutError("unknown kind of table", seen=src.name, allowed=", ".join(READERS))
-    return reader_class(src, options)
