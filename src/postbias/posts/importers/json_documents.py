@@ -92,7 +92,12 @@ def list_objects(path: Path, codec: str, errors: str) -> Iterator[str]:
         text = _Text(file)
         first = text.peek()
         if first == "[":
-            yield from _elements(text)
+            # Lists that were written one after another are one list.
+            while text.peek() == "[":
+                yield from _elements(text)
+                while text.peek() not in {"", "["}:
+                    if (value := _take_element(text)) is not None:
+                        yield value
         elif first == "{":
             yield from _elements_of_member(text, path.name)
         else:
@@ -107,12 +112,20 @@ def _to_line(text: str) -> str:
 def _elements(text: _Text) -> Iterator[str]:
     text.drop(1)
     while (start := text.peek()) not in {"]", ""}:
-        if start == ",":
-            text.drop(1)
-            continue
-        value = text.take_value()
-        yield _to_line(text.skip_damaged() if value is None else value)
+        if (value := _take_element(text)) is not None:
+            yield value
+    if not start:
+        yield "the document ends before its list does"
     text.drop(1)
+
+
+def _take_element(text: _Text) -> str | None:
+    """Take an element, also a damaged one; return None for what is between elements."""
+    if text.buffer[:1] in {",", "]"}:
+        text.drop(1)
+        return None
+    value = text.take_value()
+    return _to_line(text.skip_damaged() if value is None else value)
 
 
 def _elements_of_member(text: _Text, name: str) -> Iterator[str]:
@@ -138,10 +151,13 @@ def _elements_of_member(text: _Text, name: str) -> Iterator[str]:
             yield from _elements(text)
         elif text.take_value() is None:
             break
-    if text.peek() not in {"}", ""} and found:
-        yield _to_line(text.skip_damaged())
     if not found:
         raise LayoutError(f"{name} has no list of objects", allowed=_ADVICE)
+    if text.peek() == "}":
+        text.drop(1)
+    while text.peek():
+        # Something is left: no object of it may be lost silently.
+        yield _to_line(text.skip_damaged())
 
 
 def _has_object(text: _Text) -> bool:
