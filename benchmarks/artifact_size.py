@@ -16,7 +16,8 @@ from pathlib import Path
 from bulk_scoring import make_student, real_captions, real_jpegs
 from transformers import BertConfig, BertModel
 
-from postbias.student.encoders import TextEncoder, load_image_encoder
+from postbias.student.encoders import TextEncoder
+from postbias.student.image_encoders import load_image_encoder
 from postbias.student.network import Student
 
 

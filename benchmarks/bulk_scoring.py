@@ -41,8 +41,10 @@ from postbias.scoring.graphs import Graphs
 from postbias.scoring.manifest import Manifest
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import IMAGES_PER_RUN, TOKENS_PER_RUN, Scorer
-from postbias.student.encoders import TextEncoder, load_image_encoder
-from postbias.student.export import EncoderInputs, QuantizationPosts, export_student
+from postbias.student.encoders import TextEncoder
+from postbias.student.export import export_student
+from postbias.student.image_encoders import load_image_encoder
+from postbias.student.int8_loss import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "real"

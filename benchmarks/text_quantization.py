@@ -33,7 +33,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-from postbias.student.quantize import quantize_text
+from postbias.student.quantize import quantize_linear
 
 Feeds = dict[str, NDArray[np.int64]]
 
@@ -99,7 +99,7 @@ def variants(
         return write
 
     writers: dict[str, Callable[[Path], Any]] = {
-        "ours": lambda path: onnx.save(quantize_text(onnx.load(base)), path),
+        "ours": lambda path: onnx.save(quantize_linear(onnx.load(base)), path),
         "dynamic": lambda path: quantize_dynamic(
             base, path, weight_type=QuantType.QInt8, per_channel=True
         ),

@@ -131,6 +131,10 @@ async def _endless(_: ImageServer, _path: str, writer: asyncio.StreamWriter) -> 
         await writer.drain()
 
 
+async def _video(_: ImageServer, _path: str, writer: asyncio.StreamWriter) -> None:
+    writer.write(respond(b"\0\0\0\x20ftypisom" + bytes(2**21)))
+
+
 async def _page(_: ImageServer, _path: str, writer: asyncio.StreamWriter) -> None:
     writer.write(respond(b"<!doctype html><p>log in" * 9, headers="Content-Type: text/html\r\n"))
 
@@ -177,6 +181,7 @@ _HANDLERS: dict[str, Handler] = {
     "loop": _loop,
     "redirect": _redirect,
     "endless": _endless,
+    "video": _video,
     "page": _page,
     "bomb": _bomb,
     "zipped": _zipped,

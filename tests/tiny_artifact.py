@@ -8,6 +8,7 @@ which ones ran.
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def write_tiny_artifact(
     seed: int = 0,
     image_size: int = 16,
     with_intervals: bool = True,
+    ocr: str | None = None,
 ) -> Artifact:
     """Write an artifact; another seed gives another student with another digest."""
     rng = np.random.default_rng(seed)
@@ -49,7 +51,8 @@ def write_tiny_artifact(
     if "text" in encoders:
         tiny_tokenizer().save(str(folder / "tokenizer.json"))
     (folder / "weights.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
-    return write_artifact(folder, _manifest(modality, image_size, with_intervals))
+    manifest = _manifest(modality, image_size, with_intervals)
+    return write_artifact(folder, replace(manifest, ocr=ocr))
 
 
 def tiny_tokenizer() -> Tokenizer:

@@ -156,6 +156,7 @@ def load(
         ArtifactError: If the folder is incomplete or damaged.
         ChampionError: If the registered model does not exist.
         DeviceError: If the device is not available.
+        MissingExtraError: If the student reads text inside images, without the extra `ocr`.
     """
     return Model(open_scorer(str(student), threads, precision=precision, device=device))
 

@@ -136,6 +136,11 @@ class Paths:
         return self.store / "replies.sqlite"
 
     @property
+    def image_texts(self) -> Path:
+        """Database of the text inside images."""
+        return self.store / "image_texts.sqlite"
+
+    @property
     def mlruns(self) -> Path:
         """Folder of MLflow's database and artifacts."""
         return self.persistent_root / "mlruns"

@@ -30,6 +30,14 @@ TEXT_CONFIGS: dict[str, dict[str, Any]] = {
         "num_attention_heads": 2,
         "intermediate_size": 512,
     },
+    "jhu-clsp/ettin-encoder-17m": {
+        "model_type": "modernbert",
+        "vocab_size": 50368,
+        "hidden_size": 256,
+        "num_hidden_layers": 7,
+        "num_attention_heads": 4,
+        "intermediate_size": 384,
+    },
 }
 MEGABYTE = 1e6
 
@@ -53,12 +61,23 @@ def write_image_checkpoint(path: Path, name: str) -> None:
     from safetensors.torch import save_file
     from torchvision import models
 
-    save_file(models.get_model(name, weights=None).state_dict(), path)
+    if name.startswith("timm/"):
+        import timm
+
+        network = timm.create_model(name.removeprefix("timm/"))
+    else:
+        network = models.get_model(name, weights=None)
+    save_file(network.state_dict(), path)
 
 
 @pytest.mark.parametrize(
     ("file", "max_mb"),
-    [("resnet18-distilbert.yaml", 80), ("nano.yaml", 10), ("multilingual.yaml", None)],
+    [
+        ("resnet18-distilbert.yaml", 80),
+        ("nano.yaml", 10),
+        ("small.yaml", 25),
+        ("multilingual.yaml", None),
+    ],
 )
 def test_ready_made_params_train_export_and_score(
     trained: tuple[Paths, Params], tmp_path: Path, file: str, max_mb: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -54,6 +55,33 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
         return hasher.hexdigest()
 
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_text_in_images_is_off_by_default(truth: pd.DataFrame) -> None:
+    assert "quoted" not in truth
+
+
+def test_the_claim_of_a_quoted_post_is_in_its_image_only(tmp_path: Path, data: Path) -> None:
+    folder = tmp_path / "data"
+    build_demo_data(folder, n_posts=N_POSTS, seed=5, image_text=0.1)
+    truth, default = (
+        pq.read_table(path / "truth.parquet").to_pandas().set_index("post_id")
+        for path in (folder, data)
+    )
+    pd.testing.assert_frame_equal(truth.drop(columns="quoted"), default)  # same posts, same scores
+    quoted = truth.index[truth.quoted]
+    assert len(quoted) == 0.1 * N_POSTS
+    posts = pq.read_table(folder / "posts").to_pandas().set_index("post_id")
+    for post_id in quoted:
+        (image,) = posts.images[post_id]
+        pixels = decode_square(image["bytes"], 480)
+        band = pixels[:81].min(axis=2)
+        assert (band > 200).mean() > 0.5  # white
+        assert 0.02 < (band < 100).mean() < 0.4  # with letters
+    gendered = re.compile(r"\b(?:wom[ae]n|m[ae]n|girls?|boys?|ladies|gentlemen)\b", re.IGNORECASE)
+    others = truth.index[~truth.quoted & (truth.gender != 0)]
+    assert not posts.caption[quoted].str.contains(gendered).any()
+    assert posts.caption[others].str.contains(gendered).sum() > 20
 
 
 def test_every_post_has_a_true_score_and_broken_ones_are_rejects(

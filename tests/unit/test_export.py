@@ -26,7 +26,8 @@ from postbias.scoring.artifact import Artifact
 from postbias.scoring.manifest import Manifest, Modality
 from postbias.scoring.scorer import PostInput, Scorer
 from postbias.student.encoders import ImageEncoder, TextEncoder
-from postbias.student.export import EncoderInputs, QuantizationPosts, export_student
+from postbias.student.export import export_student
+from postbias.student.int8_loss import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
 from postbias.student.onnx_export import GraphExport, export_graph, make_canonical
 
@@ -299,6 +300,29 @@ def test_without_held_out_inputs_nothing_is_quantized(
 def test_without_captions_nothing_is_quantized(tmp_path: Path) -> None:
     _, artifact = export(tmp_path, "text", captions=[])
     assert artifact.manifest.precision["text"].ships == "fp32"
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse", "spearman"])
+def test_a_graph_ships_in_fp32_if_int8_loses_too_much_of_the_metric(
+    tmp_path: Path, metric: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Labels equal to the fp32 scores, but for a tiny error, make any change of int8 a loss."""
+    plain, artifact = make_inputs("image", []), export(tmp_path / "first", "image")[1]
+    head = {"has_image": np.ones((len(plain.pixels), 1), np.float32)}
+    head["image"] = run(artifact.folder / "onnx" / "image.onnx", {"pixels": plain.pixels})
+    exact = run(artifact.folder / "onnx" / "head.onnx", head)[:, 0]
+
+    def ships(labels: Any) -> str:
+        inputs = dataclasses.replace(plain, image_labels=np.asarray(labels, np.float32))
+        student, posts = small_student("image"), QuantizationPosts(plain, inputs, metric)
+        exported = export_student(student, manifest_of("image"), None, posts, tmp_path / "second")
+        return exported.manifest.precision["image"].ships
+
+    noise = np.random.default_rng(0).normal(size=len(exact))
+    if metric != "spearman":  # int8 keeps the order of these few scores
+        assert ships(exact + 1e-6 * noise) == "fp32"
+        assert f"of the {metric} of posts with image only" in caplog.text
+    assert ships(exact + 3 * noise) == "int8"
 
 
 def test_an_export_replaces_all_files_of_an_older_one(tmp_path: Path) -> None:

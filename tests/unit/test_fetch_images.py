@@ -128,6 +128,16 @@ def test_each_failure_is_a_reject_with_its_reason(tmp_path: Path) -> None:
     assert server.requests["loop.jpg"] == 6
 
 
+def test_a_video_may_be_larger_than_an_image(tmp_path: Path) -> None:
+    with ImageServer() as server:
+        summary, failed = _fetch(tmp_path / "a", server, ["video"])
+        assert (failed, summary.n_bytes) == ({}, 2**21 + 12)
+        _, failed = _fetch(tmp_path / "b", server, ["video"], max_video_bytes=2**20)
+        assert failed == {"video": "too_large"}
+    (file,) = (tmp_path / "a" / "images").glob("*/*.mp4")
+    assert file.stem == fetched_stem(server.url("video"))
+
+
 def test_a_server_that_stalls_costs_the_timeout(tmp_path: Path) -> None:
     with ImageServer() as server:
         _, failed = _fetch(tmp_path / "a", server, ["slow.jpg", "good.jpg"], timeout_s=0.3)

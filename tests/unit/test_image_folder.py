@@ -327,3 +327,13 @@ def test_scoring_a_table_reports_the_same_faults(
     rejects = read_table(tmp_path / "out.rejects.parquet", REJECTS)["reason"].to_pylist()
     assert sorted(rejects) == ["missing_file", "missing_file", "missing_id", "not_downloaded",
                                "outside_folder"]  # fmt: skip
+
+
+def test_an_absolute_path_of_another_computer_is_found_by_its_end(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "src", {"images/1.jpg": b"1", "2.jpg": b"2"})
+    for path in ("/home/someone/export/images/1.jpg", "C:\\export\\images\\1.jpg",
+                 "file:///srv/export/images/1.jpg"):  # fmt: skip
+        assert _outcome(folder.read(path)) == _outcome(folder.read("images/1.jpg")), path
+    # A name alone says too little, and no end of a path may lead out of the folder.
+    for path in ("/home/someone/2.jpg", "/home/images/../images/1.jpg", "../../src/images/9.jpg"):
+        assert isinstance(folder.read(path), ImageFault), path

@@ -269,3 +269,18 @@ def test_results_do_not_depend_on_threads_or_order() -> None:
     sequential = [outcome(data) for data in files]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(outcome, reversed(files))) == sequential[::-1]
+
+
+def test_scikit_learn_can_copy_the_warning_filters_after_an_image_was_decoded() -> None:
+    from sklearn.utils.parallel import Parallel, delayed
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        decode_square(_encode(_gradient(), "PNG"), 32)
+        assert Parallel()(delayed(_warn)(value) for value in range(2)) == [0, 1]
+    assert "not suppressed" in [str(warning.message) for warning in caught]
+
+
+def _warn(value: int) -> int:
+    warnings.warn("not suppressed", UserWarning, stacklevel=1)
+    return value

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from postbias.student.quantize import quantize_image, quantize_text
+from postbias.student.quantize import quantize_image, quantize_linear
 
 WIDTH, VOCABULARY = 64, 500
 
@@ -73,7 +73,7 @@ def test_a_quantized_text_graph_is_close_and_a_quarter_of_the_size(
     rng: np.random.Generator,
 ) -> None:
     model = text_like(rng)
-    quantized = quantize_text(model)
+    quantized = quantize_linear(model)
     ids = rng.integers(0, VOCABULARY, (16, 9))
     expected, actual = (run(m, {"input_ids": ids}) for m in (model, quantized))
     assert np.abs(actual - expected).mean() < 0.02 * expected.std()
@@ -88,7 +88,7 @@ def test_a_row_of_a_quantized_text_graph_does_not_depend_on_the_other_rows(
     table = numpy_helper.to_array(model.graph.initializer[0]).copy()
     table[7] *= 1000
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(table, "table"))
-    quantized = quantize_text(model)
+    quantized = quantize_linear(model)
     ids = rng.integers(8, VOCABULARY, (16, 9))
     alone = [run(quantized, {"input_ids": row[None]})[0] for row in ids]
     ids_with_giant = np.vstack([ids, np.full((1, 9), 7)])
@@ -100,7 +100,7 @@ def test_quantizing_changes_neither_the_input_model_nor_its_signature(
     rng: np.random.Generator,
 ) -> None:
     for model, quantize in (
-        (text_like(rng), quantize_text),
+        (text_like(rng), quantize_linear),
         (
             image_like(rng),
             lambda m: quantize_image(m, rng.integers(0, 256, (4, 16, 16, 3), np.uint8)),
@@ -114,7 +114,7 @@ def test_quantizing_changes_neither_the_input_model_nor_its_signature(
 
 
 def test_small_tables_are_not_quantized(rng: np.random.Generator) -> None:
-    names = {constant.name for constant in quantize_text(text_like(rng, 32)).graph.initializer}
+    names = {constant.name for constant in quantize_linear(text_like(rng, 32)).graph.initializer}
     assert "table" in names
     assert "first" not in names
 
@@ -135,7 +135,7 @@ def test_sums_of_two_products_fit_into_16_bits(
     rng: np.random.Generator,
 ) -> None:
     quantized = [
-        quantize_text(text_like(rng)),
+        quantize_linear(text_like(rng)),
         quantize_image(image_like(rng), rng.integers(0, 256, (4, 16, 16, 3), np.uint8)),
     ]
     for model in quantized:

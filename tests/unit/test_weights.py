@@ -12,7 +12,8 @@ from torchvision import models
 
 from postbias.errors import WeightsError
 from postbias.params import ScratchText
-from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
+from postbias.student.image_encoders import load_image_encoder
+from postbias.student.text_encoders import load_text_encoder, load_tokenizer
 
 SMALL = ScratchText(vocab_size=320, hidden=16, layers=1, heads=2)
 

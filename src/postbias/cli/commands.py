@@ -56,6 +56,7 @@ def main(*, verbose: bool) -> None:
     help="Layout table: read cells with this word as empty, e.g. nan. Repeatable.",
 )
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
+@click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
 def import_command(
     *,
     layout: str,
@@ -65,6 +66,7 @@ def import_command(
     encoding: str | None,
     null_values: tuple[str, ...],
     replace: bool,
+    frames: int,
 ) -> None:
     """Import an export of posts.
 
@@ -76,7 +78,7 @@ def import_command(
     """
     from postbias.posts.importers import ReadingOptions, import_posts, parse_columns
 
-    options = ReadingOptions(parse_columns(columns), encoding, null_values)
+    options = ReadingOptions(parse_columns(columns), encoding, frames, null_values)
     summary = import_posts(layout, src, dest, options=options, replace=replace)
     click.echo(summary.render())
     if summary.address_warning:
@@ -155,7 +157,7 @@ def score_command(
     from postbias.posts.remote_files import parse_path
     from postbias.scoring.file_scoring import ScoringJob, score_files
 
-    options = ReadingOptions(parse_columns(columns), encoding, null_values)
+    options = ReadingOptions(parse_columns(columns), encoding, null_values=null_values)
     job = ScoringJob(parse_path(source), parse_path(output), layout, options)
     if engine == "ray":
         from postbias.scoring.artifact import Artifact

@@ -27,12 +27,15 @@ brand or post in it exists. `make demo-data` makes it again, byte for byte.
 """
 
 
-def build_demo_data(dest: Path, *, n_posts: int = 5000, seed: int = SEED) -> DemoSummary:
+def build_demo_data(
+    dest: Path, *, n_posts: int = 5000, seed: int = SEED, image_text: float = 0.0
+) -> DemoSummary:
     """Generate the corpus and import it.
 
     Args:
         dest: The folder to create; replaces an earlier demo corpus, but no other content.
         seed: Seed of the corpus.
+        image_text: Share of posts whose claim is legible in the image only.
 
     Returns:
         Counts of what was generated.
@@ -49,7 +52,7 @@ def build_demo_data(dest: Path, *, n_posts: int = 5000, seed: int = SEED) -> Dem
         )
     with tempfile.TemporaryDirectory(prefix="postbias-demo-") as scratch:
         raw = Path(scratch) / "export"
-        summary = write_raw_export(raw, n_posts=n_posts, seed=seed)
+        summary = write_raw_export(raw, n_posts=n_posts, seed=seed, image_text=image_text)
         shutil.rmtree(dest, ignore_errors=True)
         import_posts("influencer-brand", raw, dest)
         for name in ("labels.csv", "truth.parquet"):

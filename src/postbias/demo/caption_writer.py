@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,18 +67,25 @@ def caption_cues_of(cues: Cues, row: int) -> CaptionCues:
     )
 
 
-def write_caption(cues: CaptionCues, rng: np.random.Generator) -> str:
+def write_quote(cues: CaptionCues, rng: np.random.Generator) -> str:
+    """Write the sentence that carries the claim, to be shown in an image."""
+    return _to_sentence(_write_claim(cues, _LEXICONS[cues.language], rng))
+
+
+def write_caption(cues: CaptionCues, rng: np.random.Generator, *, is_quoted: bool = False) -> str:
     """Write one caption.
 
     Args:
         cues: The cues to express.
         rng: Source of randomness.
+        is_quoted: Whether the image shows the claim, of which the caption then says nothing.
 
     Returns:
         Two to four sentences, often with emoji, and hashtags.
     """
     words = _LEXICONS[cues.language]
-    sentences = [_to_sentence(_write_claim(cues, words, rng))]
+    sentences = [] if is_quoted else [_to_sentence(_write_claim(cues, words, rng))]
+    cues = replace(cues, address=False) if is_quoted else cues
     fillers = rng.permutation(len(words.fillers))[: 1 + rng.integers(2)]
     neutral = [_fill(words.fillers[i], _filler_slots(words, rng), rng) for i in fillers]
     if cues.brand:

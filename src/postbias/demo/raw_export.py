@@ -23,11 +23,13 @@ from postbias.demo.caption_writer import (
     edit_caption,
     write_caption,
     write_giveaway,
+    write_quote,
 )
 from postbias.demo.ground_truth import (
     AXES,
     LANGUAGES,
     NEUTRAL,
+    Bools,
     Cues,
     Floats,
     Ints,
@@ -37,6 +39,7 @@ from postbias.demo.ground_truth import (
 )  # fmt: skip
 from postbias.demo.illustrations import draw_image, image_cues_of
 from postbias.demo.image_encoding import encode_jpeg, encode_unusual_format, make_unreadable
+from postbias.demo.image_quotes import draw_quote
 
 FOLDERS = 4
 _LABELLED = 0.92
@@ -75,9 +78,12 @@ class _Plan:
     giveaway: Ints  # 1 if the caption is that of a giveaway, else 0
     n_images: Ints
     post_ids: Sequence[str]
+    quoted: Bools  # whether the image shows the claim instead of the caption
 
 
-def write_raw_export(dest: Path, *, n_posts: int = 5000, seed: int) -> DemoSummary:
+def write_raw_export(
+    dest: Path, *, n_posts: int = 5000, seed: int, image_text: float = 0.0
+) -> DemoSummary:
     """Write the raw export, the simulated teacher's labels and the ground truth.
 
     Args:
@@ -85,12 +91,16 @@ def write_raw_export(dest: Path, *, n_posts: int = 5000, seed: int) -> DemoSumma
             `labels.csv` and `truth.parquet`.
         n_posts: Number of posts that can be imported.
         seed: Seed of the corpus.
+        image_text: Share of posts whose claim is legible in the image only.
 
     Returns:
         Counts of what was written.
     """
     rng = np.random.default_rng(seed)
     plan = _make_plan(n_posts, rng)
+    if image_text:
+        # Another generator: the default corpus must not change.
+        plan = _quote_some(plan, image_text, np.random.default_rng([seed, 1]))
     truth = true_scores(plan.cues)
     labels = simulate_teacher(truth, rng)
     for folder in ("json", *(f"img_resized_{i + 1}" for i in range(FOLDERS))):
@@ -131,7 +141,18 @@ def _make_plan(n: int, rng: np.random.Generator) -> _Plan:
         giveaway=giveaway.astype(np.int64),
         n_images=np.where(carousel, rng.integers(2, 5, size=n), 1),
         post_ids=[str(i) for i in ids],
+        quoted=np.zeros(n, np.bool_),
     )
+
+
+def _quote_some(plan: _Plan, share: float, rng: np.random.Generator) -> _Plan:
+    """Show the claims of some original posts with one image there instead of in the caption."""
+    cues, n = plan.cues, len(plan.cues)
+    is_original = (plan.repost_of < 0) & ~np.isin(np.arange(n), plan.repost_of)
+    can_quote = is_original & (plan.giveaway == 0) & (plan.n_images == 1)
+    can_quote &= cues.has_caption & cues.has_picture & (cues.gender != 0)
+    rows = rng.permutation(np.flatnonzero(can_quote))[: round(share * n)]
+    return replace(plan, quoted=np.isin(np.arange(n), rows))
 
 
 def _write_posts(dest: Path, plan: _Plan, rng: np.random.Generator) -> int:
@@ -171,7 +192,8 @@ def _caption(plan: _Plan, row: int, original: str | None, rng: np.random.Generat
         return edit_caption(original, rng)
     if plan.giveaway[row]:
         return write_giveaway(LANGUAGES[int(plan.cues.language[row])], rng)
-    return write_caption(caption_cues_of(plan.cues, row), rng)
+    cues = caption_cues_of(plan.cues, row)
+    return write_caption(cues, rng, is_quoted=bool(plan.quoted[row]))
 
 
 def _image_files(
@@ -185,6 +207,9 @@ def _image_files(
     if original is not None:  # resized and compressed again
         side = int(rng.integers(128, 152))
         return [encode_jpeg(original.resize((side, side)), quality=70)], image
+    if plan.quoted[row]:
+        quote = write_quote(caption_cues_of(plan.cues, row), rng)
+        return [encode_jpeg(draw_quote(image, quote))], image
     first = encode_unusual_format(image, rng) or encode_jpeg(image)
     more = [encode_jpeg(draw_image(cues, rng)) for _ in range(int(plan.n_images[row]) - 1)]
     return [first, *more], image
@@ -236,11 +261,12 @@ def _write_labels(
         out.writerow(["post_id", *AXES, "reason"])
         for row in np.flatnonzero(is_labelled).tolist():
             scores = [f"{labels[axis][row]:g}" for axis in AXES]
-            out.writerow([plan.post_ids[row], *scores, _explain(plan.cues, row)])
+            out.writerow([plan.post_ids[row], *scores, _explain(plan, row)])
 
 
-def _explain(cues: Cues, row: int) -> str:
+def _explain(plan: _Plan, row: int) -> str:
     """Explain a label in words, as a teacher would; the text is part of the corpus."""
+    cues, where = plan.cues, "text in the picture" if plan.quoted[row] else "caption"
     claims = ("pushes back against a stereotype", "makes no claim about gender",
               "hints at a gender stereotype", "states a gender stereotype",
               "insists on a gender stereotype")  # fmt: skip
@@ -252,7 +278,7 @@ def _explain(cues: Cues, row: int) -> str:
         "a strongly typed symbol",
     )
     caption = (
-        f"the caption {claims[int(cues.claim[row])]}" if cues.has_caption[row] else "no caption"
+        f"the {where} {claims[int(cues.claim[row])]}" if cues.has_caption[row] else "no caption"
     )
     image = f"the picture shows {shown} with {props[int(cues.prop[row])]}"
     tag = " and a price tag" if cues.sticker[row] else ""
@@ -268,5 +294,7 @@ def _write_truth(path: Path, plan: _Plan, truth: dict[str, Floats]) -> None:
     columns |= {axis: pa.array(truth[axis], pa.float64()) for axis in AXES}
     for field in fields(Cues):
         columns[field.name] = pa.array(getattr(plan.cues, field.name))
+    if plan.quoted.any():
+        columns["quoted"] = pa.array(plan.quoted)
     table = pa.table(columns)
     write_table(table, path, table.schema)

@@ -47,7 +47,7 @@ def score_calibration_fold(
     Returns:
         The scores; none of a post that cannot be scored.
     """
-    columns = ["caption", "images"] if scorer.manifest.has_image else ["caption"]
+    columns = ["caption", "images"] if scorer.manifest.reads_images else ["caption"]
     is_fusion = scorer.manifest.modality == "fusion"
     ids = list(labels)
     post_ids, modalities, residuals = [], [], []

@@ -26,6 +26,7 @@ from postbias.evaluation.counterfactuals import (
 from postbias.evaluation.coverage import CalibrationSample, IntervalCoverage, measure_coverage
 from postbias.evaluation.evaluation_set import EvaluationSet, StudentResults
 from postbias.evaluation.labelled_folds import LabelledFold, iter_inputs
+from postbias.evaluation.posts_with_text import classify_image_text
 from postbias.evaluation.slices import SliceResult, classify_posts, measure_slices
 from postbias.evaluation.teacher_noise import TeacherNoise, measure_teacher_noise
 from postbias.evaluation.word_swaps import load_word_pairs
@@ -79,6 +80,7 @@ def diagnose_students(
     logger.info("slices, interval coverage, modality ablation, counterfactual captions")
     languages = identify_languages(test.fold.captions)
     dimensions = classify_posts(paths, test.fold, languages)
+    dimensions |= classify_image_text(paths, params, test.fold)
     captions = CaptionSample(
         rows=np.sort(rng_rows.permutation(len(test.fold))[:MAX_POSTS]),
         languages=languages,
@@ -121,6 +123,7 @@ def _open_shipped(paths: Paths, params: Params, name: str) -> Scorer:
         precision=params.infer.precision,
         threads=params.threads,
         device=params.infer.device,
+        image_texts=paths.image_texts,
     )
 
 

@@ -29,6 +29,7 @@ from postbias.evaluation.labelled_folds import LabelledFold, load_labelled_folds
 from postbias.evaluation.noise_ceiling import NoiseCeiling, measure_noise_ceilings
 from postbias.params import EvaluateParams, Params
 from postbias.paths import Paths
+from postbias.posts.image_text_table import read_seen_texts
 from postbias.posts.schema import EXCLUDED, SPLIT
 from postbias.posts.shards import read_table
 from postbias.scoring.manifest import Precision
@@ -83,7 +84,13 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
     """
     students, valid, test, folds = _measure_students(paths, params)
     logger.info("baselines")
-    baselines = measure_baselines(test, folds, params.evaluate.coverage)
+    texts = {
+        fold: read_seen_texts(paths, params, posts.post_ids)
+        if params.images.ocr
+        else posts.captions
+        for fold, posts in folds.items()
+    }
+    baselines = measure_baselines(test, folds, texts, params.evaluate.coverage)
     chosen = choose_student(valid, students, params.evaluate.main_metric)
     diagnostics = diagnose_students(paths, params, test, folds, students)
     evidence = _collect_evidence(
@@ -175,8 +182,13 @@ def _measure_students(
 
         def open_scorer(modality: str, precision: Precision) -> Scorer:
             folder = paths.students / modality
-            device = params.infer.device
-            scorer = Scorer.open(folder, precision=precision, threads=params.threads, device=device)
+            scorer = Scorer.open(
+                folder,
+                precision=precision,
+                threads=params.threads,
+                device=params.infer.device,
+                image_texts=paths.image_texts,
+            )
             return stack.enter_context(scorer)
 
         shipped = {m: open_scorer(m, params.infer.precision) for m in modalities}

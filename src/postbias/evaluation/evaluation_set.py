@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -170,12 +170,16 @@ def measure_student(
 
 
 def measure_baselines(
-    test: EvaluationSet, folds: Mapping[str, LabelledFold], coverage: float
+    test: EvaluationSet,
+    folds: Mapping[str, LabelledFold],
+    texts: Mapping[str, Sequence[str]],
+    coverage: float,
 ) -> BaselineResults:
     """Fit the baselines on train, their intervals on calib, and measure them on test.
 
     Args:
         folds: All folds; valid is used to choose the ridge penalty.
+        texts: Text of every post by fold, for TF-IDF.
         coverage: Nominal coverage of the intervals.
 
     Returns:
@@ -191,7 +195,7 @@ def measure_baselines(
         for column, axis in enumerate(test.axes)
     }
     tfidf = predict_tfidf_ridge(
-        {fold: posts.captions for fold, posts in folds.items()},
+        texts,
         {fold: posts.labels for fold, posts in folds.items()},
         test.axes,
     )

@@ -154,7 +154,7 @@ def score_folds(
         CountsError: If a post has neither a score nor a reason.
     """
     wanted = {post_id for _, fold in tasks for post_id in fold.post_ids}
-    has_image = any(scorer.manifest.has_image for scorer, _ in tasks)
+    has_image = any(scorer.manifest.reads_images for scorer, _ in tasks)
     ids_of = [frozenset(fold.post_ids) for _, fold in tasks]
     results: list[dict[str, PostScore]] = [{} for _ in tasks]
     with tqdm(total=len(wanted), desc="scoring", unit="post", disable=None) as progress:

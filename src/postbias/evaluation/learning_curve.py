@@ -48,6 +48,7 @@ def measure_learning_curve(paths: Paths, params: Params, artifacts: Mapping[floa
                     precision=params.infer.precision,
                     threads=params.threads,
                     device=params.infer.device,
+                    image_texts=paths.image_texts,
                 )
             )
             for folder in artifacts.values()

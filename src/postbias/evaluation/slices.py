@@ -13,6 +13,7 @@ from postbias.evaluation.evaluation_set import EvaluationSet
 from postbias.evaluation.labelled_folds import FoldPredictions, LabelledFold
 from postbias.paths import Paths
 from postbias.posts.authorship import AuthorCounts
+from postbias.posts.frame_paths import frame_time_s
 from postbias.posts.languages import UNKNOWN
 from postbias.posts.shards import IMAGE_PATHS, ROW_GROUP_POSTS, iter_posts, list_shards
 from postbias.stats.bootstrap import Array
@@ -66,7 +67,7 @@ def classify_posts(
         languages: Language of each post. (n,)
 
     Returns:
-        The value of each post, by dimension.
+        The value of each post, by dimension; `video` only if a post has frames of a video.
     """
     wanted = set(fold.post_ids)
     rows = {}
@@ -79,6 +80,9 @@ def classify_posts(
     counts = Counter(languages)
     yes_no = {True: "yes", False: "no", None: UNKNOWN}
     lengths = [len(caption.strip()) for caption in fold.captions]
+    has_frames = [
+        any(frame_time_s(image["path"]) is not None for image in post["images"]) for post in posts
+    ]
     return {
         "sponsored": [yes_no[post["sponsored"]] for post in posts],
         "language": [
@@ -87,6 +91,7 @@ def classify_posts(
         "media_type": [post["media_type"] or UNKNOWN for post in posts],
         "caption_length": [_LENGTH_NAMES[bisect_left(_LENGTHS, n)] for n in lengths],
         "n_images": [_IMAGES_NAMES[bisect_left(_IMAGES, len(post["images"]))] for post in posts],
+        **({"video": [yes_no[has] for has in has_frames]} if any(has_frames) else {}),
     }
 
 

@@ -5,6 +5,7 @@ not parameters: they come from the environment.
 
     base.py         base class and shared number types
     labelling.py    groups sample and annotate
+    post_images.py  group images
     students.py     groups split and train
     results.py      groups evaluate, infer and report
     params_file.py  the whole file: Params, load_params, flatten_params
@@ -21,6 +22,7 @@ from postbias.params.labelling import (
     SampleParams,
 )
 from postbias.params.params_file import Params, flatten_params, load_params
+from postbias.params.post_images import ImagesParams
 from postbias.params.results import (
     AuditParams,
     DriftParams,
@@ -49,6 +51,7 @@ __all__ = [
     "FoldShares",
     "GateParams",
     "Group",
+    "ImagesParams",
     "ImagesSentParams",
     "InferParams",
     "LimitsParams",

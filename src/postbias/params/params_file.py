@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from postbias.errors import ParamsError
 from postbias.params.base import Count, Group
 from postbias.params.labelling import AnnotateParams, SampleParams
+from postbias.params.post_images import ImagesParams
 from postbias.params.results import EvaluateParams, InferParams, ReportParams
 from postbias.params.students import SplitParams, TrainParams
 
@@ -23,6 +24,7 @@ class Params(Group):
         description="CPU threads for training and scoring; a different number changes the last"
         " digits of the results"
     )
+    images: ImagesParams
     sample: SampleParams
     annotate: AnnotateParams
     split: SplitParams

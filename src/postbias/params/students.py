@@ -71,7 +71,7 @@ class FreezeParams(Group):
         description="transformer layers; the first includes the embeddings; all for the encoder"
     )
     image: FrozenLayers = Field(
-        description="blocks of the torchvision network (ResNet: two for the stem, then four"
+        description="blocks of the network (ResNet: two for the stem, then four"
         " stages); all for the encoder"
     )
 
@@ -98,17 +98,33 @@ class TrainParams(Group):
     text_encoder: str = Field(
         description="hub name or folder of a Hugging Face encoder; scratch for random weights"
     )
+    text_pooling: Literal["auto", "mean", "cls"] = Field(
+        description="how the hidden states of a caption's tokens become one embedding: their mean,"
+        " or the state of the first token; auto for the encoder's own convention"
+    )
+    text_prefix: str | None = Field(
+        description="text put before every caption; null for what the encoder needs (`query: ` for"
+        " E5), an empty text for none"
+    )
     text_scratch: ScratchText = Field(description="size for text_encoder: scratch")
-    image_encoder: str = Field(description="name of a torchvision classifier")
+    image_encoder: str = Field(
+        description="a torchvision classifier, or timm/ and a network of timm"
+    )
     image_weights: str = Field(
-        description="imagenet, a file of weights, or none for random weights"
+        description="pretrained (or imagenet) for the published weights, a file of weights, or none"
+        " for random weights"
     )
     freeze: FreezeParams = Field(
         description="frozen layers; with all for every encoder, posts are embedded once into store/"
         " and only heads are trained"
     )
-    image_size: Annotated[int, Field(ge=32, le=1024)] = Field(
-        description="width and height in pixels that images are resized to"
+    image_size: Annotated[int, Field(ge=32, le=1024)] | None = Field(
+        description="width and height in pixels of the images that the encoder reads; null for the"
+        " encoder's own size"
+    )
+    image_fit: Literal["auto", "stretch", "crop"] = Field(
+        description="how an image is made square: stretch uses the whole image, crop its centre;"
+        " auto for the encoder's own convention (torchvision: stretch; timm: usually crop)"
     )
     max_tokens: Annotated[int, Field(ge=4, le=8192)] = Field(
         description="maximum number of tokens of a caption"

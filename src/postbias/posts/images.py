@@ -1,9 +1,10 @@
 """Decode images: the only decoder of training, evaluation, bulk scoring and REST.
 
-An image is decoded whole and upright, to RGB, with transparency composited on white; of an
-animation only the first frame is used; colour profiles are ignored. File size and dimensions are
-checked before any pixel is decoded. Pillow's global settings and the caller's warning filters are
-left unchanged.
+An image is decoded upright, to RGB, with transparency composited on white; of an animation only
+the first frame is used; colour profiles are ignored. A student states in its artifact what its
+encoder reads of an image (`postbias.posts.image_preprocessing`); by default it is the whole image.
+File size and dimensions are checked before any pixel is decoded. Pillow's global settings and the
+caller's warning filters are left unchanged. HEIF images need the extra `heif`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from PIL import (
 )
 
 from postbias.errors import UnreadableImageError
+from postbias.posts.file_kinds import FileKind, recognise_kind
+from postbias.posts.heif_images import register_heif
+from postbias.posts.image_preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
 from postbias.posts.reasons import RejectReason
 
 #: Formats that Pillow may open; no other plugin is tried.
@@ -40,6 +44,9 @@ MAX_PIXELS = 52_000_000
 #: Smaller images are illegible and crash Qwen-VL servers (vllm #15080).
 MIN_SIDE_PX = 28
 
+# Only for bytes that are HEIF: pillow-heif would also claim AVIF.
+_HEIF_FORMATS = ("HEIF",)
+
 _MAGIC: tuple[tuple[int, bytes], ...] = (
     (0, b"\xff\xd8\xff"),
     (0, b"\x89PNG\r\n\x1a\n"),
@@ -47,7 +54,15 @@ _MAGIC: tuple[tuple[int, bytes], ...] = (
     (0, b"GIF8"),
     (0, b"BM"),
     (4, b"ftypavi"),
+    (4, b"ftyphe"),
+    (4, b"ftypmif1"),
 )
+
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 # EXIF orientation to the operation that turns the image upright.
 _TO_UPRIGHT = {
@@ -74,11 +89,14 @@ _EXIF_ERRORS = (
 )
 
 
-def decode_square(data: bytes, size: int) -> np.ndarray:
-    """Decode an image and stretch it to a square, without cropping.
+def decode_square(
+    data: bytes, size: int, preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING
+) -> np.ndarray:
+    """Decode an image to the square that an encoder reads.
 
     Args:
         size: Side of the square in pixels.
+        preprocessing: How the image is made square; by default it is stretched, without cropping.
 
     Returns:
         RGB values, uint8, (size, size, 3).
@@ -86,7 +104,9 @@ def decode_square(data: bytes, size: int) -> np.ndarray:
     Raises:
         UnreadableImageError: If it cannot be decoded, for any reason.
     """
-    return np.array(_decode(data, lambda _: (size, size)))  # (size, size, 3)
+    filter_ = _FILTERS[preprocessing.interpolation]
+    image = _decode(data, lambda file: preprocessing.resized(file, size), size, filter_)
+    return np.array(image)  # (size, size, 3)
 
 
 def decode_upright(data: bytes, *, max_side_px: int | None = None) -> Image.Image:
@@ -110,18 +130,37 @@ def decode_upright(data: bytes, *, max_side_px: int | None = None) -> Image.Imag
     return _decode(data, shrink)
 
 
-def _decode(data: bytes, target_size: Callable[[tuple[int, int]], tuple[int, int]]) -> Image.Image:
-    """Decode to a target size that may depend on the (width, height) of the file."""
+def _decode(
+    data: bytes,
+    target_size: Callable[[tuple[int, int]], tuple[int, int]],
+    center: int | None = None,
+    filter_: Image.Resampling = Image.Resampling.BILINEAR,
+) -> Image.Image:
+    """Decode to a target size that may depend on the (width, height) of the file.
+
+    Args:
+        data: The file's bytes.
+        target_size: From the file's size to the size to resize to.
+        center: Side of the square to cut out of the resized image; None to keep it whole.
+        filter_: Filter of the resizing.
+
+    Returns:
+        The upright image.
+    """
     _check_bytes(data)
+    formats: tuple[str, ...] = FORMATS
+    if recognise_kind(data) is FileKind.HEIF:
+        register_heif()
+        formats = _HEIF_FORMATS
     try:
-        with _suppress_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as file:
+        with _suppress_warnings(), Image.open(io.BytesIO(data), formats=formats) as file:
             _check_size(file.size)
             size = target_size(file.size)
             # Draft mode: libjpeg decodes at 1/2, 1/4 or 1/8 scale, never below `size`.
             file.draft("RGB", size)
             file.load()
             orientation = _read_orientation(file)
-            image = _to_rgb_on_white(file).resize(size, Image.Resampling.BILINEAR)
+            image = _resize(_to_rgb_on_white(file), size, center, filter_)
             if orientation in _TO_UPRIGHT:
                 # After resizing, which is cheaper; here width and height may swap.
                 image = image.transpose(_TO_UPRIGHT[orientation])
@@ -131,6 +170,23 @@ def _decode(data: bytes, target_size: Callable[[tuple[int, int]], tuple[int, int
         raise
     except Exception as error:  # Pillow documents no set of errors; more than ten types were seen.
         raise UnreadableImageError(_classify(data, error), _describe(error)) from error
+
+
+def _resize(
+    image: Image.Image, size: tuple[int, int], center: int | None, filter_: Image.Resampling
+) -> Image.Image:
+    """Resize, and cut out the centre, of which alone the pixels are computed."""
+    if center is None or size == (center, center):
+        return image.resize(size, filter_)
+    # A strip of 28 x 1,800,000 pixels would be resized to more than a gigabyte, and then cropped.
+    starts = [round((side - center) / 2) for side in size]
+    scales = [given / side for given, side in zip(image.size, size, strict=True)]
+    left, top = (start * scale for start, scale in zip(starts, scales, strict=True))
+    right, bottom = (
+        min((start + center) * scale, given)
+        for start, scale, given in zip(starts, scales, image.size, strict=True)
+    )
+    return image.resize((center, center), filter_, box=(left, top, right, bottom))
 
 
 def _check_bytes(data: bytes) -> None:
@@ -212,7 +268,14 @@ _decoding = threading.local()
 
 
 class _MatchWhileDecoding:
-    """Module pattern of a warning filter that matches only in threads that are decoding."""
+    """Module pattern of a warning filter that matches only in threads that are decoding.
+
+    Attributes:
+        pattern: For libraries that copy filters to their workers, as scikit-learn does: a regular
+            expression that matches nothing.
+    """
+
+    pattern = r"(?!)"
 
     def match(self, _module: str) -> bool:
         return getattr(_decoding, "depth", 0) > 0

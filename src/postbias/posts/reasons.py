@@ -48,6 +48,8 @@ class RejectReason(StrEnum):
     TOO_SMALL = "too_small"
     TRUNCATED = "truncated"
     DAMAGED = "damaged"
+    NO_FRAMES = "no_frames"
+    MISSING_EXTRA = "missing_extra"
     # score
     NO_CONTENT = "no_content"
     UNREADABLE = "unreadable"

@@ -41,6 +41,8 @@ _SLICES = {
     "media_type": "Media type",
     "caption_length": "Caption length",
     "n_images": "Number of images",
+    "video": "Frames of a video",
+    "image_text": "Text in images",
     "modalities": "Input used",
 }
 _LANGUAGES = {

@@ -211,29 +211,35 @@ def _weights(paths: Paths, params: Params) -> Iterator[Finding]:
 def _text_weights(paths: Paths, name: str) -> Finding:
     if name == "scratch":
         return Finding("ok", "text encoder", "scratch: trained from random weights")
-    if (paths.root / name / "config.json").is_file():
+    if any((paths.root / name / file).is_file() for file in ("config.json", "modules.json")):
         return Finding("ok", "text encoder", f"folder {name}")
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    if any((hub / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json")):
+    if _is_in_hub_cache(name):
         return Finding("ok", "text encoder", f"{name}, in the hub cache")
     do = "the stage downloads it; offline, set train.text_encoder to a folder or to scratch"
     return Finding("warning", "text encoder", f"{name} is not on this machine", do)
 
 
+def _is_in_hub_cache(name: str) -> bool:
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    return any((hub / f"models--{name.replace('/', '--')}").glob("snapshots/*/*"))
+
+
 def _image_weights(paths: Paths, name: str, weights: str) -> Finding:
     if weights == "none":
         return Finding("ok", "image encoder", f"{name}, trained from random weights")
-    if weights != "imagenet":
+    if weights not in ("pretrained", "imagenet"):
         if (paths.root / weights).is_file():
             return Finding("ok", "image encoder", f"{name}, weights from {weights}")
-        do = "set train.image_weights to a file, imagenet or none"
+        do = "set train.image_weights to a file, pretrained or none"
         return Finding("missing", "image encoder", f"{weights} does not exist", do)
+    if name.startswith("timm/") and _is_in_hub_cache(name):
+        return Finding("ok", "image encoder", f"{name}, in the hub cache")
     torch_home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
     if any((torch_home / "hub" / "checkpoints").glob(f"{name}-*.pth")):
         return Finding("ok", "image encoder", f"{name}, ImageNet weights in the torch cache")
     do = "the stage downloads them; offline, set train.image_weights to a file or to none"
-    return Finding("warning", "image encoder", "ImageNet weights are not on this machine", do)
+    return Finding("warning", "image encoder", "its weights are not on this machine", do)
 
 
 def _champion(paths: Paths) -> Iterator[Finding]:

@@ -60,7 +60,11 @@ def infer(paths: Paths, params: Params) -> Inference:
     outputs = ScoreOutputs(paths.scores, paths.score_rejects, paths.store / "scores")
     settings = params.infer
     with Scorer.open(
-        paths.champion, precision=settings.precision, threads=params.threads, device=settings.device
+        paths.champion,
+        precision=settings.precision,
+        threads=params.threads,
+        device=settings.device,
+        image_texts=paths.image_texts,
     ) as scorer:
         summary = score_shards(shards, scorer, outputs, batch_size=settings.batch_size)
         result = Inference(

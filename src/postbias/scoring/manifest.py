@@ -14,9 +14,12 @@ from typing import Any, Literal
 
 from postbias.axes import Axis
 from postbias.errors import ArtifactError
+from postbias.posts.image_preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
 
 Precision = Literal["int8", "fp32"]
 Modality = Literal["fusion", "text", "image"]
+Pooling = Literal["mean", "cls"]
+POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
 
 FORMAT_VERSION = 1
 MANIFEST = "student.json"
@@ -64,6 +67,23 @@ class GraphPrecision:
 
 
 @dataclass(frozen=True, slots=True)
+class TextConvention:
+    """How a text encoder is used.
+
+    Attributes:
+        pooling: `mean` of the tokens' hidden states, or the hidden state of the first token, `cls`.
+        prefix: Text put before every caption, for example `query: `. The tokenizer of the artifact
+            does this.
+    """
+
+    pooling: Pooling = "mean"
+    prefix: str = ""
+
+
+DEFAULT_CONVENTION = TextConvention()
+
+
+@dataclass(frozen=True, slots=True)
 class FileRecord:
     """Size and content of one file of the artifact."""
 
@@ -84,8 +104,14 @@ class Manifest:
         n_train: Posts of the train fold.
         text_encoder: Name of the text encoder; None for an image student.
         max_tokens: Maximum number of tokens per caption; None for an image student.
+        ocr: Engine and models that read the text inside images, which the student sees after the
+            caption; None if it sees captions only. Left out of `student.json` if None.
         image_encoder: Name of the image encoder; None for a text student.
-        image_size: Side in pixels of the resized square images; None for a text student.
+        image_size: Side in pixels of the square images; None for a text student.
+        image_preprocessing: How images are decoded for the image encoder. Left out of
+            `student.json` if it is the default, which older artifacts were made with.
+        text_convention: How the text encoder pools, and the prefix that `tokenizer.json` puts
+            before captions; left out of `student.json` if it is mean pooling without a prefix.
         coverage: Nominal coverage of the intervals; None before calibration.
         intervals: By axis, then by modalities present (`image+text`, `text`, `image`).
         reference: Profile of the training posts, for `postbias.scoring.drift`; empty before
@@ -103,8 +129,11 @@ class Manifest:
     n_train: int
     text_encoder: str | None = None
     max_tokens: int | None = None
+    ocr: str | None = None
     image_encoder: str | None = None
     image_size: int | None = None
+    image_preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING
+    text_convention: TextConvention = DEFAULT_CONVENTION
     coverage: float | None = None
     intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
@@ -121,6 +150,11 @@ class Manifest:
     def has_image(self) -> bool:
         """Whether the student reads images."""
         return "image" in ENCODERS[self.modality]
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether scoring needs the images of a post: for an image encoder, or for their text."""
+        return self.has_image or self.ocr is not None
 
     @property
     def graphs(self) -> tuple[str, ...]:
@@ -151,6 +185,9 @@ class Manifest:
     def to_json(self) -> str:
         """Render as the text of `student.json`; equal manifests give equal text."""
         data = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        for name, default in _LEFT_OUT.items():
+            if getattr(self, name) == default:  # the file of such a student stays as it always was
+                del data[name]
         return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -193,7 +230,11 @@ class Manifest:
             ),
             "max_images": self.max_images < 1,
             "max_tokens": self.modality in ENCODERS and self.has_text == (self.max_tokens is None),
+            "ocr": self.ocr is not None
+            and not (isinstance(self.ocr, str) and self.ocr and self.has_text),
             "image_size": self.modality in ENCODERS and self.has_image == (self.image_size is None),
+            "text_convention": self.text_convention.pooling not in POOLINGS,
+            "image_preprocessing": not self.image_preprocessing.is_valid,
             "intervals": bool(self.intervals) and sorted(self.intervals) != sorted(names),
             "files": any(_escapes(name) for name in self.files),
         }
@@ -202,7 +243,21 @@ class Manifest:
             raise ArtifactError(f"{MANIFEST} has invalid fields: {', '.join(faults)}", do=REMAKE)
 
 
+# Optional keys of `student.json`, and what their absence means.
+_LEFT_OUT: Mapping[str, ImagePreprocessing | TextConvention | None] = {
+    "ocr": None,
+    "image_preprocessing": DEFAULT_PREPROCESSING,
+    "text_convention": DEFAULT_CONVENTION,
+}
+
+
 def _parse(data: dict[str, Any]) -> Manifest:
+    if "image_preprocessing" in data:
+        fields = data["image_preprocessing"]
+        channels = {name: tuple(map(float, fields[name])) for name in ("mean", "sd")}
+        data["image_preprocessing"] = ImagePreprocessing(**{**fields, **channels})
+    if "text_convention" in data:
+        data["text_convention"] = TextConvention(**data["text_convention"])
     data["axes"] = tuple(_axis(**axis) for axis in data["axes"])
     data["intervals"] = {
         axis: {group: Interval(**ends) for group, ends in groups.items()}

@@ -56,6 +56,7 @@ class ShardScheduler:
         """
         self._ray = ray
         self._student = ray.put(student)
+        self._versions = deciding_versions(student.manifest)
         self._threads = threads
         self._batch_size = batch_size
         self._device = device
@@ -149,7 +150,7 @@ class ShardScheduler:
         self._idle.append(worker)
         if shard is None:
             self._failed_starts = 0
-            _check_versions(result)
+            _check_versions(result, self._versions)
             return None
         return ShardScores(*result)
 
@@ -210,12 +211,12 @@ class _Progress:
         self._reported = total
 
 
-def _check_versions(seen: dict[str, str]) -> None:
-    if seen != deciding_versions():
+def _check_versions(seen: dict[str, str], expected: dict[str, str]) -> None:
+    if seen != expected:
         raise ClusterError(
             "a worker has other versions of packages that affect scores than this process",
             seen=seen,
-            allowed=deciding_versions(),
+            allowed=expected,
             do="install the same requirements.lock on every node",
         )
 

@@ -57,6 +57,11 @@ class PackedStudent:
         """Total size of the files."""
         return sum(map(len, self.files.values()))
 
+    @property
+    def manifest(self) -> Manifest:
+        """Manifest of the student."""
+        return Manifest.from_json(self.files[MANIFEST].decode("utf-8"))
+
     def open(self, threads: int, device: Device) -> Scorer:
         """Load the student into memory and check its files against the manifest.
 
@@ -79,7 +84,7 @@ class PackedStudent:
                 path.write_bytes(data)
             artifact = Artifact(
                 Path(name),
-                Manifest.from_json(manifest.decode("utf-8")),
+                self.manifest,
                 hashlib.sha256(manifest).hexdigest(),
             )
             return Scorer(artifact, precision=self.precision, threads=threads, device=device)
@@ -108,10 +113,11 @@ class ShardWorker:
         Raises:
             ArtifactError: If a file is damaged.
             DeviceError: If the device is not available.
+            MissingExtraError: If the student needs the extra `ocr`, which is not installed.
         """
         self._scorer = student.open(threads, device)
         self._champion = student.digest
-        return deciding_versions()
+        return deciding_versions(student.manifest)
 
     def score(self, shard: InMemoryFile | ObjectPath, batch_size: int) -> ShardScores:
         """Score a shard.

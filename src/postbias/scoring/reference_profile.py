@@ -105,7 +105,7 @@ def describe_answers(scorer: Scorer, posts: Path, ids: Sequence[str]) -> Json:
     """
     counts: dict[str, Counter[str]] = {f"score.{axis}": Counter() for axis in scorer.axes}
     moments: dict[str, _Moments] = {}
-    columns = ["caption", "images"] if scorer.manifest.has_image else ["caption"]
+    columns = ["caption", "images"] if scorer.manifest.reads_images else ["caption"]
     n = 0
     for chunk in _read(posts, ids, columns):
         results, embeddings = scorer.score_and_embed(chunk)

@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postbias.errors import CountsError
+from postbias.posts.image_text import ocr_engine_name
 from postbias.posts.remote_files import AnyPath, content_digest
 from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import read_table, write_table
 from postbias.scoring.artifact import Artifact
-from postbias.scoring.manifest import Precision
+from postbias.scoring.manifest import Manifest, Precision
 from postbias.scoring.scorer import OK
 
 # Packages whose decoders and kernels affect a score.
@@ -49,9 +50,21 @@ class ScoringStudent(Protocol):
         """Names of the axes, the main one first."""
 
 
-def deciding_versions() -> dict[str, str]:
-    """Return the versions of the packages that affect scores, by package."""
+def deciding_versions(manifest: Manifest) -> dict[str, str]:
+    """Return the versions of the packages that affect a student's scores, by package.
+
+    Args:
+        manifest: The student.
+
+    Returns:
+        Versions by package.
+
+    Raises:
+        MissingExtraError: If the student needs the extra `ocr`, which is not installed.
+    """
     packages = {package: version(package) for package in _DECIDING}
+    if manifest.ocr is not None:
+        packages["ocr"] = ocr_engine_name()
     # The distribution of onnxruntime has another name with CUDA.
     return packages | {"onnxruntime": onnxruntime.__version__}
 
@@ -67,7 +80,7 @@ def store_key(student: ScoringStudent) -> str:
         student.artifact.digest,
         student.precision,
         student.device,
-        deciding_versions(),
+        deciding_versions(student.artifact.manifest),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 

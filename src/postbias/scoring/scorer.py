@@ -21,12 +21,12 @@ from postbias.axes import Axis
 from postbias.errors import UnreadableImageError
 from postbias.posts.images import decode_square
 from postbias.posts.reasons import RejectReason
-from postbias.posts.text_cleaning import clean_text
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.execution_providers import Device
 from postbias.scoring.graphs import Floats, Graphs
 from postbias.scoring.manifest import Manifest, Precision
 from postbias.scoring.post_scores import OK, AxisScore, PostInput, PostScore
+from postbias.scoring.text_inputs import collect_texts, describe_missing, open_text_reader
 
 __all__ = ["OK", "AxisScore", "PostInput", "PostScore", "Scorer"]
 
@@ -45,7 +45,7 @@ class _Embedded:
     has_text: Floats  # (N, 1)
     image: Floats  # (N, Di)
     n_images: Floats  # (N, 1)
-    faults: Mapping[int, list[str]]
+    faults: dict[int, list[str]]
 
 
 class Scorer:
@@ -58,6 +58,7 @@ class Scorer:
         precision: Precision = "int8",
         threads: int = 1,
         device: Device = "cpu",
+        image_texts: Path | None = None,
     ) -> None:
         """Load the student; see `open` for a folder.
 
@@ -66,13 +67,16 @@ class Scorer:
             precision: Precision on a CPU; other devices always run fp32.
             threads: Number of threads; does not affect scores.
             device: Device of the graphs.
+            image_texts: SQLite file that keeps the text inside images; None to keep none.
 
         Raises:
             ArtifactError: If a file is damaged.
             DeviceError: If the device is not available.
+            MissingExtraError: If the student reads text inside images, without the extra `ocr`.
         """
         self.artifact = artifact
         self.threads = threads
+        self._reader = open_text_reader(artifact.manifest, image_texts)
         self._graphs = Graphs(artifact, precision, device)
         self.precision, self.device = self._graphs.precision, self._graphs.device
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scorer")
@@ -85,6 +89,7 @@ class Scorer:
         precision: Precision = "int8",
         threads: int = 1,
         device: Device = "cpu",
+        image_texts: Path | None = None,
     ) -> Self:
         """Load the student in a folder.
 
@@ -94,13 +99,17 @@ class Scorer:
             threads: Number of threads; does not affect scores.
             device: `cpu`, `cuda`, `coreml`, or `auto` for the fastest available. Scores
                 of different devices differ in the last digits.
+            image_texts: SQLite file that keeps the text inside images; None to keep none.
 
         Raises:
             ArtifactError: If the folder is incomplete or damaged.
             DeviceError: If the device is not available.
+            MissingExtraError: If the student reads text inside images, without the extra `ocr`.
         """
         artifact = Artifact.open(Path(folder))
-        return cls(artifact, precision=precision, threads=threads, device=device)
+        return cls(
+            artifact, precision=precision, threads=threads, device=device, image_texts=image_texts
+        )
 
     def __enter__(self) -> Self:
         """Return the scorer."""
@@ -113,6 +122,8 @@ class Scorer:
     def close(self) -> None:
         """Stop the threads; the scorer cannot be used afterwards."""
         self._pool.shutdown()
+        if self._reader is not None:
+            self._reader.close()
 
     @property
     def manifest(self) -> Manifest:
@@ -175,7 +186,12 @@ class Scorer:
             faults=defaultdict(list),
         )
         image_runs = self._start_images(posts) if self.manifest.has_image else []
-        text_runs = self._start_captions(posts) if self.manifest.has_text else []
+        text_runs = []
+        if self.manifest.has_text:
+            inputs = collect_texts(posts, self._reader, self.manifest.max_images, self._pool)
+            text_runs = self._start_texts(inputs.texts)
+            if not image_runs:  # else the image encoder has the same faults
+                embedded.faults.update(inputs.faults)
         for rows, captions in text_runs:
             embedded.text[rows] = captions.result()
             embedded.has_text[rows] = 1
@@ -192,9 +208,8 @@ class Scorer:
         )
         return embedded
 
-    def _start_captions(self, posts: Sequence[PostInput]) -> list[tuple[list[int], Future[Floats]]]:
-        texts = {row: text for row, post in enumerate(posts) if (text := _read_caption(post))}
-        tokens = {row: self._graphs.tokenize(text) for row, text in texts.items()}
+    def _start_texts(self, texts: Sequence[str]) -> list[tuple[list[int], Future[Floats]]]:
+        tokens = {row: self._graphs.tokenize(text) for row, text in enumerate(texts) if text}
         by_length: dict[int, list[int]] = defaultdict(list)
         for row, ids in tokens.items():
             by_length[self._graphs.padded_length(len(ids))].append(row)
@@ -227,7 +242,7 @@ class Scorer:
         faults: dict[int, str] = {}
         for position, data in enumerate(images):
             try:
-                pixels[len(read)] = decode_square(data, size)
+                pixels[len(read)] = decode_square(data, size, self.manifest.image_preprocessing)
             except UnreadableImageError as error:
                 faults[position] = f"{error.reason}: {error.detail}"
             else:
@@ -242,7 +257,7 @@ class Scorer:
         if not has_text and not n_images:
             if faults:
                 return _reject(RejectReason.UNREADABLE, faults)
-            return _reject(RejectReason.NO_CONTENT, self._describe_missing(post))
+            return _reject(RejectReason.NO_CONTENT, describe_missing(post, self.manifest))
         if not np.isfinite(scores[row]).all():
             return _reject(
                 RejectReason.NOT_A_NUMBER, "the student gives no finite score for this post"
@@ -265,17 +280,6 @@ class Scorer:
         hi = min(max(value + interval.hi, axis.low), axis.high)
         return AxisScore(value, lo, hi)
 
-    def _describe_missing(self, post: PostInput) -> str:
-        missing = [
-            name
-            for name, is_read, is_present in (
-                ("caption", self.manifest.has_text, bool(_read_caption(post))),
-                ("image", self.manifest.has_image, bool(post.images)),
-            )
-            if is_read and not is_present
-        ]
-        return f"no {' and no '.join(missing)}"
-
 
 class _ImageRun(NamedTuple):
     """Positions of the images that were read, their embeddings, and the faults of the others."""
@@ -287,10 +291,6 @@ class _ImageRun(NamedTuple):
 
 def _reject(reason: RejectReason, detail: str) -> PostScore:
     return PostScore(str(reason), {}, None, None, 0, detail)
-
-
-def _read_caption(post: PostInput) -> str:
-    return clean_text(post.caption).strip()
 
 
 def _chunks(items: list[_T], size: int) -> list[list[_T]]:

@@ -54,7 +54,7 @@ def score_shard(
     Raises:
         SchemaError: If the shard is damaged or has the wrong columns.
     """
-    columns = [*_COLUMNS, "images"] if scorer.manifest.has_image else list(_COLUMNS)
+    columns = [*_COLUMNS, "images"] if scorer.manifest.reads_images else list(_COLUMNS)
     scores, rejects = [], []
     batches = iter_posts([shard], columns, batch_size)
     for batch, results in _ahead(batches, scorer):

@@ -25,6 +25,8 @@ from tqdm import tqdm
 from postbias.errors import CorpusError, StorageError, UnreadableImageError
 from postbias.posts.images import decode_square
 from postbias.posts.shards import ROW_GROUP_POSTS, iter_posts, list_shards
+from postbias.student.encoder_settings import image_input_of
+from postbias.student.image_encoders import ImageInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +93,7 @@ def load_examples(
         posts: Folder of post shards.
         labels: Labels (A,) by post id; determines the order of the examples.
         tokenizer: The tokenizer; None for examples without captions.
-        params: Uses `image_size`, `max_images` and `max_tokens`.
+        params: Uses `max_images`, `max_tokens` and the keys of the image encoder.
         pixel_file: File to write decoded images to, which the caller deletes; None for examples
             without images.
 
@@ -104,10 +106,12 @@ def load_examples(
     """
     captions: dict[str, str] = {}
     image_rows: dict[str, range] = {}
-    total, size = 0, params.image_size
+    total = 0
+    image_input = image_input_of(params) if pixel_file else None
+    size = image_input.size if image_input else 1
     try:
         with (pixel_file or Path(os.devnull)).open("wb") as file:
-            for row, images in _decode_posts(posts, labels, params, has_images=bool(pixel_file)):
+            for row, images in _decode_posts(posts, labels, params.max_images, image_input):
                 captions[row["post_id"]] = row["caption"]
                 image_rows[row["post_id"]] = range(total, total + len(images))
                 total += len(images)
@@ -125,7 +129,7 @@ def load_examples(
         )
     return Examples(
         post_ids=tuple(labels),
-        token_ids=_tokenise([captions[p] for p in labels], tokenizer, params.max_tokens),
+        token_ids=tokenise_captions([captions[p] for p in labels], tokenizer, params.max_tokens),
         pixels=_map_pixels(pixel_file, (total, size, size, 3)),
         image_rows=tuple(image_rows[p] for p in labels),
         labels=np.stack(list(labels.values())).astype(np.float32),
@@ -133,10 +137,10 @@ def load_examples(
 
 
 def _decode_posts(
-    posts: Path, labels: Collection[str], params: TrainParams, *, has_images: bool
+    posts: Path, labels: Collection[str], max_images: int, image_input: ImageInput | None
 ) -> Iterator[tuple[dict[str, Any], list[NDArray[np.uint8]]]]:
     """Read the labelled posts, and decode their images on all cores."""
-    columns = ["post_id", "caption", *(["images"] if has_images else [])]
+    columns = ["post_id", "caption", *(["images"] if image_input else [])]
     with (
         ThreadPoolExecutor() as pool,
         tqdm(total=len(labels), desc="reading posts", unit="post", disable=None) as progress,
@@ -144,25 +148,25 @@ def _decode_posts(
         for batch in iter_posts(list_shards(posts), columns, ROW_GROUP_POSTS):
             labelled = [row for row in batch.to_pylist() if row["post_id"] in labels]
             encoded = [
-                [image["bytes"] for image in row.get("images", [])][: params.max_images]
-                for row in labelled
+                [image["bytes"] for image in row.get("images", [])][:max_images] for row in labelled
             ]
-            decoded = pool.map(partial(_decode_all, params.image_size), encoded)
+            decoded = pool.map(partial(_decode_all, image_input or ImageInput()), encoded)
             yield from zip(labelled, decoded, strict=True)
             progress.update(len(labelled))
 
 
-def _decode_all(size: int, images: Sequence[bytes | None]) -> list[NDArray[np.uint8]]:
+def _decode_all(wanted: ImageInput, images: Sequence[bytes | None]) -> list[NDArray[np.uint8]]:
     decoded = []
     for data in images:
         with suppress(UnreadableImageError):  # as in scoring, which uses the remaining images
-            decoded.append(decode_square(data or b"", size))
+            decoded.append(decode_square(data or b"", wanted.size, wanted.preprocessing))
     return decoded
 
 
-def _tokenise(
+def tokenise_captions(
     captions: Sequence[str], tokenizer: Tokenizer | None, max_tokens: int
 ) -> tuple[tuple[int, ...], ...]:
+    """Tokenise captions exactly as for scoring; an empty caption has no tokens."""
     if tokenizer is None:
         return tuple(() for _ in captions)
     tokenizer.enable_truncation(max_tokens)

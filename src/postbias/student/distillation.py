@@ -122,9 +122,9 @@ def distil_artifact(
         export_student(trained.student, manifest, tokenizer, setup.quantization_posts(), folder)
         report = _report(trained, setup)
     coverage = params.evaluate.coverage
-    add_intervals(folder, paths.posts, folds["calib"], coverage=coverage, threads=params.threads)
+    add_intervals(folder, paths, folds["calib"], coverage=coverage, threads=params.threads)
     artifact = add_reference_profile(
-        folder, paths.posts, folds["train"], folds["calib"], threads=params.threads
+        folder, paths, folds["train"], folds["calib"], threads=params.threads
     )
     return DistillationResult(artifact.digest, report, trained.fits[trained.best_index])
 

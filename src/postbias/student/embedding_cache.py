@@ -261,7 +261,10 @@ class Embedder:
 
     def _encoder_key(self, encoder: nn.Module) -> str:
         """Digest everything that an embedding depends on, except the input."""
-        environment = f"{self._device} {self._bf16} {torch.get_num_threads()} {torch.__version__}"
+        environment = (
+            f"{self._device} {self._bf16} {torch.get_num_threads()} {torch.__version__}"
+            f" {encoder.settings}"
+        )
         hasher = hashlib.sha256(environment.encode())
         for name, value in sorted(encoder.state_dict().items()):
             hasher.update(name.encode())

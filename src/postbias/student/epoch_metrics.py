@@ -59,15 +59,23 @@ def make_compute_metrics(
         for column, axis in enumerate(axes):
             clipped: NDArray[np.float64] = scores[:, column].clip(axis.low, axis.high)
             suffix = f"_{axis.name}" if column else ""
-            of_axis = _point_metrics(labels[:, column], clipped)
+            of_axis = point_metrics(labels[:, column], clipped)
             metrics |= {f"{name}{suffix}": value for name, value in of_axis.items()}
         return metrics
 
     return compute_metrics
 
 
-def _point_metrics(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> dict[str, float]:
-    """Compute the metrics of one axis; Spearman's correlation with a constant is defined as 0."""
+def point_metrics(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> dict[str, float]:
+    """Compute the metrics of one axis.
+
+    Args:
+        labels: Labels, (N,).
+        scores: Scores, (N,).
+
+    Returns:
+        `mae`, `rmse`, `r2` and `spearman`; Spearman's correlation with a constant is defined as 0.
+    """
     from scipy.stats import spearmanr
 
     error = scores - labels

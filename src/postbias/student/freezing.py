@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from postbias.student.network import Student
 
 
+_GROUPS = ("blocks", "stages", "levels")  # in timm's networks
+
+
 def freeze(student: Student, *, text: FrozenLayers, image: FrozenLayers) -> None:
     """Freeze layers in place: no gradients, no dropout, fixed batch statistics.
 
@@ -57,14 +60,20 @@ def text_layers(encoder: nn.Module) -> list[nn.Module]:
 
 
 def image_layers(encoder: nn.Module) -> list[nn.Module]:
-    """List the blocks of a torchvision network, starting at the input.
+    """List the blocks of an image encoder, starting at the input.
 
-    They are the children of the outermost module that has more than one child with weights.
+    They are the children of the outermost module that has more than one child with weights. Of
+    timm's networks, which group their blocks once more, they are the members of that group too.
     """
     module = encoder
     while len(children := [c for c in module.children() if _has_weights(c)]) == 1:
         module = children[0]
-    return children
+    groups = [child for name, child in module.named_children() if name in _GROUPS]
+    return [
+        layer
+        for child in children
+        for layer in (filter(_has_weights, child.children()) if child in groups else [child])
+    ]
 
 
 def _with_stem(encoder: nn.Module, layers: list[nn.Module], count: int) -> list[nn.Module]:

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from postbias.paths import Paths
+
 
 def add_intervals(
     folder: Path,
-    posts: Path,
+    paths: Paths,
     labels: dict[str, NDArray[np.float32]],
     *,
     coverage: float,
@@ -39,15 +41,16 @@ def add_intervals(
 
     Args:
         folder: Folder of the artifact; its `student.json` is replaced.
-        posts: Folder of post shards.
+        paths: The repository.
         labels: Labels (A,) by post id of the calib fold, which training has not used.
         coverage: Nominal coverage of the intervals.
 
     Returns:
         The artifact with intervals.
     """
-    with Scorer.open(folder, precision="int8", threads=threads) as scorer:
-        manifest, views = scorer.manifest, score_calibration_fold(scorer, posts, labels)
+    with _open(folder, paths, threads) as scorer:
+        manifest = scorer.manifest
+        views = score_calibration_fold(scorer, paths.posts, labels)
     intervals = {}
     for column, axis in enumerate(manifest.axes):
         span = axis.high - axis.low
@@ -64,24 +67,28 @@ def add_intervals(
 
 
 def add_reference_profile(
-    folder: Path, posts: Path, train: Iterable[str], calib: Iterable[str], *, threads: int
+    folder: Path, paths: Paths, train: Iterable[str], calib: Iterable[str], *, threads: int
 ) -> Artifact:
     """Add the distributions that later posts are compared with to detect drift.
 
     Args:
         folder: Folder of the artifact; its `student.json` is replaced.
-        posts: Folder of post shards.
+        paths: The repository.
         train: Ids of the train fold.
         calib: Ids of the calib fold.
 
     Returns:
         The complete artifact.
     """
-    with Scorer.open(folder, precision="int8", threads=threads) as scorer:
+    with _open(folder, paths, threads) as scorer:
         manifest = scorer.manifest
         # Scores and embeddings of training posts differ from those of posts not seen before,
         # so the latter come from calib.
-        content = describe_content(posts, sample_ids(train, REFERENCE_POSTS))
-        answers = describe_answers(scorer, posts, sample_ids(calib, REFERENCE_POSTS))
+        content = describe_content(paths.posts, sample_ids(train, REFERENCE_POSTS))
+        answers = describe_answers(scorer, paths.posts, sample_ids(calib, REFERENCE_POSTS))
     reference = {"content": content, "answers": answers}
     return write_artifact(folder, dataclasses.replace(manifest, reference=reference))
+
+
+def _open(folder: Path, paths: Paths, threads: int) -> Scorer:
+    return Scorer.open(folder, precision="int8", threads=threads, image_texts=paths.image_texts)

@@ -5,20 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from postbias.errors import CorpusError
+from postbias.posts.image_text import ocr_engine_name
+from postbias.posts.image_text_table import read_seen_texts
 from postbias.posts.schema import SPLIT, axes_in_schema, labels_schema
-from postbias.posts.shards import read_selected_posts, read_table
+from postbias.posts.shards import read_table
 from postbias.student import distributed
 from postbias.student.compute_device import choose_device, uses_bf16
-from postbias.student.dataset import Examples, PostDataset, load_examples
-from postbias.student.encoders import load_image_encoder, load_text_encoder, load_tokenizer
-from postbias.student.export import EncoderInputs, QuantizationPosts
+from postbias.student.dataset import Examples, PostDataset, load_examples, tokenise_captions
+from postbias.student.encoder_settings import (
+    describe_image_encoder,
+    describe_text_encoder,
+    load_image_encoder_of,
+    load_text_encoder_of,
+    load_tokenizer_of,
+    package_versions,
+)
+from postbias.student.int8_loss import QuantizationPosts, draw_encoder_inputs
 from postbias.student.network import Student
 
 if TYPE_CHECKING:
@@ -30,9 +38,6 @@ if TYPE_CHECKING:
 
 #: Minimum number of posts in the train and in the valid fold.
 MIN_POSTS = 10
-#: Packages whose version changes the weights or the graphs; recorded in the manifest.
-RECORDED_PACKAGES = ("onnxruntime", "tokenizers", "torch", "torchvision", "transformers")
-
 _N_CALIBRATION, _N_HELD_OUT = 256, 64
 _RECIPE = 3  # increase when unchanged params and posts lead to different weights or graphs
 
@@ -73,17 +78,21 @@ class TrainingJob:
             train.ablation == "heads" and self.modality != "fusion" and "fusion" in train.modalities
         )
 
+    @property
+    def has_ocr(self) -> bool:
+        """Whether the text encoder sees the text inside images."""
+        return self.params.images.ocr and self.has_text
+
     def manifest_fields(self) -> dict[str, Any]:
         """Return the fields of the artifact's manifest that params determine."""
         train = self.params.train
         return {
             "modality": self.modality,
             "max_images": train.max_images,
-            "text_encoder": Path(train.text_encoder).name if self.has_text else None,
-            "max_tokens": train.max_tokens if self.has_text else None,
-            "image_encoder": train.image_encoder if self.has_image else None,
-            "image_size": train.image_size if self.has_image else None,
-            "versions": {package: version(package) for package in RECORDED_PACKAGES},
+            **(describe_text_encoder(train) if self.has_text else {}),
+            **(describe_image_encoder(train) if self.has_image else {}),
+            "ocr": ocr_engine_name() if self.has_ocr else None,
+            "versions": package_versions(train),
         }
 
 
@@ -128,7 +137,7 @@ class TrainingSetup:
             params.threads,
             device,
             uses_bf16(params.train.precision, device),
-            [version(package) for package in RECORDED_PACKAGES],
+            list(package_versions(params.train).values()),
             distributed.process_count(),
         ]
         parts = [data, group, self.job.modality, seed, environment]
@@ -190,9 +199,9 @@ class TrainingSetup:
         text = image = None
         if self.job.has_text:
             assert self.tokenizer is not None
-            text = load_text_encoder(train.text_encoder, train.text_scratch, self.tokenizer)
+            text = load_text_encoder_of(train, self.tokenizer)
         if self.job.has_image:
-            image = load_image_encoder(train.image_encoder, train.image_weights)
+            image = load_image_encoder_of(train)
         return Student(
             text,
             image,
@@ -204,24 +213,12 @@ class TrainingSetup:
 
     def quantization_posts(self) -> QuantizationPosts:
         """Draw inputs of the train fold to quantize with, and of the valid fold to measure on."""
-        seed = self.job.params.seed
+        seed, select_by = self.job.params.seed, self.job.params.train.select_by
         return QuantizationPosts(
-            calibration=_draw_inputs(self.train, _N_CALIBRATION, seed),
-            held_out=_draw_inputs(self.valid, _N_HELD_OUT, seed),
+            calibration=draw_encoder_inputs(self.train, _N_CALIBRATION, seed),
+            held_out=draw_encoder_inputs(self.valid, _N_HELD_OUT, seed),
+            metric="mae" if select_by == "loss" else select_by,
         )
-
-
-def _draw_inputs(examples: Examples, count: int, seed: int) -> EncoderInputs:
-    rng = np.random.default_rng(seed)
-
-    def choose(total: int) -> NDArray[np.int64]:
-        return np.sort(rng.choice(total, min(total, count), replace=False))
-
-    captions = [tokens for tokens in examples.token_ids if tokens]
-    return EncoderInputs(
-        pixels=np.ascontiguousarray(examples.pixels[choose(len(examples.pixels))]),
-        token_ids=[captions[row] for row in choose(len(captions))],
-    )
 
 
 def read_fold_labels(paths: Paths, *, share: float = 1.0) -> dict[str, LabelsByPost]:
@@ -277,12 +274,15 @@ def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> Tra
             )  # fmt: skip
     tokenizer = None
     if job.has_text or job.has_fusion_encoders:
-        ids = list(folds["train"])
-        captions = read_selected_posts(job.paths.posts, ids, ["caption"])["caption"].to_pylist()
-        tokenizer = load_tokenizer(train.text_encoder, captions, train.text_scratch.vocab_size)
+        texts = read_seen_texts(job.paths, job.params, list(folds["train"]))
+        tokenizer = load_tokenizer_of(train, texts)
 
     def load_fold(fold: str) -> Examples:
         pixel_file = job.scratch / fold if job.has_image or job.has_fusion_encoders else None
-        return load_examples(job.paths.posts, folds[fold], tokenizer, train, pixel_file)
+        examples = load_examples(job.paths.posts, folds[fold], tokenizer, train, pixel_file)
+        if tokenizer is None or not job.params.images.ocr:
+            return examples
+        texts = read_seen_texts(job.paths, job.params, examples.post_ids)
+        return replace(examples, token_ids=tokenise_captions(texts, tokenizer, train.max_tokens))
 
     return TrainingSetup(job, tokenizer, load_fold("train"), load_fold("valid"))

@@ -35,6 +35,10 @@ MODULES = (
     "axes.py",
     "errors.py",
     "posts/__init__.py",
+    "posts/file_kinds.py",
+    "posts/heif_images.py",
+    "posts/image_preprocessing.py",
+    "posts/image_text.py",
     "posts/images.py",
     "posts/reasons.py",
     "posts/text_cleaning.py",
@@ -47,6 +51,7 @@ MODULES = (
     "scoring/request.py",
     "scoring/scorer.py",
     "scoring/serving.py",
+    "scoring/text_inputs.py",
 )
 
 #: Path of the artifact inside the package.
@@ -92,13 +97,14 @@ def write_package(artifact: Artifact, dest: Path, *, precision: Precision) -> No
         student = Path(temporary) / STUDENT_PATH.name
         # A copy: MLflow refuses links, and DVC may have put links here.
         shutil.copytree(artifact.folder, student)
+        requirements = (*REQUIREMENTS, *(["rapidocr"] if artifact.manifest.ocr else []))
         with _without_advice() as mlflow:
             mlflow.pyfunc.save_model(
                 path=str(dest),
                 python_model=str(entry),
                 artifacts={"student": str(student)},
                 code_paths=[str(code)],
-                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+                pip_requirements=[f"{name}=={version(name)}" for name in requirements],
                 model_config={"precision": precision, "threads": None, "device": "cpu"},
                 metadata={"artifact_digest": artifact.digest},
             )

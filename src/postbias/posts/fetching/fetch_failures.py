@@ -48,7 +48,8 @@ class FetchLimits:
         n_retries: Further attempts after a temporary failure.
         backoff_s: Wait before the first retry; doubled for each further one.
         max_wait_s: If a server asks for a longer wait, its other images fail in this run.
-        max_bytes: Size of a file.
+        max_bytes: Size of an image.
+        max_video_bytes: Size of a video.
         ports: Allowed ports.
         allows_private: Whether private and loopback addresses are allowed.
         user_agent: Sent with each request.
@@ -62,6 +63,7 @@ class FetchLimits:
     backoff_s: float = 1.0
     max_wait_s: float = 120.0
     max_bytes: int = MAX_BYTES
+    max_video_bytes: int = 2**28
     ports: frozenset[int] = frozenset({80, 443})
     allows_private: bool = False
     user_agent: str = "postbias"

@@ -16,7 +16,7 @@ import httpx2
 from postbias.posts.fetching.checked_connections import CheckedBackend
 from postbias.posts.fetching.fetch_failures import FetchError, FetchLimits
 from postbias.posts.fetching.host_limits import HostLimits
-from postbias.posts.fetching.media_signatures import HEAD_BYTES, media_suffix
+from postbias.posts.fetching.media_signatures import HEAD_BYTES, VIDEO_SUFFIXES, media_suffix
 from postbias.posts.reasons import RejectReason
 
 _MAX_REDIRECTS = 5
@@ -129,7 +129,7 @@ class ImageDownloader:
                     location = headers.get(b"location", b"").decode("utf-8", "replace")
                     return _parse_redirect(url, location, self._limits.ports)
                 _check_status(response.status, headers.get(b"retry-after", b""))
-                return await _write_body(response, headers, target, self._limits.max_bytes)
+                return await _write_body(response, headers, target, self._limits)
         except httpcore2.TimeoutException as error:
             raise FetchError(
                 RejectReason.TIMEOUT, f"no answer for {timeout_s:.0f} s", is_temporary=True
@@ -203,22 +203,26 @@ def _parse_retry_after(text: str) -> float | None:
 
 
 async def _write_body(
-    response: httpcore2.Response, headers: dict[bytes, bytes], target: Path, max_bytes: int
+    response: httpcore2.Response, headers: dict[bytes, bytes], target: Path, limits: FetchLimits
 ) -> Downloaded:
     """Write the body to a file; stop as soon as it is too large or no image."""
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length[:18]) > max_bytes:
-        raise _too_large(max_bytes)
+    stated = headers.get(b"content-length", b"")
+    n_stated = int(stated[:18]) if stated.isdigit() else 0
+    encoding = headers.get(b"content-encoding", b"")
+    # Images are smaller than videos: the limit of an image counts once its format is known.
+    max_bytes = max(limits.max_bytes, limits.max_video_bytes)
     head, suffix, n_bytes = b"", None, 0
     with target.open("wb") as file:
-        async for chunk in _decode(response, headers.get(b"content-encoding", b""), max_bytes):
+        async for chunk in _decode(response, encoding, max_bytes):
             n_bytes += len(chunk)
-            if n_bytes > max_bytes:
-                raise _too_large(max_bytes)
-            file.write(chunk)
             head = head if suffix else (head + chunk)[:HEAD_BYTES]
             if suffix is None and len(head) == HEAD_BYTES:
                 suffix = _check_head(head, headers)
+                is_video = suffix in VIDEO_SUFFIXES
+                max_bytes = limits.max_video_bytes if is_video else limits.max_bytes
+            if max(n_bytes, n_stated) > max_bytes:
+                raise _too_large(max_bytes)
+            file.write(chunk)
         return Downloaded(suffix or _check_head(head, headers), n_bytes)
 
 

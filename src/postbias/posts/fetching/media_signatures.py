@@ -5,6 +5,9 @@ from __future__ import annotations
 #: Bytes that `media_suffix` needs.
 HEAD_BYTES = 16
 
+#: Suffixes of videos.
+VIDEO_SUFFIXES = frozenset({".avi", ".mov", ".mp4", ".webm"})
+
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", ".jpg"),
     (0, b"\x89PNG\r\n\x1a\n", ".png"),

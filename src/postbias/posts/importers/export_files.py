@@ -19,8 +19,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from postbias.posts.file_kinds import recognise_kind
 from postbias.posts.images import MAX_BYTES
-from postbias.posts.importers.records import ImageFault, ImageFile, RecordError
+from postbias.posts.importers.records import ImageFault, ImageFile, MediaFile, RecordError
 from postbias.posts.importers.text_repair import decode_text
 from postbias.posts.reasons import RejectReason
 
@@ -29,15 +30,19 @@ MAX_JSON_BYTES = 256 * 2**20
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
-#: Suffixes of image files. They do not determine the format: some JPEG files are named `.heic`.
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi")
+
+#: Suffixes of images and videos. They do not determine the format: some JPEG files are named
+#: `.heic`.
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
     *(".avif", ".heic", ".heif", ".tif", ".tiff"),
+    *VIDEO_SUFFIXES,
 )
 
 
 #: Enough to recognise every image format.
-HEAD_BYTES = 12
+HEAD_BYTES = 256
 
 
 def read_json(path: str, encoding: str | None = None) -> Any:  # noqa: ANN401 - any shape
@@ -120,7 +125,7 @@ def _read_up_to(path: str, limit: int, flags: int = 0) -> tuple[bytes, int]:
 
 
 def read_image(root: str, name: str) -> ImageFile | ImageFault:
-    """Read an image file without decoding it.
+    """Read an image file without decoding it; a video is recognised by its content.
 
     Args:
         root: The folder of the export.
@@ -138,9 +143,12 @@ def read_image(root: str, name: str) -> ImageFile | ImageFault:
         return ImageFault(RejectReason.OUTSIDE_FOLDER, detail)
     except (OSError, ValueError) as error:
         return ImageFault(RejectReason.BROKEN_FILE, f"{name}: {_describe(error)}")
+    kind = recognise_kind(data)
+    if kind and kind.is_video:
+        return MediaFile(b"", name, kind, f"{root}/{name}")
     if size > MAX_BYTES:
         return ImageFault(RejectReason.TOO_LARGE, f"{name}: {size} bytes, over {MAX_BYTES}")
-    return ImageFile(data, name)
+    return MediaFile(data, name, kind) if kind else ImageFile(data, name)
 
 
 def read_head(root: str, name: str) -> bytes:

@@ -6,15 +6,15 @@ differ, if only one file matches. No file outside the folder is opened and nothi
 
 from __future__ import annotations
 
-import base64
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from postbias.posts.images import MAX_BYTES
+from postbias.posts.file_kinds import is_video, looks_like_image
+from postbias.posts.importers.embedded_images import read_data_uri
 from postbias.posts.importers.export_files import (
     IMAGE_SUFFIXES,
     is_inside,
@@ -23,44 +23,23 @@ from postbias.posts.importers.export_files import (
     read_image,
 )
 from postbias.posts.importers.fetched_names import fetched_stem
-from postbias.posts.importers.file_index import (
-    CASE,
-    SUFFIX_CASE,
-    FileIndex,
-    FileMatch,
-    canonical,
-)
+from postbias.posts.importers.file_index import CASE, SUFFIX_CASE, FileIndex, FileMatch, canonical
 from postbias.posts.importers.records import ImageFault, ImageFile
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
 
 _ADDRESS = re.compile(r"(?:(?!file:)[a-z][a-z0-9+.-]+:)?//(?=[^/])|data:", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-_DATA_URI = re.compile(r"data:[^,]*;base64,(.*)", re.IGNORECASE | re.DOTALL)
-
-# The first bytes of image files, also of those that are not decoded: JPEG, PNG, GIF, BMP, TIFF.
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-_HEIF_BRANDS = frozenset(
-    {b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
-)
 
 # Numbered images of one post, such as `<id>_1.jpg`; a carousel has at most 20.
 _MAX_NUMBERED = 32
 
-# References are shortened in details.
-_MAX_CHARS = 120
+_MAX_CHARS = 120  # of a reference in a detail
 
 
 def is_address(reference: str) -> bool:
     """Tell whether a reference is a URL, other than `file:`."""
     return _ADDRESS.match(reference) is not None
-
-
-def looks_like_image(head: bytes) -> bool:
-    """Tell from the first 12 bytes of a file whether it is an image."""
-    is_riff = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_heif = head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
-    return is_riff or is_heif or head.startswith(_SIGNATURES)
 
 
 class ImageFolder:
@@ -99,7 +78,7 @@ class ImageFolder:
             The image, or why it could not be read.
         """
         if reference[:5].lower() == "data:":
-            return _read_data_uri(reference)
+            return read_data_uri(reference)
         path = self.locate(reference)
         return path if isinstance(path, ImageFault) else read_image(self._root, path)
 
@@ -122,29 +101,35 @@ class ImageFolder:
     def read_ids(self, ids: Iterable[str | None]) -> list[ImageFile | ImageFault]:
         """Find and read the images that are named after a post: `<id>.*`, or `<id>_1.*` and so on.
 
+        Videos are used if there are no images.
+
         Args:
             ids: Ids of the post; the first one with images is used.
 
         Returns:
-            The images in order; empty if there are none.
+            The images in order.
         """
-        for post_id in ids:
-            if post_id and is_plain_name(post_id):
-                found = [self._read_stem(post_id)]
-                if found == [None]:
-                    numbers = range(1, _MAX_NUMBERED + 1)
-                    found = [self._read_stem(f"{post_id}_{number}") for number in numbers]
-                if any(found):
-                    return [image for image in found if image]
+        names = [post_id for post_id in ids if post_id and is_plain_name(post_id)]
+        for is_wanted in (lambda path: not self._is_video(path), self._is_video):
+            for name in names:
+                for stems in ([name], [f"{name}_{n}" for n in range(1, _MAX_NUMBERED + 1)]):
+                    found = [i for stem in stems if (i := self._read_stem(stem, is_wanted))]
+                    if found:
+                        return found
         return []
 
-    def _read_stem(self, stem: str) -> ImageFile | ImageFault | None:
-        matches = self.index.find_name(stem)
+    def _read_stem(
+        self, stem: str, is_wanted: Callable[[str], bool]
+    ) -> ImageFile | ImageFault | None:
         # Without a suffix that says so, only the content tells an image from other files. Ids that
         # differ in case are different posts.
-        images = self._images_among([m for m in matches if m.difference < SUFFIX_CASE])
-        path = self._choose([m._replace(has_other_suffix=False) for m in images], stem)
+        matches = [m for m in self.index.find_name(stem) if m.difference < SUFFIX_CASE]
+        images = [m._replace(has_other_suffix=False) for m in self._images_among(matches)]
+        path = self._choose([m for m in images if is_wanted(m.path)], stem)
         return read_image(self._root, path) if isinstance(path, str) else path
+
+    def _is_video(self, path: str) -> bool:
+        return is_video(read_head(self._root, path))
 
     def locate(self, reference: str) -> str | ImageFault:
         """Find the file that a path or an address names, without reading it.
@@ -165,7 +150,8 @@ class ImageFolder:
         path = path.replace("\\", "/")
         relative = None if _DRIVE.match(path) and os.sep == "/" else self._relative(path)
         if relative is None:
-            return _outside(reference, "leaves the folder; paths are relative to it")
+            found = self._find_end(path, reference)
+            return found or _outside(reference, "leaves the folder; paths are relative to it")
         if self.is_exact(relative):
             return relative
         for text in dict.fromkeys((relative, repair_text(relative))):
@@ -218,6 +204,18 @@ class ImageFolder:
                 return found
         detail = f"{_clip(address)}: no file {_clip(unquote(name))!r} in the folder"
         return ImageFault(RejectReason.NOT_DOWNLOADED, f"{detail}; see `postbias fetch-images`")
+
+    def _find_end(self, path: str, reference: str) -> str | ImageFault | None:
+        """Find a file by the end of an absolute path: the export was moved from another folder.
+
+        A file name alone does not suffice: the file must be in a folder of the same name.
+        """
+        parts = path.split("/")
+        if ".." in parts or not (path.startswith("/") or _DRIVE.match(path)):
+            return None
+        ends = ("/".join(parts[start:]) for start in range(1, len(parts) - 1))
+        found = (self._choose(self.index.find_path(end), reference) for end in ends)
+        return next((match for match in found if match), None)
 
     def _hint(self, relative: str) -> str:
         matches = self.index.find_name(relative.rpartition("/")[2])
@@ -275,24 +273,6 @@ def _split_address(address: str) -> tuple[str, str]:
         path, _, query = address.partition("?")
         return path, query
     return parts.path, parts.query
-
-
-def _read_data_uri(uri: str) -> ImageFile | ImageFault:
-    match = _DATA_URI.fullmatch(uri)
-    try:
-        data = base64.b64decode(unquote(match[1]), validate=True) if match else b""
-    except ValueError:
-        data = b""
-    if not data:
-        return ImageFault(RejectReason.BROKEN_ROW, f"{_clip(uri)}: no base64 data")
-    return check_image_bytes(data, "")
-
-
-def check_image_bytes(data: bytes, path: str) -> ImageFile | ImageFault:
-    """Check the size of an image whose bytes are in a table."""
-    if len(data) > MAX_BYTES:
-        return ImageFault(RejectReason.TOO_LARGE, f"{len(data)} bytes, over {MAX_BYTES}")
-    return ImageFile(data, path)
 
 
 def _clip(text: str) -> str:

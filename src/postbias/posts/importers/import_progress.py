@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -38,6 +38,7 @@ class ImportProgress:
         n_shards: Shards written; a part without posts has none.
         n_posts: Posts in the shards.
         n_images: Images in the shards.
+        n_frames: Images in the shards that are frames of videos.
         n_unknown_wrappers: Rejects that are valid JSON of unknown structure.
         reasons: Number of rejects by reason.
         image_reasons: Number of unreadable images by reason.
@@ -56,6 +57,7 @@ class ImportProgress:
     n_posts: int = 0
     n_images: int = 0
     n_unknown_wrappers: int = 0
+    n_frames: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     image_reasons: Counter[str] = field(default_factory=Counter)
     emptied_cells: Counter[str] = field(default_factory=Counter)
@@ -106,25 +108,32 @@ def _to_line(source: str, detail: str) -> str:
 class RecordReader:
     """Read the records of an export with one record of lookahead."""
 
-    def __init__(self, export: Export, progress: ImportProgress, bar: tqdm[NoReturn]) -> None:
+    def __init__(
+        self,
+        export: Export,
+        progress: ImportProgress,
+        bar: tqdm[NoReturn],
+        convert: Callable[[Record], Record],
+    ) -> None:
         """Start at the first record that is not done.
 
         Args:
             progress: Where to start.
             bar: The progress bar; advances once per unit.
+            convert: Applied to each record.
         """
+        self._convert = convert
         self._records = self._iterate(export, progress.unit, progress.offset, bar)
         self._next = next(self._records, None)
 
-    @staticmethod
     def _iterate(
-        export: Export, first_unit: int, offset: int, bar: tqdm[NoReturn]
+        self, export: Export, first_unit: int, offset: int, bar: tqdm[NoReturn]
     ) -> Iterator[tuple[int, int, Record]]:
         bar.update(first_unit)
         for unit, load in enumerate(islice(export.units(), first_unit, None), start=first_unit):
             first = offset if unit == first_unit else 0
             for index, record in enumerate(islice(load(), first, None), start=first):
-                yield unit, index, record
+                yield unit, index, self._convert(record)
             bar.update()
 
     @property

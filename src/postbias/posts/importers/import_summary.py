@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from postbias.errors import SchemaError
+from postbias.posts.importers.media_converter import installed_extras
 from postbias.posts.reasons import RejectReason
 from postbias.posts.shards import count_rows
 
@@ -25,7 +26,7 @@ _MISSING = (
 # Left out of `import.json` if empty.
 _OPTIONAL = (
     *("emptied_cells", "examples", "image_examples", "n_address_posts"),
-    *("encoding", "notes", "reading_warning"),
+    *("encoding", "notes", "reading_warning", "n_frames"),
 )
 
 POSTS_FOLDER, REJECTS_FILE, MANIFEST = "posts", "rejects.parquet", "import.json"
@@ -41,6 +42,7 @@ class ImportSummary:
         n_rejects: Posts, or whole files, that could not be imported.
         reasons: Number of these by reason.
         n_images: Images in the shards.
+        n_frames: Number of these that are frames of videos.
         n_missing_images: Images that posts refer to but that could not be read.
         image_reasons: Number of these by reason.
         n_shards: Number of shards.
@@ -72,10 +74,13 @@ class ImportSummary:
     encoding: str | None = None
     notes: tuple[str, ...] = ()
     reading_warning: str | None = None
+    n_frames: int = 0
 
     def render(self) -> str:
         """Format as text: posts and images, then one line per reason of a fault."""
-        counts = f"{self.n_posts} posts with {self.n_images} images, {self.n_shards} shard(s)"
+        frames = f" ({self.n_frames} of them frames of videos)" if self.n_frames else ""
+        images = f"{self.n_images} images{frames}"
+        counts = f"{self.n_posts} posts with {images}, {self.n_shards} shard(s)"
         is_new = self.is_new
         lines = [f"imported {counts}" if is_new else f"nothing to do: already imported {counts}"]
         if self.encoding:
@@ -139,6 +144,11 @@ class ImportSummary:
             "reasons"
         )
 
+    @property
+    def lacks_extra(self) -> bool:
+        """Whether videos or HEIF images could not be read without an extra."""
+        return RejectReason.MISSING_EXTRA in self.image_reasons | self.reasons
+
     def to_json(self, digest: str) -> str:
         """Serialise for `find_completed_import`.
 
@@ -155,6 +165,8 @@ class ImportSummary:
         for name in _OPTIONAL:
             if not content[name]:
                 del content[name]
+        if self.lacks_extra:
+            content["installed_extras"] = installed_extras()
         return json.dumps(content | {"digest": digest}, indent=2, sort_keys=True) + "\n"
 
 
@@ -170,12 +182,15 @@ def find_completed_import(dest: Path, digest: str) -> ImportSummary | None:
         digest: Covers the export, the layout and the options.
 
     Returns:
-        Its summary; None if there is none or a file of it is missing.
+        Its summary; None if there is none, a file of it is missing, or it lacks files for want of
+        an extra that is now installed.
     """
     try:
         content = json.loads((dest / MANIFEST).read_text(encoding="utf-8"))
         if content.pop("digest") != digest:
             return None
+        if set(installed_extras()) - set(content.pop("installed_extras", installed_extras())):
+            return None  # now it can read more
         for name in ("reasons", "image_reasons", "emptied_cells"):
             content[name] = Counter(content.get(name, {}))
         content["notes"] = tuple(content.get("notes", ()))

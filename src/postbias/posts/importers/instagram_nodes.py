@@ -204,6 +204,13 @@ def image_addresses(node: dict[str, Any]) -> list[str]:
     return [repair_text(url) for slide in _slides(node) if (url := _image_address(slide))]
 
 
+def video_addresses(node: dict[str, Any]) -> list[str]:
+    """List the video URLs of a media node, in order."""
+    paths: tuple[tuple[str | int, ...], ...] = (("video_versions", 0, "url"), ("video_url",))
+    urls = [get_nested(slide, *path) for slide in _slides(node) for path in paths]
+    return [repair_text(url) for url in urls if isinstance(url, str) and url]
+
+
 def photo_numbers(node: dict[str, Any]) -> list[int]:
     """List the positions of the photos in a carousel, from 1; [0] for a post of one photo.
 

@@ -26,6 +26,7 @@ from postbias.posts.importers.instagram_nodes import (
     image_addresses,
     is_media_node,
     read_media_node,
+    video_addresses,
 )
 from postbias.posts.importers.records import (
     Export,
@@ -228,9 +229,14 @@ def post_from_media(
 def _find_images(
     node: dict[str, Any], media: MediaNode, folder: ImageFolder
 ) -> list[ImageFile | ImageFault]:
-    """Find the images of a post by the names in their addresses, else by its id or shortcode."""
+    """Find the images of a post by the names in their addresses, else by its id or shortcode.
+
+    Videos are optional: their cover is an image of the post.
+    """
     images = [folder.read(address) for address in image_addresses(node)]
-    if any(isinstance(image, ImageFile) for image in images):
-        return images
+    videos = [folder.read(address) for address in video_addresses(node)]
+    videos = [video for video in videos if isinstance(video, ImageFile)]
+    if videos or any(isinstance(image, ImageFile) for image in images):
+        return [*images, *videos]
     found = folder.read_ids([media.post_id, media.shortcode])
     return [*found, *images[len(found) :]]

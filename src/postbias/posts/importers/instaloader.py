@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from postbias.errors import InputError, LayoutError
+from postbias.posts.file_kinds import looks_like_image
 from postbias.posts.importers.export_files import (
     IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
     digest_tree,
     read_head,
     read_image,
@@ -25,7 +27,6 @@ from postbias.posts.importers.export_files import (
     read_text,
     walk_folders,
 )
-from postbias.posts.importers.image_folder import looks_like_image
 from postbias.posts.importers.instagram_nodes import (
     PLATFORM,
     get_nested,
@@ -160,7 +161,8 @@ def _load(
         images: list[ImageFile | ImageFault] = [read_image(str(src), name) for name in names]
         if node is None:
             return [_post_without_json(src, prefix, stem, text, images)]
-        images += _missing_photos(node, f"{prefix}{stem}", [number for number, _ in files.images])
+        numbers = [n for n, name in files.images if not name.lower().endswith(VIDEO_SUFFIXES)]
+        images += _missing_photos(node, f"{prefix}{stem}", numbers)
         post = post_from_media(read_media_node(node), source, images)
         return [post if post.caption else replace(post, caption=text)]
     except RecordError as error:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postbias.errors import StorageError
+from postbias.posts.frame_paths import frame_time_s
 from postbias.posts.importers.import_progress import (
     PROGRESS_FILE,
     ImportProgress,
@@ -221,6 +222,7 @@ class _Part:
         self.n_posts += 1
         progress.n_posts += 1
         progress.n_images += len(record.images)
+        progress.n_frames += sum(frame_time_s(image.path) is not None for image in record.images)
 
     def _reject(
         self, source: str, post_id: str | None, stage: str, reason: RejectReason, detail: str

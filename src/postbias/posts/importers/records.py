@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from postbias.posts.file_kinds import FileKind
 from postbias.posts.reasons import RejectReason
 
 
@@ -44,6 +45,19 @@ class ImageFile:
 
     data: bytes
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFile(ImageFile):
+    """A video or HEIF image, which `MediaConverter` replaces by JPEG images.
+
+    Attributes:
+        kind: What it is.
+        file: The file on disk; None if `data` is its content.
+    """
+
+    kind: FileKind
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

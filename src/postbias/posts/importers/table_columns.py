@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from postbias.errors import InputError, SchemaError
+from postbias.posts.importers.media_converter import DEFAULT_FRAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +161,11 @@ class ReadingOptions:
     Attributes:
         columns: Column names of a table.
         encoding: The encoding of text files; None detects it.
+        n_frames: Number of frames to take of a video.
         null_values: Layout table: cells with these words are empty.
     """
 
     columns: Columns = field(default_factory=Columns)
     encoding: str | None = None
+    n_frames: int = DEFAULT_FRAMES
     null_values: tuple[str, ...] = ()

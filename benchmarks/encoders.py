@@ -1,0 +1,125 @@
+"""Compare students of the params files by parameters, int8 size and speed.
+
+The encoders have the true architecture and random weights, which do not affect size and speed.
+Every student scores the same posts with its int8 artifact on two threads; each run alternates with
+one of the reference, ResNet-18 and DistilBERT, so that load from other processes affects both.
+Prints one JSON object.
+
+    python benchmarks/encoders.py [--only small base] [--posts 64] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from bulk_scoring import make_student, real_captions, real_jpegs
+from transformers import AutoConfig, AutoModel
+
+from postbias.params import load_params
+from postbias.scoring.artifact import Artifact
+from postbias.scoring.post_scores import PostInput
+from postbias.scoring.scorer import Scorer
+from postbias.student.encoders import TextEncoder
+from postbias.student.image_encoders import load_image_encoder, read_image_input
+from postbias.student.network import Student
+
+PARAMS = Path(__file__).resolve().parents[1] / "params"
+REFERENCE = "resnet18-distilbert"
+
+
+def _bert(hidden: int, layers: int, heads: int, vocabulary: int = 30522) -> dict[str, Any]:
+    return {"model_type": "bert", "hidden_size": hidden, "num_hidden_layers": layers,
+            "num_attention_heads": heads, "intermediate_size": 4 * hidden,
+            "vocab_size": vocabulary}  # fmt: skip
+
+
+def _modernbert(hidden: int, layers: int, heads: int, inner: int) -> dict[str, Any]:
+    return {"model_type": "modernbert", "hidden_size": hidden, "num_hidden_layers": layers,
+            "num_attention_heads": heads, "intermediate_size": inner,
+            "vocab_size": 50368}  # fmt: skip
+
+
+#: Shapes as in the models' config.json, so that no download is needed.
+TEXT: dict[str, dict[str, Any]] = {
+    "distilbert-base-uncased": {"model_type": "distilbert"},
+    "google/bert_uncased_L-4_H-128_A-2": _bert(128, 4, 2),
+    "jhu-clsp/ettin-encoder-17m": _modernbert(256, 7, 4, 384),
+    "jhu-clsp/ettin-encoder-68m": _modernbert(512, 19, 8, 768),
+    "answerdotai/ModernBERT-base": _modernbert(768, 22, 12, 1152),
+}
+FILES = (REFERENCE, "nano", "small", "base", "large")
+
+
+def main() -> None:
+    """Build all students, time them against the reference and print the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=FILES, default=list(FILES[1:]))
+    parser.add_argument("--posts", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    captions, files = real_captions(options.posts), real_jpegs(options.posts)
+    posts = [PostInput(text, (data,)) for text, data in zip(captions, files, strict=True)]
+    with tempfile.TemporaryDirectory() as name:
+        reference, found = build(REFERENCE, Path(name), captions, files)
+        rows = {REFERENCE: found | {"ratio": 1.0}}
+        for file in options.only:
+            artifact, numbers = build(file, Path(name), captions, files)
+            rows[file] = numbers | compare(artifact, reference, posts, options.rounds)
+            print(json.dumps({file: rows[file]}), flush=True)
+    print(json.dumps({"encoders": rows}, indent=2, sort_keys=True))
+
+
+def build(
+    file: str, folder: Path, captions: list[str], files: list[bytes]
+) -> tuple[Artifact, dict[str, Any]]:
+    """Export the student of a params file; return it with its number of parameters and size."""
+    train = load_params(PARAMS / f"{file}.yaml").train
+    shape = dict(TEXT[train.text_encoder])
+    backbone = AutoModel.from_config(AutoConfig.for_model(shape.pop("model_type"), **shape))
+    text = TextEncoder(backbone, backbone.config.hidden_size)
+    wanted = read_image_input(train.image_encoder, train.image_size, train.image_fit)
+    image = load_image_encoder(train.image_encoder, "none", wanted)
+    student = Student(text, image, hidden=train.head_hidden, n_axes=2, dropout=0.1).eval()
+    millions = {
+        key: round(sum(p.numel() for p in part.parameters()) / 1e6, 1)
+        for key, part in (("text_millions", text), ("image_millions", image))
+    }
+    _, _, artifact = make_student(folder / file, captions, files, student)
+    shipped = {name: graph.ships for name, graph in artifact.manifest.precision.items()}
+    del student, text, image, backbone
+    gc.collect()
+    size = round(artifact.size_bytes("int8") / 1e6, 1)
+    return artifact, millions | {"int8_mb": size, "ships": shipped}
+
+
+def compare(
+    artifact: Artifact, reference: Artifact, posts: list[PostInput], rounds: int
+) -> dict[str, float]:
+    """Time two students alternately; return posts per second, and the median ratio of the two."""
+    rates: list[tuple[float, float]] = []
+    with Scorer(artifact, threads=2) as own, Scorer(reference, threads=2) as other:
+        for _ in range(rounds + 1):
+            pair = []
+            for scorer in (own, other):
+                started = time.perf_counter()
+                scorer.score(posts)
+                pair.append(len(posts) / (time.perf_counter() - started))
+            rates.append((pair[0], pair[1]))
+    return {
+        "posts_per_s": round(statistics.median(own for own, _ in rates[1:]), 1),
+        "reference_posts_per_s": round(statistics.median(other for _, other in rates[1:]), 1),
+        "ratio": round(statistics.median(own / other for own, other in rates[1:]), 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
