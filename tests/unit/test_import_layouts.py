@@ -477,7 +477,7 @@ def test_invalid_rows_are_rejected_one_by_one(tmp_path: Path) -> None:
 def test_files_that_are_not_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.xlsx").write_bytes(b"PK")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 broken")
-    with pytest.raises(LayoutError, match=r"\.csv, \.tsv, \.jsonl"):
+    with pytest.raises(LayoutError, match=r"\.csv, \.tsv, \.txt"):
         import_posts("table", tmp_path / "t.xlsx", tmp_path / "out")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         import_posts("table", tmp_path / "t.parquet", tmp_path / "out")

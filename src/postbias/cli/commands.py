@@ -12,6 +12,7 @@ import click
 
 from postbias import __version__
 from postbias.cli.command_group import CommandGroup
+from postbias.cli.fetch_commands import fetch_images_command
 from postbias.cli.import_layout import choose_layout, list_option
 from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.teacher_commands import annotate_command, replies
@@ -49,6 +50,12 @@ def main(*, verbose: bool) -> None:
     "--encoding",
     help="Encoding of text files, e.g. windows-1251.  [default: detected for each file]",
 )
+@click.option(
+    "--null-values",
+    multiple=True,
+    metavar="WORD",
+    help="Layout table: read cells with this word as empty, e.g. nan. Repeatable.",
+)
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
 @click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
 @list_option
@@ -59,6 +66,7 @@ def import_command(
     dest: Path,
     columns: tuple[str, ...],
     encoding: str | None,
+    null_values: tuple[str, ...],
     replace: bool,
     frames: int,
 ) -> None:
@@ -73,7 +81,7 @@ def import_command(
     from postbias.posts.importers import ReadingOptions, import_posts, parse_columns
 
     layout, src = choose_layout(layout, src)
-    options = ReadingOptions(parse_columns(columns), encoding, frames)
+    options = ReadingOptions(parse_columns(columns), encoding, frames, null_values)
     summary = import_posts(layout, src, dest, options=options, replace=replace)
     click.echo(summary.render())
     if summary.address_warning:
@@ -100,6 +108,12 @@ def import_command(
     help="Encoding of INPUT, e.g. windows-1251.  [default: detected for each file]",
 )
 @click.option(
+    "--null-values",
+    multiple=True,
+    metavar="WORD",
+    help="INPUT is a table: read cells with this word as empty, e.g. nan. Repeatable.",
+)
+@click.option(
     "--threads", type=click.IntRange(1), help="CPU threads; with Ray, per worker.  [default: all]"
 )
 @click.option("--batch-size", type=click.IntRange(1), default=BATCH_SIZE, help="Posts per batch.")
@@ -124,6 +138,7 @@ def score_command(
     layout: str | None,
     columns: tuple[str, ...],
     encoding: str | None,
+    null_values: tuple[str, ...],
     threads: int | None,
     batch_size: int,
     engine: str,
@@ -133,19 +148,19 @@ def score_command(
 ) -> None:
     """Score all posts of INPUT and write OUT.
 
-    INPUT is a folder of post shards, one shard, a table (CSV, TSV, JSONL, Parquet), or an export
-    with --layout. OUT is a .parquet or .csv file, or a folder. Shards, tables and OUT may be
-    s3://BUCKET/PREFIX. Resumable: run again to continue. Posts that cannot be scored keep their
-    row; OUT's .rejects.parquet gives the reasons. Exits with code 1 if INPUT is not a post shard
-    and more than 10% of its records could not be read. See docs/scaling-out.md for Ray and object
-    stores.
+    INPUT is a folder of post shards, one shard, a table (CSV, JSON, Parquet, Excel, also
+    compressed), or an export with --layout. OUT is a .parquet or .csv file, or a folder. Shards,
+    tables and OUT may be s3://BUCKET/PREFIX. Resumable: run again to continue. Posts that cannot be
+    scored keep their row; OUT's .rejects.parquet gives the reasons. Exits with code 1 if INPUT is
+    not a post shard and more than 10% of its records could not be read. See docs/scaling-out.md for
+    Ray and object stores.
     """
     from postbias.loading import find_student, open_scorer
     from postbias.posts.importers import ReadingOptions, parse_columns
     from postbias.posts.remote_files import parse_path
     from postbias.scoring.file_scoring import ScoringJob, score_files
 
-    options = ReadingOptions(parse_columns(columns), encoding)
+    options = ReadingOptions(parse_columns(columns), encoding, null_values=null_values)
     job = ScoringJob(parse_path(source), parse_path(output), layout, options)
     if engine == "ray":
         from postbias.scoring.artifact import Artifact
@@ -270,6 +285,7 @@ def promote_command() -> None:
     click.echo(f"champion is version {result.version}{replaced}")
 
 
+main.add_command(fetch_images_command)
 main.add_command(results_command)
 main.add_command(brands_command)
 main.add_command(annotate_command)

@@ -21,6 +21,10 @@ class RejectReason(StrEnum):
     REPOST = "repost"
     COMMENT = "comment"
     DELETED = "deleted"
+    # fetch-images
+    BAD_ADDRESS = "bad_address"
+    BLOCKED_ADDRESS = "blocked_address"
+    HTTP_ERROR = "http_error"
     # annotate from recorded labels
     NO_LABEL = "no_label"
     OUT_OF_RANGE = "out_of_range"

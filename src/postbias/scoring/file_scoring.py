@@ -22,14 +22,13 @@ import pyarrow.parquet as pq
 
 from postbias.errors import InputError, StorageError
 from postbias.posts.importers import LAYOUTS, ImportSummary, ReadingOptions, import_posts
+from postbias.posts.importers.containers import TABLE_SUFFIXES
 from postbias.posts.remote_files import AnyPath, ObjectPath, copy_to_local, pyarrow_source
 from postbias.posts.schema import POSTS, REJECTS, scores_schema
 from postbias.posts.shards import atomic_write, list_shards, parquet_writer, read_table, write_table
 from postbias.scoring.bulk import BulkSummary, ExecutionBackend, ScoreOutputs, score_with_backend
 
 logger = logging.getLogger(__name__)
-
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 #: Empty object, written last: marks a folder in an object store, where no folder can be replaced
 #: atomically, as complete. Readers of data sets ignore it.
@@ -119,11 +118,11 @@ def _shards(job: ScoringJob, scratch: Path) -> tuple[list[AnyPath], ImportSummar
             return _shards_in(source), None
         if source.suffix == ".parquet" and _is_shard(source):
             return [source], None
-        if source.suffix not in _TABLES:
+        if source.suffix.lower() not in TABLE_SUFFIXES:
             raise InputError(
                 f"the kind of {source} is unknown",
-                allowed=f"a folder of post shards, a file ({', '.join(_TABLES)}), or an export "
-                f"with --layout ({', '.join(LAYOUTS)})",
+                allowed=f"a folder of post shards, a file ({', '.join(TABLE_SUFFIXES)}), or an "
+                f"export with --layout ({', '.join(LAYOUTS)})",
             )
     imported = scratch / "posts"
     summary = import_posts(job.layout or "table", _local_source(job, scratch), imported,

@@ -7,8 +7,9 @@ import json
 import re
 from typing import Any
 
+from postbias.posts.importers.embedded_images import check_image_bytes
 from postbias.posts.importers.export_files import IMAGE_SUFFIXES
-from postbias.posts.importers.image_folder import ImageFolder, check_image_bytes, is_address
+from postbias.posts.importers.image_folder import ImageFolder, is_address
 from postbias.posts.importers.records import ImageFault, ImageFile, RecordError
 from postbias.posts.importers.table_cells import is_empty
 from postbias.posts.importers.text_repair import repair_text
@@ -48,6 +49,29 @@ def read_images(value: object, folder: ImageFolder, post_id: str) -> list[ImageF
         found = folder.read_ids([post_id])
         return [*found, *images[len(found) :]]
     return images
+
+
+def list_addresses(value: object, folder: ImageFolder) -> list[str]:
+    """List the addresses in a cell, as `read_images` looks them up.
+
+    Args:
+        value: As for `read_images`.
+        folder: The folder that has the files.
+
+    Returns:
+        The addresses in order.
+
+    Raises:
+        RecordError: If the cell names no images.
+    """
+    addresses = []
+    for item in _items(value, folder):
+        text = item.strip() if isinstance(item, str) else item
+        if isinstance(text, dict):
+            text = None if text.get("bytes") else text.get("path")
+        if isinstance(text, str) and is_address(text) and text[:5].lower() != "data:":
+            addresses.append(text)
+    return addresses
 
 
 def _items(value: Any, folder: ImageFolder) -> list[Any]:  # noqa: ANN401 - a cell

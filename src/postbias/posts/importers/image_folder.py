@@ -6,7 +6,6 @@ differ, if only one file matches. No file outside the folder is opened and nothi
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -14,8 +13,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from postbias.posts.file_kinds import is_video, looks_like_image, recognise_kind
-from postbias.posts.images import MAX_BYTES
+from postbias.posts.file_kinds import is_video, looks_like_image
+from postbias.posts.importers.embedded_images import read_data_uri
 from postbias.posts.importers.export_files import (
     IMAGE_SUFFIXES,
     is_inside,
@@ -23,14 +22,14 @@ from postbias.posts.importers.export_files import (
     read_head,
     read_image,
 )
+from postbias.posts.importers.fetched_names import fetched_stem
 from postbias.posts.importers.file_index import CASE, SUFFIX_CASE, FileIndex, FileMatch, canonical
-from postbias.posts.importers.records import ImageFault, ImageFile, MediaFile
+from postbias.posts.importers.records import ImageFault, ImageFile
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
 
 _ADDRESS = re.compile(r"(?:(?!file:)[a-z][a-z0-9+.-]+:)?//(?=[^/])|data:", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-_DATA_URI = re.compile(r"data:[^,]*;base64,(.*)", re.IGNORECASE | re.DOTALL)
 
 # Numbered images of one post, such as `<id>_1.jpg`; a carousel has at most 20.
 _MAX_NUMBERED = 32
@@ -79,7 +78,7 @@ class ImageFolder:
             The image, or why it could not be read.
         """
         if reference[:5].lower() == "data:":
-            return _read_data_uri(reference)
+            return read_data_uri(reference)
         path = self.locate(reference)
         return path if isinstance(path, ImageFault) else read_image(self._root, path)
 
@@ -190,6 +189,9 @@ class ImageFolder:
         return None
 
     def _locate_address(self, address: str) -> str | ImageFault:
+        # A fetched file has the image of exactly this address, and the suffix of its content.
+        if fetched := self.index.find_name(fetched_stem(address)):
+            return fetched[0].path
         path, query = _split_address(address)
         name = path.rstrip("/").rpartition("/")[2]
         # Some programs keep the query in the name of the file.
@@ -200,11 +202,8 @@ class ImageFolder:
             matches = [m for m in self.index.find_name(text) if m.difference < CASE]
             if (found := self._choose(matches, address)) is not None:
                 return found
-        return ImageFault(
-            RejectReason.NOT_DOWNLOADED,
-            f"{_clip(address)}: no file {_clip(unquote(name))!r} in the folder, and addresses are "
-            "not fetched",
-        )
+        detail = f"{_clip(address)}: no file {_clip(unquote(name))!r} in the folder"
+        return ImageFault(RejectReason.NOT_DOWNLOADED, f"{detail}; see `postbias fetch-images`")
 
     def _find_end(self, path: str, reference: str) -> str | ImageFault | None:
         """Find a file by the end of an absolute path: the export was moved from another folder.
@@ -274,25 +273,6 @@ def _split_address(address: str) -> tuple[str, str]:
         path, _, query = address.partition("?")
         return path, query
     return parts.path, parts.query
-
-
-def _read_data_uri(uri: str) -> ImageFile | ImageFault:
-    match = _DATA_URI.fullmatch(uri)
-    try:
-        data = base64.b64decode(unquote(match[1]), validate=True) if match else b""
-    except ValueError:
-        data = b""
-    if not data:
-        return ImageFault(RejectReason.BROKEN_ROW, f"{_clip(uri)}: no base64 data")
-    return check_image_bytes(data, "")
-
-
-def check_image_bytes(data: bytes, path: str) -> ImageFile | ImageFault:
-    """Check the size of an image whose bytes are in a table."""
-    if len(data) > MAX_BYTES:
-        return ImageFault(RejectReason.TOO_LARGE, f"{len(data)} bytes, over {MAX_BYTES}")
-    kind = recognise_kind(data)
-    return MediaFile(data, path, kind) if kind else ImageFile(data, path)
 
 
 def _clip(text: str) -> str:

@@ -127,6 +127,8 @@ def _digest(layout: str, export: Export, options: ReadingOptions) -> str:
         identity.append(options.encoding)
     if options.n_frames != DEFAULT_FRAMES:
         identity.append(options.n_frames)
+    if options.null_values:
+        identity.append(sorted(options.null_values))
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
@@ -153,7 +155,7 @@ def _summarise(
         image_examples=progress.image_examples,
         n_address_posts=progress.n_address_posts,
         address_column=columns.images if layout == "table" else "",
-        encoding=reading.encoding if reading else None,
+        encoding=(reading.encoding or None) if reading else None,
         notes=tuple(reading.notes) if reading else (),
         reading_warning=reading.warning if reading else None,
     )

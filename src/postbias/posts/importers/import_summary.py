@@ -133,7 +133,7 @@ class ImportSummary:
         return (
             f"WARNING: {self.n_address_posts} posts name images by address{column} whose files are "
             "not in the folder; they are imported by caption and other images alone: download the "
-            "images first, under the file names of their addresses, and import with --replace"
+            "images first with `postbias fetch-images`, and import with --replace"
         )
 
     @property

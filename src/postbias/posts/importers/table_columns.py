@@ -162,8 +162,10 @@ class ReadingOptions:
         columns: Column names of a table.
         encoding: The encoding of text files; None detects it.
         n_frames: Number of frames to take of a video.
+        null_values: Layout table: cells with these words are empty.
     """
 
     columns: Columns = field(default_factory=Columns)
     encoding: str | None = None
     n_frames: int = DEFAULT_FRAMES
+    null_values: tuple[str, ...] = ()

@@ -247,6 +247,7 @@ def _to_cell(value: pa.Scalar) -> Any:  # noqa: ANN401 - a cell
 READERS: dict[str, Callable[[Path, ReadingOptions], RowReader]] = {
     ".csv": CsvReader,
     ".tsv": CsvReader,
+    ".txt": CsvReader,
     ".jsonl": JsonlReader,
     ".ndjson": JsonlReader,
     ".parquet": ParquetReader,

@@ -1,4 +1,4 @@
-"""Import a table: CSV, TSV, JSONL or Parquet with a caption column and image paths.
+"""Import a table: CSV, JSON, Parquet or Excel with a caption column and image paths.
 
 Image paths are relative to the folder of the table and must stay inside it; addresses are never
 fetched.
@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from postbias.errors import InputError, LayoutError
 from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.image_cells import read_images
 from postbias.posts.importers.image_folder import ImageFolder
@@ -32,7 +31,8 @@ from postbias.posts.importers.table_cells import (
     parse_time_us,
 )
 from postbias.posts.importers.table_columns import ReadingOptions
-from postbias.posts.importers.table_rows import READERS, Row, RowReader
+from postbias.posts.importers.table_files import OpenTable, open_rows
+from postbias.posts.importers.table_rows import Row
 from postbias.posts.reasons import RejectReason
 from postbias.posts.remote_files import content_digest
 
@@ -43,37 +43,33 @@ def open_table(src: Path, options: ReadingOptions) -> Export:
     """Open a table.
 
     Args:
-        src: A `.csv`, `.tsv`, `.jsonl` (`.ndjson`) or `.parquet` file.
-        options: The names of its columns, and its encoding if it is known.
+        src: A file that `unpack_table` accepts.
+        options: The names of its columns, its encoding if it is known, and words for empty cells.
 
     Returns:
         One unit per row.
 
     Raises:
-        InputError: If there is no such file, or it cannot be read.
-        LayoutError: If it has another suffix.
+        InputError: If there is no such file, or it cannot be read or unpacked.
+        LayoutError: If it holds no table, or several.
         SchemaError: If a column is missing.
+        StorageError: If it cannot be unpacked to the disk.
     """
-    if not src.is_file():
-        raise InputError("no such file", seen=str(src))
-    reader_class = READERS.get(src.suffix.lower())
-    if reader_class is None:
-        raise LayoutError("unknown kind of table", seen=src.name, allowed=", ".join(READERS))
     # Reads the header, so that a wrong column is reported before anything is written.
-    reader = reader_class(src, options)
-    load = partial(_load, ImageFolder(src.parent), reader.columns)
+    table = open_rows(src, options)
+    load = partial(_load, ImageFolder(table.plain.root), table.columns)
     return Export(
         digest=content_digest(src),
         n_units=None,
-        units=lambda: _units(src.name, reader, load),
-        reading=reader.reading,
+        units=lambda: _units(src.name, table, load),
+        reading=table.reading,
     )
 
 
 def _units(
-    name: str, reader: RowReader, load: Callable[[str, Row], list[Record]]
+    name: str, table: OpenTable, load: Callable[[str, Row], list[Record]]
 ) -> Iterator[ReadUnit]:
-    for number, row in enumerate(reader.rows(), start=1):
+    for number, row in enumerate(table.rows(), start=1):
         yield partial(load, f"{name}:{number}", row)
 
 

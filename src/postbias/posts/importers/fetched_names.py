@@ -1,0 +1,20 @@
+"""Names of the image files that `postbias fetch-images` writes."""
+
+from __future__ import annotations
+
+import hashlib
+
+# 128 bits: two addresses never share a name.
+_N_DIGITS = 32
+
+
+def fetched_stem(address: str) -> str:
+    """Return the file name of a fetched image, without its suffix.
+
+    Args:
+        address: The address, exactly as in the table.
+
+    Returns:
+        The first digits of its SHA-256.
+    """
+    return hashlib.sha256(address.encode(errors="surrogatepass")).hexdigest()[:_N_DIGITS]
