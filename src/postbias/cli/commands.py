@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,9 @@ def main(*, verbose: bool) -> None:
 )
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
 @click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
+@click.option(
+    "--append", is_flag=True, help="Add new posts to those in DEST, and update likes and comments."
+)
 @list_option
 def import_command(
     *,
@@ -69,6 +73,7 @@ def import_command(
     null_values: tuple[str, ...],
     replace: bool,
     frames: int,
+    append: bool,
 ) -> None:
     """Import an export of posts.
 
@@ -78,12 +83,25 @@ def import_command(
     with code 1 if more than 10% of the records could not be read, or far fewer posts than lines
     were found.
     """
-    from postbias.posts.importers import ReadingOptions, import_posts, parse_columns
+    from postbias.posts.importers import (
+        ReadingOptions,
+        append_posts,
+        import_posts,
+        parse_columns,
+    )
 
+    if append and replace:
+        raise click.UsageError("--append and --replace exclude each other")
     layout, src = choose_layout(layout, src)
     options = ReadingOptions(parse_columns(columns), encoding, frames, null_values)
-    summary = import_posts(layout, src, dest, options=options, replace=replace)
-    click.echo(summary.render())
+    run = partial(import_posts, layout, src, options=options)
+    if append:
+        appended = append_posts(layout, dest, partial(run, replace=True))
+        click.echo(appended.render())
+        summary = appended.export
+    else:
+        summary = run(dest, replace=replace)
+        click.echo(summary.render())
     if summary.address_warning:
         click.echo(summary.address_warning, err=True)
     if summary.warning:

@@ -6,6 +6,7 @@ files) and the resumable run that writes the output.
 
 from __future__ import annotations
 
+from postbias.posts.importers.corpus_append import append_posts
 from postbias.posts.importers.export_layouts import LAYOUTS, Layout
 from postbias.posts.importers.import_run import import_posts
 from postbias.posts.importers.import_summary import ImportSummary
@@ -20,6 +21,7 @@ __all__ = [
     "ImportSummary",
     "Layout",
     "ReadingOptions",
+    "append_posts",
     "describe_layouts",
     "detect_layout",
     "import_posts",

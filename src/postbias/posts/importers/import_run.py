@@ -26,6 +26,7 @@ from postbias.errors import (
     PostbiasError,
     StorageError,
 )
+from postbias.posts.importers.corpus_append import APPEND_FOLDER
 from postbias.posts.importers.export_layouts import LAYOUTS
 from postbias.posts.importers.import_checks import check_counts, first_reject
 from postbias.posts.importers.import_progress import (
@@ -50,6 +51,7 @@ from postbias.posts.importers.media_converter import (
 from postbias.posts.importers.part_writer import BackgroundWriter, write_part
 from postbias.posts.importers.records import Export, TextReading
 from postbias.posts.importers.table_columns import Columns, ReadingOptions
+from postbias.posts.post_updates import UPDATES_FILE
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, parquet_writer, read_table
 
@@ -257,6 +259,9 @@ def _move_into_place(staging: Path, dest: Path, summary: ImportSummary, digest: 
             for part in sorted((staging / "rejects").glob("*.parquet")):
                 out.write_table(read_table(part, REJECTS))
         (dest / MANIFEST).unlink(missing_ok=True)
+        # Both belong to the posts that are replaced.
+        (dest / UPDATES_FILE).unlink(missing_ok=True)
+        shutil.rmtree(dest / APPEND_FOLDER, ignore_errors=True)
         if posts.exists():
             if (dest / POSTS_FOLDER).exists():
                 shutil.rmtree(staging / "replaced", ignore_errors=True)

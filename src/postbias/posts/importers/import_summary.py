@@ -200,6 +200,7 @@ def find_completed_import(dest: Path, digest: str) -> ImportSummary | None:
             return None
         if set(installed_extras()) - set(content.pop("installed_extras", installed_extras())):
             return None  # now it can read more
+        content.pop("imports", None)  # the counts cover these, too
         for name in ("reasons", "image_reasons", "emptied_cells"):
             content[name] = Counter(content.get(name, {}))
         content["notes"] = tuple(content.get("notes", ()))

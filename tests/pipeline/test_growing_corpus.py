@@ -1,0 +1,114 @@
+"""After an append, only new posts are scored and labelled, and the sample is extended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import run_command
+from tests.post_shards import jpeg
+from tests.small_repo import make_small_repo
+from tests.teacher_corpus import ROOT, make_params, point_at, shorten_pauses
+from tests.teacher_server import TeacherServer
+from tests.tiny_artifact import write_tiny_artifact
+
+from postbias.params import SampleParams, load_params
+from postbias.paths import Paths
+from postbias.posts.importers import append_posts, import_posts, part_writer
+from postbias.posts.sampling import sample_posts
+from postbias.posts.schema import SAMPLE
+from postbias.posts.shards import count_rows, list_shards, write_table
+from postbias.scoring.inference import infer
+from postbias.teacher.annotate import annotate
+
+PARAMS = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
+
+
+def _export(path: Path, first: int, end: int, *, likes: int = 1) -> Path:
+    rng = np.random.default_rng(first)
+    (path.parent / "image.jpg").write_bytes(jpeg(rng))
+    lines = [
+        {"post_id": f"p{n:04d}", "author": f"a{n // 4}", "caption": f"post number {n}"}
+        | {"images": "image.jpg", "likes": likes}
+        for n in range(first, end)
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return path
+
+
+def _append(src: Path, dest: Path) -> None:
+    append_posts("table", dest, lambda folder: import_posts("table", src, folder, replace=True))
+
+
+def test_only_new_posts_are_scored_after_an_append(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_writer, "SHARD_POSTS", 50)
+    paths = Paths(tmp_path, tmp_path)
+    import_posts("table", _export(tmp_path / "a.jsonl", 0, 200), paths.data)
+    write_tiny_artifact(paths.champion)
+    assert infer(paths, PARAMS).summary.computed == 200
+    before = {path.name: path.read_bytes() for path in list_shards(paths.scores)}
+    # Half of the known posts have new likes, which changes no score.
+    _append(_export(tmp_path / "b.jsonl", 100, 207, likes=9), paths.data)
+    summary = infer(paths, PARAMS).summary
+    assert (summary.posts, summary.computed) == (207, 7)
+    after = {path.name: path.read_bytes() for path in list_shards(paths.scores)}
+    assert after.items() > before.items()
+    assert len(after) == len(before) + 1
+    fresh = Paths(tmp_path, tmp_path / "fresh")  # without the store of finished shards
+    assert infer(fresh, PARAMS).summary.computed == 207
+    assert {path.name: path.read_bytes() for path in list_shards(paths.scores)} == after
+
+
+@pytest.mark.parametrize("n", [None, 80])
+def test_the_sample_is_extended_and_only_new_posts_are_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int | None
+) -> None:
+    shorten_pauses(monkeypatch)
+    paths = Paths(tmp_path, tmp_path)
+    (tmp_path / "rubrics").symlink_to(ROOT / "rubrics")
+    settings = SampleParams(n=n, method="simple", stratify_by=(), max_per_author=None)
+    import_posts("table", _export(tmp_path / "a.jsonl", 0, 100), paths.data)
+    before = _label(paths, settings, monkeypatch, n_requests=(n or 100) + 1)
+    _append(_export(tmp_path / "b.jsonl", 90, 110, likes=9), paths.data)
+    table, _ = sample_posts(paths.posts, settings, 0)
+    after = set(table["post_id"].to_pylist())
+    new = after - before
+    assert new <= {f"p{number:04d}" for number in range(100, 110)}
+    assert len(before - after) == (0 if n is None else len(new))
+    assert n is not None or len(new) == 10
+    assert _label(paths, settings, monkeypatch, n_requests=len(new)) == after
+
+
+def _label(
+    paths: Paths, settings: SampleParams, monkeypatch: pytest.MonkeyPatch, *, n_requests: int
+) -> set[str]:
+    table, _ = sample_posts(paths.posts, settings, 0)
+    write_table(table, paths.sample, SAMPLE)
+    with TeacherServer() as server:
+        point_at(monkeypatch, server)
+        summary = annotate(paths, make_params())
+        # A new server address is probed again.
+        assert server.stats.requests - n_requests in (0, 1)
+    assert summary.n_labelled == table.num_rows
+    return set(table["post_id"].to_pylist())
+
+
+@pytest.mark.slow
+def test_dvc_scores_only_new_shards_and_reuses_the_labels(tmp_path: Path) -> None:
+    repo = make_small_repo(tmp_path / "repo")
+    run_command(repo, "dvc", "repro", "-q", "infer")
+    store = repo / "store" / "scores"
+    before = set(store.rglob("*.scores.parquet"))
+    _append(_export(tmp_path / "b.jsonl", 5000, 5003), repo / "data")
+    run_command(repo, "dvc", "add", "-q", "data")
+    run_command(repo, "dvc", "repro", "-q", "--single-item", "infer")
+    new = set(store.rglob("*.scores.parquet")) - before
+    assert count_rows(sorted(new)) == 3
+    assert count_rows(list_shards(repo / "build" / "scores")) == 243
+    # A plain repro trains again: the new posts have no label, so the student is the same.
+    run_command(repo, "dvc", "repro", "-q", "infer")
+    assert set(store.rglob("*.scores.parquet")) - before == new
