@@ -15,6 +15,7 @@ from postbias import __version__
 from postbias.cli.command_group import CommandGroup
 from postbias.cli.fetch_commands import fetch_images_command
 from postbias.cli.import_layout import choose_layout, list_option
+from postbias.cli.privacy_commands import forget_command
 from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.teacher_commands import annotate_command, replies
 from postbias.cli.terminal_tables import format_score, format_verification
@@ -304,6 +305,7 @@ def promote_command() -> None:
 
 
 main.add_command(fetch_images_command)
+main.add_command(forget_command)
 main.add_command(results_command)
 main.add_command(brands_command)
 main.add_command(annotate_command)

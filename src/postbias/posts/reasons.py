@@ -25,6 +25,7 @@ class RejectReason(StrEnum):
     BAD_ADDRESS = "bad_address"
     BLOCKED_ADDRESS = "blocked_address"
     HTTP_ERROR = "http_error"
+    FORGOTTEN = "forgotten"
     # annotate from recorded labels
     NO_LABEL = "no_label"
     OUT_OF_RANGE = "out_of_range"

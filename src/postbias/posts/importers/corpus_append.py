@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from postbias.errors import CorpusError, CountsError, InputError, StorageError
+from postbias.posts.forgotten_ids import FORGOTTEN_FILE
 from postbias.posts.importers.append_summary import AppendSummary
 from postbias.posts.importers.corpus_comparison import (
     Comparison,
@@ -33,19 +34,17 @@ from postbias.posts.importers.import_summary import (
     REJECTS_FILE,
     ImportSummary,
 )
+from postbias.posts.importers.new_shards import write_new_shards
 from postbias.posts.importers.part_writer import STAGE_IMAGE, STAGE_POST
 from postbias.posts.post_updates import UPDATES_FILE, write_updates
-from postbias.posts.schema import POSTS, REJECTS
+from postbias.posts.schema import REJECTS
 from postbias.posts.shards import (
     IMAGE_PATHS,
-    SHARD_BYTES,
     SHARD_POSTS,
     atomic_write,
     count_rows,
     iter_posts,
     list_shards,
-    open_shard,
-    parquet_writer,
     read_table,
     write_table,
 )
@@ -94,6 +93,9 @@ def append_posts(
     with _lock_corpus(dest):
         complete_append(dest)
         staging = dest / APPEND_FOLDER
+        if (dest / FORGOTTEN_FILE).is_file():
+            (staging / _EXPORT).mkdir(parents=True, exist_ok=True)
+            shutil.copy(dest / FORGOTTEN_FILE, staging / _EXPORT)
         try:
             export = import_export(staging / _EXPORT)
         except (CorpusError, InputError):
@@ -130,6 +132,16 @@ def complete_append(dest: Path) -> None:
         if source.exists():  # else it was moved before the interruption
             source.replace(dest / name)
     shutil.rmtree(staging)
+
+
+def discard_appended(dest: Path) -> None:
+    """Remove what appends have left beside the shards, before the posts are replaced.
+
+    Args:
+        dest: The folder of the corpus.
+    """
+    (dest / UPDATES_FILE).unlink(missing_ok=True)
+    shutil.rmtree(dest / APPEND_FOLDER, ignore_errors=True)
 
 
 @contextmanager
@@ -206,50 +218,6 @@ def _write_changes(dest: Path, comparison: Comparison, summary: AppendSummary) -
     ]
     with atomic_write(staging / _COMMIT) as temporary:
         temporary.write_text(json.dumps(moves), encoding="utf-8")
-
-
-def write_new_shards(shards: list[Path], post_ids: pa.Array, folder: Path, first: int) -> int:
-    """Write selected posts to new shards, within the limits of shards.
-
-    Args:
-        shards: Post shards, read one row group at a time.
-        post_ids: Ids of the posts to write.
-        folder: Receives the shards.
-        first: Number of the first new shard.
-
-    Returns:
-        The number of shards written.
-
-    Raises:
-        StorageError: If a shard cannot be written.
-    """
-    groups = _iter_selected_groups(shards, post_ids)
-    group, n_shards = next(groups, None), 0
-    while group is not None:
-        n_posts = n_bytes = 0
-        with (
-            atomic_write(folder / f"{first + n_shards:05d}.parquet") as temporary,
-            parquet_writer(temporary, POSTS) as out,
-        ):
-            while group is not None and not (
-                n_posts
-                and (n_posts + group.num_rows > SHARD_POSTS or n_bytes + group.nbytes > SHARD_BYTES)
-            ):
-                out.write_table(group)
-                n_posts, n_bytes = n_posts + group.num_rows, n_bytes + group.nbytes
-                group = next(groups, None)
-        n_shards += 1
-    return n_shards
-
-
-def _iter_selected_groups(shards: list[Path], post_ids: pa.Array) -> Iterator[pa.Table]:
-    for shard in shards:
-        with open_shard(shard) as file:
-            for number in range(file.num_row_groups):
-                group = file.read_row_group(number)
-                selected = group.filter(pc.is_in(group["post_id"], value_set=post_ids))
-                if selected.num_rows:
-                    yield selected.cast(POSTS)
 
 
 def _write_rejects(dest: Path, export: Path, changes: Path) -> None:

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from postbias.posts.forgotten_ids import ForgottenIds
 from postbias.posts.importers.records import Export, ImageFault, ImportReject, Record
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.schema import POSTS
@@ -157,8 +158,13 @@ class RecordReader:
 class SeenIds:
     """Ids of the posts written so far, as 8-byte digests: 1.6 million take 150 MB."""
 
-    def __init__(self, shards: Sequence[Path]) -> None:
-        """Add the ids of finished shards."""
+    def __init__(self, shards: Sequence[Path], data: Path) -> None:
+        """Add the ids of finished shards.
+
+        Args:
+            data: The folder of the corpus, which may have a list of forgotten posts.
+        """
+        self.forgotten = ForgottenIds.read(data)
         self._digests: set[int] = set()
         for shard in shards:
             for post_id in read_table(shard, POSTS, ["post_id"])["post_id"].to_pylist():

@@ -26,7 +26,7 @@ from postbias.errors import (
     PostbiasError,
     StorageError,
 )
-from postbias.posts.importers.corpus_append import APPEND_FOLDER
+from postbias.posts.importers.corpus_append import discard_appended
 from postbias.posts.importers.export_layouts import LAYOUTS
 from postbias.posts.importers.import_checks import check_counts, first_reject
 from postbias.posts.importers.import_progress import (
@@ -51,7 +51,6 @@ from postbias.posts.importers.media_converter import (
 from postbias.posts.importers.part_writer import BackgroundWriter, write_part
 from postbias.posts.importers.records import Export, TextReading
 from postbias.posts.importers.table_columns import Columns, ReadingOptions
-from postbias.posts.post_updates import UPDATES_FILE
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, parquet_writer, read_table
 
@@ -210,7 +209,7 @@ def _write_parts(
     if progress.n_parts:
         logger.warning("resuming an interrupted import: %d posts done", progress.n_posts)
     _remove_unfinished(staging / "rejects", progress.n_parts)
-    seen = SeenIds(_remove_unfinished(staging / POSTS_FOLDER, progress.n_shards))
+    seen = SeenIds(_remove_unfinished(staging / POSTS_FOLDER, progress.n_shards), staging.parent)
     with (
         tqdm(total=export.n_units, desc="import", unit=" files", disable=None) as bar,
         BackgroundWriter() as writer,
@@ -259,9 +258,7 @@ def _move_into_place(staging: Path, dest: Path, summary: ImportSummary, digest: 
             for part in sorted((staging / "rejects").glob("*.parquet")):
                 out.write_table(read_table(part, REJECTS))
         (dest / MANIFEST).unlink(missing_ok=True)
-        # Both belong to the posts that are replaced.
-        (dest / UPDATES_FILE).unlink(missing_ok=True)
-        shutil.rmtree(dest / APPEND_FOLDER, ignore_errors=True)
+        discard_appended(dest)
         if posts.exists():
             if (dest / POSTS_FOLDER).exists():
                 shutil.rmtree(staging / "replaced", ignore_errors=True)

@@ -30,6 +30,7 @@ _LEFT_OUT = (
     RejectReason.COMMENT,
     RejectReason.DELETED,
     RejectReason.NO_CONTENT,
+    RejectReason.FORGOTTEN,
 )
 
 # Left out of `import.json` if empty.

@@ -32,6 +32,7 @@ from postbias.posts.importers.records import (
     Record,
 )
 from postbias.posts.importers.text_repair import repair_text
+from postbias.posts.importers.withheld_posts import withhold_forgotten
 from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import IMAGE, POSTS, REJECTS
 from postbias.posts.shards import (
@@ -203,6 +204,7 @@ class _Part:
 
     def add(self, record: Record, progress: ImportProgress, seen: SeenIds) -> None:
         """Add a post or a reject."""
+        record = withhold_forgotten(record, seen.forgotten)
         if isinstance(record, ImportedPost):
             record = _reject_without_content(record) or _reject_duplicate(record, seen) or record
         if isinstance(record, ImportReject):

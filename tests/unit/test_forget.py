@@ -1,0 +1,220 @@
+"""`postbias forget`: nothing remains in any working folder, and the other posts are unchanged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from tests.scored_repo import write_scored_repo
+
+from postbias.cli import main
+from postbias.errors import InputError
+from postbias.paths import Paths
+from postbias.posts.forgotten_ids import ForgottenIds
+from postbias.posts.importers import append_posts, import_posts
+from postbias.posts.schema import POSTS
+from postbias.posts.shards import read_posts, read_table, write_table
+from postbias.privacy import forget
+from postbias.privacy.forget import forget_posts
+from postbias.teacher.reply_store import ReplyStore
+
+GONE, OTHER = "p00007", "p00008"
+CAPTION = (
+    'Ünique "caption" <b>of the post</b> & nothing else, which is long enough to be searched for'
+)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    """A repository whose post GONE is in every kind of file."""
+    paths = write_scored_repo(tmp_path / "repo")
+    shard = paths.posts / "00000.parquet"
+    rows = read_table(shard, POSTS).to_pylist()
+    rows[7]["caption"] = CAPTION
+    write_table(pa.Table.from_pylist(rows[:200], POSTS), shard, POSTS)
+    write_table(pa.Table.from_pylist(rows[200:], POSTS), paths.posts / "00001.parquet", POSTS)
+    summary = {"n_posts": 480, "n_images": 480, "examples": {"x": f"row {GONE}: bad"}}
+    (paths.data / "import.json").write_text(json.dumps(summary), encoding="utf-8")
+    labels = f'post_id,bias\n{OTHER},1\n"{GONE}",2\np00009,3\n'
+    (paths.data / "labels.csv").write_text(labels, encoding="utf-8")
+    paths.report.write_text(f"<p>{CAPTION[:70]}</p>".replace('"', "&#34;"), encoding="utf-8")
+    (paths.store / "embeddings" / "text").mkdir(parents=True)
+    (paths.store / "embeddings" / "text" / "0.parquet").write_bytes(b"x")
+    _write_replies(paths)
+    _write_mlruns(paths)
+    cache = paths.root / ".dvc" / "cache" / "files"
+    cache.mkdir(parents=True)
+    shutil.copy(shard, cache / "ab12")
+    return paths
+
+
+def _write_replies(paths: Paths) -> None:
+    columns = (
+        "key, repeat, delivery, status, detail, scores, modes, reason, text, raw, rubric, "
+        "asked_model, model, finish, source, asked_at"
+    )
+    with ReplyStore.open(paths.replies) as store:
+        for post_id, text in ((GONE, CAPTION * 200), (OTHER, "other")):
+            values = (f"key-{post_id}", 0, *([""] * 6), text, b"", *([""] * 6))
+            marks = ", ".join("?" * len(values))
+            store.transact(
+                [
+                    (f"INSERT INTO replies ({columns}) VALUES ({marks})", values),  # noqa: S608 - constants
+                    ("INSERT INTO asked VALUES (?, ?)", (post_id, f"key-{post_id}")),
+                ]
+            )
+
+
+def _write_mlruns(paths: Paths) -> None:
+    (paths.mlruns / "artifacts").mkdir(parents=True)
+    (paths.mlruns / "artifacts" / "examples.json").write_text(json.dumps([CAPTION]))
+    with closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE tags (key TEXT PRIMARY KEY, value TEXT)")
+        long = "x" * 9000 + CAPTION  # spread over several pages
+        db.executemany("INSERT INTO tags VALUES (?, ?)", [("a", long), ("b", f"see {GONE}")])
+        db.execute("INSERT INTO tags VALUES ('c', 'kept')")
+        db.execute("INSERT INTO tags VALUES ('free', ?)", (CAPTION,))
+        db.execute("DELETE FROM tags WHERE key = 'free'")  # stays in a free page
+        db.commit()
+
+
+def _contains(path: Path) -> bool:
+    """Search a file in the plainest way, as an independent reference."""
+    content = path.read_bytes()
+    needles = [GONE, CAPTION[:50], json.dumps(CAPTION)[1:50]]
+    if any(needle.encode() in content for needle in needles):
+        return True
+    if path.suffix == ".parquet" and content[:4] == b"PAR1":
+        text = repr(pq.read_table(path).to_pylist())
+        return GONE in text or "nique" in text
+    if path.suffix in {".db", ".sqlite"}:
+        with closing(sqlite3.connect(path)) as db:
+            return any(GONE in line or "nique" in line for line in db.iterdump())
+    return False
+
+
+def _list_traces(root: Path) -> list[str]:
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return [path.relative_to(root).as_posix() for path in files if _contains(path)]
+
+
+def test_nothing_remains_and_other_posts_are_unchanged(paths: Paths) -> None:
+    before = read_posts(paths.posts, POSTS.names)
+    second = (paths.posts / "00001.parquet").read_bytes()
+    traces = _list_traces(paths.root)
+    assert len(traces) > 10
+    report = forget_posts(paths, [GONE], is_dry_run=False)
+    assert report.n_posts == 1
+    assert report.remaining == ()
+    assert set(traces) - set(report.found) == {".dvc/cache/files/ab12"}
+    assert report.versions == {".dvc/cache": 1}
+    assert _list_traces(paths.root) == [".dvc/cache/files/ab12"]
+    after = read_posts(paths.posts, POSTS.names)
+    assert after.equals(before.filter(pc.not_equal(before["post_id"], GONE)))
+    assert (paths.posts / "00001.parquet").read_bytes() == second
+    labels = (paths.data / "labels.csv").read_text(encoding="utf-8")
+    assert labels == f"post_id,bias\n{OTHER},1\np00009,3\n"
+    summary = json.loads((paths.data / "import.json").read_text())
+    assert summary == {"n_posts": 479, "n_images": 479, "examples": {}}
+    assert OTHER in pq.read_table(paths.labels)["post_id"].to_pylist()
+    assert OTHER in pq.read_table(paths.sample)["post_id"].to_pylist()
+    assert not (paths.store / "embeddings").exists()
+    with ReplyStore.open(paths.replies) as store:
+        assert store.rows("SELECT post_id FROM asked") == [(OTHER,)]
+    with closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as db:
+        cells = dict(db.execute("SELECT key, value FROM tags"))
+    assert cells == {
+        "a": "x" * 9000 + "(forgotten)" + CAPTION[60:],
+        "b": "see (forgotten)",
+        "c": "kept",
+    }
+
+
+def test_without_yes_nothing_changes(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(paths.root)
+    files = [path for path in sorted(paths.root.rglob("*")) if path.suffix != ".db-shm"]
+    before = {path: path.read_bytes() for path in files if path.is_file()}
+    result = CliRunner().invoke(main, ["forget", GONE])
+    assert result.exit_code == 0
+    assert "1 posts in the corpus; found in" in result.stdout
+    assert "  data/posts/00000.parquet\n" in result.stdout
+    assert "add --yes to erase" in result.stdout
+    assert {path: path.read_bytes() for path in before} == before
+    result = CliRunner().invoke(main, ["forget", GONE, "--yes"])
+    assert result.exit_code == 0
+    assert "no file of the working folders contains them" in result.stdout
+    assert "dvc gc --workspace" in result.stdout
+    assert CliRunner().invoke(main, ["forget"]).exit_code == 2
+
+
+def test_all_posts_of_an_author_are_forgotten(paths: Paths) -> None:
+    report = forget_posts(paths, [], ["author001"], is_dry_run=False)
+    assert (report.n_posts, report.remaining) == (6, ())
+    assert "author001" not in read_posts(paths.posts, ["author"])["author"].to_pylist()
+    with pytest.raises(InputError, match="no author has a post"):
+        forget_posts(paths, [], ["nobody"], is_dry_run=False)
+
+
+@pytest.mark.parametrize("n_done", range(9))
+def test_an_interrupted_run_can_be_repeated(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, n_done: int
+) -> None:
+    left = n_done
+    original = forget._erase_from_file
+
+    def interrupted(path: Path, data: Path, traces: forget.Traces) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        original(path, data, traces)
+
+    monkeypatch.setattr(forget, "_erase_from_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        forget_posts(paths, [GONE], is_dry_run=False)
+    monkeypatch.undo()
+    assert forget_posts(paths, [GONE], is_dry_run=False).remaining == ()
+    assert _list_traces(paths.root) == [".dvc/cache/files/ab12"]
+
+
+def test_a_short_id_is_not_taken_for_part_of_a_word_or_number(paths: Paths) -> None:
+    rows = read_table(paths.posts / "00001.parquet", POSTS).to_pylist()
+    rows[0] |= {"post_id": "12", "caption": "short"}
+    write_table(pa.Table.from_pylist(rows, POSTS), paths.posts / "00001.parquet", POSTS)
+    (paths.reports / "numbers.json").write_text('{"value": 12, "text": "12 posts"}')
+    report = forget_posts(paths, ["12"], is_dry_run=False)
+    assert (report.n_posts, report.n_skipped, report.remaining) == (1, 1, ())
+    assert (paths.reports / "numbers.json").exists()
+
+
+def test_forgotten_posts_and_authors_stay_out(tmp_path: Path) -> None:
+    rows = [
+        {"post_id": f"post-{n}", "caption": f"c{n}", "author": f"author-{n % 3}"} for n in range(9)
+    ]
+    src = tmp_path / "a.jsonl"
+    src.write_text("\n".join(map(json.dumps, rows)))
+    data = tmp_path / "data"
+    data.mkdir()
+    ForgottenIds.read(data).add(["post-3"], ["author-1"]).write(data)
+    assert not any(name in (data / "forgotten.json").read_text() for name in ("post-3", "author-1"))
+    summary = import_posts("table", src, data)
+    assert summary.reasons == {"forgotten": 4}
+    assert summary.warning is None
+    kept = [f"post-{n}" for n in (0, 2, 5, 6, 8)]
+    assert read_posts(data / "posts", ["post_id"])["post_id"].to_pylist() == kept
+    assert "post-3" not in repr(read_table(data / "rejects.parquet").to_pylist())
+    assert not import_posts("table", src, data).is_new
+    src.write_text("\n".join(json.dumps(row) for row in [*rows, {**rows[0], "post_id": "new"}]))
+    appended = append_posts("table", data, lambda to: import_posts("table", src, to, replace=True))
+    assert appended.n_new == 1
+    import_posts("table", src, data, replace=True)
+    assert read_posts(data / "posts", ["post_id"])["post_id"].to_pylist() == [*kept, "new"]
