@@ -1,4 +1,4 @@
-"""Metrics of students by slice: sponsorship, language, caption length, images, modalities used."""
+"""Metrics of students by slice, such as sponsorship, language, platform and modalities used."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def classify_posts(
     """
     wanted = set(fold.post_ids)
     rows = {}
-    columns = ["post_id", "sponsored", "media_type", IMAGE_PATHS]
+    columns = ["post_id", "sponsored", "media_type", "platform", IMAGE_PATHS]
     for batch in iter_posts(list_shards(paths.posts), columns, ROW_GROUP_POSTS):
         for row in batch.to_pylist():
             if row["post_id"] in wanted:
@@ -83,7 +83,10 @@ def classify_posts(
     has_frames = [
         any(frame_time_s(image["path"]) is not None for image in post["images"]) for post in posts
     ]
-    return {
+    platforms = [post["platform"] for post in posts]
+    # With one platform, its slice would be the whole fold again.
+    by_platform = {"platform": platforms} if len(set(platforms)) > 1 else {}
+    return by_platform | {
         "sponsored": [yes_no[post["sponsored"]] for post in posts],
         "language": [
             language if counts[language] >= MIN_LANGUAGE_POSTS else OTHER for language in languages

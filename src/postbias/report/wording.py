@@ -39,6 +39,7 @@ _SLICES = {
     "sponsored": "Sponsored",
     "language": "Language",
     "media_type": "Media type",
+    "platform": "Platform",
     "caption_length": "Caption length",
     "n_images": "Number of images",
     "video": "Frames of a video",

@@ -26,6 +26,7 @@ from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, count_rows, write_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.manifest import Precision
+from postbias.scoring.platforms import warn_of_new_platforms
 from postbias.scoring.score_store import ScoringStudent, StoredShard
 from postbias.scoring.scorer import OK, Scorer
 from postbias.scoring.shard_scores import ShardScores, score_shard
@@ -229,6 +230,7 @@ def score_with_backend(
         SchemaError: If a shard is damaged or has the wrong columns.
         StorageError: If an output cannot be written.
     """
+    warn_of_new_platforms(shards, backend.artifact.manifest)
     started = time.monotonic()
     entries = {shard: StoredShard.of(shard, backend, outputs.store) for shard in shards}
     # Keyed by path in the store: two shards may have the same content.

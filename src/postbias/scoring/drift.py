@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from postbias.scoring.platforms import UNNAMED_PLATFORM
 from postbias.scoring.reference_profile import (
     Json,
     choose_profile_posts,
@@ -93,6 +94,8 @@ def compare_profiles(
     for part in ("content", "answers"):
         old, new = reference[part], seen[part]
         for name, shares in old["features"].items():
+            if name == "platform" and UNNAMED_PLATFORM in {*shares, *new["features"][name]}:
+                continue  # some posts do not say where they are from
             distance, chance = _total_variation(
                 (shares, old["n"]), (new["features"][name], new["n"])
             )

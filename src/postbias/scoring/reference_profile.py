@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from postbias.posts.languages import identify_languages
 from postbias.posts.shards import iter_posts, list_shards, read_selected_posts
+from postbias.scoring.platforms import count_platforms
 from postbias.scoring.post_scores import BATCH_SIZE, OK, PostInput
 from postbias.scoring.scorer import Scorer
 
@@ -70,7 +71,8 @@ def describe_content(posts: Path, ids: Sequence[str]) -> Json:
         ids: Ids of the posts.
 
     Returns:
-        `n`, and by feature (`caption_length`, `language`, `images_per_post`) the share of each bin.
+        `n`, and by feature (`caption_length`, `language`, `images_per_post`, `platform`) the share
+        of each bin.
 
     Raises:
         CorpusError: If a post is in no shard.
@@ -79,6 +81,7 @@ def describe_content(posts: Path, ids: Sequence[str]) -> Json:
     counts: dict[str, Counter[str]] = {
         name: Counter() for name in ("caption_length", "images_per_post", "language")
     }
+    counts["platform"] = count_platforms(posts, ids)
     for chunk in _read(posts, ids, ["caption", "images"]):
         captions = [post.caption for post in chunk]
         counts["caption_length"].update(_bin(len(text.strip()), _LENGTHS) for text in captions)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from postbias.evaluation.calibration_scores import score_calibration_fold
 from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import Interval
+from postbias.scoring.platforms import count_platforms
 from postbias.scoring.reference_profile import (
     REFERENCE_POSTS,
     describe_answers,
@@ -84,9 +85,11 @@ def add_reference_profile(
         manifest = scorer.manifest
         # Scores and embeddings of training posts differ from those of posts not seen before,
         # so the latter come from calib.
+        train = list(train)
         content = describe_content(paths.posts, sample_ids(train, REFERENCE_POSTS))
+        platforms = sorted(count_platforms(paths.posts, train))
         answers = describe_answers(scorer, paths.posts, sample_ids(calib, REFERENCE_POSTS))
-    reference = {"content": content, "answers": answers}
+    reference = {"content": content, "answers": answers, "platforms": platforms}
     return write_artifact(folder, dataclasses.replace(manifest, reference=reference))
 
 
