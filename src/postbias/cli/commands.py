@@ -13,6 +13,7 @@ import click
 
 from postbias import __version__
 from postbias.cli.command_group import CommandGroup
+from postbias.cli.comparison_commands import report_diff_command
 from postbias.cli.fetch_commands import fetch_images_command
 from postbias.cli.import_layout import choose_layout, list_option
 from postbias.cli.privacy_commands import forget_command
@@ -306,6 +307,7 @@ def promote_command() -> None:
 
 main.add_command(fetch_images_command)
 main.add_command(forget_command)
+main.add_command(report_diff_command)
 main.add_command(results_command)
 main.add_command(brands_command)
 main.add_command(annotate_command)
