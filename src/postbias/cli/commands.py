@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from postbias import __version__
 from postbias.cli.command_group import CommandGroup
 from postbias.cli.comparison_commands import report_diff_command
 from postbias.cli.fetch_commands import fetch_images_command
-from postbias.cli.import_layout import choose_layout, list_option
+from postbias.cli.import_commands import import_command
 from postbias.cli.privacy_commands import forget_command
 from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.teacher_commands import annotate_command, replies
@@ -36,79 +35,6 @@ def main(*, verbose: bool) -> None:
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-
-
-@main.command("import")
-@click.argument("layout")
-@click.argument("src", type=click.Path(path_type=Path))
-@click.argument("dest", type=click.Path(path_type=Path))
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="FIELD=NAME",
-    help="Layout table: name of a column, e.g. caption=text. Repeatable.",
-)
-@click.option(
-    "--encoding",
-    help="Encoding of text files, e.g. windows-1251.  [default: detected for each file]",
-)
-@click.option(
-    "--null-values",
-    multiple=True,
-    metavar="WORD",
-    help="Layout table: read cells with this word as empty, e.g. nan. Repeatable.",
-)
-@click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
-@click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
-@click.option(
-    "--append", is_flag=True, help="Add new posts to those in DEST, and update likes and comments."
-)
-@list_option
-def import_command(
-    *,
-    layout: str,
-    src: Path,
-    dest: Path,
-    columns: tuple[str, ...],
-    encoding: str | None,
-    null_values: tuple[str, ...],
-    replace: bool,
-    frames: int,
-    append: bool,
-) -> None:
-    """Import an export of posts.
-
-    Writes DEST/posts and DEST/rejects.parquet.
-
-    LAYOUT is one of those that --list describes, or auto. Resumable: run again to continue. Exits
-    with code 1 if more than 10% of the records could not be read, or far fewer posts than lines
-    were found.
-    """
-    from postbias.posts.importers import (
-        ReadingOptions,
-        append_posts,
-        import_posts,
-        parse_columns,
-    )
-
-    if append and replace:
-        raise click.UsageError("--append and --replace exclude each other")
-    layout, src = choose_layout(layout, src)
-    options = ReadingOptions(parse_columns(columns), encoding, frames, null_values)
-    run = partial(import_posts, layout, src, options=options)
-    if append:
-        appended = append_posts(layout, dest, partial(run, replace=True))
-        click.echo(appended.render())
-        summary = appended.export
-    else:
-        summary = run(dest, replace=replace)
-        click.echo(summary.render())
-    if summary.address_warning:
-        click.echo(summary.address_warning, err=True)
-    if summary.warning:
-        click.echo(summary.warning, err=True)
-        sys.exit(1)
 
 
 @main.command("score")
@@ -305,6 +231,7 @@ def promote_command() -> None:
     click.echo(f"champion is version {result.version}{replaced}")
 
 
+main.add_command(import_command)
 main.add_command(fetch_images_command)
 main.add_command(forget_command)
 main.add_command(report_diff_command)

@@ -1,0 +1,117 @@
+"""The command `import`: `--list` describes the layouts, and `auto` detects which one an export has."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+
+def _print_layouts(ctx: click.Context, _param: click.Parameter, value: object) -> None:
+    if value and not ctx.resilient_parsing:
+        from postbias.posts.importers import describe_layouts
+
+        click.echo(describe_layouts())
+        ctx.exit()
+
+
+#: Describes the layouts and exits.
+list_option = click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_layouts,
+    help="Describe each layout with an example, and exit.",
+)
+
+
+def choose_layout(layout: str, src: Path) -> tuple[str, Path]:
+    """Return a layout and its SRC; for `auto`, find them out and print the evidence to stderr.
+
+    Raises:
+        InputError: If there is no such file or folder.
+        LayoutError: If it is to be found out, and no layout or several ones fit.
+    """
+    if layout != "auto":
+        return layout, src
+    from postbias.posts.importers import detect_layout
+
+    detected = detect_layout(src)
+    click.echo(f"layout {detected.layout}: {detected.evidence}", err=True)
+    return detected.layout, detected.src
+
+
+@click.command("import")
+@click.argument("layout")
+@click.argument("src", type=click.Path(path_type=Path))
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=NAME",
+    help="Layout table: name of a column, e.g. caption=text. Repeatable.",
+)
+@click.option(
+    "--encoding",
+    help="Encoding of text files, e.g. windows-1251.  [default: detected for each file]",
+)
+@click.option(
+    "--null-values",
+    multiple=True,
+    metavar="WORD",
+    help="Layout table: read cells with this word as empty, e.g. nan. Repeatable.",
+)
+@click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
+@click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
+@click.option(
+    "--append", is_flag=True, help="Add new posts to those in DEST, and update likes and comments."
+)
+@list_option
+def import_command(
+    *,
+    layout: str,
+    src: Path,
+    dest: Path,
+    columns: tuple[str, ...],
+    encoding: str | None,
+    null_values: tuple[str, ...],
+    replace: bool,
+    frames: int,
+    append: bool,
+) -> None:
+    """Import an export of posts.
+
+    Writes DEST/posts and DEST/rejects.parquet.
+
+    LAYOUT is one of those that --list describes, or auto. Resumable: run again to continue. Exits
+    with code 1 if more than 10% of the records could not be read, or far fewer posts than lines
+    were found.
+    """
+    from postbias.posts.importers import (
+        ReadingOptions,
+        append_posts,
+        import_posts,
+        parse_columns,
+    )
+
+    if append and replace:
+        raise click.UsageError("--append and --replace exclude each other")
+    layout, src = choose_layout(layout, src)
+    options = ReadingOptions(parse_columns(columns), encoding, frames, null_values)
+    run = partial(import_posts, layout, src, options=options)
+    if append:
+        appended = append_posts(layout, dest, partial(run, replace=True))
+        click.echo(appended.render())
+        summary = appended.export
+    else:
+        summary = run(dest, replace=replace)
+        click.echo(summary.render())
+    if summary.address_warning:
+        click.echo(summary.address_warning, err=True)
+    if summary.warning:
+        click.echo(summary.warning, err=True)
+        sys.exit(1)
