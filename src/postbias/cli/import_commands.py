@@ -1,4 +1,4 @@
-"""The command `import`: `--list` describes the layouts, and `auto` detects which one an export has."""
+"""The command `import`: `--list` describes the layouts, and `auto` detects that of an export."""
 
 from __future__ import annotations
 
