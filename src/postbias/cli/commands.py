@@ -13,6 +13,7 @@ import click
 from postbias import __version__
 from postbias.cli.command_group import CommandGroup
 from postbias.cli.fetch_commands import fetch_images_command
+from postbias.cli.import_layout import choose_layout, list_option
 from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.teacher_commands import annotate_command, replies
 from postbias.cli.terminal_tables import format_score, format_verification
@@ -57,6 +58,7 @@ def main(*, verbose: bool) -> None:
 )
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
 @click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
+@list_option
 def import_command(
     *,
     layout: str,
@@ -72,12 +74,13 @@ def import_command(
 
     Writes DEST/posts and DEST/rejects.parquet.
 
-    LAYOUT is influencer-brand, instaloader, graphql, api-v1 or table; docs/importing.md describes
-    each of them. Resumable: run again to continue. Exits with code 1 if more than 10% of the
-    records could not be read, or far fewer posts than lines were found.
+    LAYOUT is one of those that --list describes, or auto. Resumable: run again to continue. Exits
+    with code 1 if more than 10% of the records could not be read, or far fewer posts than lines
+    were found.
     """
     from postbias.posts.importers import ReadingOptions, import_posts, parse_columns
 
+    layout, src = choose_layout(layout, src)
     options = ReadingOptions(parse_columns(columns), encoding, frames, null_values)
     summary = import_posts(layout, src, dest, options=options, replace=replace)
     click.echo(summary.render())

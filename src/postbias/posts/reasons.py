@@ -18,6 +18,9 @@ class RejectReason(StrEnum):
     AMBIGUOUS_FILE = "ambiguous_file"
     OUTSIDE_FOLDER = "outside_folder"
     NOT_DOWNLOADED = "not_downloaded"
+    REPOST = "repost"
+    COMMENT = "comment"
+    DELETED = "deleted"
     # fetch-images
     BAD_ADDRESS = "bad_address"
     BLOCKED_ADDRESS = "blocked_address"

@@ -10,6 +10,7 @@ from postbias.posts.importers.influencer_brand import open_influencer_brand
 from postbias.posts.importers.instagram_pages import open_api_v1, open_graphql
 from postbias.posts.importers.instaloader import open_instaloader
 from postbias.posts.importers.records import Export
+from postbias.posts.importers.source_layouts import SOURCE_LAYOUTS
 from postbias.posts.importers.table_columns import ReadingOptions
 from postbias.posts.importers.tables import open_table
 
@@ -50,3 +51,5 @@ LAYOUTS: dict[str, Layout] = {
         open_table,
     ),
 }
+
+LAYOUTS |= {name: Layout(*source) for name, source in SOURCE_LAYOUTS.items()}

@@ -23,6 +23,15 @@ _MISSING = (
     RejectReason.OUTSIDE_FOLDER,
 )
 
+# Records that were read but are no posts of their own; they do not mean damage.
+_LEFT_OUT = (
+    RejectReason.DUPLICATE_ID,
+    RejectReason.REPOST,
+    RejectReason.COMMENT,
+    RejectReason.DELETED,
+    RejectReason.NO_CONTENT,
+)
+
 # Left out of `import.json` if empty.
 _OPTIONAL = (
     *("emptied_cells", "examples", "image_examples", "n_address_posts"),
@@ -135,7 +144,7 @@ class ImportSummary:
 
     def _damage_warning(self) -> str | None:
         n_records = self.n_posts + self.n_rejects
-        n_damaged = self.n_rejects - self.reasons[RejectReason.DUPLICATE_ID]
+        n_damaged = self.n_rejects - sum(self.reasons[reason] for reason in _LEFT_OUT)
         if n_damaged <= MAX_DAMAGED_SHARE * n_records:
             return None
         return (

@@ -1,0 +1,248 @@
+"""Find out the layout of an export by the names and the structure of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from postbias.errors import InputError, LayoutError, PostbiasError
+from postbias.posts.importers.export_files import IMAGE_SUFFIXES, walk_folders
+from postbias.posts.importers.instagram_nodes import get_nested, is_media_node
+from postbias.posts.importers.instagram_pages import unwrap_api_v1, unwrap_graphql
+from postbias.posts.importers.json_exports import (
+    describe_value,
+    is_ndjson,
+    parse_json,
+    read_json_lines,
+    read_json_value,
+)
+from postbias.posts.importers.layout_guide import LAYOUT_GUIDES
+from postbias.posts.importers.meta_download import is_post_file
+from postbias.posts.importers.records import RecordError
+from postbias.posts.importers.source_columns import TABLE_SOURCES
+from postbias.posts.importers.source_tables import read_column_names
+from postbias.posts.importers.tiktok_posts import unwrap_tiktok, unwrap_tiktok_download
+from postbias.posts.importers.x_archive import is_archive_file
+from postbias.posts.importers.x_posts import unwrap_x
+from postbias.posts.importers.youtube_posts import unwrap_youtube
+from postbias.posts.importers.zeeschuimer import unwrap_zeeschuimer
+
+# A folder is judged by so many of its files that are no images.
+_MAX_FILES = 100
+_MAX_BYTES = 64 * 2**20
+_TABLE_FILES = (".csv", ".tsv")
+
+_CAPTIONS = frozenset({"caption", "images"})
+
+
+class _Evidence(NamedTuple):
+    """The layout of one file, and why."""
+
+    layout: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedLayout:
+    """A layout that an export has.
+
+    Attributes:
+        layout: Its name.
+        evidence: Why, in one line.
+        src: The file or folder to import: a table, if the export is a folder with one.
+    """
+
+    layout: str
+    evidence: str
+    src: Path
+
+
+def detect_layout(src: Path) -> DetectedLayout:
+    """Find out the layout of an export.
+
+    Args:
+        src: A file or a folder.
+
+    Returns:
+        The layout and the evidence for it.
+
+    Raises:
+        InputError: If there is no such file or folder.
+        LayoutError: If no layout or several ones fit.
+    """
+    if not src.exists():
+        raise InputError("no such file or folder", seen=str(src))
+    if (src / "post_info.txt").is_file() and (src / "json").is_dir():
+        return DetectedLayout("influencer-brand", "post_info.txt and the folder json/", src)
+    found: dict[str, list[str]] = {}
+    others: list[str] = []
+    for name in islice(_list_files(src), _MAX_FILES):
+        recognised = _recognise(src / name if src.is_dir() else src, name)
+        if isinstance(recognised, str):
+            others.append(f"{name}: {recognised}")
+        else:
+            found.setdefault(recognised.layout, [name, recognised.evidence]).append(name)
+    found = _drop_weaker(found)
+    if len(found) == 1:
+        return _to_detected(src, *found.popitem())
+    if found:
+        seen = "; ".join(f"{layout}: {f[0]}: {f[1]}" for layout, f in found.items())
+        raise LayoutError(
+            f"{src} has files of several layouts",
+            seen=seen,
+            do="name the layout instead of auto, or move them to folders of their own",
+        )
+    raise LayoutError(
+        f"the layout of {src} is unknown",
+        seen="; ".join(others[:5]) or "no files but images",
+        allowed=", ".join(LAYOUT_GUIDES),
+        do="see `postbias import --list`; for a table of your own use the layout table with "
+        "--column",
+    )
+
+
+def _to_detected(src: Path, layout: str, found: list[str]) -> DetectedLayout:
+    name, evidence, *names = found
+    if layout == "table" and src.is_dir():
+        if len(names) > 1:
+            raise LayoutError(
+                f"{src} has several tables", seen=", ".join(names[:10]), do="import them one by one"
+            )
+        src /= name
+    more = f"; {len(names) - 1} more files like it" if len(names) > 1 else ""
+    return DetectedLayout(layout, f"{name}: {evidence}{more}", src)
+
+
+def _list_files(src: Path) -> Iterator[str]:
+    if not src.is_dir():
+        yield src.name
+        return
+    for prefix, names in walk_folders(src):
+        for name in names:
+            if not name.lower().endswith((*IMAGE_SUFFIXES, ".mp4", ".zip")):
+                yield f"{prefix}{name}"
+
+
+def _drop_weaker(found: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Drop layouts of files that accompany an export of another layout."""
+    if "meta-download" in found or "tiktok-download" in found:
+        kept = {"meta-download", "tiktok-download"}
+        return {layout: evidence for layout, evidence in found.items() if layout in kept}
+    # 4CAT also gives NDJSON with the structure of Zeeschuimer.
+    if "4cat" in found:
+        found.pop("zeeschuimer", None)
+    if len(found) > 1:
+        found.pop("table", None)
+    return found
+
+
+def _recognise(path: Path, name: str) -> _Evidence | str:
+    """Recognise the layout of a file, or describe it."""
+    lower = path.name.lower()
+    try:
+        if is_archive_file(path.name):
+            return _Evidence("x", "the posts in an archive of an account")
+        if lower.endswith(_TABLE_FILES):
+            return _recognise_columns(read_column_names(path), "columns")
+        if lower.endswith(".parquet"):
+            return _recognise_columns(pq.read_schema(path).names, "columns")
+        if lower.endswith((".json.xz", "_utc.txt")):
+            is_instaloader = "_utc" in lower
+            return (
+                _Evidence("instaloader", "a file named like those of Instaloader")
+                if is_instaloader
+                else "compressed JSON"
+            )
+        if lower.endswith((".json", ".ndjson", ".jsonl", ".js")):
+            return _recognise_json(path, name)
+    except (OSError, ValueError, PostbiasError, RecordError) as error:
+        return " ".join(str(error).split())[:120]
+    return "a file of an unknown kind"
+
+
+def _recognise_columns(names: list[str], what: str) -> _Evidence | str:
+    lower = [name.strip().lower() for name in names]
+    if "post_id" in lower and _CAPTIONS & set(lower):
+        # The default names of the layout `table`; no tool writes them.
+        return _Evidence("table", f"{what} post_id and {' and '.join(_CAPTIONS & set(lower))}")
+    for layout, sources in TABLE_SOURCES.items():
+        for source in sources:
+            if source.matches(lower):
+                any_of = [column for column in source.any_of if column in lower][:1]
+                columns = ", ".join((*source.required, *any_of))
+                return _Evidence(layout, f"{what} {columns} of {source.name}")
+    return f"a table with the {what} {names[:12]}"
+
+
+def _recognise_json(path: Path, name: str) -> _Evidence | str:
+    value = _first_value(path)
+    first = value[0] if isinstance(value, list) and value else value
+    if is_post_file(name) and (isinstance(value, list) or _has_list(value)):
+        return _Evidence("meta-download", "a list of posts named as in a download of Meta")
+    for layout, evidence, is_match in _STRUCTURES:
+        if is_match(first):
+            return _Evidence(layout, evidence)
+    if isinstance(first, dict) and "post_id" in first and _CAPTIONS & set(first):
+        return _Evidence("table", "objects with post_id and caption or images")
+    return f"JSON of {describe_value(first)}"
+
+
+def _has_list(value: object) -> bool:
+    return isinstance(value, dict) and any(isinstance(item, list) for item in value.values())
+
+
+def _first_value(path: Path) -> Any:  # noqa: ANN401 - foreign JSON
+    if is_ndjson(path):
+        for line in read_json_lines(path):
+            with suppress(RecordError):
+                return parse_json(line) if isinstance(line, bytes) else None
+        return None
+    if path.stat().st_size > _MAX_BYTES:
+        return None
+    return read_json_value(path)
+
+
+def _is_instaloader(value: object) -> bool:
+    return is_media_node(get_nested(value, "node")) or "instaloader" in (
+        value if isinstance(value, dict) else ()
+    )
+
+
+def _is_fourcat(value: object) -> bool:
+    return isinstance(get_nested(value, "__import_meta"), dict)
+
+
+def _is_research_page(value: object) -> bool:
+    return bool(unwrap_tiktok(value)) and not is_media_node(value)
+
+
+# Layout, evidence, and the test; the first that holds decides.
+_STRUCTURES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("4cat", "objects with __import_meta, as in NDJSON of 4CAT", _is_fourcat),
+    (
+        "zeeschuimer",
+        "objects with source_platform and data",
+        lambda value: unwrap_zeeschuimer(value) is not None,
+    ),
+    ("instaloader", "a media node under the key node", _is_instaloader),
+    (
+        "youtube",
+        "a resource or response of kind youtube#...",
+        lambda value: unwrap_youtube(value) is not None,
+    ),
+    (
+        "tiktok-download",
+        "the lists of an account's download",
+        lambda value: unwrap_tiktok_download(value) is not None,
+    ),
+    ("api-v1", "media nodes of the mobile API", lambda value: bool(unwrap_api_v1(value))),
+    ("graphql", "media nodes of the GraphQL API", lambda value: bool(unwrap_graphql(value))),
+    ("tiktok", "videos of the Research API", _is_research_page),
+    ("x", "posts of the API of X", lambda value: unwrap_x(value) is not None),
+)

@@ -1,0 +1,183 @@
+"""Import the data that Instagram and Facebook give to an account ("Download your information").
+
+Only the lists of own posts, reels and stories are read. Their text is UTF-8 that was decoded as
+Latin-1, and is decoded again here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from postbias.posts.importers.instagram_nodes import get_nested
+from postbias.posts.importers.json_exports import JsonSource, Node, as_list, as_node, json_units
+from postbias.posts.importers.media_folder import MediaFolder
+from postbias.posts.importers.raw_posts import RawPost, join_texts
+from postbias.posts.importers.records import ReadUnit, RecordError
+from postbias.posts.importers.text_repair import repair_text
+from postbias.posts.reasons import RejectReason
+
+#: Names of the files that have posts; all others of a download are not read.
+POST_FILES = re.compile(
+    r"(posts|archived_posts|reels|stories|igtv_videos|your_posts|your_uncategorized_photos"
+    r"|your_posts__check_ins__photos_and_videos|your_videos|other_photos)"
+    r"(_\d+)?\.json"
+)
+
+_INSTAGRAM_KEYS = (
+    "ig_reels_media", "ig_stories", "ig_archived_post_media", "ig_igtv_media", "ig_other_media",
+)  # fmt: skip
+_FACEBOOK_KEYS = ("other_photos_v2", "videos_v2", "status_updates", "archived_stories_v2")
+
+# The folder of a download is the one that has these.
+_FOLDERS = re.compile(
+    r"(your_.*|.*activity.*|content|media|posts|photos_and_videos|stories|reels)", re.IGNORECASE
+)
+
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".srt")
+
+
+def is_post_file(name: str) -> bool:
+    """Tell by its name whether a file of a download has posts."""
+    return POST_FILES.fullmatch(name.rpartition("/")[2].lower()) is not None
+
+
+def meta_units(path: Path, name: str, folder: MediaFolder) -> Iterator[ReadUnit]:
+    """Iterate over the units of one file of a download.
+
+    Args:
+        path: The file.
+        name: Its path relative to the export.
+        folder: The folder that has the images.
+    """
+    root = find_download_root(name)
+    author = root.rstrip("/").rpartition("/")[2] or "account owner"
+    source = JsonSource(_unwrap, partial(_read, root, author), ("timestamp", "creation_timestamp"))
+    return json_units(path, name, source, folder)
+
+
+def find_download_root(name: str) -> str:
+    """Return the folder of the download that has a file, relative to the export.
+
+    Args:
+        name: The path of the file.
+
+    Returns:
+        "" or a path that ends in a slash.
+    """
+    folders = name.split("/")[:-1]
+    for position, folder in enumerate(folders):
+        if _FOLDERS.fullmatch(folder):
+            folders = folders[:position]
+            break
+    return "".join(f"{folder}/" for folder in folders)
+
+
+def _unwrap(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
+    if not isinstance(page, dict):
+        return None
+    for key in (*_INSTAGRAM_KEYS, *_FACEBOOK_KEYS):
+        if isinstance(items := page.get(key), list):
+            return items
+    return [page] if _is_instagram(page) or _is_facebook(page) else None
+
+
+def _is_instagram(entry: object) -> bool:
+    if not isinstance(entry, dict) or "label_values" in entry or "attachments" in entry:
+        return False
+    return isinstance(entry.get("media"), list) or "uri" in entry
+
+
+def _is_facebook(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and "timestamp" in entry
+        and (isinstance(entry.get("data"), list) or isinstance(entry.get("attachments"), list))
+    )
+
+
+def _read(root: str, author: str, entry: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
+    entry = _decode(as_node(entry))
+    if _is_instagram(entry):
+        return _read_instagram(root, author, entry)
+    if _is_facebook(entry):
+        return _read_facebook(root, author, entry)
+    raise RecordError(RejectReason.BROKEN_FILE, "no known media node of Instagram or Facebook")
+
+
+def _decode(value: Any) -> Any:  # noqa: ANN401 - foreign JSON
+    """Decode all texts of a value again."""
+    if isinstance(value, str):
+        return decode_latin1(value)
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _decode(item) for key, item in value.items()}
+    return value
+
+
+def decode_latin1(text: str) -> str:
+    """Decode text whose UTF-8 was decoded as Latin-1; other text stays as it is."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
+
+
+def _read_instagram(root: str, author: str, entry: Node) -> RawPost:
+    media = as_list(entry["media"]) if isinstance(entry.get("media"), list) else [entry]
+    titles = [get_nested(item, "title") for item in media]
+    # The caption of a carousel is that of the entry, of a single image that of the image.
+    caption = entry.get("title") or (titles[0] if len(media) == 1 else join_texts(*titles))
+    time = entry.get("creation_timestamp") or get_nested(media, 0, "creation_timestamp")
+    return _to_post(root, media, caption, time, RawPost(None, None, "instagram", author))
+
+
+def _read_facebook(root: str, author: str, entry: Node) -> RawPost:
+    parts = [
+        item
+        for attachment in as_list(entry.get("attachments"))
+        for item in as_list(get_nested(attachment, "data"))
+    ]
+    media = [item["media"] for item in parts if isinstance(get_nested(item, "media"), dict)]
+    texts = [get_nested(item, "post") for item in as_list(entry.get("data"))]
+    caption = join_texts(*texts)
+    if not caption:
+        # The description of a photo repeats the text of its post.
+        caption = join_texts(*(get_nested(item, "description") for item in media))
+    if not caption and not media:
+        title = repair_text(str(entry.get("title") or ""))[:80]
+        raise RecordError(
+            RejectReason.NO_CONTENT, f"an activity with neither text nor media: {title!r}"
+        )
+    time = entry.get("timestamp")
+    return _to_post(root, media, caption, time, RawPost(None, None, "facebook", author))
+
+
+def _to_post(root: str, media: list[Any], caption: object, time: object, post: RawPost) -> RawPost:
+    uris = [get_nested(item, "uri") for item in media]
+    names = [uri for uri in uris if isinstance(uri, str)]
+    post.post_id = _digest(post.platform, time, caption, names)
+    post.caption, post.posted_at = caption, time
+    post.images = [_stored(root, uri) if isinstance(uri, str) else uri for uri in uris]
+    if len(media) > 1:
+        post.media_type = "carousel"
+    elif names:
+        post.media_type = "video" if names[0].lower().endswith(_VIDEO_SUFFIXES) else "image"
+    return post
+
+
+def _stored(root: str, uri: str) -> object:
+    return uri if uri.startswith("http") else (f"{root}{uri}", uri)
+
+
+def _digest(platform: str, time: object, caption: object, names: list[str]) -> str:
+    """Make an id, as a download has none: the same in each download of an account."""
+    files = [name.rpartition("/")[2] for name in names]
+    content = "\0".join(map(str, (time, caption, *files)))
+    digest = hashlib.blake2b(content.encode(errors="replace"), digest_size=8).hexdigest()
+    return f"{platform}-{digest}"
