@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import sys
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from click.testing import CliRunner
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.cli import main
-from postbias.errors import InputError, LayoutError, PostbiasError, SchemaError
+from postbias.errors import InputError, LayoutError, MissingExtraError, PostbiasError, SchemaError
 from postbias.posts.importers import Columns, ImportSummary, ReadingOptions, import_posts
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import read_posts
@@ -278,6 +279,36 @@ def test_an_excel_file_without_the_columns_or_damaged_is_an_error(tmp_path: Path
         _import(tmp_path / "src" / "a.xlsx", _excel({"Posts": [["id", "text"], [1, "x"]]}))
     with pytest.raises(InputError, match="cannot be unpacked"):
         _import(tmp_path / "src" / "a.xlsx", _zip({"[Content_Types].xml": b"<x/>"}))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "new", "message"),
+    [
+        (b'r="2"', b'r="99999999999"', "more than 1048576 rows"),
+        (b"</c></row></sheetData>", b"<v>&a11;</v></c></row></sheetData>", "cannot be unpacked"),
+    ],
+)
+def test_an_excel_file_with_impossible_rows_or_a_bomb_of_entities_is_an_error(
+    tmp_path: Path, pattern: bytes, new: bytes, message: str
+) -> None:
+    entities = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    bomb = f'<!DOCTYPE l [<!ENTITY a0 "ha">{entities}]>'.encode()
+    data = _excel({"Posts": [["post_id", "caption"], ["1", "x"]]})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    sheet = files["xl/worksheets/sheet1.xml"]
+    assert pattern in sheet
+    files["xl/worksheets/sheet1.xml"] = bomb + sheet.replace(pattern, new)
+    with pytest.raises(InputError, match=message):
+        _import(tmp_path / "src" / "a.xlsx", _zip(files))
+
+
+def test_without_the_extra_an_excel_file_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'postbias\[excel\]'"):
+        _import(tmp_path / "src" / "a.csv", _zip({"xl/workbook.xml": b"<x/>"}))
 
 
 # words for empty cells

@@ -229,7 +229,7 @@ def _convert_json(table: PlainTable) -> None:
     if encoding.codec.startswith("utf-8") and not encoding.is_given:
         # The bytes stay as they are, for the reader to decode.
         lines = list_objects(path, "utf-8-sig", "surrogateescape")
-        _write_lines(table, lines, path, "surrogateescape", encoding=None)
+        _write_lines(table, lines, path, "surrogateescape")
         return
     table.notes += [f"encoding of {path.name}: {encoding}", *encoding.notes]
     _write_lines(table, list_objects(path, encoding.codec, "replace"), path)
@@ -240,10 +240,9 @@ def _write_lines(
     lines: Iterable[str],
     path: Path,
     errors: str = "replace",
-    encoding: str | None = "utf-8",
 ) -> None:
     target = table.new_file(f"{path.stem}.jsonl")
     encode: Callable[[str], bytes] = partial(str.encode, errors=errors)
     limit = ExpansionLimit(path)
     write_chunks((encode(f"{line}\n") for line in lines), target, limit)
-    table.path, table.suffix, table.encoding = target, ".jsonl", encoding
+    table.path, table.suffix, table.encoding = target, ".jsonl", None
