@@ -191,7 +191,18 @@ def test_a_short_id_is_not_taken_for_part_of_a_word_or_number(paths: Paths) -> N
     rows[0] |= {"post_id": "12", "caption": "short"}
     write_table(pa.Table.from_pylist(rows, POSTS), paths.posts / "00001.parquet", POSTS)
     (paths.reports / "numbers.json").write_text('{"value": 12, "text": "12 posts"}')
+    # Other posts with this number as a label, and settings and replies with it, must stay.
+    labels = "post_id,bias\n1,12\n12,3\n13,12\n"
+    (paths.data / "labels.csv").write_text(labels, encoding="utf-8")
+    with closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as db:
+        db.execute("INSERT INTO tags VALUES ('number', '12')")
+        db.execute("""INSERT INTO tags VALUES ('quoted', '{"score": "12"}')""")
+        db.commit()
     report = forget_posts(paths, ["12"], is_dry_run=False)
+    assert (paths.data / "labels.csv").read_text() == "post_id,bias\n1,12\n13,12\n"
+    with closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as db:
+        cells = dict(db.execute("SELECT key, value FROM tags"))
+    assert (cells["number"], cells["quoted"]) == ("12", '{"score": "12"}')
     assert (report.n_posts, report.n_skipped, report.remaining) == (1, 1, ())
     assert (paths.reports / "numbers.json").exists()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import pyarrow.parquet as pq
 from postbias.errors import StorageError
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import atomic_write, open_shard, parquet_writer, read_table
-from postbias.privacy.traces import Traces, text_columns
+from postbias.privacy.traces import Traces, iter_csv_rows, text_columns
 
 #: Replaces what cannot be removed without its row.
 REDACTED = "(forgotten)"
@@ -90,14 +88,8 @@ def redact_rejects(path: Path, traces: Traces) -> None:
 
 
 def _redact(table: pa.Table, name: str, traces: Traces) -> pa.Table:
-    pattern = traces.pattern()
     cells = table[name].to_pylist()
-    kept = [
-        REDACTED
-        if cell is not None and (cell in traces.post_ids or pattern.search(cell.encode()))
-        else cell
-        for cell in cells
-    ]
+    kept = [REDACTED if traces.is_named("", cell) else cell for cell in cells]
     if kept == cells:
         return table
     field = table.schema.field(name)
@@ -105,28 +97,12 @@ def _redact(table: pa.Table, name: str, traces: Traces) -> pa.Table:
 
 
 def erase_from_csv(path: Path, traces: Traces) -> None:
-    """Rewrite a CSV file without the rows that name a post in any cell; keep all other bytes.
+    """Rewrite a CSV file without the rows that name a post; keep all other bytes.
 
     Raises:
         StorageError: If it cannot be written.
     """
-    pattern = traces.pattern()
-    kept = []
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        lines: list[str] = []
-
-        def remember() -> Iterator[str]:
-            for line in file:
-                lines.append(line)
-                yield line
-
-        for row in csv.reader(remember()):
-            is_named = any(cell in traces.post_ids for cell in row) or any(
-                pattern.search(cell.encode(errors="surrogateescape")) for cell in row
-            )
-            if not is_named:
-                kept += lines
-            lines.clear()
+    kept = [text for is_named, text in iter_csv_rows(path, traces) if not is_named]
     with atomic_write(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8", errors="surrogateescape", newline="")
 
@@ -137,12 +113,9 @@ def erase_from_json(path: Path, traces: Traces) -> None:
     Raises:
         StorageError: If it cannot be written.
     """
-    pattern = traces.pattern()
 
     def is_named(value: object) -> bool:
-        if isinstance(value, str):
-            return value in traces.post_ids or bool(pattern.search(value.encode()))
-        return False
+        return traces.is_named("", value)
 
     def clean(value: object) -> object:
         if isinstance(value, dict):
@@ -169,15 +142,15 @@ def erase_from_database(path: Path, traces: Traces) -> int:
     Raises:
         StorageError: If the database is in use or cannot be written.
     """
-    pattern, n_cells = traces.pattern(), 0
+    pattern, n_cells = traces.certain_pattern(), 0
 
-    def redact(cell: Any) -> Any:  # noqa: ANN401 - any value of SQLite
+    def redact(column: str, cell: Any) -> Any:  # noqa: ANN401 - any value of SQLite
         nonlocal n_cells
         data = cell.encode() if isinstance(cell, str) else cell
         if not isinstance(data, bytes):
             return cell
-        text = REDACTED.encode()
-        changed = text if cell in traces.post_ids else pattern.sub(text, data)
+        is_id = column == "post_id" and cell in traces.post_ids
+        changed = REDACTED.encode() if is_id else pattern.sub(REDACTED.encode(), data)
         if changed == data:
             return cell
         n_cells += 1
@@ -185,12 +158,13 @@ def erase_from_database(path: Path, traces: Traces) -> int:
 
     try:
         with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as db:
-            db.create_function("redact", 1, redact, deterministic=True)
+            db.create_function("redact", 2, redact, deterministic=True)
             db.execute("BEGIN IMMEDIATE")
             for table, column in text_columns(db):
                 db.execute(
-                    f'UPDATE "{table}" SET "{column}" = redact("{column}") '  # noqa: S608 - names from the schema
-                    f'WHERE "{column}" IS NOT redact("{column}")'
+                    f'UPDATE "{table}" SET "{column}" = redact(?1, "{column}") '  # noqa: S608 - names from the schema
+                    f'WHERE "{column}" IS NOT redact(?1, "{column}")',
+                    (column,),
                 )
             db.execute("COMMIT")
             # Otherwise the old cells stay in free pages and in the write-ahead log.

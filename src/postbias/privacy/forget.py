@@ -130,8 +130,7 @@ def find_traces(paths: Paths, data: Path, traces: Traces) -> list[Path]:
     """
     folders = [data, paths.build, paths.store, paths.reports, paths.mlruns]
     folders.append(paths.root / "dvc_plots")
-    pattern = traces.pattern()
-    return [path for path in iter_files(folders) if has_traces(path, traces, pattern)]
+    return [path for path in iter_files(folders) if has_traces(path, traces)]
 
 
 def _find_caches(paths: Paths) -> list[Path]:
@@ -195,10 +194,10 @@ def _correct_summary(data: Path, n_images_before: int) -> None:
 
 def _find_old_versions(paths: Paths, traces: Traces) -> dict[str, int]:
     """Count the files of DVC's cache and of remotes in the repository that contain the posts."""
-    pattern, counts = traces.pattern(), {}
+    counts: dict[str, int] = {}
     folder = paths.persistent_root / ".dvc"
     for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []:
-        n = sum(has_traces(path, traces, pattern) for path in iter_files([folder / name]))
+        n = sum(has_traces(path, traces) for path in iter_files([folder / name]))
         if n:
             counts[f".dvc/{name}"] = n
     return counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import json
 import re
@@ -9,6 +10,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -64,12 +66,32 @@ class Traces:
         return cls(frozenset(post_ids), tuple(sorted(wanted)), n_skipped)
 
     def pattern(self) -> re.Pattern[bytes]:
-        """Return a pattern of ids and captions in UTF-8, JSON and HTML, for any bytes."""
-        parts = []
-        for post_id in self.post_ids:
-            text = re.escape(post_id.encode())
-            boundary = rb"(?<![0-9A-Za-z_])%b(?![0-9A-Za-z_])" % text
-            parts.append(boundary if len(post_id) >= MIN_ID_CHARS else rb"[\"'>]%b[\"'<]" % text)
+        """Return a pattern for texts that a stage can write again: finds short ids in quotes."""
+        short = [
+            rb"[\"'>]%b[\"'<]" % re.escape(post_id.encode())
+            for post_id in sorted(self.post_ids)
+            if len(post_id) < MIN_ID_CHARS
+        ]
+        return _compile([*short, *self._certain()])
+
+    def certain_pattern(self) -> re.Pattern[bytes]:
+        """Return a pattern for tables and databases: a short id could be any number there."""
+        return _compile(self._certain())
+
+    def is_named(self, column: str, cell: object) -> bool:
+        """Tell whether a cell of a table names one of the posts."""
+        if column == "post_id" and cell in self.post_ids:
+            return True
+        data = cell.encode(errors="surrogateescape") if isinstance(cell, str) else cell
+        return isinstance(data, bytes) and bool(self.certain_pattern().search(data))
+
+    def _certain(self) -> list[bytes]:
+        """List patterns of long ids, and of captions in UTF-8, JSON, CSV and HTML."""
+        parts = [
+            rb"(?<![0-9A-Za-z_])%b(?![0-9A-Za-z_])" % re.escape(post_id.encode())
+            for post_id in sorted(self.post_ids)
+            if len(post_id) >= MIN_ID_CHARS
+        ]
         for caption in self.captions:
             forms = {
                 caption,
@@ -81,7 +103,16 @@ class Traces:
                 html.escape(caption).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
             }
             parts += [re.escape(form.encode()) for form in sorted(forms)]
-        return re.compile(b"|".join(parts) or rb"(?!)")
+        return parts
+
+
+@lru_cache(maxsize=8)
+def _compile_joined(joined: bytes) -> re.Pattern[bytes]:
+    return re.compile(joined)
+
+
+def _compile(parts: list[bytes]) -> re.Pattern[bytes]:
+    return _compile_joined(b"|".join(parts) or rb"(?!)")
 
 
 def iter_files(folders: Collection[Path]) -> Iterator[Path]:
@@ -90,20 +121,52 @@ def iter_files(folders: Collection[Path]) -> Iterator[Path]:
         yield from sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def has_traces(path: Path, traces: Traces, pattern: re.Pattern[bytes] | None = None) -> bool:
+def has_traces(path: Path, traces: Traces) -> bool:
     """Tell whether a file contains one of the posts.
 
     Args:
-        path: Any file. Tables and databases are also searched cell by cell.
+        path: Any file. Tables and databases are searched cell by cell, and their bytes too.
         traces: What to search for.
-        pattern: `traces.pattern()`, if it is at hand.
     """
     content = path.read_bytes()
-    if (pattern or traces.pattern()).search(content):
+    is_table, is_database = content.startswith(_PARQUET), content.startswith(_SQLITE)
+    is_csv = path.suffix == ".csv"
+    if is_table or is_database or is_csv or path.name.endswith(("-wal", "-shm")):
+        if traces.certain_pattern().search(content):
+            return True
+    elif traces.pattern().search(content):
         return True
-    if content.startswith(_PARQUET):
+    if is_table:
         return _has_traces_in_table(path, traces)
-    return content.startswith(_SQLITE) and _has_traces_in_database(path, traces)
+    if is_csv:
+        return any(is_named for is_named, _ in iter_csv_rows(path, traces))
+    return is_database and _has_traces_in_database(path, traces)
+
+
+def iter_csv_rows(path: Path, traces: Traces) -> Iterator[tuple[bool, str]]:
+    """Iterate over the rows of a CSV file.
+
+    Args:
+        path: The file; the first row may name a column `post_id`.
+        traces: What to search for.
+
+    Yields:
+        Whether a row names one of the posts, and its text.
+    """
+    lines: list[str] = []
+
+    def remember(file: Iterable[str]) -> Iterator[str]:
+        for line in file:
+            lines.append(line)
+            yield line
+
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        header: list[str] | None = None
+        for row in csv.reader(remember(file)):
+            header = header or [name.lstrip("\ufeff") for name in row]
+            names = [*header, *([""] * len(row))]
+            yield any(map(traces.is_named, names, row)), "".join(lines)
+            lines.clear()
 
 
 def _has_traces_in_table(path: Path, traces: Traces) -> bool:
@@ -112,37 +175,29 @@ def _has_traces_in_table(path: Path, traces: Traces) -> bool:
         texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
         for batch in file.iter_batches(columns=texts) if texts else ():
             for name in texts:
-                if any(_match(batch.column(name), traces)):
+                column = batch.column(name)
+                if name == "post_id":
+                    ids = pa.array(sorted(traces.post_ids), pa.string())
+                    if pc.any(pc.is_in(column, value_set=ids)).as_py():
+                        return True
+                if any(traces.is_named("", cell) for cell in pc.unique(column).to_pylist()):
                     return True
     except (OSError, pa.ArrowException):
         return False  # not a table; its bytes were searched
     return False
 
 
-def _match(column: pa.Array, traces: Traces) -> Iterator[bool]:
-    yield bool(pc.any(pc.is_in(column, value_set=pa.array(sorted(traces.post_ids)))).as_py())
-    long_ids = [post_id for post_id in traces.post_ids if len(post_id) >= MIN_ID_CHARS]
-    for text in (*traces.captions, *long_ids):
-        found = column.filter(pc.fill_null(pc.match_substring(column, text), False))
-        pattern = re.compile(rf"(?<![0-9A-Za-z_]){re.escape(text)}(?![0-9A-Za-z_])")
-        yield any(text in traces.captions or pattern.search(cell) for cell in found.to_pylist())
-
-
 def _has_traces_in_database(path: Path, traces: Traces) -> bool:
     """Search all cells: a long one is spread over pages, so that its bytes are not contiguous."""
-    pattern = traces.pattern()
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            for table, column in text_columns(db):
-                for (cell,) in db.execute(f'SELECT "{column}" FROM "{table}"'):  # noqa: S608 - names from the schema
-                    data = cell.encode() if isinstance(cell, str) else cell
-                    if isinstance(data, bytes) and (
-                        cell in traces.post_ids or pattern.search(data)
-                    ):
-                        return True
+            return any(
+                traces.is_named(column, cell)
+                for table, column in text_columns(db)
+                for (cell,) in db.execute(f'SELECT "{column}" FROM "{table}"')  # noqa: S608 - names from the schema
+            )
     except sqlite3.Error:
         return False  # not a database; its bytes were searched
-    return False
 
 
 def text_columns(db: sqlite3.Connection) -> list[tuple[str, str]]:
