@@ -41,9 +41,10 @@ def _write_posts(folder: Path, platforms: list[str]) -> list[str]:
 @pytest.fixture
 def student(tmp_path: Path) -> Artifact:
     """A student with a profile of posts of two platforms."""
-    ids = _write_posts(tmp_path / "train", ["instagram"] * 30 + ["bluesky"] * 30)
+    paths = Paths(tmp_path)
+    ids = _write_posts(paths.posts, ["instagram"] * 30 + ["bluesky"] * 30)
     artifact = write_tiny_artifact(tmp_path / "student")
-    return add_reference_profile(artifact.folder, tmp_path / "train", ids, ids, threads=1)
+    return add_reference_profile(artifact.folder, paths, ids, ids, threads=1)
 
 
 def _warnings(artifact: Artifact, posts: Path, caplog: pytest.LogCaptureFixture) -> list[str]:
