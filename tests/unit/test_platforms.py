@@ -41,7 +41,7 @@ def _write_posts(folder: Path, platforms: list[str]) -> list[str]:
 @pytest.fixture
 def student(tmp_path: Path) -> Artifact:
     """A student with a profile of posts of two platforms."""
-    paths = Paths(tmp_path)
+    paths = Paths(tmp_path, tmp_path)
     ids = _write_posts(paths.posts, ["instagram"] * 30 + ["bluesky"] * 30)
     artifact = write_tiny_artifact(tmp_path / "student")
     return add_reference_profile(artifact.folder, paths, ids, ids, threads=1)
