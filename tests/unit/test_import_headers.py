@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from click.testing import CliRunner
 from postbias.cli import main
 from postbias.errors import SchemaError
 from postbias.posts.importers import Columns, ReadingOptions, import_posts
+from postbias.posts.importers.records import RecordError
+from postbias.posts.importers.table_cells import parse_time_us
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import read_posts
 
@@ -121,3 +124,36 @@ def test_an_empty_table_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     with pytest.raises(SchemaError, match="no header"):
         import_posts("table", tmp_path / "t.csv", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("01.03.2024", "2024-03-01"),
+        ("15.03.2024 18:05", "2024-03-15 18:05"),
+        ("25/12/2023", "2023-12-25"),
+        ("12/25/2023 7:05", "2023-12-25 07:05"),
+        ("05-05-2024", "2024-05-05"),
+        ("March 5, 2024", "2024-03-05"),
+        ("5 Mar 2024 18:05:09", "2024-03-05 18:05:09"),
+    ],
+)
+def test_dates_whose_order_is_certain_are_read(text: str, expected: str) -> None:
+    moment = datetime.fromisoformat(expected).replace(tzinfo=UTC)
+    assert parse_time_us(text) == moment.timestamp() * 1e6
+
+
+@pytest.mark.parametrize("text", ["03/04/2024", "3-4-2024", "31.02.2024", "13/13/2024", "5.3.24"])
+def test_dates_whose_order_is_uncertain_or_that_do_not_exist_are_refused(text: str) -> None:
+    with pytest.raises(RecordError, match="posted_at"):
+        parse_time_us(text)
+
+
+def test_the_advice_on_columns_names_images_and_says_which_columns_are_still_missing() -> None:
+    with pytest.raises(SchemaError) as error:
+        Columns().find(["id", "text", "photo_url"])
+    assert "--column images=photo_url" in str(error.value)
+    with pytest.raises(SchemaError, match="name the column of caption: --column caption=NAME"):
+        Columns().find(["id", "\u0442\u0435\u043a\u0441\u0442"])
+    with pytest.raises(SchemaError, match="header is not valid in this one"):
+        Columns().find(["id", "\udcf2\udce5"])

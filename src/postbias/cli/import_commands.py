@@ -99,7 +99,7 @@ def import_command(
     )
 
     if append and replace:
-        raise click.UsageError("--append and --replace exclude each other")
+        raise click.UsageError("--append and --replace cannot be combined")
     layout, src = choose_layout(layout, src)
     options = ReadingOptions(parse_columns(columns), encoding, frames, null_values)
     run = partial(import_posts, layout, src, options=options)

@@ -224,7 +224,8 @@ def _write_parts(
     if not progress.n_posts:
         raise CorpusError(
             f"no post in {src} could be imported",
-            seen=dict(progress.reasons) or "no post at all",
+            seen=", ".join(f"{n} x {reason}" for reason, n in progress.reasons.items())
+            or "no post at all",
             do=first_reject(staging),
         )
     check_counts(staging, progress)

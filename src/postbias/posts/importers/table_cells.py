@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, date, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from postbias.errors import InputError
@@ -21,7 +22,15 @@ _VALID_TIMES_S = tuple(
 # Spreadsheets count days from here; the serial numbers of the valid years are 38,353 to 73,415.
 _SPREADSHEET_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
 _COMPACT_TIMES = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
-_TWITTER_TIME = "%a %b %d %H:%M:%S %z %Y"
+_WORDED_TIMES = (
+    "%a %b %d %H:%M:%S %z %Y",  # Twitter
+    *(f"{day}{clock}" for day in ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y")
+      for clock in ("", " %H:%M", " %H:%M:%S")),
+)  # fmt: skip
+_NUMERIC_DATE = re.compile(
+    r"(?P<first>\d{1,2})(?P<mark>[./-])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4})"
+    r"(?:,? +(?P<clock>\d{1,2}:\d{2}(?::\d{2})?))?"
+)
 
 # Integers up to here are exact in a float.
 _MAX_EXACT_FLOAT = 2**53
@@ -85,7 +94,7 @@ def parse_id(value: object) -> str:
     )
     if is_rounded:
         raise InputError(
-            "the post ids are rounded numbers: different ids have become equal",
+            "the post ids are rounded numbers: different ids can have become equal",
             seen=str(value),
             do="export the ids again as text: format the column as text before opening or saving "
             "the file in a spreadsheet; in pandas read them with dtype=str",
@@ -148,8 +157,9 @@ def parse_time_us(value: object) -> int | None:
     """Parse the time of publication.
 
     Args:
-        value: A time, a date, ISO 8601 text, `20240301`, seconds (milli-, micro-, nanoseconds)
-            since 1970, or the serial number of a spreadsheet.
+        value: A time, a date, ISO 8601 text, `20240301`, `31.12.2023`, `12/31/2023`, `March 5,
+            2024`, seconds (milli-, micro-, nanoseconds) since 1970, or the serial number of a
+            spreadsheet.
 
     Returns:
         Microseconds since 1970 (UTC); None if the cell is empty.
@@ -160,9 +170,9 @@ def parse_time_us(value: object) -> int | None:
     if is_empty(value):
         return None
     try:
-        time = _parse_datetime(value)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-        if time.year not in VALID_YEARS:
+        moment = _parse_datetime(value)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if moment.year not in VALID_YEARS:
             raise ValueError("outside the valid years")
     except (ValueError, OverflowError, OSError, TypeError) as error:
         raise RecordError(
@@ -170,7 +180,7 @@ def parse_time_us(value: object) -> int | None:
             f"posted_at is {str(value)[:40]!r}, allowed: ISO 8601 or seconds since 1970, "
             f"in the years {VALID_YEARS.start} to {VALID_YEARS.stop - 1}",
         ) from error
-    since_1970 = time - datetime(1970, 1, 1, tzinfo=UTC)
+    since_1970 = moment - datetime(1970, 1, 1, tzinfo=UTC)
     seconds = since_1970.days * 86_400 + since_1970.seconds
     return seconds * 1_000_000 + since_1970.microseconds
 
@@ -186,10 +196,29 @@ def _parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - a cell
     except ValueError:
         if text.endswith((" UTC", " GMT")):
             text = f"{text[:-4]}+00:00"
-        if text[:1].isalpha():
-            return datetime.strptime(text, _TWITTER_TIME)
+        if match := _NUMERIC_DATE.fullmatch(text):
+            return _parse_numeric_date(match)
+        for form in _WORDED_TIMES if any(map(str.isalpha, text)) else ():
+            with suppress(ValueError):
+                return datetime.strptime(text, form)
         return datetime.fromisoformat(text)
     return _parse_numeric_time(number, text)
+
+
+def _parse_numeric_date(match: re.Match[str]) -> datetime:
+    """Read day, month and year, if their order is certain.
+
+    Dates with dots start with the day in all countries that write them. With slashes or hyphens,
+    only a number above 12 says which is the day.
+    """
+    first, second, year = (int(match[name]) for name in ("first", "second", "year"))
+    if match["mark"] != "." and max(first, second) <= 12 and first != second:
+        raise ValueError("day or month first")
+    month_first = match["mark"] != "." and second > 12
+    day, month = (second, first) if month_first else (first, second)
+    clock = match["clock"] or "00:00"
+    clock = f"0{clock}" if clock[1] == ":" else clock
+    return datetime.combine(date(year, month, day), time.fromisoformat(clock))
 
 
 def _parse_numeric_time(number: float, text: str) -> datetime:

@@ -68,7 +68,7 @@ class Columns:
                 if missing
                 else f"two columns have the same name: {', '.join(twins)}",
                 seen=f"columns {list(names)[:20]}",
-                do=_advise(names, found),
+                do=_advise(names, found, missing),
             )
         return found
 
@@ -81,7 +81,8 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
                 "description", "captiontext", "title"),
     "images": ("image", "imageurl", "imagepath", "imagefile", "imageurls", "imagepaths", "photo",
                "photos", "media", "mediaurls", "mediaurl", "displayurl", "filename", "filepath",
-               "picture"),
+               "picture", "photourl", "photopath", "imagelink", "imagelinks", "pictureurl", "img",
+               "imgurl", "thumbnail", "thumbnailurl", "mediapath"),
     "author": ("username", "user", "authorname", "owner", "ownerusername", "account", "handle",
                "screenname", "userid", "authorid", "profile"),
     "sponsored": ("issponsored", "ispaidpartnership", "paidpartnership", "isad", "ad", "paid"),
@@ -124,10 +125,17 @@ def propose_columns(names: Sequence[str], found: Mapping[str, str]) -> str:
     return " ".join(options)
 
 
-def _advise(names: Sequence[str], found: Mapping[str, str]) -> str:
-    if proposed := propose_columns(names, found):
-        return f"if these are the right columns, add {proposed}"
-    return f"name them: --column FIELD=NAME, with FIELD one of {', '.join(_SYNONYMS)}"
+def _advise(names: Sequence[str], found: Mapping[str, str], missing: Mapping[str, str]) -> str:
+    if any("\udc80" <= character <= "\udcff" for name in names for character in name):
+        return "leave out --encoding, or name another one: the header is not valid in this one"
+    proposed = propose_columns(names, found)
+    if not proposed:
+        return f"name them: --column FIELD=NAME, with FIELD one of {', '.join(_SYNONYMS)}"
+    rest = [field for field in missing if f"{field}=" not in proposed]
+    if "caption" in rest and "images=" in proposed:
+        rest.remove("caption")
+    others = "".join(f", and name the column of {field}: --column {field}=NAME" for field in rest)
+    return f"if these are the right columns, add {proposed}{others}"
 
 
 def parse_columns(assignments: Sequence[str]) -> Columns:

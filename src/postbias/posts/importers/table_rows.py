@@ -167,7 +167,7 @@ class JsonlReader:
             return RecordError(RejectReason.BROKEN_ROW, f"not JSON: {str(error)[:120]}")
         if isinstance(row, dict):
             return row
-        detail = f"no object but a {type(row).__name__}: one object per line is allowed"
+        detail = f"a {type(row).__name__}, not an object: each line must be one object"
         return RecordError(RejectReason.BROKEN_ROW, detail)
 
     def rows(self) -> Iterator[Row]:
