@@ -82,24 +82,3 @@ def _without_nulls(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     return {key: _without_nulls(value) for key, value in tree.items() if value is not None}
-
-
-def test_experiments_are_shown_and_recorded_in_the_checkout_that_queued_them(home: Path) -> None:
-    changed = ("-S", "train.lr_text=2e-3", "-n", "faster")
-    _dvc(home, "exp", "run", "--queue", *changed)
-    _dvc(home, "exp", "run", "--run-all")
-    assert "faster" in _dvc(home, "exp", "show", "--csv")
-    rates = {
-        run.data.params.get("train.lr_text")
-        for run in _all_runs(Paths(home, home))
-        if run.info.run_name == "train@text"
-    }
-    assert rates == {"0.003", "0.002"}
-    assert run_command(home, "git", "status", "--porcelain").stdout == ""
-
-
-def _all_runs(paths: Paths) -> list[Any]:
-    experiment = connect(paths)
-    from mlflow import MlflowClient
-
-    return list(MlflowClient().search_runs([experiment]))

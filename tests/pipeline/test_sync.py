@@ -232,6 +232,7 @@ def test_a_queued_experiment_is_recorded_in_the_checkout_that_queued_it(
     assert [run.data.params["seed"] for run in trained] == ["5"]
     assert _versions(copied) == {1: [ALIAS], 2: []}
     name = run_in(copied.root, "dvc", "exp", "list", "--name-only").stdout.split()[0]
+    assert name in run_in(copied.root, "dvc", "exp", "show", "--csv").stdout
     run_in(copied.root, "dvc", "exp", "apply", name)
     summary = sync(copied)
     assert summary.restored == ()
