@@ -24,8 +24,8 @@ from postbias.posts.importers.table_columns import (
     ColumnsError,
     ImageColumns,
     ReadingOptions,
-    format_options,
 )
+from postbias.posts.importers.table_detection import format_table_import
 from postbias.posts.importers.table_files import OpenTable, open_rows
 from postbias.posts.importers.table_rows import Row
 
@@ -87,20 +87,20 @@ def open_addresses(table: Path, options: ReadingOptions) -> AddressTable:
             )
         command = f"postbias import {layout} {shlex.quote(str(table))} DEST --replace"
         return AddressTable(", ".join(source.images), command, _source_rows(table, source))
-    chosen = format_options(options)
+    proposed = ""
     try:
         rows = open_rows(table, options)
     except ColumnsError as error:
         rows = _open_images(table, options)
         # The import needs more columns than the download.
-        chosen = f"{chosen} {error.options}".strip()
+        proposed = error.options
     if rows.plain.root != table.parent:
         raise InputError(
             "the table is in an archive", seen=table.name, do="unpack it, and name the table in it"
         )
     if "images" not in rows.columns:
         rows = _open_images(table, options)
-    command = f"postbias import table {shlex.quote(str(table))} DEST {chosen}".strip()
+    command = format_table_import(table, options, proposed)
     folder = ImageFolder(table.parent)
     return AddressTable(
         repr(rows.columns["images"]), f"{command} --replace", _table_rows(rows, folder)
