@@ -288,7 +288,7 @@ def test_the_summary_has_an_example_of_each_reason_and_warns_of_addresses(tmp_pa
         "  rejected 1 (missing_id), e.g. t.csv:4: nothing in column 'post_id'\n"
         f"  2 images could not be read (missing_file); {kept}, e.g. t.csv:2: gone.jpg: not there\n"
         f"  1 images could not be read (not_downloaded); {kept}, e.g. t.csv:3: "
-        "https://x.invalid/1.jpg: no file '1.jpg' in the folder; see `postbias fetch-images`\n"
+        "https://x.invalid/1.jpg: no file '1.jpg' in the folder\n"
         f"  1 images could not be read (outside_folder); {kept}, e.g. t.csv:6: ../a.jpg: leaves "
         "the folder; paths are relative to it\n"
         "  see rejects.parquet for details\n"

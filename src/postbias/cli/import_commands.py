@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from postbias.posts.importers import ReadingOptions
 
 
 def _print_layouts(ctx: click.Context, _param: click.Parameter, value: object) -> None:
@@ -28,7 +32,7 @@ list_option = click.option(
 )
 
 
-def choose_layout(layout: str, src: Path) -> tuple[str, Path]:
+def choose_layout(layout: str, src: Path, options: ReadingOptions) -> tuple[str, Path]:
     """Return a layout and its SRC; for `auto`, find them out and print the evidence to stderr.
 
     Raises:
@@ -39,7 +43,7 @@ def choose_layout(layout: str, src: Path) -> tuple[str, Path]:
         return layout, src
     from postbias.posts.importers import detect_layout
 
-    detected = detect_layout(src)
+    detected = detect_layout(src, options)
     click.echo(f"layout {detected.layout}: {detected.evidence}", err=True)
     return detected.layout, detected.src
 
@@ -100,8 +104,8 @@ def import_command(
 
     if append and replace:
         raise click.UsageError("--append and --replace cannot be combined")
-    layout, src = choose_layout(layout, src)
     options = ReadingOptions(parse_columns(columns), encoding, frames, null_values)
+    layout, src = choose_layout(layout, src, options)
     run = partial(import_posts, layout, src, options=options)
     if append:
         appended = append_posts(layout, dest, partial(run, replace=True))

@@ -11,6 +11,7 @@ class RejectReason(StrEnum):
     # import
     BROKEN_FILE = "broken_file"
     BROKEN_ROW = "broken_row"
+    OTHER_LAYOUT = "other_layout"
     DUPLICATE_ID = "duplicate_id"
     MISSING_ID = "missing_id"
     MISSING_FILE = "missing_file"

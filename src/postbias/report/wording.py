@@ -15,6 +15,7 @@ DASH, MINUS = "\u2013", "\u2212"
 _REASONS = {
     "broken_file": "file cannot be read",
     "broken_row": "row cannot be read",
+    "other_layout": "file of another layout",
     "duplicate_id": "post id occurs twice",
     "missing_id": "post id is missing",
     "missing_file": "file does not exist",

@@ -17,17 +17,12 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from postbias.errors import InputError, StorageError
+from postbias.posts.fetching.address_tables import AddressRow, open_addresses
 from postbias.posts.fetching.fetch_failures import FetchError, FetchLimits
 from postbias.posts.fetching.fetch_summary import FETCH_REJECTS, FetchSummary
 from postbias.posts.fetching.image_download import ImageDownloader
 from postbias.posts.importers.fetched_names import fetched_stem
-from postbias.posts.importers.image_cells import list_addresses
-from postbias.posts.importers.image_folder import ImageFolder
-from postbias.posts.importers.records import RecordError
-from postbias.posts.importers.table_cells import parse_id
 from postbias.posts.importers.table_columns import ReadingOptions
-from postbias.posts.importers.table_files import open_rows
-from postbias.posts.importers.table_rows import Row
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import write_table
 
@@ -69,26 +64,18 @@ def fetch_images(
         StorageError: If a file cannot be written.
     """
     _check_folder(table, folder)
-    rows = open_rows(table, options or ReadingOptions())
-    if rows.plain.root != table.parent:
-        raise InputError(
-            "the table is in an archive", seen=table.name, do="unpack it, and name the table in it"
-        )
-    if "images" not in rows.columns:
-        raise InputError(
-            "the table has no column of images",
-            do="name the column that has the addresses: --column images=NAME",
-        )
+    addresses = open_addresses(table, options or ReadingOptions())
     with _exclusive(folder):
         run = _FetchRun(table, folder, limits or FetchLimits())
-        wanted = run.missing(_list_wanted(table.name, rows.rows(), ImageFolder(table.parent)))
+        run.summary.command = addresses.command
+        wanted = run.missing(addresses.rows)
         with tqdm(desc="fetch", unit=" images", disable=None) as bar:
             asyncio.run(run.fetch_all(wanted, bar))
         write_table(run.rejects(), folder / FETCH_REJECTS, REJECTS)
     summary = run.summary
     if not summary.n_addresses:
         raise InputError(
-            f"no address in column {rows.columns['images']!r}",
+            f"no address in column {addresses.column}",
             seen=table.name,
             do="name the column that has the addresses: --column images=NAME",
         )
@@ -122,23 +109,6 @@ def _exclusive(folder: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
-def _list_wanted(name: str, rows: Iterator[Row], images: ImageFolder) -> Iterator[_Wanted]:
-    """Yield all addresses; the import reports rows that cannot be read."""
-    for number, row in enumerate(rows, start=1):
-        try:
-            if isinstance(row, RecordError):
-                continue
-            addresses = list_addresses(row.get("images"), images)
-        except RecordError:
-            continue
-        try:
-            post_id = parse_id(row.get("post_id")) or None
-        except RecordError:
-            post_id = None
-        for address in addresses:
-            yield _Wanted(address, f"{name}:{number}", post_id)
-
-
 class _FetchRun:
     """Progress of one run."""
 
@@ -149,20 +119,23 @@ class _FetchRun:
         self._failed: list[tuple[int, _Wanted, FetchError]] = []
         self.summary = FetchSummary(table, folder)
 
-    def missing(self, wanted: Iterator[_Wanted]) -> Iterator[tuple[int, _Wanted]]:
+    def missing(self, rows: Iterator[AddressRow]) -> Iterator[tuple[int, _Wanted]]:
         """Yield each address once, with its number, unless its file is there."""
         seen: set[bytes] = set()
-        for each in wanted:
-            stem = fetched_stem(each.address)
-            key = bytes.fromhex(stem)
-            if key in seen:
-                continue
-            seen.add(key)
-            self.summary.n_addresses += 1
-            if stem in self._present:
-                self.summary.n_present += 1
-            else:
-                yield len(seen), each
+        for row in rows:
+            self.summary.other_schemes.update(row.other_schemes)
+            for address in row.addresses:
+                stem = fetched_stem(address)
+                key = bytes.fromhex(stem)
+                if key in seen:
+                    continue
+                seen.add(key)
+                self.summary.n_addresses += 1
+                if stem in self._present:
+                    self.summary.n_present += 1
+                else:
+                    source = f"{self.summary.table.name}:{row.number}"
+                    yield len(seen), _Wanted(address, source, row.post_id)
 
     async def fetch_all(self, wanted: Iterator[tuple[int, _Wanted]], bar: tqdm[NoReturn]) -> None:
         """Fetch in the order of the table, some at a time."""

@@ -6,10 +6,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from postbias.posts.reasons import RejectReason
+
 FETCH_REJECTS = "fetch_rejects.parquet"
 
 #: A larger share of failed addresses is reported by a non-zero exit code.
 MAX_FAILED_SHARE = 0.1
+
+# Another run may fetch these; the other reasons need another address or option.
+_TEMPORARY = (
+    RejectReason.RATE_LIMITED,
+    RejectReason.SERVER_ERROR,
+    RejectReason.TIMEOUT,
+    RejectReason.DISCONNECTED,
+    RejectReason.TRUNCATED,
+)
 
 _MAX_EXAMPLE_CHARS = 200
 
@@ -25,6 +36,8 @@ class FetchSummary:
         n_present: Those whose file was there before.
         n_fetched: Those that were fetched.
         n_bytes: Size of the fetched files.
+        command: The command that imports the table.
+        other_schemes: Number of references that are neither http nor https, by scheme.
         reasons: Number of addresses that failed, by reason.
         examples: The first one of each reason.
     """
@@ -35,6 +48,8 @@ class FetchSummary:
     n_present: int = 0
     n_fetched: int = 0
     n_bytes: int = 0
+    command: str = ""
+    other_schemes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -60,6 +75,12 @@ class FetchSummary:
             for reason, n in sorted(self.reasons.items())
         ]
         if self.reasons:
-            lines.append(f"  see {self.folder / FETCH_REJECTS} for details; run again to retry")
-        lines.append(f"  import with: postbias import table {self.table} DEST --replace")
+            n_temporary = sum(self.reasons[reason] for reason in _TEMPORARY)
+            retry = f"; run again to retry {n_temporary} of them" if n_temporary else ""
+            lines.append(f"  see {self.folder / FETCH_REJECTS} for details{retry}")
+        lines += [
+            f"  not fetched: {n} references with the scheme {scheme}:"
+            for scheme, n in sorted(self.other_schemes.items())
+        ]
+        lines.append(f"  import with: {self.command}")
         return "\n".join(lines)

@@ -77,7 +77,7 @@ class ImageDownloader:
             FetchError: If it cannot be downloaded.
             OSError: If the file cannot be written.
         """
-        url = _parse_address(address, self._limits.ports)
+        url = _parse_address(address, self._limits)
         delay_s = self._limits.backoff_s
         for attempt in range(self._limits.n_retries + 1):
             try:
@@ -127,7 +127,7 @@ class ImageDownloader:
                 headers = {name.lower(): value for name, value in response.headers}
                 if response.status in _REDIRECTS:
                     location = headers.get(b"location", b"").decode("utf-8", "replace")
-                    return _parse_redirect(url, location, self._limits.ports)
+                    return _parse_redirect(url, location, self._limits)
                 _check_status(response.status, headers.get(b"retry-after", b""))
                 return await _write_body(response, headers, target, self._limits)
         except httpcore2.TimeoutException as error:
@@ -141,23 +141,23 @@ class ImageDownloader:
             raise FetchError(RejectReason.DISCONNECTED, detail, is_temporary=True) from error
 
 
-def _parse_address(address: str, ports: frozenset[int]) -> httpx2.URL:
+def _parse_address(address: str, limits: FetchLimits) -> httpx2.URL:
     try:
         url = httpx2.URL(f"https:{address}" if address.startswith("//") else address)
     except (httpx2.InvalidURL, ValueError) as error:
         raise FetchError(RejectReason.BAD_ADDRESS, f"no valid address: {error}"[:120]) from error
-    return _check_url(url, ports)
+    return _check_url(url, limits)
 
 
-def _parse_redirect(url: httpx2.URL, location: str, ports: frozenset[int]) -> httpx2.URL:
+def _parse_redirect(url: httpx2.URL, location: str, limits: FetchLimits) -> httpx2.URL:
     try:
         target = url.join(location)
     except (httpx2.InvalidURL, ValueError) as error:
         raise FetchError(RejectReason.BAD_ADDRESS, "redirect to an invalid address") from error
-    return _check_url(target, ports)
+    return _check_url(target, limits)
 
 
-def _check_url(url: httpx2.URL, ports: frozenset[int]) -> httpx2.URL:
+def _check_url(url: httpx2.URL, limits: FetchLimits) -> httpx2.URL:
     if url.scheme not in _DEFAULT_PORTS or not url.host:
         raise FetchError(
             RejectReason.BAD_ADDRESS, f"scheme {url.scheme[:20]!r}, allowed: http, https"
@@ -165,10 +165,13 @@ def _check_url(url: httpx2.URL, ports: frozenset[int]) -> httpx2.URL:
     if url.userinfo:
         raise FetchError(RejectReason.BAD_ADDRESS, "credentials in an address are not sent")
     port = url.port or _DEFAULT_PORTS[url.scheme]
-    if port not in ports:
+    if port not in limits.ports:
+        allowed = ", ".join(map(str, sorted(limits.ports)))
+        # Whether a name is private is not known before it is resolved.
+        private = "" if limits.allows_private else ", with --allow-private if the host is private"
         raise FetchError(
             RejectReason.BLOCKED_ADDRESS,
-            f"port {port}, allowed: {', '.join(map(str, sorted(ports)))}; see --allow-port",
+            f"port {port}, allowed: {allowed}; --allow-port {port} permits it{private}",
         )
     return url
 

@@ -40,6 +40,9 @@ TABLE_SUFFIXES = (*_IN_ARCHIVES, *_COMPRESSED_SUFFIXES, ".zip")
 _MAX_DEPTH = 3
 _CHUNK_BYTES = 2**20
 _HEAD_BYTES = 2**12
+# Tabs, line ends, and the escape of Japanese mail are in text.
+_CONTROLS = bytes(set(range(1, 32)) - set(b"\t\n\v\f\r\x1b"))
+_MAX_CONTROL_SHARE = 0.02
 _SPREADSHEETS = (b"\xd0\xcf\x11\xe0",)
 
 
@@ -128,10 +131,23 @@ def _unpack_once(table: PlainTable, columns: Columns) -> bool:
     if head.startswith(b"PAR1") or path.suffix.lower() == ".parquet":
         table.suffix = ".parquet"
         return True
+    if table.encoding is None and _is_binary(path, head):
+        raise LayoutError(f"{path.name} is neither text nor a known container")
     table.suffix = _text_suffix(path, head)
     if table.suffix == ".json":
         _convert_json(table)
     return True
+
+
+def _is_binary(path: Path, head: bytes) -> bool:
+    """Tell whether a file has control characters other than NUL, as images and programs have."""
+    if not head or head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return False
+    n_controls = len(head) - len(head.translate(None, _CONTROLS))
+    if n_controls <= _MAX_CONTROL_SHARE * len(head):
+        return False
+    # Letters in two bytes can contain such bytes.
+    return not detect_file_encoding(path).codec.startswith(("utf-16", "utf-32"))
 
 
 def _old_spreadsheet(path: Path) -> LayoutError:

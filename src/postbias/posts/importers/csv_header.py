@@ -61,7 +61,7 @@ class CsvHeader:
         rows = CsvRows(lines, self.delimiter, skip_initial_space=self.skips_space)
         next(iter(rows), None)
         rows.n_lines = 0
-        rows.id_cell = self.places["post_id"]
+        rows.id_cell = self.places.get("post_id")
         if self.has_row_names:
             rows.expect_cells(len(self.names) + 1)
         return rows

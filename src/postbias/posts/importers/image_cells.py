@@ -22,6 +22,8 @@ _QUOTED_LIST = re.compile(
     rf"[\[({{]\s*(?:{_QUOTED})(?:[\s,]+(?:{_QUOTED}))*[\s,]*[\])}}]", re.DOTALL
 )
 
+_SCHEME = re.compile(r"(?!data:)([a-z][a-z0-9+.-]+):(?=[/\\])", re.IGNORECASE)
+
 # A name with more separators is only found if it is alone in its cell.
 _MAX_PARTS_OF_NAME = 4
 
@@ -72,6 +74,24 @@ def list_addresses(value: object, folder: ImageFolder) -> list[str]:
         if isinstance(text, str) and is_address(text) and text[:5].lower() != "data:":
             addresses.append(text)
     return addresses
+
+
+def list_other_schemes(value: object, folder: ImageFolder) -> list[str]:
+    """List the schemes of the references in a cell that are neither addresses nor data.
+
+    Args:
+        value: As for `read_images`.
+        folder: The folder that has the files.
+
+    Returns:
+        A scheme such as `file` for each of them.
+
+    Raises:
+        RecordError: If the cell names no images.
+    """
+    texts = [item.strip() for item in _items(value, folder) if isinstance(item, str)]
+    matches = [_SCHEME.match(text) for text in texts if not is_address(text)]
+    return [match[1].lower() for match in matches if match]
 
 
 def _items(value: Any, folder: ImageFolder) -> list[Any]:  # noqa: ANN401 - a cell

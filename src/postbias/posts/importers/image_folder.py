@@ -203,7 +203,7 @@ class ImageFolder:
             if (found := self._choose(matches, address)) is not None:
                 return found
         detail = f"{_clip(address)}: no file {_clip(unquote(name))!r} in the folder"
-        return ImageFault(RejectReason.NOT_DOWNLOADED, f"{detail}; see `postbias fetch-images`")
+        return ImageFault(RejectReason.NOT_DOWNLOADED, detail)
 
     def _find_end(self, path: str, reference: str) -> str | ImageFault | None:
         """Find a file by the end of an absolute path: the export was moved from another folder.

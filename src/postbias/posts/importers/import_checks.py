@@ -4,11 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from postbias.errors import CountsError
+from postbias.errors import CountsError, InputError
 from postbias.posts.importers.import_progress import ImportProgress
 from postbias.posts.importers.import_summary import POSTS_FOLDER
+from postbias.posts.importers.table_columns import Columns, ReadingOptions
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import count_rows, read_table
+
+# Parts of the details of JSON whose structure the layout does not know.
+_UNKNOWN = ("wrapper", "media node", "belongs to layout")
+
+
+def check_options(layout: str, options: ReadingOptions) -> None:
+    """Check that no option was given that the layout would ignore.
+
+    Args:
+        layout: The layout.
+        options: How to read the export.
+
+    Raises:
+        InputError: If there is one.
+    """
+    if layout == "table":
+        return
+    given = [
+        name
+        for name, is_given in (
+            ("--column", options.columns != Columns()),
+            ("--null-values", bool(options.null_values)),
+        )
+        if is_given
+    ]
+    if given:
+        raise InputError(
+            f"{' and '.join(given)} applies to layout table only",
+            seen=f"layout {layout}",
+            do="leave it out; to import a table by columns that you name, use layout table",
+        )
 
 
 def first_reject(staging: Path, *, is_unknown_wrapper: bool = False) -> str | None:
@@ -24,7 +56,7 @@ def first_reject(staging: Path, *, is_unknown_wrapper: bool = False) -> str | No
     for part in sorted((staging / "rejects").glob("*.parquet")):
         for row in read_table(part, REJECTS).to_pylist():
             detail = row["detail"]
-            if not is_unknown_wrapper or "wrapper" in detail or "media node" in detail:
+            if not is_unknown_wrapper or any(part in detail for part in _UNKNOWN):
                 return f"{row['source']}: {detail}"
     return None
 

@@ -28,7 +28,7 @@ from postbias.errors import (
 )
 from postbias.posts.importers.corpus_append import discard_appended
 from postbias.posts.importers.export_layouts import LAYOUTS
-from postbias.posts.importers.import_checks import check_counts, first_reject
+from postbias.posts.importers.import_checks import check_counts, check_options, first_reject
 from postbias.posts.importers.import_progress import (
     PROGRESS_FILE,
     ImportProgress,
@@ -57,7 +57,7 @@ from postbias.posts.shards import atomic_write, parquet_writer, read_table
 logger = logging.getLogger(__name__)
 
 #: Increased whenever the same export would be imported to different bytes; 1 for other layouts.
-_VERSIONS = {"table": 4, "graphql": 2, "api-v1": 2, "instaloader": 2}
+_VERSIONS = {"table": 4, "graphql": 3, "api-v1": 3, "instaloader": 3}
 
 STAGING = ".import"
 
@@ -97,6 +97,7 @@ def import_posts(
     if src.is_dir() and dest.resolve().is_relative_to(src.resolve()):
         raise InputError("DEST is inside SRC", seen=str(dest), do="choose a folder outside SRC")
     options = options or ReadingOptions()
+    check_options(layout, options)
     if options.encoding is not None:
         check_codec(options.encoding)
     export = LAYOUTS[layout].open(src, options)

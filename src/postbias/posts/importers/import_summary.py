@@ -26,12 +26,16 @@ _MISSING = (
 # Records that were read but are no posts of their own; they do not mean damage.
 _LEFT_OUT = (
     RejectReason.DUPLICATE_ID,
+    RejectReason.OTHER_LAYOUT,
     RejectReason.REPOST,
     RejectReason.COMMENT,
     RejectReason.DELETED,
     RejectReason.NO_CONTENT,
     RejectReason.FORGOTTEN,
 )
+
+# Layouts whose CSV files `postbias fetch-images` reads; it reads no JSON of APIs.
+_FETCHED_TABLES = ("4cat", "crowdtangle", "x")
 
 # Left out of `import.json` if empty.
 _OPTIONAL = (
@@ -134,8 +138,16 @@ class ImportSummary:
         return (
             f"WARNING: {self.n_address_posts} posts name images by address{column} whose files are "
             "not in the folder; they are imported by caption and other images alone: download the "
-            "images first with `postbias fetch-images`, and import with --replace"
+            f"images first {self._how_to_download()}, and import with --replace"
         )
+
+    def _how_to_download(self) -> str:
+        by_hand = "into the folder, under the file names in their addresses"
+        if self.layout == "table":
+            return "with `postbias fetch-images`"
+        if self.layout in _FETCHED_TABLES:
+            return f"with `postbias fetch-images` if they are in a CSV file, else {by_hand}"
+        return by_hand
 
     @property
     def warning(self) -> str | None:

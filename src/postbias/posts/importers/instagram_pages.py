@@ -124,16 +124,17 @@ def unwrap_api_v1(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
 _UNWRAP: dict[str, Unwrap] = {"graphql": unwrap_graphql, "api-v1": unwrap_api_v1}
 
 
-def describe_wrapper(page: Any) -> str:  # noqa: ANN401 - foreign JSON
-    """Describe JSON of unknown structure in one line, with the layout that accepts it, if any."""
+def to_wrapper_error(page: Any) -> UnknownWrapperError:  # noqa: ANN401 - foreign JSON
+    """Describe JSON of unknown structure, with the layout that it belongs to, if that is known."""
     layouts = [name for name, unwrap in _UNWRAP.items() if unwrap(page) is not None]
+    if not layouts and get_nested(page, "node") is not None:
+        layouts = ["instaloader"]
     if layouts:
-        return f"its wrapper is of layout {layouts[0]}"
-    if get_nested(page, "node") is not None:
-        return "its wrapper is of layout instaloader"
+        detail = f"belongs to layout {layouts[0]}: add it by `postbias import --append`"
+        return UnknownWrapperError(detail, RejectReason.OTHER_LAYOUT)
     if isinstance(page, dict):
-        return f"no known wrapper: its keys are {sorted(map(str, page))[:5]}"
-    return f"no known wrapper: a JSON {type(page).__name__}"
+        return UnknownWrapperError(f"no known wrapper: its keys are {sorted(map(str, page))[:5]}")
+    return UnknownWrapperError(f"no known wrapper: a JSON {type(page).__name__}")
 
 
 def _open_pages(src: Path, encoding: str | None, unwrap: Unwrap) -> Export:
@@ -173,7 +174,7 @@ def _load(folder: ImageFolder, reading: tuple[Unwrap, str | None], name: str) ->
         page = read_json(folder.path_of(name), encoding)
         nodes = unwrap(page)
         if nodes is None:
-            raise UnknownWrapperError(describe_wrapper(page))
+            raise to_wrapper_error(page)
     except RecordError as error:
         yield ImportReject.from_error(error, name)
         return

@@ -36,8 +36,8 @@ from postbias.posts.importers.instagram_nodes import (
 )
 from postbias.posts.importers.instagram_pages import (
     JSON_SUFFIXES,
-    describe_wrapper,
     post_from_media,
+    to_wrapper_error,
 )
 from postbias.posts.importers.records import (
     Export,
@@ -48,7 +48,6 @@ from postbias.posts.importers.records import (
     ReadUnit,
     Record,
     RecordError,
-    UnknownWrapperError,
     split_images,
 )
 from postbias.posts.importers.table_cells import parse_time_us
@@ -191,7 +190,7 @@ def _read_node(path: str, encoding: str | None) -> dict[str, Any] | None:
         return None
     node = get_nested(page, "node")
     if not is_media_node(node):
-        raise UnknownWrapperError(describe_wrapper(page))
+        raise to_wrapper_error(page)
     return node  # type: ignore[no-any-return]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pyarrow.parquet as pq
+from typing import Any
 
 from postbias.errors import InputError, LayoutError, PostbiasError
 from postbias.posts.importers.export_files import IMAGE_SUFFIXES, walk_folders
@@ -23,10 +22,15 @@ from postbias.posts.importers.json_exports import (
     read_json_value,
 )
 from postbias.posts.importers.layout_guide import LAYOUT_GUIDES
-from postbias.posts.importers.meta_download import is_post_file
+from postbias.posts.importers.meta_download import is_post_file, is_post_list
 from postbias.posts.importers.records import RecordError
-from postbias.posts.importers.source_columns import TABLE_SOURCES
-from postbias.posts.importers.source_tables import read_column_names
+from postbias.posts.importers.table_columns import ReadingOptions
+from postbias.posts.importers.table_detection import (
+    Recognised,
+    format_table_import,
+    has_default_columns,
+    recognise_table,
+)
 from postbias.posts.importers.tiktok_posts import unwrap_tiktok, unwrap_tiktok_download
 from postbias.posts.importers.x_archive import is_archive_file
 from postbias.posts.importers.x_posts import unwrap_x
@@ -36,16 +40,9 @@ from postbias.posts.importers.zeeschuimer import unwrap_zeeschuimer
 # A folder is judged by so many of its files that are no images.
 _MAX_FILES = 100
 _MAX_BYTES = 64 * 2**20
-_TABLE_FILES = (".csv", ".tsv")
-
-_CAPTIONS = frozenset({"caption", "images"})
-
-
-class _Evidence(NamedTuple):
-    """The layout of one file, and why."""
-
-    layout: str
-    evidence: str
+_JSON_FILES = (".json", ".ndjson", ".jsonl", ".js", ".json.xz")
+# The layouts that read `.json.xz`.
+_COMPRESSED = ("graphql", "api-v1", "instaloader")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +60,12 @@ class DetectedLayout:
     src: Path
 
 
-def detect_layout(src: Path) -> DetectedLayout:
+def detect_layout(src: Path, options: ReadingOptions | None = None) -> DetectedLayout:
     """Find out the layout of an export.
 
     Args:
         src: A file or a folder.
+        options: Names of the columns, if it is a table, and its encoding.
 
     Returns:
         The layout and the evidence for it.
@@ -80,14 +78,19 @@ def detect_layout(src: Path) -> DetectedLayout:
         raise InputError("no such file or folder", seen=str(src))
     if (src / "post_info.txt").is_file() and (src / "json").is_dir():
         return DetectedLayout("influencer-brand", "post_info.txt and the folder json/", src)
+    options = options or ReadingOptions()
     found: dict[str, list[str]] = {}
     others: list[str] = []
+    tables: list[str] = []
     for name in islice(_list_files(src), _MAX_FILES):
-        recognised = _recognise(src / name if src.is_dir() else src, name)
-        if isinstance(recognised, str):
-            others.append(f"{name}: {recognised}")
-        else:
-            found.setdefault(recognised.layout, [name, recognised.evidence]).append(name)
+        path = src / name if src.is_dir() else src
+        recognised = _recognise(path, name, options)
+        if recognised.layout:
+            found.setdefault(recognised.layout, [name, recognised.detail]).append(name)
+            continue
+        others.append(f"{name}: {recognised.detail}")
+        if recognised.options:
+            tables.append(format_table_import(path, options, recognised.options))
     found = _drop_weaker(found)
     if len(found) == 1:
         return _to_detected(src, *found.popitem())
@@ -96,15 +99,23 @@ def detect_layout(src: Path) -> DetectedLayout:
         raise LayoutError(
             f"{src} has files of several layouts",
             seen=seen,
-            do="name the layout instead of auto, or move them to folders of their own",
+            do=_advise_append(src, list(found)),
         )
     raise LayoutError(
         f"the layout of {src} is unknown",
         seen="; ".join(others[:5]) or "no files but images",
         allowed=", ".join(LAYOUT_GUIDES),
-        do="see `postbias import --list`; for a table of your own use the layout table with "
+        do=f"if this is a table of posts, run `{tables[0]}`"
+        if len(tables) == 1
+        else "see `postbias import --list`; for a table of your own use the layout table with "
         "--column",
     )
+
+
+def _advise_append(src: Path, layouts: list[str]) -> str:
+    path = shlex.quote(str(src))
+    others = ", ".join(f"`postbias import --append {name} {path} DEST`" for name in layouts[1:])
+    return f"run `postbias import {layouts[0]} {path} DEST`, then add the others: {others}"
 
 
 def _to_detected(src: Path, layout: str, found: list[str]) -> DetectedLayout:
@@ -142,59 +153,42 @@ def _drop_weaker(found: dict[str, list[str]]) -> dict[str, list[str]]:
     return found
 
 
-def _recognise(path: Path, name: str) -> _Evidence | str:
+def _recognise(path: Path, name: str, options: ReadingOptions) -> Recognised:
     """Recognise the layout of a file, or describe it."""
     lower = path.name.lower()
     try:
         if is_archive_file(path.name):
-            return _Evidence("x", "the posts in an archive of an account")
-        if lower.endswith(_TABLE_FILES):
-            return _recognise_columns(read_column_names(path), "columns")
-        if lower.endswith(".parquet"):
-            return _recognise_columns(pq.read_schema(path).names, "columns")
-        if lower.endswith((".json.xz", "_utc.txt")):
-            is_instaloader = "_utc" in lower
-            return (
-                _Evidence("instaloader", "a file named like those of Instaloader")
-                if is_instaloader
-                else "compressed JSON"
-            )
-        if lower.endswith((".json", ".ndjson", ".jsonl", ".js")):
-            return _recognise_json(path, name)
+            return Recognised("x", "the posts in an archive of an account")
+        if lower.endswith((".json.xz", "_utc.txt")) and "_utc" in lower:
+            return Recognised("instaloader", "a file named like those of Instaloader")
+        if not lower.endswith(_JSON_FILES):
+            return recognise_table(path, options)
+        found = _recognise_json(path, name, options)
+        if lower.endswith(".xz") and found.layout not in {None, *_COMPRESSED}:
+            return Recognised(None, f"compressed JSON of layout {found.layout}: unpack it first")
+        if found.layout or lower.endswith(".js"):
+            return found
+        table = recognise_table(path, options)
+        if not table.layout:
+            # Its keys are proposed as columns only if they look like those of posts.
+            is_likely = "=NAME" not in table.options
+            return found._replace(options=table.options if is_likely else "")
     except (OSError, ValueError, PostbiasError, RecordError) as error:
-        return " ".join(str(error).split())[:120]
-    return "a file of an unknown kind"
+        return Recognised(None, " ".join(str(error).split())[:120])
+    return table
 
 
-def _recognise_columns(names: list[str], what: str) -> _Evidence | str:
-    lower = [name.strip().lower() for name in names]
-    if "post_id" in lower and _CAPTIONS & set(lower):
-        # The default names of the layout `table`; no tool writes them.
-        return _Evidence("table", f"{what} post_id and {' and '.join(_CAPTIONS & set(lower))}")
-    for layout, sources in TABLE_SOURCES.items():
-        for source in sources:
-            if source.matches(lower):
-                any_of = [column for column in source.any_of if column in lower][:1]
-                columns = ", ".join((*source.required, *any_of))
-                return _Evidence(layout, f"{what} {columns} of {source.name}")
-    return f"a table with the {what} {names[:12]}"
-
-
-def _recognise_json(path: Path, name: str) -> _Evidence | str:
+def _recognise_json(path: Path, name: str, options: ReadingOptions) -> Recognised:
     value = _first_value(path)
     first = value[0] if isinstance(value, list) and value else value
-    if is_post_file(name) and (isinstance(value, list) or _has_list(value)):
-        return _Evidence("meta-download", "a list of posts named as in a download of Meta")
+    if has_default_columns(first):
+        return recognise_table(path, options)
+    if is_post_file(name) and is_post_list(value):
+        return Recognised("meta-download", "a list of posts as in a download of Meta")
     for layout, evidence, is_match in _STRUCTURES:
         if is_match(first):
-            return _Evidence(layout, evidence)
-    if isinstance(first, dict) and "post_id" in first and _CAPTIONS & set(first):
-        return _Evidence("table", "objects with post_id and caption or images")
-    return f"JSON of {describe_value(first)}"
-
-
-def _has_list(value: object) -> bool:
-    return isinstance(value, dict) and any(isinstance(item, list) for item in value.values())
+            return Recognised(layout, evidence)
+    return Recognised(None, f"JSON of {describe_value(first)}")
 
 
 def _first_value(path: Path) -> Any:  # noqa: ANN401 - foreign JSON
@@ -212,6 +206,10 @@ def _is_instaloader(value: object) -> bool:
     return is_media_node(get_nested(value, "node")) or "instaloader" in (
         value if isinstance(value, dict) else ()
     )
+
+
+def _has_media(nodes: list[Any] | None) -> bool:
+    return any(map(is_media_node, nodes or ()))
 
 
 def _is_fourcat(value: object) -> bool:
@@ -241,8 +239,8 @@ _STRUCTURES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         "the lists of an account's download",
         lambda value: unwrap_tiktok_download(value) is not None,
     ),
-    ("api-v1", "media nodes of the mobile API", lambda value: bool(unwrap_api_v1(value))),
-    ("graphql", "media nodes of the GraphQL API", lambda value: bool(unwrap_graphql(value))),
+    ("api-v1", "media nodes of the mobile API", lambda value: _has_media(unwrap_api_v1(value))),
+    ("graphql", "media nodes of the GraphQL API", lambda value: _has_media(unwrap_graphql(value))),
     ("tiktok", "videos of the Research API", _is_research_page),
     ("x", "posts of the API of X", lambda value: unwrap_x(value) is not None),
 )

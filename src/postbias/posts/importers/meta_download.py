@@ -46,6 +46,22 @@ def is_post_file(name: str) -> bool:
     return POST_FILES.fullmatch(name.rpartition("/")[2].lower()) is not None
 
 
+def is_post_list(value: object) -> bool:
+    """Tell by its content whether JSON is a list of posts of a download, or one entry of it."""
+    if isinstance(value, list):
+        return any(map(_is_entry, value)) if value else True
+    return isinstance(value, dict) and (_unwrap(value) is not None or _is_entry(value))
+
+
+def _is_entry(entry: object) -> bool:
+    # The layout rejects entries with `label_values`, and says so.
+    return (
+        _is_instagram(entry)
+        or _is_facebook(entry)
+        or (isinstance(entry, dict) and ("label_values" in entry or "creation_timestamp" in entry))
+    )
+
+
 def meta_units(path: Path, name: str, folder: MediaFolder) -> Iterator[ReadUnit]:
     """Iterate over the units of one file of a download.
 

@@ -29,9 +29,9 @@ class RecordError(Exception):
 class UnknownWrapperError(RecordError):
     """Valid JSON whose structure the layout does not know."""
 
-    def __init__(self, detail: str) -> None:
-        """Set the reason `BROKEN_FILE`."""
-        super().__init__(RejectReason.BROKEN_FILE, detail)
+    def __init__(self, detail: str, reason: RejectReason = RejectReason.BROKEN_FILE) -> None:
+        """Set the reason: `OTHER_LAYOUT` if another layout knows it."""
+        super().__init__(reason, detail)
 
 
 @dataclass(frozen=True, slots=True)

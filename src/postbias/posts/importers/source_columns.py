@@ -175,6 +175,29 @@ TABLE_SOURCES: Mapping[str, tuple[TableSource, ...]] = {
 }
 
 
+def find_source(names: Collection[str]) -> tuple[str, TableSource] | None:
+    """Find the layout whose tables have these columns.
+
+    Args:
+        names: Columns of a table, in lower case.
+
+    Returns:
+        The layout and the kind of table; None for other tables, and for those with the columns
+        `post_id` and `caption` or `images` of the layout `table`, which no tool writes.
+    """
+    if "post_id" in names and {"caption", "images"} & set(names):
+        return None
+    return next(
+        (
+            (layout, source)
+            for layout, sources in TABLE_SOURCES.items()
+            for source in sources
+            if source.matches(names)
+        ),
+        None,
+    )
+
+
 def choose_source(layout: str, names: Collection[str], file: str) -> TableSource:
     """Choose the kind of a table of a layout.
 

@@ -117,7 +117,7 @@ def _load_row(
     try:
         if isinstance(row, RecordError):
             raise row
-        post_id = _read_id(source, row)[:200] or None
+        post_id = read_row_id(source, row)[:200] or None
         _check_encoding(row)
         if _is_repost(source, row):
             raise RecordError(RejectReason.REPOST, "a repost: its text is of another author")
@@ -136,13 +136,12 @@ def _check_encoding(row: Cells) -> None:
 
 
 def _to_raw(source: TableSource, row: Cells) -> RawPost:
-    images = [image for column in source.images for image in split_addresses(row.get(column, ""))]
     posted_at = _first(row, source.posted_at)
     zone = posted_at.rpartition(" ")[2]
     if zone in _ZONES:
         posted_at = posted_at.removesuffix(f" {zone}") + _ZONES[zone]
     return RawPost(
-        post_id=_read_id(source, row),
+        post_id=read_row_id(source, row),
         caption=join_texts(*(row.get(column) for column in source.caption)),
         platform=_platform(source, row),
         author=_first(row, source.author),
@@ -151,9 +150,15 @@ def _to_raw(source: TableSource, row: Cells) -> RawPost:
         comments=_first(row, source.comments),
         media_type=_first(row, source.media_type),
         sponsored=_is_sponsored(source, row),
-        images=_drop_repeated(images),
+        images=list_images(source, row),
         file_stems=[row.get(column, "") for column in source.file_stems],
     )
+
+
+def list_images(source: TableSource, row: Cells) -> list[Any]:
+    """List the addresses and paths of the images of a row."""
+    images = [image for column in source.images for image in split_addresses(row.get(column, ""))]
+    return _drop_repeated(images)
 
 
 def _drop_repeated(images: list[Any]) -> list[Any]:
@@ -171,7 +176,8 @@ def _first(row: Cells, columns: tuple[str, ...]) -> str:
     return ""
 
 
-def _read_id(source: TableSource, row: Cells) -> str:
+def read_row_id(source: TableSource, row: Cells) -> str:
+    """Read the id of the post in a row; "" if there is none."""
     if post_id := _first(row, source.post_id):
         return post_id
     return "" if source.post_id else id_in_address(_first(row, source.address))

@@ -30,7 +30,7 @@ class _Header(NamedTuple):
     sheet: str
     number: int
     names: list[str]
-    id_place: int
+    id_place: int | None
 
 
 class SheetReader:
@@ -108,7 +108,8 @@ class SheetReader:
                 except SchemaError as error:
                     attempts.append((sum(map(bool, names)), error))
                     continue
-                return _Header(sheet, number, names, names.index(found["post_id"])), sheets
+                place = names.index(found["post_id"]) if "post_id" in found else None
+                return _Header(sheet, number, names, place), sheets
         if not attempts:
             raise SchemaError(f"{self._src.name} has no rows")
         raise max(attempts, key=lambda attempt: attempt[0])[1]
@@ -128,7 +129,8 @@ class SheetReader:
             for row in islice(self._rows(header.sheet), header.number + 1, None):
                 if all(cell is None or cell == "" for cell in row):
                     continue
-                ids.count(row[header.id_place] if header.id_place < len(row) else None)
+                place = header.id_place
+                ids.count(row[place] if place is not None and place < len(row) else None)
                 yield json.dumps(_to_object(header.names, row))
         except PostbiasError:
             raise

@@ -3,11 +3,55 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from postbias.errors import InputError, SchemaError
 from postbias.posts.importers.media_converter import DEFAULT_FRAMES
+
+
+class ColumnsError(SchemaError):
+    """A table lacks a required column, or has two of the same name.
+
+    Attributes:
+        names: The columns of the table.
+        options: Options for the command line that name the missing columns, as far as others have
+            common names; NAME stands for a required one that has none.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        names: Sequence[str],
+        found: Mapping[str, str],
+        missing: Iterable[str] = (),
+    ) -> None:
+        """Compose the message."""
+        self.names = tuple(names)
+        proposed = propose_columns(names, found)
+        self.options = _complete(proposed, found)
+        seen = f"columns {list(names)[:20]}" if is_text(names) else "no readable text"
+        super().__init__(what, seen=seen, do=_advise(names, proposed, missing))
+
+
+def is_text(names: Sequence[str]) -> bool:
+    """Tell whether the names of columns can be text, rather than the bytes of another file."""
+    characters = "".join(names)
+    return all(each.isprintable() or each in "\t\r\n\u200b\xa0\xad\ufeff" for each in characters)
+
+
+def _complete(proposed: str, found: Mapping[str, str]) -> str:
+    """Add NAME for the required fields for which there is no proposal."""
+    options = [proposed] if proposed else []
+
+    def is_missing(field_name: str) -> bool:
+        return field_name not in found and f"{field_name}=" not in proposed
+
+    if is_missing("post_id"):
+        options.append("--column post_id=NAME")
+    if is_missing("caption") and is_missing("images"):
+        options.append("--column caption=NAME")
+    return " ".join(options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +92,7 @@ class Columns:
             The column of each field that the table has.
 
         Raises:
-            SchemaError: If a column is missing or its name occurs twice.
+            ColumnsError: If a column is missing or its name occurs twice.
         """
         wanted = {each.name: getattr(self, each.name) for each in fields(self)}
         is_default = {each.name: wanted[each.name] == each.default for each in fields(self)}
@@ -63,13 +107,38 @@ class Columns:
             missing |= {"caption": self.caption}
         twins = sorted({column for columns in matches.values() for column in columns[1:]})
         if missing or twins:
-            raise SchemaError(
+            raise ColumnsError(
                 f"the table has no column {', '.join(missing.values())}"
                 if missing
                 else f"two columns have the same name: {', '.join(twins)}",
-                seen=f"columns {list(names)[:20]}",
-                do=_advise(names, found, missing),
+                names,
+                found,
+                missing,
             )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ImageColumns(Columns):
+    """Column names of a table of which only the images are read."""
+
+    def find(self, names: Sequence[str]) -> dict[str, str]:
+        """Find the column of the images, and that of the ids if there is one.
+
+        Args:
+            names: The columns of the table.
+
+        Returns:
+            The column of each of these fields.
+
+        Raises:
+            ColumnsError: If there is no column of images.
+        """
+        wanted = {"post_id": self.post_id, "images": self.images}
+        matches = {name: _matches(column, names) for name, column in wanted.items()}
+        found = {name: columns[0] for name, columns in matches.items() if columns}
+        if "images" not in found:
+            raise ColumnsError(f"the table has no column {self.images}", names, found)
         return found
 
 
@@ -125,10 +194,9 @@ def propose_columns(names: Sequence[str], found: Mapping[str, str]) -> str:
     return " ".join(options)
 
 
-def _advise(names: Sequence[str], found: Mapping[str, str], missing: Mapping[str, str]) -> str:
+def _advise(names: Sequence[str], proposed: str, missing: Iterable[str]) -> str:
     if any("\udc80" <= character <= "\udcff" for name in names for character in name):
         return "leave out --encoding, or name another one: the header is not valid in this one"
-    proposed = propose_columns(names, found)
     if not proposed:
         return f"name them: --column FIELD=NAME, with FIELD one of {', '.join(_SYNONYMS)}"
     rest = [field for field in missing if f"{field}=" not in proposed]
@@ -136,6 +204,26 @@ def _advise(names: Sequence[str], found: Mapping[str, str], missing: Mapping[str
         rest.remove("caption")
     others = "".join(f", and name the column of {field}: --column {field}=NAME" for field in rest)
     return f"if these are the right columns, add {proposed}{others}"
+
+
+def format_options(options: ReadingOptions) -> str:
+    """Format options as on the command line.
+
+    Args:
+        options: Column names, encoding and words for empty cells; others are left out.
+
+    Returns:
+        Those that differ from the default, quoted for a shell.
+    """
+    words = []
+    for each in fields(Columns):
+        if (name := getattr(options.columns, each.name)) != each.default:
+            words += ["--column", f"{each.name}={name}"]
+    if options.encoding is not None:
+        words += ["--encoding", options.encoding]
+    for word in options.null_values:
+        words += ["--null-values", word]
+    return shlex.join(words)
 
 
 def parse_columns(assignments: Sequence[str]) -> Columns:
