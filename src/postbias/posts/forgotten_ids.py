@@ -57,7 +57,7 @@ class ForgottenIds:
             raise InputError(
                 "the list of forgotten posts cannot be read",
                 seen=str(path),
-                do=f"restore it (`git checkout {FORGOTTEN_FILE}`, or `dvc pull --force` for the one "
+                do=f"restore it (`git checkout {FORGOTTEN_FILE}`, or `dvc pull --force` if it is "
                 "in `data`); without it, an import brings posts back",
             ) from error
 
