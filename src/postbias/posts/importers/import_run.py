@@ -59,7 +59,7 @@ from postbias.posts.shards import atomic_write, parquet_writer, read_table
 logger = logging.getLogger(__name__)
 
 #: Increased whenever the same export would be imported to different bytes; 1 for other layouts.
-_VERSIONS = {"table": 4, "graphql": 2, "api-v1": 2, "instaloader": 2}
+_VERSIONS = {"table": 4, "graphql": 2, "api-v1": 2, "instaloader": 2, "meta-download": 2}
 
 STAGING = ".import"
 
