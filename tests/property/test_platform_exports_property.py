@@ -36,9 +36,9 @@ from tests.platform_exports import (
 
 from postbias.errors import PostbiasError
 from postbias.posts.importers import detect_layout, import_posts
-from postbias.posts.importers.meta_download import decode_latin1
 from postbias.posts.importers.post_addresses import id_in_address, split_addresses
 from postbias.posts.importers.source_layouts import SOURCE_LAYOUTS
+from postbias.posts.importers.text_repair import decode_latin1
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import read_posts, read_table
 

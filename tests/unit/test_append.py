@@ -273,3 +273,99 @@ def test_an_append_that_was_killed_is_completed(corpus: Path, tmp_path: Path, na
     assert killed.returncode == -signal.SIGKILL
     _append(src, corpus)
     assert _digests(corpus) == _digests(tmp_path / "whole")
+
+
+def _read_images(corpus: Path) -> dict[str, list[bytes]]:
+    posts = read_posts(corpus / "posts", ["post_id", "images"]).to_pylist()
+    return {post["post_id"]: [image["bytes"] for image in post["images"]] for post in posts}
+
+
+def _download(folder: Path, numbers: list[int]) -> None:
+    for number in numbers:
+        (folder / f"{number}.jpg").write_bytes(b"image %d" % number)
+
+
+def test_appending_again_adds_images_that_were_downloaded_since(
+    corpus: Path, tmp_path: Path
+) -> None:
+    # In another order than the corpus, and with two posts of the first shard and one of the third.
+    rows = [
+        _row(45, images="https://cdn.invalid/45.jpg"),
+        *(_row(n, images=f"https://cdn.invalid/{n}.jpg") for n in (7, 3, 4)),
+        *(_row(n, images=f"https://cdn.invalid/{n}.jpg") for n in (70, 71)),
+        _row(80, caption="", images="80.jpg"),  # rejected: its image is missing
+    ]
+    src = _export(tmp_path / "later.jsonl", rows)
+    arguments = ["import", "--append", "table", str(src), str(corpus)]
+    result = CliRunner().invoke(main, arguments)
+    assert "6 posts name images by address" in result.stderr
+    assert "append the same export again" in result.stderr
+    assert "--replace" not in result.stderr
+    before, posts = _digests(corpus / "posts"), read_posts(corpus / "posts", POSTS.names)
+    _download(tmp_path, [3, 7, 45, 70, 80])
+    result = CliRunner().invoke(main, arguments)
+    assert "appended 1 new posts; the corpus has 63\n" in result.stdout
+    assert (
+        "  4 posts gained images: their shards were rewritten and will be scored again\n"
+        in result.stdout
+    )
+    after = _digests(corpus / "posts")
+    assert {name for name in before if after[name] != before[name]} == {
+        "00000.parquet", "00002.parquet", "00003.parquet",
+    }  # fmt: skip
+    images = {key: value for key, value in _read_images(corpus).items() if value}
+    assert images == {f"p{n}": [b"image %d" % n] for n in (3, 7, 45, 70, 80)}
+    later = read_posts(corpus / "posts", POSTS.names)
+    assert later.slice(0, 62).drop_columns("images").equals(posts.drop_columns("images"))
+    manifest = json.loads((corpus / "import.json").read_text())
+    assert (manifest["n_posts"], manifest["n_images"], manifest["n_shards"]) == (63, 5, 5)
+    assert (manifest["n_rejects"], manifest["n_address_posts"]) == (0, 2)
+    assert manifest["image_reasons"] == {"not_downloaded": 2}
+    assert [entry["n_gained"] for entry in manifest["imports"][1:]] == [0, 4]
+    rejects = read_table(corpus / "rejects.parquet", REJECTS)["post_id"].to_pylist()
+    assert sorted(rejects) == ["p4", "p71"]
+    again = _digests(corpus)
+    assert "nothing to do" in CliRunner().invoke(main, arguments).stdout
+    assert _digests(corpus) == again
+    _download(tmp_path, [4, 71])
+    assert _append(src, corpus).n_gained == 2
+    assert "n_address_posts" not in json.loads((corpus / "import.json").read_text())
+
+
+def test_images_are_only_added_to_those_that_a_post_has(corpus: Path, tmp_path: Path) -> None:
+    _download(tmp_path, [1, 2, 3])
+    _append(_export(tmp_path / "a.jsonl", [_row(70, images="1.jpg|2.jpg|9.jpg")]), corpus)
+    assert len(_read_images(corpus)["p70"]) == 2
+    fewer = _append(_export(tmp_path / "b.jsonl", [_row(70, images="1.jpg")]), corpus)
+    other = _append(_export(tmp_path / "c.jsonl", [_row(70, images="1.jpg|3.jpg|2.png")]), corpus)
+    assert (fewer.n_gained, other.n_gained, len(_read_images(corpus)["p70"])) == (0, 0, 2)
+    _download(tmp_path, [9])
+    assert _append(tmp_path / "a.jsonl", corpus).n_gained == 1
+    assert _read_images(corpus)["p70"] == [b"image 1", b"image 2", b"image 9"]
+
+
+def test_an_interrupted_append_of_images_produces_the_same_bytes(
+    corpus: Path, tmp_path: Path
+) -> None:
+    rows = [_row(n, images=f"{n}.jpg") for n in (3, 30, 70)]
+    src = _export(tmp_path / "later.jsonl", rows)
+    _append(src, corpus)
+    _download(tmp_path, [3, 30, 70])
+    shutil.copytree(corpus, tmp_path / "whole")
+    assert _append(src, tmp_path / "whole").n_gained == 3
+    whole = _digests(tmp_path / "whole")
+    step, is_complete = 0, False
+    while not is_complete:
+        step += 1
+        dest = tmp_path / str(step)
+        shutil.copytree(corpus, dest)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            _interrupt(step, monkeypatch)
+            try:
+                _append(src, dest)
+                is_complete = True
+            except _StopError:
+                pass
+        _append(src, dest)
+        assert _digests(dest) == whole, step
+    assert step > 15

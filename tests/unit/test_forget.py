@@ -229,3 +229,92 @@ def test_forgotten_posts_and_authors_stay_out(tmp_path: Path) -> None:
     assert appended.n_new == 1
     import_posts("table", src, data, replace=True)
     assert read_posts(data / "posts", ["post_id"])["post_id"].to_pylist() == [*kept, "new"]
+
+
+def _write_export(path: Path) -> Path:
+    rows = [{"post_id": f"p{n:05d}", "caption": f"c{n}", "author": f"a{n}"} for n in range(6, 10)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def _read_ids(data: Path) -> list[str]:
+    return read_posts(data / "posts", ["post_id"])["post_id"].to_pylist()
+
+
+def test_all_imports_in_the_repository_leave_forgotten_posts_out(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    src = _write_export(tmp_path / "export.jsonl")
+    early, new, outside = paths.root / "early", paths.root / "data-new", tmp_path / "outside"
+    import_posts("table", src, early)
+    import_posts("table", src, outside)
+    assert GONE in _read_ids(early)
+    forget_posts(paths, [GONE], ["a8"], is_dry_run=False)
+    shutil.rmtree(paths.data)  # and its list
+    assert import_posts("table", src, new).reasons == {"forgotten": 2}
+    assert _read_ids(new) == ["p00006", "p00009"]
+    with pytest.raises(InputError, match="forgotten since"):
+        import_posts("table", src, early)
+    import_posts("table", src, early, replace=True)
+    assert _read_ids(early) == ["p00006", "p00009"]
+    assert not import_posts("table", src, early).is_new
+    assert not import_posts("table", src, outside).is_new  # another repository
+    monkeypatch.chdir(paths.root / "reports")
+    assert import_posts("table", src, tmp_path / "other").reasons == {"forgotten": 2}
+    new.rename(paths.data)
+    forget_posts(paths, ["p00006"], is_dry_run=False)
+    for folder in (paths.root, paths.data):  # each list has all entries
+        forgotten = ForgottenIds.read(folder)
+        assert all(forgotten.has_post(post_id, None) for post_id in (GONE, "p00006"))
+
+
+def test_a_list_of_the_corpus_is_taken_over_by_the_repository(paths: Paths) -> None:
+    ForgottenIds.read(paths.data).add(["earlier"], []).write(paths.data)
+    forget_posts(paths, [GONE], is_dry_run=False)
+    shutil.rmtree(paths.data)
+    assert ForgottenIds.read(paths.root).has_post("earlier", None)
+    assert ForgottenIds.read(paths.root).has_post(GONE, None)
+
+
+def test_an_id_that_is_nowhere_is_no_success(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(paths.root)
+    for option in ([], ["--yes"]):
+        result = CliRunner().invoke(main, ["forget", "99999999", "88888888", *option])
+        assert result.exit_code == 1
+        assert (
+            "no such post in the corpus: 99999999\nno such post in the corpus: 8" in result.stdout
+        )
+        assert "NOTHING FOUND" in result.stdout
+        assert "erase" not in result.stdout
+        assert "Next steps" not in result.stdout
+    # One that only another file has is found there.
+    (paths.reports / "old.html").write_text("<p>99999999</p>")
+    result = CliRunner().invoke(main, ["forget", "99999999", GONE, "--author", "nobody", "--yes"])
+    assert result.exit_code == 0
+    assert "no such post in the corpus: 99999999\n" in result.stdout
+    assert f"no such post in the corpus: {GONE}" not in result.stdout
+    assert "no post by this author in the corpus: nobody\n" in result.stdout
+    assert "  reports/old.html\n" in result.stdout
+    shutil.rmtree(paths.root / ".dvc")
+    assert CliRunner().invoke(main, ["forget", GONE]).exit_code == 1
+
+
+def test_the_next_steps_are_numbered_with_one_command_per_line(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(paths.root)
+    output = CliRunner().invoke(main, ["forget", GONE, "--yes"]).stdout
+    steps = output.partition("Next steps, in this order:\n")[2].splitlines()
+    assert [line[:2] for line in steps if line[0].isdigit()] == ["1.", "2.", "3.", "4."]
+    commands = [line.strip() for line in steps if line.startswith("     ")]
+    assert commands == [
+        "dvc add data",
+        "dvc repro",
+        "git add --all",
+        'git commit --message "Forget posts"',
+        "dvc gc --workspace",
+        "dvc gc --workspace --cloud",
+        "git filter-repo --force --invert-paths --path FILE",
+        "git reflog expire --expire=now --all",
+        "git gc --prune=now",
+    ]

@@ -488,6 +488,37 @@ def test_meta_download_of_facebook_skips_activities_without_content(tmp_path: Pa
     assert not image_reasons
 
 
+INSTAGRAM_PROFILE = "personal_information/personal_information/personal_information.json"
+FACEBOOK_PROFILE = "personal_information/profile_information/profile_information.json"
+
+
+def _profile_user(key: str, name: str) -> dict[str, Any]:
+    return {"profile_user": [{"string_map_data": {key: {"href": "", "value": name}}}]}
+
+
+@pytest.mark.parametrize(
+    ("file", "profile", "author"),
+    [
+        (INSTAGRAM_PROFILE, _profile_user("Username", "ann_1"), "ann_1"),
+        (INSTAGRAM_PROFILE, _profile_user("Name", mangle("Änn")), "Änn"),
+        (FACEBOOK_PROFILE, {"profile_v2": {"name": {"full_name": "Ann B"}}}, "Ann B"),
+        (INSTAGRAM_PROFILE, _profile_user("Nieznane", "ann_1"), "instagram-ann"),
+        (INSTAGRAM_PROFILE, ["no profile"], "instagram-ann"),
+        ("other.json", {}, "instagram-ann"),
+    ],
+)
+@pytest.mark.parametrize("src", [".", "instagram-ann", "instagram-ann/your_activity/content"])
+def test_meta_download_has_the_author_of_its_profile_or_folder(
+    tmp_path: Path, src: str, file: str, profile: object, author: str
+) -> None:
+    download = tmp_path / "src" / "instagram-ann"
+    page = [instagram_entry("media/1.jpg", "hello")]
+    write_json(download / "your_activity" / "content" / "posts_1.json", page)
+    write_json(download / file, profile)
+    import_posts("meta-download", tmp_path / "src" / src, tmp_path / "out")
+    assert read_posts(tmp_path / "out" / "posts", ["author"])["author"].to_pylist() == [author]
+
+
 # All
 
 

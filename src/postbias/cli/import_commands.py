@@ -114,8 +114,9 @@ def import_command(
     else:
         summary = run(dest, replace=replace)
         click.echo(summary.render())
-    if summary.address_warning:
-        click.echo(summary.address_warning, err=True)
+    again = "append the same export again" if append else "import with --replace"
+    if warning := summary.warn_of_addresses(again):
+        click.echo(warning, err=True)
     if summary.warning:
         click.echo(summary.warning, err=True)
         sys.exit(1)

@@ -12,12 +12,21 @@ if TYPE_CHECKING:
     from postbias.privacy.forget import ForgetReport
 
 _ADVICE = """\
-Next: `dvc add data`, `dvc repro`, and commit. Old versions are removed by
-  dvc gc --workspace                     DVC's cache; add --cloud for the remote
-  git reflog expire --expire=now --all   if a tracked file contained a post: rewrite the history
-  git gc --prune=now                     with git filter-repo first
-Students that were trained with these posts stay as they are until `dvc repro` trains again.
-Backups, other clones and the export itself are not searched."""
+Next steps, in this order:
+1. Make the outputs again (this trains new students; the present ones learned from the posts):
+     dvc add data
+     dvc repro
+2. Commit, without the names of posts or authors in the message:
+     git add --all
+     git commit --message "Forget posts"
+3. Remove the old versions from DVC's cache, and from the remote if you have one:
+     dvc gc --workspace
+     dvc gc --workspace --cloud
+4. Only if git tracked a file that contained a post: remove each such FILE from its history:
+     git filter-repo --force --invert-paths --path FILE
+     git reflog expire --expire=now --all
+     git gc --prune=now
+Backups, other clones, other folders of posts and the export itself are not searched."""
 
 
 @click.command("forget")
@@ -36,8 +45,9 @@ def forget_command(
 
     Erases posts from the shards, sample, labels, scores, teacher replies, caches, reports and
     MLflow, then searches all files of data, build, store, reports and mlruns for their ids and
-    captions. An import leaves them out from then on. Can be repeated after an interruption. Exits
-    with code 1 if something remains. See docs/your-own-posts.md.
+    captions. All imports in this repository leave them out from then on (forgotten.json). Can be
+    repeated after an interruption. Exits with code 1 if something remains, or if no post was
+    found anywhere. See docs/your-own-posts.md.
     """
     from postbias.paths import Paths
     from postbias.privacy.forget import forget_posts
@@ -48,20 +58,25 @@ def forget_command(
         Paths.find(), post_ids, authors, data=data and data.resolve(), is_dry_run=not yes
     )
     click.echo(_render(report))
-    if yes:
+    if yes and not report.is_empty:
         click.echo(_ADVICE)
-    if report.remaining:
+    if report.remaining or report.is_empty:
         sys.exit(1)
 
 
 def _render(report: ForgetReport) -> str:
     is_done = report.remaining is not None
-    lines = [f"{report.n_posts} posts in the corpus; found in {len(report.found)} files"]
+    lines = [f"no such post in the corpus: {post_id}" for post_id in report.missing_ids]
+    lines += [f"no post by this author in the corpus: {name}" for name in report.missing_authors]
+    lines.append(f"{report.n_posts} posts in the corpus; found in {len(report.found)} files")
     lines += [f"  {name}" for name in report.found]
     lines += [f"  {name}/ (whole cache)" for name in report.caches]
     if report.n_skipped:
         lines.append(f"{report.n_skipped} captions are too short or too common to be searched for")
-    if not is_done:
+    if report.is_empty:
+        lines.append("NOTHING FOUND: no file of the working folders contains what was named")
+        lines += ["imports in this repository leave it out from now on"] if is_done else []
+    elif not is_done:
         lines.append("nothing was changed; add --yes to erase the posts")
     elif report.remaining:
         lines.append(f"ERASED, BUT STILL IN {len(report.remaining)} FILES:")
@@ -69,5 +84,5 @@ def _render(report: ForgetReport) -> str:
     else:
         lines.append("erased: no file of the working folders contains them")
     for folder, n in report.versions.items():
-        lines.append(f"old versions in {folder}: {n} files; `dvc gc --workspace` removes them")
+        lines.append(f"old versions in {folder}: {n} files")
     return "\n".join(lines)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from postbias.errors import InputError
 from postbias.paths import Paths
-from postbias.posts.forgotten_ids import ForgottenIds
+from postbias.posts.forgotten_ids import add_forgotten
 from postbias.posts.shards import (
     IMAGE_PATHS,
     atomic_write,
@@ -51,6 +51,8 @@ class ForgetReport:
         remaining: The same after the erasure; None if nothing was erased.
         versions: Files outside the working folders, by folder: old versions in DVC's cache.
         n_skipped: Captions that are too short or too common to be searched for.
+        missing_ids: Ids that were named and are not in the corpus.
+        missing_authors: Authors that were named and have no post in the corpus.
     """
 
     n_posts: int
@@ -59,6 +61,13 @@ class ForgetReport:
     remaining: tuple[str, ...] | None
     versions: dict[str, int] = field(default_factory=dict)
     n_skipped: int = 0
+    missing_ids: tuple[str, ...] = ()
+    missing_authors: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no post was found anywhere, not even in old versions."""
+        return not (self.n_posts or self.found or self.versions)
 
 
 def forget_posts(
@@ -107,7 +116,7 @@ def forget_posts(
     caches = _find_caches(paths)
     remaining = None
     if not is_dry_run:
-        ForgottenIds.read(data).add(ids, authors).write(data)
+        add_forgotten(paths.root, data, ids, authors)
         _erase(paths, data, traces, found)
         remaining = _relative(paths, find_traces(paths, data, traces))
     return ForgetReport(
@@ -117,7 +126,14 @@ def forget_posts(
         remaining=remaining,
         versions=_find_old_versions(paths, traces),
         n_skipped=traces.n_skipped,
+        missing_ids=_list_missing(post_ids, erased["post_id"]),
+        missing_authors=_list_missing(authors, erased["author"]),
     )
+
+
+def _list_missing(names: Sequence[str], found: pa.ChunkedArray) -> tuple[str, ...]:
+    known = set(found.to_pylist())
+    return tuple(name for name in dict.fromkeys(names) if name not in known)
 
 
 def find_traces(paths: Paths, data: Path, traces: Traces) -> list[Path]:

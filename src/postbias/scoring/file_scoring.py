@@ -138,8 +138,8 @@ def _log_import(summary: ImportSummary, job: ScoringJob) -> None:
         logger.warning("%s", note)
     for line in summary.fault_lines():
         logger.warning("import: %s", line)
-    if summary.address_warning:
-        logger.warning("%s", summary.address_warning.removeprefix("WARNING: "))
+    if warning := summary.warn_of_addresses("score again"):
+        logger.warning("%s", warning.removeprefix("WARNING: "))
     if summary.n_rejects or summary.n_missing_images:
         logger.warning("see %s for all of them", job.rejects)
 

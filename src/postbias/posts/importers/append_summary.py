@@ -21,6 +21,7 @@ class AppendSummary:
         n_returned: Posts that had vanished and are in this export again.
         n_unchecked: Earlier posts that may have vanished, but posts without a date cannot tell.
         n_corpus: Posts in the corpus now.
+        n_gained: Known posts whose images were added; their shards were written again.
         changed_caption_example: Id of a post whose caption changed; "" if there is none.
         is_new: Whether anything was written; False if the corpus was up to date.
     """
@@ -34,12 +35,21 @@ class AppendSummary:
     n_returned: int
     n_unchecked: int
     n_corpus: int
+    n_gained: int = 0
     changed_caption_example: str = ""
     is_new: bool = True
 
     def counts(self) -> dict[str, int]:
         """Return the counts by name, for `import.json`."""
-        names = ("new", "updated", "unchanged", "changed_captions", "vanished", "returned")
+        names = (
+            "new",
+            "updated",
+            "unchanged",
+            "changed_captions",
+            "vanished",
+            "returned",
+            "gained",
+        )
         return {f"n_{name}": getattr(self, f"n_{name}") for name in names}
 
     def render(self) -> str:
@@ -51,6 +61,11 @@ class AppendSummary:
             f"  known posts: {self.n_updated} with new likes or comments, "
             f"{self.n_unchanged} unchanged",
         ]
+        if self.n_gained:
+            lines.append(
+                f"  {self.n_gained} posts gained images: their shards were rewritten and will be "
+                "scored again"
+            )
         if self.n_changed_captions:
             lines.append(
                 f"  {self.n_changed_captions} with a changed caption; the first caption is kept, "

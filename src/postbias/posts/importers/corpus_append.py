@@ -1,4 +1,4 @@
-"""Append a later export to a corpus without changing its shards.
+"""Append a later export to a corpus without changing its shards, except for posts with new images.
 
 The export is imported to `DEST/.append/export/` as by a first import. What it changes is then
 written to `DEST/.append/changes/`, and moved into place after `commit.json` lists the moves. An
@@ -28,6 +28,7 @@ from postbias.posts.importers.corpus_comparison import (
     compare_with_corpus,
     shard_number,
 )
+from postbias.posts.importers.gained_images import rewrite_shards
 from postbias.posts.importers.import_summary import (
     MANIFEST,
     POSTS_FOLDER,
@@ -37,6 +38,7 @@ from postbias.posts.importers.import_summary import (
 from postbias.posts.importers.new_shards import write_new_shards
 from postbias.posts.importers.part_writer import STAGE_IMAGE, STAGE_POST
 from postbias.posts.post_updates import UPDATES_FILE, write_updates
+from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import (
     IMAGE_PATHS,
@@ -54,10 +56,10 @@ _EXPORT, _CHANGES, _COMMIT = "export", "changes", "commit.json"
 
 Json = dict[str, Any]
 
-# Stage of rejects, and the counts of them in `import.json`.
+# Stage of rejects, and their counts and examples in `import.json`.
 _COUNTED_REJECTS = (
-    (STAGE_POST, "n_rejects", "reasons"),
-    (STAGE_IMAGE, "n_missing_images", "image_reasons"),
+    (STAGE_POST, "n_rejects", "reasons", "examples"),
+    (STAGE_IMAGE, "n_missing_images", "image_reasons", "image_examples"),
 )
 
 
@@ -176,10 +178,12 @@ def _summarise(dest: Path, export: ImportSummary, comparison: Comparison) -> App
         n_returned=comparison.n_returned,
         n_unchecked=comparison.n_unchecked,
         n_corpus=count_rows(list_shards(dest / POSTS_FOLDER)) + len(comparison.new_ids),
+        n_gained=len(comparison.gained_ids),
         changed_caption_example=comparison.changed_caption_example,
         is_new=bool(
             comparison.n_updated
             or len(comparison.new_ids)
+            or len(comparison.gained_ids)
             or comparison.n_vanished
             or comparison.n_returned
             or not is_known
@@ -204,28 +208,45 @@ def _write_changes(dest: Path, comparison: Comparison, summary: AppendSummary) -
             allowed=summary.n_new,
             do=f"remove {staging} and append again",
         )
+    replaced = rewrite_shards(
+        list_shards(dest / POSTS_FOLDER),
+        export / POSTS_FOLDER,
+        comparison.gained_ids,
+        changes / POSTS_FOLDER,
+    )
     write_updates(comparison.updates, changes / UPDATES_FILE)
-    _write_rejects(dest, export, changes)
+    _write_rejects(dest, export, changes, comparison)
     manifest = _merge_manifests(changes, dest, export, comparison)
+    manifest["n_images"] += _count_images(sorted((changes / POSTS_FOLDER).glob("*.parquet")))
+    manifest["n_images"] -= _count_images(replaced)
+    manifest["n_posts"] += summary.n_new
     manifest["n_shards"] = first + n_shards
     manifest["imports"][-1] |= {"first_shard": first, "n_shards": n_shards, **summary.counts()}
     with atomic_write(changes / MANIFEST) as temporary:
         text = json.dumps(manifest, indent=2, sort_keys=True)
         temporary.write_text(text + "\n", encoding="utf-8")
     moves = [
-        *(f"{POSTS_FOLDER}/{path.name}" for path in shards),
+        *(f"{POSTS_FOLDER}/{path.name}" for path in (*shards, *replaced)),
         *(UPDATES_FILE, REJECTS_FILE, MANIFEST),
     ]
     with atomic_write(staging / _COMMIT) as temporary:
         temporary.write_text(json.dumps(moves), encoding="utf-8")
 
 
-def _write_rejects(dest: Path, export: Path, changes: Path) -> None:
-    """Add the rejects of an export that the corpus does not have yet."""
+def _write_rejects(dest: Path, export: Path, changes: Path, comparison: Comparison) -> None:
+    """Add the rejects of an export that the corpus does not have yet, and remove outdated ones.
+
+    Those of posts that are imported only now, and of images that are there now, do not apply any
+    more; the export has those that still do.
+    """
     old, new = [
         read_table(path, REJECTS) if path.is_file() else REJECTS.empty_table()
         for path in (dest / REJECTS_FILE, export / REJECTS_FILE)
     ]
+    is_image = pc.equal(old["stage"], STAGE_IMAGE)
+    has_images = pc.and_(is_image, pc.is_in(old["post_id"], value_set=comparison.gained_ids))
+    is_outdated = pc.or_(has_images, pc.is_in(old["post_id"], value_set=comparison.new_ids))
+    old = old.filter(pc.invert(is_outdated))
     known = {tuple(row.values()) for row in old.to_pylist()}
     added = [row for row in new.to_pylist() if tuple(row.values()) not in known]
     table = pa.concat_tables([old, pa.Table.from_pylist(added, REJECTS)])
@@ -237,13 +258,22 @@ def _merge_manifests(changes: Path, dest: Path, export: Path, comparison: Compar
     path = dest / MANIFEST
     manifest: Json = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     later = json.loads((export / MANIFEST).read_text(encoding="utf-8"))
-    rejects = read_table(changes / REJECTS_FILE, REJECTS, ["stage", "reason"])
-    for stage, total, reasons in _COUNTED_REJECTS:
+    rejects = read_table(changes / REJECTS_FILE, REJECTS, ["post_id", "stage", "reason"])
+    for stage, total, reasons, field in _COUNTED_REJECTS:
         counts = Counter(rejects.filter(pc.equal(rejects["stage"], stage))["reason"].to_pylist())
         manifest[total], manifest[reasons] = counts.total(), counts
-    shards = list((changes / POSTS_FOLDER).glob("*.parquet"))
-    manifest["n_posts"] = count_rows([*list_shards(dest / POSTS_FOLDER), *shards])
-    manifest["n_images"] = manifest.get("n_images", 0) + _count_images(shards)
+        examples = manifest.get(field, {})
+        kept = {**later.get(field, {}), **examples}
+        manifest[field] = {reason: kept[reason] for reason in counts if reason in kept}
+    is_address = pc.equal(rejects["reason"], RejectReason.NOT_DOWNLOADED)
+    n_address_posts = pc.count_distinct(rejects.filter(is_address)["post_id"]).as_py()
+    if n_address_posts:
+        manifest["n_address_posts"] = n_address_posts
+    else:
+        manifest.pop("n_address_posts", None)
+        manifest.pop("address_column", None)
+    manifest["n_posts"] = count_rows(list_shards(dest / POSTS_FOLDER))
+    manifest.setdefault("n_images", 0)
     manifest["imports"] = [
         *comparison.imports,
         {"digest": comparison.digest, "layout": later["layout"]},

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postbias.errors import InputError
+from postbias.posts.importers.gained_images import has_gained
 from postbias.posts.importers.import_summary import MANIFEST, POSTS_FOLDER
 from postbias.posts.post_updates import POST_UPDATES, apply_updates, read_updates
 from postbias.posts.schema import POSTS
-from postbias.posts.shards import list_shards, read_table
+from postbias.posts.shards import IMAGE_PATHS, list_shards, read_table
 
 _COLUMNS = ("post_id", "author", "caption", "posted_at", "likes", "comments")
 
@@ -30,6 +31,7 @@ class Comparison:
         imports: Entries of all earlier imports, the first one first.
         new_ids: Posts that the corpus does not have, in export order.
         updates: The new content of `updates.parquet`.
+        gained_ids: Posts that the corpus has with fewer images than the export.
         n_known: Posts that the corpus has.
         n_updated: Those of them whose likes or comments changed.
         n_changed_captions: Those of them whose caption changed.
@@ -43,6 +45,7 @@ class Comparison:
     imports: list[dict[str, Any]]
     new_ids: pa.Array
     updates: pa.Table
+    gained_ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     n_known: int = 0
     n_updated: int = 0
     n_changed_captions: int = 0
@@ -69,15 +72,17 @@ def compare_with_corpus(dest: Path, export: Path, layout: str) -> Comparison:
     old = read_updates(dest)
     digest = json.loads((export / MANIFEST).read_text(encoding="utf-8"))["digest"]
     result = Comparison(digest, imports, staged.post_ids, old)
-    found, changes = [], []
+    found, changes, gained = [], [], []
     for shard in list_shards(dest / POSTS_FOLDER):
         posts = _Posts.read(shard, old, _find_import(imports, shard))
         rows = pc.index_in(posts.table["post_id"], value_set=staged.post_ids).combine_chunks()
         found.append(posts.table["post_id"].filter(pc.is_valid(rows)).combine_chunks())
         changes.append(_compare_known(posts, rows, staged, result))
+        gained.append(_list_gained(shard, posts, rows, staged))
         changes.append(_compare_missing(posts, rows, staged.filter_layout(layout, imports), result))
     is_found = pc.is_in(staged.post_ids, value_set=pa.concat_arrays(found))
     result.new_ids = staged.post_ids.filter(pc.invert(is_found))
+    result.gained_ids = pa.concat_arrays(gained)
     changed = pa.concat_tables(changes)
     ids = changed["post_id"].combine_chunks()
     is_kept = pc.invert(pc.is_in(old["post_id"], value_set=ids))
@@ -92,25 +97,29 @@ class _Staged:
     Attributes:
         table: All columns but the captions.
         captions: Digests of the captions, (N,).
+        images: Names of the images of each post, (N,).
         authors: The posts by author: `author`, `posted_at_min`, `posted_at_max`.
         is_same_layout: Whether each earlier import had the layout of the export.
     """
 
     table: pa.Table
     captions: np.ndarray
+    images: pa.Array
     authors: pa.Table
     is_same_layout: tuple[bool, ...] = field(default=())
 
     @classmethod
     def read(cls, export: Path) -> _Staged:
-        tables, captions = [], []
+        tables, captions, images = [], [], []
         for shard in list_shards(export / POSTS_FOLDER):
             table = read_table(shard, POSTS, _COLUMNS)
             captions.append(_hash_captions(table["caption"]))
+            images.append(_read_image_names(shard))
             tables.append(table.drop_columns(["caption"]))
         table = pa.concat_tables(tables).combine_chunks()
         authors = table.group_by("author").aggregate([("posted_at", "min"), ("posted_at", "max")])
-        return cls(table, np.concatenate(captions), authors.combine_chunks())
+        names = pa.concat_arrays(images)
+        return cls(table, np.concatenate(captions), names, authors.combine_chunks())
 
     @property
     def post_ids(self) -> pa.Array:
@@ -118,7 +127,7 @@ class _Staged:
 
     def filter_layout(self, layout: str, imports: list[dict[str, Any]]) -> _Staged:
         is_same = tuple(entry.get("layout") == layout for entry in imports)
-        return _Staged(self.table, self.captions, self.authors, is_same)
+        return _Staged(self.table, self.captions, self.images, self.authors, is_same)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +186,32 @@ def _compare_known(posts: _Posts, rows: pa.Array, staged: _Staged, result: Compa
             pa.nulls(len(rows), pa.int32()),
         ],
         schema=POST_UPDATES,
+    )
+
+
+def _list_gained(shard: Path, posts: _Posts, rows: pa.Array, staged: _Staged) -> pa.Array:
+    """List the posts of a shard that have more images in the export."""
+    images = _read_image_names(shard)
+    later = staged.images.take(rows)
+    has_more = pc.greater(pc.list_value_length(later), pc.list_value_length(images))
+    has_more = pc.fill_null(has_more, False)
+    pairs = zip(
+        images.filter(has_more).to_pylist(), later.filter(has_more).to_pylist(), strict=True
+    )
+    is_gained = pa.array([has_gained(before, after) for before, after in pairs], pa.bool_())
+    return posts.table["post_id"].combine_chunks().filter(has_more).filter(is_gained)
+
+
+def _read_image_names(shard: Path) -> pa.Array:
+    images = read_table(shard, columns=[IMAGE_PATHS])["images"].combine_chunks()
+    return pa.ListArray.from_arrays(
+        pa.concat_arrays(
+            [
+                pa.array([0], pa.int32()),
+                pc.cumulative_sum(pc.list_value_length(images)).cast(pa.int32()),
+            ]
+        ),
+        images.flatten().field("path"),
     )
 
 

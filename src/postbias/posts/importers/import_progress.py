@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from postbias.posts.forgotten_ids import ForgottenIds
+from postbias.posts.forgotten_ids import ForgottenLists
 from postbias.posts.importers.records import Export, ImageFault, ImportReject, Record
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.schema import POSTS
@@ -158,13 +158,13 @@ class RecordReader:
 class SeenIds:
     """Ids of the posts written so far, as 8-byte digests: 1.6 million take 150 MB."""
 
-    def __init__(self, shards: Sequence[Path], data: Path) -> None:
+    def __init__(self, shards: Sequence[Path], forgotten: ForgottenLists) -> None:
         """Add the ids of finished shards.
 
         Args:
-            data: The folder of the corpus, which may have a list of forgotten posts.
+            forgotten: Posts to leave out.
         """
-        self.forgotten = ForgottenIds.read(data)
+        self.forgotten = forgotten
         self._digests: set[int] = set()
         for shard in shards:
             for post_id in read_table(shard, POSTS, ["post_id"])["post_id"].to_pylist():

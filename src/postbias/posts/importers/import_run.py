@@ -26,6 +26,7 @@ from postbias.errors import (
     PostbiasError,
     StorageError,
 )
+from postbias.posts.forgotten_ids import ForgottenLists
 from postbias.posts.importers.corpus_append import discard_appended
 from postbias.posts.importers.export_layouts import LAYOUTS
 from postbias.posts.importers.import_checks import check_counts, check_options, first_reject
@@ -51,13 +52,14 @@ from postbias.posts.importers.media_converter import (
 from postbias.posts.importers.part_writer import BackgroundWriter, write_part
 from postbias.posts.importers.records import Export, TextReading
 from postbias.posts.importers.table_columns import Columns, ReadingOptions
+from postbias.posts.importers.withheld_posts import has_forgotten_posts
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, parquet_writer, read_table
 
 logger = logging.getLogger(__name__)
 
 #: Increased whenever the same export would be imported to different bytes; 1 for other layouts.
-_VERSIONS = {"table": 4, "graphql": 3, "api-v1": 3, "instaloader": 3}
+_VERSIONS = {"table": 4, "graphql": 3, "api-v1": 3, "instaloader": 3, "meta-download": 2}
 
 STAGING = ".import"
 
@@ -104,16 +106,20 @@ def import_posts(
     digest = _digest(layout, export, options)
     staging = dest / STAGING
     with _exclusive_staging(staging):
+        forgotten = ForgottenLists.find(dest)
         completed = find_completed_import(dest, digest)
+        if completed and has_forgotten_posts(dest / POSTS_FOLDER, forgotten):
+            completed = None
         # The digest of a table does not cover its images: missing ones may have been added since.
         if completed and not (replace and completed.has_missing_images):
             return completed
-        # Parts written with other extras would have other images.
-        progress = ImportProgress.load(staging / PROGRESS_FILE, f"{digest} {installed_extras()}")
+        # Parts written with other extras would have other images; with other lists, other posts.
+        identity = f"{digest} {installed_extras()} {forgotten.fingerprint}"
+        progress = ImportProgress.load(staging / PROGRESS_FILE, identity)
         if not progress.is_complete:
             _check_replaceable(dest, replace=replace)
             with MediaConverter(options.n_frames) as converter:
-                _write_parts(export, src, staging, progress, converter)
+                _write_parts(export, src, staging, progress, (converter, forgotten))
         elif export.reading is not None:
             # Reads the table again for the remarks: the interrupted import had only to be moved.
             deque(export.units(), maxlen=0)
@@ -199,18 +205,24 @@ def _check_replaceable(dest: Path, *, replace: bool) -> None:
     if existing and not replace:
         raise InputError(
             f"{dest} already has {' and '.join(existing)} of another import, or of an export that "
-            "has changed since, or without an extra that is now installed",
+            "has changed since, or without an extra that is now installed, or with posts that were "
+            "forgotten since",
             do="choose another DEST, or pass --replace",
         )
 
 
 def _write_parts(
-    export: Export, src: Path, staging: Path, progress: ImportProgress, converter: MediaConverter
+    export: Export,
+    src: Path,
+    staging: Path,
+    progress: ImportProgress,
+    filters: tuple[MediaConverter, ForgottenLists],
 ) -> None:
+    converter, forgotten = filters
     if progress.n_parts:
         logger.warning("resuming an interrupted import: %d posts done", progress.n_posts)
     _remove_unfinished(staging / "rejects", progress.n_parts)
-    seen = SeenIds(_remove_unfinished(staging / POSTS_FOLDER, progress.n_shards), staging.parent)
+    seen = SeenIds(_remove_unfinished(staging / POSTS_FOLDER, progress.n_shards), forgotten)
     with (
         tqdm(total=export.n_units, desc="import", unit=" files", disable=None) as bar,
         BackgroundWriter() as writer,

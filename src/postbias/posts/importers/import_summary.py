@@ -129,16 +129,19 @@ class ImportSummary:
         reasons = {*self.reasons, *self.image_reasons}
         return any(reason in reasons for reason in _MISSING)
 
-    @property
-    def address_warning(self) -> str | None:
-        """A warning if posts name images by address that are not in the folder."""
+    def warn_of_addresses(self, then: str) -> str | None:
+        """Return a warning if posts name images by addresses that are not in the folder.
+
+        Args:
+            then: What to do after the images were downloaded.
+        """
         if not self.n_address_posts:
             return None
         column = f" in column {self.address_column!r}" if self.address_column else ""
         return (
             f"WARNING: {self.n_address_posts} posts name images by address{column} whose files are "
             "not in the folder; they are imported by caption and other images alone: download the "
-            f"images first {self._how_to_download()}, and import with --replace"
+            f"images first {self._how_to_download()}, and {then}"
         )
 
     def _how_to_download(self) -> str:

@@ -16,9 +16,10 @@ from typing import Any
 from postbias.posts.importers.instagram_nodes import get_nested
 from postbias.posts.importers.json_exports import JsonSource, Node, as_list, as_node, json_units
 from postbias.posts.importers.media_folder import MediaFolder
+from postbias.posts.importers.meta_profile import find_owner
 from postbias.posts.importers.raw_posts import RawPost, join_texts
 from postbias.posts.importers.records import ReadUnit, RecordError
-from postbias.posts.importers.text_repair import repair_text
+from postbias.posts.importers.text_repair import decode_latin1, repair_text
 from postbias.posts.reasons import RejectReason
 
 #: Names of the files that have posts; all others of a download are not read.
@@ -71,9 +72,21 @@ def meta_units(path: Path, name: str, folder: MediaFolder) -> Iterator[ReadUnit]
         folder: The folder that has the images.
     """
     root = find_download_root(name)
-    author = root.rstrip("/").rpartition("/")[2] or "account owner"
+    author = find_owner(*_locate_download(path, name, root))
     source = JsonSource(_unwrap, partial(_read, root, author), ("timestamp", "creation_timestamp"))
     return json_units(path, name, source, folder)
+
+
+def _locate_download(path: Path, name: str, root: str) -> tuple[Path, str]:
+    """Return the folder of a download and the folder that it is named after.
+
+    If SRC is a part of the download, such as the folder of its posts, it is a parent of SRC.
+    """
+    src = path.resolve().parents[name.count("/")]
+    download = src / root
+    while not root and _FOLDERS.fullmatch(download.name):
+        download = download.parent
+    return download, download.name
 
 
 def find_download_root(name: str) -> str:
@@ -134,14 +147,6 @@ def _decode(value: Any) -> Any:  # noqa: ANN401 - foreign JSON
     if isinstance(value, dict):
         return {key: _decode(item) for key, item in value.items()}
     return value
-
-
-def decode_latin1(text: str) -> str:
-    """Decode text whose UTF-8 was decoded as Latin-1; other text stays as it is."""
-    try:
-        return text.encode("latin-1").decode()
-    except UnicodeError:
-        return text
 
 
 def _read_instagram(root: str, author: str, entry: Node) -> RawPost:

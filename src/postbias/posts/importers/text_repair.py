@@ -141,3 +141,11 @@ def _decode_sequence(match: re.Match[str]) -> str:
         return match[0].encode("latin-1").decode()
     except UnicodeDecodeError:  # an overlong form or a surrogate
         return match[0]
+
+
+def decode_latin1(text: str) -> str:
+    """Decode text whose UTF-8 was decoded as Latin-1; other text stays as it is."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
