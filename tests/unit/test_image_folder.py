@@ -337,3 +337,12 @@ def test_an_absolute_path_of_another_computer_is_found_by_its_end(tmp_path: Path
     # A name alone says too little, and no end of a path may lead out of the folder.
     for path in ("/home/someone/2.jpg", "/home/images/../images/1.jpg", "../../src/images/9.jpg"):
         assert isinstance(folder.read(path), ImageFault), path
+
+
+def test_two_different_videos_of_one_name_are_ambiguous_and_copies_are_not(tmp_path: Path) -> None:
+    video = b"\0\0\0\x20ftypisom" + bytes(300)
+    for name, other, reason in (("different", b"other", "ambiguous_file"), ("copies", b"", None)):
+        src = tmp_path / name
+        folder = _write(src, {"a/v.mp4": video, "b/v.mp4": video + other})
+        found = folder.read("https://x.invalid/v.mp4")
+        assert getattr(found, "reason", None) == reason, name

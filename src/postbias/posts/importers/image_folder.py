@@ -6,6 +6,7 @@ differ, if only one file matches. No file outside the folder is opened and nothi
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -249,11 +250,11 @@ class ImageFolder:
 
     def _are_equal(self, paths: list[str]) -> bool:
         """Tell whether files are copies of one image."""
-        first = read_image(self._root, paths[0])
-        if not isinstance(first, ImageFile):
-            return False
-        others = (read_image(self._root, path) for path in paths[1:])
-        return all(isinstance(o, ImageFile) and o.data == first.data for o in others)
+        if not all(isinstance(read_image(self._root, path), ImageFile) for path in paths):
+            return False  # a link out of the folder must not be read
+        first, *others = map(self.path_of, paths)
+        # Not `data`: that of a video is not read.
+        return all(filecmp.cmp(first, other, shallow=False) for other in others)
 
 
 def _outside(reference: str, detail: str) -> ImageFault:
