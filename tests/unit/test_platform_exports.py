@@ -44,7 +44,10 @@ from tests.platform_exports import (
 )
 
 from postbias.errors import InputError, LayoutError, SchemaError
+from postbias.posts.file_kinds import FileKind
 from postbias.posts.importers import import_posts
+from postbias.posts.importers.media_folder import MediaFolder
+from postbias.posts.importers.records import ImageFile
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import read_posts, read_table
 
@@ -116,6 +119,30 @@ def test_fourcat_finds_images_by_its_list_of_downloads(tmp_path: Path, is_packed
     posts, _, image_reasons = _import("4cat", src)
     assert _images(posts["A1"]) == ["image-7.png"]
     assert image_reasons == {"not_downloaded": 1}
+
+
+def test_a_video_or_a_heif_image_in_an_archive_is_recognised_like_a_file(tmp_path: Path) -> None:
+    members = {
+        "v.mp4": b"\0\0\0\x20ftypisom",
+        "h.jpg": b"\0\0\0\x18ftypheic",
+        "j.jpg": b"\xff\xd8\xff",
+    }
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    folder = MediaFolder(tmp_path)
+    found = [folder.read(f"https://cdn.invalid/{name}") for name in members]
+    assert [getattr(image, "kind", None) for image in found] == [FileKind.MOV, FileKind.HEIF, None]
+
+
+def test_numbered_files_of_an_id_that_ends_in_a_number_are_found(tmp_path: Path) -> None:
+    for name in ("31_41_1.jpg", "31_41_2.jpg", "59_1.jpg"):
+        write_image(tmp_path / name)
+    folder = MediaFolder(tmp_path)
+    for post_id, names in (("31_41", ["31_41_1.jpg", "31_41_2.jpg"]), ("59", ["59_1.jpg"]),
+                           ("41", [])):  # fmt: skip
+        images = folder.read_ids([post_id])
+        assert [image.path for image in images if isinstance(image, ImageFile)] == names
 
 
 def test_fourcat_rejects_reposts_and_comments_by_reason(tmp_path: Path) -> None:

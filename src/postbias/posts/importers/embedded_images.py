@@ -1,4 +1,4 @@
-"""Images whose bytes are in a table, rather than in a file."""
+"""Images whose bytes are in a table or an archive, rather than in a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_data_uri(uri: str) -> ImageFile | ImageFault:
 
 
 def check_image_bytes(data: bytes, path: str) -> ImageFile | ImageFault:
-    """Check the size of an image whose bytes are in a table."""
+    """Check the size of an image, and recognise a video or a HEIF image."""
     if len(data) > MAX_BYTES:
         return ImageFault(RejectReason.TOO_LARGE, f"{len(data)} bytes, over {MAX_BYTES}")
     kind = recognise_kind(data)

@@ -7,6 +7,7 @@ memory, so that an export with a million images fits; dictionaries would take te
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from array import array
 from bisect import bisect_left
@@ -22,6 +23,8 @@ from postbias.posts.importers.export_files import IMAGE_SUFFIXES, walk_folders
 
 #: How far a file name may differ from the name that was looked up, from the strictest on.
 EXACT, SEPARATORS, UNICODE_FORM, PERCENT_ENCODING, SUFFIX_CASE, CASE = range(6)
+
+_NUMBER = re.compile(r"_\d+\Z")
 
 # A name that so many files share is ambiguous, whichever of them are compared.
 _MAX_CANDIDATES = 100
@@ -118,6 +121,21 @@ class FileIndex:
             elif (difference := _difference(wanted, _stem(text))) is not None:
                 matches.append(FileMatch(folder + name, difference, has_other_suffix=True))
         return matches
+
+    def may_be_named_after(self, post_id: str) -> bool:
+        """Tell whether a file may be named `<id>.*` or `<id>_<number>.*`; takes one look-up or two.
+
+        Most posts of an export without images have none, and would take 33.
+        """
+        wanted = _forms(post_id)[CASE]
+        texts = {wanted, _stem(wanted)}
+        texts |= {_NUMBER.sub("", text) for text in texts}
+        return any(next(self._by_unnumbered.find(text), None) is not None for text in texts)
+
+    @cached_property
+    def _by_unnumbered(self) -> _SortedKeys:
+        stems = (_stem(_base(canonical(name))) for _, name in self._files())
+        return _SortedKeys(_NUMBER.sub("", stem) for stem in stems)
 
     @property
     def image_digest(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -36,6 +36,9 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _MAX_NUMBERED = 32
 
 _MAX_CHARS = 120  # of a reference in a detail
+
+# Paths relative to the folder, or why there is none.
+_Found = list[str | ImageFault]
 
 
 def is_address(reference: str) -> bool:
@@ -110,24 +113,40 @@ class ImageFolder:
         Returns:
             The images in order.
         """
-        names = [post_id for post_id in ids if post_id and is_plain_name(post_id)]
-        for is_wanted in (lambda path: not self._is_video(path), self._is_video):
-            for name in names:
-                for stems in ([name], [f"{name}_{n}" for n in range(1, _MAX_NUMBERED + 1)]):
-                    found = [i for stem in stems if (i := self._read_stem(stem, is_wanted))]
-                    if found:
-                        return found
-        return []
+        videos: _Found = []
+        for post_id in ids:
+            if not post_id or not is_plain_name(post_id):
+                continue
+            if not self.index.may_be_named_after(post_id):
+                continue
+            for stems in ([post_id], [f"{post_id}_{n}" for n in range(1, _MAX_NUMBERED + 1)]):
+                images, others = self._find_stems(stems)
+                if images:
+                    return self._read_found(images)
+                videos = videos or others
+        return self._read_found(videos)
 
-    def _read_stem(
-        self, stem: str, is_wanted: Callable[[str], bool]
-    ) -> ImageFile | ImageFault | None:
-        # Without a suffix that says so, only the content tells an image from other files. Ids that
-        # differ in case are different posts.
-        matches = [m for m in self.index.find_name(stem) if m.difference < SUFFIX_CASE]
-        images = [m._replace(has_other_suffix=False) for m in self._images_among(matches)]
-        path = self._choose([m for m in images if is_wanted(m.path)], stem)
-        return read_image(self._root, path) if isinstance(path, str) else path
+    def _find_stems(
+        self, stems: list[str]
+    ) -> tuple[list[str | ImageFault], list[str | ImageFault]]:
+        """Find the images and the videos with some names, without regard to their suffixes."""
+        found: tuple[_Found, _Found] = ([], [])
+        for stem in stems:
+            # Without a suffix that says so, only the content tells an image from other files. Ids
+            # that differ in case are different posts.
+            matches = [m for m in self.index.find_name(stem) if m.difference < SUFFIX_CASE]
+            files = [m._replace(has_other_suffix=False) for m in self._images_among(matches)]
+            are_videos = [self._is_video(match.path) for match in files]
+            for kind, chosen in enumerate(found):
+                of_kind = [m for m, is_one in zip(files, are_videos, strict=True) if is_one == kind]
+                if (path := self._choose(of_kind, stem)) is not None:
+                    chosen.append(path)
+        return found
+
+    def _read_found(self, found: _Found) -> list[ImageFile | ImageFault]:
+        return [
+            path if isinstance(path, ImageFault) else read_image(self._root, path) for path in found
+        ]
 
     def _is_video(self, path: str) -> bool:
         return is_video(read_head(self._root, path))

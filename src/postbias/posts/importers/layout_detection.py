@@ -136,7 +136,7 @@ def _list_files(src: Path) -> Iterator[str]:
         return
     for prefix, names in walk_folders(src):
         for name in names:
-            if not name.lower().endswith((*IMAGE_SUFFIXES, ".mp4", ".zip")):
+            if not name.lower().endswith((*IMAGE_SUFFIXES, ".zip")):
                 yield f"{prefix}{name}"
 
 

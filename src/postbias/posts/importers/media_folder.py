@@ -7,11 +7,7 @@
 from __future__ import annotations
 
 import json
-import re
 import zipfile
-import zlib
-from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +15,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from postbias.posts.images import MAX_BYTES
-from postbias.posts.importers.export_files import IMAGE_SUFFIXES, walk_folders
+from postbias.posts.importers.embedded_images import check_image_bytes
+from postbias.posts.importers.export_files import walk_folders
 from postbias.posts.importers.image_folder import ImageFolder, is_address
 from postbias.posts.importers.records import ImageFault, ImageFile
 from postbias.posts.importers.text_repair import repair_text
+from postbias.posts.importers.zip_archives import ZIP_ERRORS
 from postbias.posts.reasons import RejectReason
 
 _METADATA = ".metadata.json"
 _MAX_METADATA_BYTES = 256 * 2**20
-_NUMBER = re.compile(r"_\d+\Z")
 _ABSENT = (RejectReason.MISSING_FILE, RejectReason.NOT_DOWNLOADED)
 _VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".m3u8", ".mpd")
 
@@ -71,35 +68,13 @@ class MediaFolder:
     def _read_last(self, name: str) -> ImageFile | ImageFault | None:
         if (stored := self._find_stored(name)) is not None:
             return stored
-        if _is_video(name):
-            can_read = any(suffix in IMAGE_SUFFIXES for suffix in _VIDEO_SUFFIXES)
-            return self._folder.read(name) if can_read and self._folder.is_known(name) else None
+        if _is_video(name) and not self._folder.is_known(name):
+            return None
         return self._folder.read(name)
 
     def read_ids(self, ids: Iterable[str | None]) -> list[ImageFile | ImageFault]:
         """Find and read the images that are named after a post, as `ImageFolder.read_ids`."""
-        known = [post_id for post_id in ids if post_id and self._may_name_file(post_id)]
-        return self._folder.read_ids(known) if known else []
-
-    def _may_name_file(self, post_id: str) -> bool:
-        """Tell whether a file may be named after an id; saves the look-ups of most posts."""
-        if not post_id.isascii() or "%" in post_id:  # file names may be written differently
-            return True
-        key = hash(_NUMBER.sub("", post_id.lower()))
-        place = bisect_left(self._stems, key)
-        return place < len(self._stems) and self._stems[place] == key
-
-    @cached_property
-    def _stems(self) -> array[int]:
-        """Sorted hashes of the file names without suffix and number: 8 bytes per file."""
-        stems = (
-            _NUMBER.sub("", stem)
-            for _, names in walk_folders(self.root)
-            for name in names
-            # A dot may be part of the id, and a file may have no suffix.
-            for stem in {name.lower(), name.lower().rpartition(".")[0]}
-        )
-        return array("q", sorted(map(hash, stems)))
+        return self._folder.read_ids(ids)
 
     def _find_stored(self, name: str) -> ImageFile | ImageFault | None:
         """Find a file by 4CAT's list, or in an archive."""
@@ -130,7 +105,7 @@ class MediaFolder:
                     info = file.getinfo(_METADATA)
                     if info.file_size <= _MAX_METADATA_BYTES:
                         names |= _parse_metadata(file.read(info), "")
-            except (KeyError, *_ZIP_ERRORS):
+            except (KeyError, *ZIP_ERRORS):
                 continue
         return names
 
@@ -148,12 +123,9 @@ class MediaFolder:
                 try:
                     with zipfile.ZipFile(path) as file:
                         members = [i.filename for i in file.infolist() if not i.is_dir()]
-                except _ZIP_ERRORS:
+                except ZIP_ERRORS:
                     continue
                 yield path, {member.rpartition("/")[2]: member for member in members}
-
-
-_ZIP_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError)
 
 
 def _is_video(name: str) -> bool:
@@ -167,8 +139,8 @@ def _read_member(archive: Path, member: str) -> ImageFile | ImageFault:
         with zipfile.ZipFile(archive) as file:
             if file.getinfo(member).file_size > MAX_BYTES:
                 return ImageFault(RejectReason.TOO_LARGE, f"{path}: over {MAX_BYTES} bytes")
-            return ImageFile(file.read(member), path)
-    except (KeyError, NotImplementedError, *_ZIP_ERRORS) as error:
+            return check_image_bytes(file.read(member), path)
+    except (KeyError, *ZIP_ERRORS) as error:
         return ImageFault(RejectReason.BROKEN_FILE, f"{path}: {error}"[:200])
 
 
