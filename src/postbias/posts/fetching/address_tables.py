@@ -13,9 +13,8 @@ from postbias.posts.importers.image_folder import ImageFolder, is_address
 from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.source_columns import TableSource, find_source
 from postbias.posts.importers.source_tables import (
+    NamedTable,
     list_images,
-    named_rows,
-    read_column_names,
     read_row_id,
 )
 from postbias.posts.importers.table_cells import parse_id
@@ -124,7 +123,7 @@ def _find_source(table: Path, columns: Columns) -> tuple[str, TableSource] | Non
     if not table.name.lower().endswith(_CSV):
         return None
     try:
-        names = read_column_names(table)
+        names = NamedTable(table).names
     except (OSError, SchemaError):
         return None
     if (found := find_source(names)) is None:
@@ -137,7 +136,7 @@ def _find_source(table: Path, columns: Columns) -> tuple[str, TableSource] | Non
 
 
 def _source_rows(table: Path, source: TableSource) -> Iterator[AddressRow]:
-    for number, row in enumerate(named_rows(table), start=1):
+    for number, row in enumerate(NamedTable(table).rows(), start=1):
         if isinstance(row, RecordError):
             continue
         images = [str(image).strip() for image in list_images(source, row) if image]

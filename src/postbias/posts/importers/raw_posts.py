@@ -7,10 +7,10 @@ images are found, in the same way for all layouts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
+from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.media_folder import MediaFolder
 from postbias.posts.importers.records import (
     ImageFault,
@@ -20,6 +20,7 @@ from postbias.posts.importers.records import (
     split_images,
 )
 from postbias.posts.importers.table_cells import (
+    OptionalCells,
     parse_count,
     parse_flag,
     parse_id,
@@ -28,8 +29,6 @@ from postbias.posts.importers.table_cells import (
 )
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.reasons import RejectReason
-
-T = TypeVar("T")
 
 _MEDIA_TYPES = {
     "image": "image", "photo": "image", "picture": "image", "photos": "image",
@@ -105,31 +104,23 @@ def build_post(raw: RawPost, source: str, folder: MediaFolder) -> ImportedPost:
         InputError: If its id was rounded.
     """
     post_id = read_post_id(raw)
-    emptied: list[str] = []
-
-    def parse_optional(field: str, parse: Callable[..., T], *arguments: object) -> T | None:
-        try:
-            return parse(getattr(raw, field), *arguments)
-        except RecordError:
-            emptied.append(field)
-            return None
-
+    cells = OptionalCells(lambda field: getattr(raw, field))
     files, faults = split_images(_find_images(raw, post_id, folder))
-    author = (parse_optional("author", parse_text, "author") or "").strip()
+    author = (cells.parse("author", parse_text, "author") or "").strip()
     return ImportedPost(
         post_id=post_id,
-        author=author or f"post:{post_id}",
+        author=author or make_own_author(post_id),
         caption=parse_text(raw.caption, "its caption"),
         source=source,
         platform=raw.platform,
         images=files,
         image_faults=faults,
-        sponsored=parse_optional("sponsored", parse_flag),
-        posted_at_us=parse_optional("posted_at", parse_time_us),
-        likes=parse_optional("likes", _parse_count, "likes"),
-        comments=parse_optional("comments", _parse_count, "comments"),
-        media_type=parse_optional("media_type", _parse_media_type),
-        emptied_cells=tuple(emptied),
+        sponsored=cells.parse("sponsored", parse_flag),
+        posted_at_us=cells.parse("posted_at", parse_time_us),
+        likes=cells.parse("likes", _parse_count, "likes"),
+        comments=cells.parse("comments", _parse_count, "comments"),
+        media_type=cells.parse("media_type", _parse_media_type),
+        emptied_cells=tuple(cells.emptied),
     )
 
 

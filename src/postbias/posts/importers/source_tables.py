@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from postbias.posts.importers.post_addresses import (
 from postbias.posts.importers.raw_posts import RawPost, build_post, join_texts
 from postbias.posts.importers.records import ImportReject, ReadUnit, Record, RecordError
 from postbias.posts.importers.source_columns import COMMENT_PLATFORMS, TableSource, choose_source
-from postbias.posts.importers.text_lines import detect_file_encoding, read_lines
+from postbias.posts.importers.text_lines import detect_file_encoding, is_decoded, read_lines
 from postbias.posts.reasons import RejectReason
 
 Cells = Mapping[str, str]
@@ -31,7 +31,6 @@ _PLATFORM_COLUMNS = {
 }  # fmt: skip
 
 _NO = frozenset({"", "no", "false", "0", "none", "null", "nan", "0.0", "[]"})
-_UNDECODED = re.compile("[\udc80-\udcff]")
 
 # Time zones of CrowdTangle, in hours from UTC; `parse_time_us` does not know them.
 _ZONES = {
@@ -53,57 +52,51 @@ def table_units(layout: str, path: Path, name: str, folder: MediaFolder) -> Iter
     Yields:
         Functions that read one row.
     """
-    names = read_column_names(path)
-    source = choose_source(layout, names, name).limited_to(names)
-    is_comments_only = bool(source.thread) and _has_only_comments(source, path)
-    for number, row in enumerate(named_rows(path), start=1):
+    table = NamedTable(path)
+    source = choose_source(layout, table.names, name).limited_to(table.names)
+    is_comments_only = bool(source.thread) and _has_only_comments(source, table)
+    for number, row in enumerate(table.rows(), start=1):
         yield partial(_load_row, row, f"{name}:{number}", source, folder, is_comments_only)
 
 
-def read_column_names(path: Path) -> list[str]:
-    """Read the columns of a CSV file, in lower case.
+class NamedTable:
+    """A CSV file whose cells are found by the names of their columns, in lower case.
 
-    Raises:
-        SchemaError: If the header cannot be read.
+    Attributes:
+        names: The columns.
     """
-    rows = _rows(path)
-    header = next(iter(rows), [])
-    if isinstance(header, RecordError):
-        raise SchemaError(f"the header of {path.name} cannot be read: {header.detail}")
-    return [cell.lstrip("\ufeff").strip().lower() for cell in header]
 
+    def __init__(self, path: Path) -> None:
+        """Detect the encoding and read the header.
 
-def named_rows(path: Path) -> Iterator[Cells | RecordError]:
-    """Iterate over the rows of a CSV file as cells by column, in lower case."""
-    rows = iter(_rows(path))
-    header = next(rows, [])
-    if isinstance(header, RecordError):
-        raise SchemaError(f"the header of {path.name} cannot be read: {header.detail}")
-    # The first of two columns with one name counts.
-    names = [cell.lstrip("\ufeff").strip().lower() for cell in header]
-    places = {name: names.index(name) for name in reversed(names)}
-    for cells in rows:
-        if isinstance(cells, RecordError):
-            yield cells
-        else:
-            yield {name: cells[place] for name, place in places.items()}
+        Raises:
+            SchemaError: If the header cannot be read.
+        """
+        self._path = path
+        self._encoding = detect_file_encoding(path)
+        header = next(iter(self._all_rows()), [])
+        if isinstance(header, RecordError):
+            raise SchemaError(f"the header of {path.name} cannot be read: {header.detail}")
+        self.names = [cell.lstrip("\ufeff").strip().lower() for cell in header]
 
+    def rows(self) -> Iterator[Cells | RecordError]:
+        """Iterate over the rows below the header as cells by column."""
+        # The first of two columns with one name counts.
+        places = {name: self.names.index(name) for name in reversed(self.names)}
+        for cells in islice(self._all_rows(), 1, None):
+            if isinstance(cells, RecordError):
+                yield cells
+            else:
+                yield {name: cells[place] for name, place in places.items()}
 
-def _rows(path: Path) -> CsvRows:
-    lines = _lines(path)
-    first = next((line for line in lines if line.strip("\ufeff\r\n\t ,;")), "")
-    delimiter = max(",;\t", key=first.count)
+    def _all_rows(self) -> CsvRows:
+        lines = self._lines()
+        first = next((line for line in lines if line.strip("\ufeff\r\n\t ,;")), "")
+        return CsvRows(chain([first], lines), max(",;\t", key=first.count))
 
-    def body() -> Iterator[str]:
-        yield first
-        yield from lines
-
-    return CsvRows(body(), delimiter)
-
-
-def _lines(path: Path) -> Iterator[str]:
-    for line in read_lines(path, detect_file_encoding(path), ""):
-        yield line.replace("\0", "")
+    def _lines(self) -> Iterator[str]:
+        for line in read_lines(self._path, self._encoding, ""):
+            yield line.replace("\0", "")
 
 
 def _load_row(
@@ -130,8 +123,8 @@ def _load_row(
 
 def _check_encoding(row: Cells) -> None:
     text = "".join(row.values())
-    if not text.isascii() and _UNDECODED.search(text):
-        columns = [column for column, cell in row.items() if _UNDECODED.search(cell)]
+    if not text.isascii() and not is_decoded(text):
+        columns = [column for column, cell in row.items() if not is_decoded(cell)]
         raise RecordError(RejectReason.BAD_ENCODING, f"{columns}: in no known encoding")
 
 
@@ -223,10 +216,10 @@ def _is_comment(source: TableSource, row: Cells) -> bool:
     return is_comment or (is_answer and _platform(source, row) in COMMENT_PLATFORMS)
 
 
-def _has_only_comments(source: TableSource, path: Path) -> bool:
+def _has_only_comments(source: TableSource, table: NamedTable) -> bool:
     """Tell whether a table is one of comments; reads up to its first post."""
     has_row = False
-    for row in named_rows(path):
+    for row in table.rows():
         if isinstance(row, RecordError):
             continue
         if not _is_comment(source, row):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from postbias.errors import InputError
 from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.text_repair import decode_text, repair_text
 from postbias.posts.reasons import RejectReason
+
+T = TypeVar("T")
 
 #: Times outside of these years are damaged or in another unit.
 VALID_YEARS = range(2005, 2101)
@@ -41,6 +44,31 @@ _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no"
 # As pandas writes a column with gaps.
 _FLOAT_FLAGS = {"1.0": True, "0.0": False}
 _EMPTY = frozenset({"", "nan", "none", "null", "<na>", "nat"})
+
+
+class OptionalCells:
+    """Parses the cells that a post can do without: an invalid one is left empty and counted.
+
+    Attributes:
+        emptied: The fields whose cells were invalid.
+    """
+
+    def __init__(self, read: Callable[[str], object]) -> None:
+        """Start without invalid cells.
+
+        Args:
+            read: Returns the cell of a field; raises `RecordError` if it could not be read.
+        """
+        self._read = read
+        self.emptied: list[str] = []
+
+    def parse(self, field: str, parse: Callable[..., T], *arguments: object) -> T | None:
+        """Parse the cell of a field, with further arguments of the parser."""
+        try:
+            return parse(self._read(field), *arguments)
+        except RecordError:
+            self.emptied.append(field)
+            return None
 
 
 def is_empty(value: object) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from postbias.errors import SchemaError
 from postbias.posts.importers.source_columns import find_source
-from postbias.posts.importers.source_tables import read_column_names
+from postbias.posts.importers.source_tables import NamedTable
 from postbias.posts.importers.table_columns import (
     ColumnsError,
     ReadingOptions,
@@ -70,7 +70,7 @@ def _recognise_source(path: Path) -> Recognised | None:
     if not path.name.lower().endswith(_PLAIN):
         return None
     try:
-        names = read_column_names(path)
+        names = NamedTable(path).names
     except SchemaError:
         return None
     if (found := find_source(names)) is None:

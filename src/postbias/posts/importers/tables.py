@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.image_cells import read_images
@@ -24,6 +24,7 @@ from postbias.posts.importers.records import (
     split_images,
 )
 from postbias.posts.importers.table_cells import (
+    OptionalCells,
     parse_count,
     parse_flag,
     parse_id,
@@ -35,8 +36,6 @@ from postbias.posts.importers.table_files import OpenTable, open_rows
 from postbias.posts.importers.table_rows import Row
 from postbias.posts.reasons import RejectReason
 from postbias.posts.remote_files import content_digest
-
-T = TypeVar("T")
 
 
 def open_table(src: Path, options: ReadingOptions) -> Export:
@@ -98,21 +97,12 @@ def _cell(row: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - a cell
 def _to_post(
     folder: ImageFolder, source: str, post_id: str, row: Mapping[str, Any]
 ) -> ImportedPost:
-    emptied: list[str] = []
-
-    def parse_optional(field: str, parse: Callable[..., T], *arguments: object) -> T | None:
-        """Parse a cell that a post can do without: an invalid value is counted and left empty."""
-        try:
-            return parse(_cell(row, field), *arguments)
-        except RecordError:
-            emptied.append(field)
-            return None
-
-    images = parse_optional("images", read_images, folder, post_id) or []
+    cells = OptionalCells(partial(_cell, row))
+    images = cells.parse("images", read_images, folder, post_id) or []
     files, faults = split_images(images)
-    author = parse_optional("author", parse_text, "author") or ""
-    platform = parse_optional("platform", parse_text, "platform") or ""
-    media_type = parse_optional("media_type", parse_text, "media_type") or ""
+    author = cells.parse("author", parse_text, "author") or ""
+    platform = cells.parse("platform", parse_text, "platform") or ""
+    media_type = cells.parse("media_type", parse_text, "media_type") or ""
     return ImportedPost(
         post_id=post_id,
         author=author.strip() or make_own_author(post_id),
@@ -121,10 +111,10 @@ def _to_post(
         platform=platform.strip() or "table",
         images=files,
         image_faults=faults,
-        sponsored=parse_optional("sponsored", parse_flag),
-        posted_at_us=parse_optional("posted_at", parse_time_us),
-        likes=parse_optional("likes", parse_count, "likes"),
-        comments=parse_optional("comments", parse_count, "comments"),
+        sponsored=cells.parse("sponsored", parse_flag),
+        posted_at_us=cells.parse("posted_at", parse_time_us),
+        likes=cells.parse("likes", parse_count, "likes"),
+        comments=cells.parse("comments", parse_count, "comments"),
         media_type=media_type.strip() or None,
-        emptied_cells=tuple(emptied),
+        emptied_cells=tuple(cells.emptied),
     )
