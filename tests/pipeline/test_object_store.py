@@ -146,6 +146,7 @@ def test_changed_content_under_the_same_name_changes_the_digest(
         ("ftp://host/x", "unsupported kind of URL; saw 'ftp://'"),
         ("s3://bucket", "this URL names no object; saw 's3://bucket'"),
         ("s3://bucket/x?region=y", "names no object"),
+        ("s3://[bucket/x", "a URL is not valid; allowed: s3://BUCKET/PREFIX"),
     ],
 )
 def test_a_url_that_names_no_object_is_refused(text: str, fault: str) -> None:

@@ -135,6 +135,14 @@ def test_a_video_or_a_heif_image_in_an_archive_is_recognised_like_a_file(tmp_pat
     assert [getattr(image, "kind", None) for image in found] == [FileKind.MOV, FileKind.HEIF, None]
 
 
+@pytest.mark.parametrize("address", ["https://[x/a.jpg", "http://[::1/v.mp4", "//]/a.png?x"])
+def test_an_invalid_address_of_an_image_costs_the_image(tmp_path: Path, address: str) -> None:
+    row = fourcat_row("A1", image_url=address, media_url="")
+    posts, reasons, _ = _import("4cat", write_csv(tmp_path / "data.csv", [row]))
+    assert list(posts) == ["A1"]
+    assert not reasons
+
+
 def test_numbered_files_of_an_id_that_ends_in_a_number_are_found(tmp_path: Path) -> None:
     for name in ("31_41_1.jpg", "31_41_2.jpg", "59_1.jpg"):
         write_image(tmp_path / name)

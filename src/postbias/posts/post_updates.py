@@ -1,7 +1,8 @@
 """Read and write `DEST/updates.parquet`: what later imports changed about posts in the shards.
 
-Scores, labels and caches are keyed by the content of shards and posts. So a later import never
-rewrites a shard: new engagement counts, and the last import that had a post, are kept here.
+Scores, labels and caches are keyed by the content of shards and posts. So new engagement counts,
+and the last import that had a post, are kept here; a later import rewrites only shards whose posts
+gained images.
 """
 
 from __future__ import annotations

@@ -49,7 +49,13 @@ class ObjectPath:
         Raises:
             InputError: If it has credentials, or does not name a bucket and an object in it.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:  # brackets in the host
+            # Not shown: it may contain credentials.
+            raise InputError(
+                "a URL is not valid", allowed="s3://BUCKET/PREFIX without ? and #"
+            ) from error
         if "@" in parts.netloc:
             raise InputError("a URL contains credentials", do="pass them in the environment")
         if parts.query or parts.fragment or not parts.netloc or not parts.path.strip("/"):

@@ -18,11 +18,10 @@ import pyarrow.compute as pc
 from postbias.errors import InputError
 from postbias.paths import Paths
 from postbias.posts.forgotten_ids import add_forgotten
+from postbias.posts.image_counts import count_images
 from postbias.posts.shards import (
-    IMAGE_PATHS,
     atomic_write,
     count_rows,
-    iter_posts,
     list_shards,
     read_posts,
 )
@@ -166,11 +165,10 @@ def _erase(paths: Paths, data: Path, traces: Traces, found: list[Path]) -> None:
     for path in found:
         if path not in shards and path.exists():
             _erase_from_file(path, data, traces)
-    n_images = _count_images(shards)
     ids = pa.array(sorted(traces.post_ids), pa.string())
     for shard in shards:
         erase_from_shard(shard, ids)
-    _correct_summary(data, n_images)
+    _correct_summary(data)
 
 
 def _erase_from_file(path: Path, data: Path, traces: Traces) -> None:
@@ -190,12 +188,7 @@ def _erase_from_file(path: Path, data: Path, traces: Traces) -> None:
         path.unlink()  # a stage makes it again
 
 
-def _count_images(shards: Sequence[Path]) -> int:
-    batches = iter_posts(shards, [IMAGE_PATHS], 10_000)
-    return sum(pc.sum(pc.list_value_length(batch[0])).as_py() or 0 for batch in batches)
-
-
-def _correct_summary(data: Path, n_images_before: int) -> None:
+def _correct_summary(data: Path) -> None:
     """Correct the counts of `import.json`, so that the import still counts as complete."""
     path = data / _SUMMARY
     if not path.is_file():
@@ -203,7 +196,7 @@ def _correct_summary(data: Path, n_images_before: int) -> None:
     summary = json.loads(path.read_text(encoding="utf-8"))
     shards = sorted((data / "posts").glob("*.parquet"))
     summary["n_posts"] = count_rows(shards)
-    summary["n_images"] -= n_images_before - _count_images(shards)
+    summary["n_images"] = count_images(shards)
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(summary, indent=2, sort_keys=True) + "\n", "utf-8")
 

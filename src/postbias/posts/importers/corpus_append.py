@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from postbias.errors import CorpusError, CountsError, InputError, StorageError
 from postbias.posts.forgotten_ids import FORGOTTEN_FILE
+from postbias.posts.image_counts import count_images
 from postbias.posts.importers.append_summary import AppendSummary
 from postbias.posts.importers.corpus_comparison import (
     Comparison,
@@ -41,11 +42,8 @@ from postbias.posts.post_updates import UPDATES_FILE, write_updates
 from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import (
-    IMAGE_PATHS,
-    SHARD_POSTS,
     atomic_write,
     count_rows,
-    iter_posts,
     list_shards,
     read_table,
     write_table,
@@ -217,9 +215,9 @@ def _write_changes(dest: Path, comparison: Comparison, summary: AppendSummary) -
     write_updates(comparison.updates, changes / UPDATES_FILE)
     _write_rejects(dest, export, changes, comparison)
     manifest = _merge_manifests(changes, dest, export, comparison)
-    manifest["n_images"] += _count_images(sorted((changes / POSTS_FOLDER).glob("*.parquet")))
-    manifest["n_images"] -= _count_images(replaced)
-    manifest["n_posts"] += summary.n_new
+    kept = [path for path in list_shards(dest / POSTS_FOLDER) if path not in replaced]
+    corpus = [*kept, *sorted((changes / POSTS_FOLDER).glob("*.parquet"))]
+    manifest["n_posts"], manifest["n_images"] = count_rows(corpus), count_images(corpus)
     manifest["n_shards"] = first + n_shards
     manifest["imports"][-1] |= {"first_shard": first, "n_shards": n_shards, **summary.counts()}
     with atomic_write(changes / MANIFEST) as temporary:
@@ -272,15 +270,8 @@ def _merge_manifests(changes: Path, dest: Path, export: Path, comparison: Compar
     else:
         manifest.pop("n_address_posts", None)
         manifest.pop("address_column", None)
-    manifest["n_posts"] = count_rows(list_shards(dest / POSTS_FOLDER))
-    manifest.setdefault("n_images", 0)
     manifest["imports"] = [
         *comparison.imports,
         {"digest": comparison.digest, "layout": later["layout"]},
     ]
     return manifest
-
-
-def _count_images(shards: list[Path]) -> int:
-    batches = iter_posts(shards, [IMAGE_PATHS], SHARD_POSTS)
-    return sum(pc.sum(pc.list_value_length(batch[0])).as_py() or 0 for batch in batches)

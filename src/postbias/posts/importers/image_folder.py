@@ -166,7 +166,7 @@ class ImageFolder:
             return self._locate_address(reference)
         path = reference
         if path[:5].lower() == "file:":
-            path = re.sub(r"^/(?=[A-Za-z]:)", "", unquote(_split_address(path)[0]))
+            path = re.sub(r"^/(?=[A-Za-z]:)", "", unquote(split_address(path)[0]))
         path = path.replace("\\", "/")
         relative = None if _DRIVE.match(path) and os.sep == "/" else self._relative(path)
         if relative is None:
@@ -212,7 +212,7 @@ class ImageFolder:
         # A fetched file has the image of exactly this address, and the suffix of its content.
         if fetched := self.index.find_name(fetched_stem(address)):
             return fetched[0].path
-        path, query = _split_address(address)
+        path, query = split_address(address)
         name = path.rstrip("/").rpartition("/")[2]
         # Some programs keep the query in the name of the file.
         for text in dict.fromkeys((f"{name}?{query}", name) if query else (name,)):
@@ -281,12 +281,12 @@ def _outside(reference: str, detail: str) -> ImageFault:
 
 
 def _has_image_suffix(reference: str) -> bool:
-    path = _split_address(reference)[0] if is_address(reference) else reference
+    path = split_address(reference)[0] if is_address(reference) else reference
     return path.lower().endswith(IMAGE_SUFFIXES)
 
 
-def _split_address(address: str) -> tuple[str, str]:
-    """Return the path and the query of an address."""
+def split_address(address: str) -> tuple[str, str]:
+    """Return the path and the query of an address, also of an invalid one."""
     try:
         parts = urlsplit(address)
     except ValueError:  # urlsplit raises it for an invalid host

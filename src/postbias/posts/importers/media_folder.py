@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.embedded_images import check_image_bytes
 from postbias.posts.importers.export_files import walk_folders
-from postbias.posts.importers.image_folder import ImageFolder, is_address
+from postbias.posts.importers.image_folder import ImageFolder, is_address, split_address
 from postbias.posts.importers.records import ImageFault, ImageFile
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.importers.zip_archives import ZIP_ERRORS
@@ -83,8 +82,7 @@ class MediaFolder:
             return self._folder.read(listed)
         if not self._archives:
             return None
-        path = urlsplit(name).path if is_address(name) else name
-        candidates = [listed] if listed is not None else [path.rpartition("/")[2]]
+        candidates = [listed] if listed is not None else [_path_of(name).rpartition("/")[2]]
         for candidate in candidates:
             for archive, members in self._archives:
                 if candidate in members:
@@ -129,8 +127,11 @@ class MediaFolder:
 
 
 def _is_video(name: str) -> bool:
-    path = urlsplit(name).path if is_address(name) else name
-    return path.lower().endswith(_VIDEO_SUFFIXES)
+    return _path_of(name).lower().endswith(_VIDEO_SUFFIXES)
+
+
+def _path_of(name: str) -> str:
+    return split_address(name)[0] if is_address(name) else name
 
 
 def _read_member(archive: Path, member: str) -> ImageFile | ImageFault:
