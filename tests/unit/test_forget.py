@@ -318,3 +318,18 @@ def test_the_next_steps_are_numbered_with_one_command_per_line(
         "git reflog expire --expire=now --all",
         "git gc --prune=now",
     ]
+
+
+def test_counts_are_true_after_an_interruption_before_they_were_corrected(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forget, "_correct_summary", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            forget_posts(paths, [GONE], is_dry_run=False)
+    forget_posts(paths, [GONE], is_dry_run=False)
+    summary = json.loads((paths.data / "import.json").read_text())
+    assert (summary["n_posts"], summary["n_images"]) == (479, 479)
