@@ -9,10 +9,13 @@ from pathlib import Path
 from postbias.posts.importers.influencer_brand import open_influencer_brand
 from postbias.posts.importers.instagram_pages import open_api_v1, open_graphql
 from postbias.posts.importers.instaloader import open_instaloader
+from postbias.posts.importers.layout_guide import LAYOUT_GUIDES
 from postbias.posts.importers.records import Export
 from postbias.posts.importers.source_layouts import SOURCE_LAYOUTS
 from postbias.posts.importers.table_columns import ReadingOptions
 from postbias.posts.importers.tables import open_table
+
+OpenExport = Callable[[Path, ReadingOptions], Export]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +28,23 @@ class Layout:
     """
 
     description: str
-    open: Callable[[Path, ReadingOptions], Export]
+    open: OpenExport
 
+
+def _with_encoding(open_export: Callable[[Path, str | None], Export]) -> OpenExport:
+    return lambda src, options: open_export(src, options.encoding)
+
+
+_OPENERS: dict[str, OpenExport] = {
+    "influencer-brand": _with_encoding(open_influencer_brand),
+    "instaloader": _with_encoding(open_instaloader),
+    "graphql": _with_encoding(open_graphql),
+    "api-v1": _with_encoding(open_api_v1),
+    "table": open_table,
+    **SOURCE_LAYOUTS,
+}
 
 #: All supported layouts by name.
 LAYOUTS: dict[str, Layout] = {
-    "influencer-brand": Layout(
-        "folder with post_info.txt, json/ and image folders (Kim et al., WSDM 2021)",
-        lambda src, options: open_influencer_brand(src, options.encoding),
-    ),
-    "instaloader": Layout(
-        "folders of *_UTC.json(.xz), *_UTC.txt and images, written by Instaloader",
-        lambda src, options: open_instaloader(src, options.encoding),
-    ),
-    "graphql": Layout(
-        "JSON pages or single posts of Instagram's GraphQL API, a file or a folder",
-        lambda src, options: open_graphql(src, options.encoding),
-    ),
-    "api-v1": Layout(
-        "JSON pages or single posts of Instagram's mobile API, a file or a folder",
-        lambda src, options: open_api_v1(src, options.encoding),
-    ),
-    "table": Layout(
-        "CSV, TSV, JSONL or Parquet file with a caption column and image paths",
-        open_table,
-    ),
+    name: Layout(guide.description, _OPENERS[name]) for name, guide in LAYOUT_GUIDES.items()
 }
-
-LAYOUTS |= {name: Layout(*source) for name, source in SOURCE_LAYOUTS.items()}

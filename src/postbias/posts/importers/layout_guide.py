@@ -43,7 +43,7 @@ LAYOUT_GUIDES: dict[str, LayoutGuide] = {
         "pages/",
     ),
     "table": LayoutGuide(
-        "CSV, TSV, JSONL or Parquet file with a caption column and image paths",
+        "CSV, JSON, Excel or Parquet file of posts, also compressed or in a ZIP with its images",
         "your own; name its columns with --column FIELD=NAME",
         "posts.csv",
     ),

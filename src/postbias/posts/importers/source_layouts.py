@@ -13,7 +13,6 @@ from pathlib import Path
 from postbias.errors import InputError, LayoutError
 from postbias.posts.importers.export_files import digest_tree, walk_folders
 from postbias.posts.importers.json_exports import JSON_FILES, JsonSource, json_units
-from postbias.posts.importers.layout_guide import LAYOUT_GUIDES
 from postbias.posts.importers.media_folder import MediaFolder
 from postbias.posts.importers.meta_download import is_post_file, meta_units
 from postbias.posts.importers.records import (
@@ -197,8 +196,7 @@ def _without_encoding(
     return open_export
 
 
-#: Description and opener of each layout of this module.
-SOURCE_LAYOUTS: dict[str, tuple[str, Callable[[Path, ReadingOptions], Export]]] = {
-    name: (LAYOUT_GUIDES[name].description, _without_encoding(name, opener))
-    for name, opener in _OPENERS.items()
+#: The opener of each layout of this module.
+SOURCE_LAYOUTS: dict[str, Callable[[Path, ReadingOptions], Export]] = {
+    name: _without_encoding(name, opener) for name, opener in _OPENERS.items()
 }
