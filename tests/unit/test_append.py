@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +217,23 @@ def _interrupt(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
 
 
+def _interrupted_copies(corpus: Path, src: Path, folder: Path) -> Iterator[Path]:
+    """Yield copies of a corpus to which an append was interrupted at each step, up to no step."""
+    step, is_complete = 0, False
+    while not is_complete:
+        step += 1
+        dest = folder / str(step)
+        shutil.copytree(corpus, dest)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            _interrupt(step, monkeypatch)
+            try:
+                _append(src, dest)
+                is_complete = True
+            except _StopError:
+                pass
+        yield dest
+
+
 def test_an_append_interrupted_at_any_step_produces_the_same_bytes(
     corpus: Path, tmp_path: Path
 ) -> None:
@@ -227,23 +244,14 @@ def test_an_append_interrupted_at_any_step_produces_the_same_bytes(
     shutil.copytree(corpus, tmp_path / "whole")
     _append(src, tmp_path / "whole")
     whole = _digests(tmp_path / "whole")
-    step, is_complete = 0, False
-    while not is_complete:
-        step += 1
-        dest = tmp_path / str(step)
-        shutil.copytree(corpus, dest)
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            _interrupt(step, monkeypatch)
-            try:
-                _append(src, dest)
-                is_complete = True
-            except _StopError:
-                pass
+    n_steps = 0
+    for dest in _interrupted_copies(corpus, src, tmp_path):
+        n_steps += 1
         before = _digests(corpus / "posts").items()
         assert before <= _digests(dest / "posts").items()
         _append(src, dest)
-        assert _digests(dest) == whole, step
-    assert step > 20
+        assert _digests(dest) == whole, dest.name
+    assert n_steps > 20
 
 
 _KILLED = """
@@ -354,18 +362,9 @@ def test_an_interrupted_append_of_images_produces_the_same_bytes(
     shutil.copytree(corpus, tmp_path / "whole")
     assert _append(src, tmp_path / "whole").n_gained == 3
     whole = _digests(tmp_path / "whole")
-    step, is_complete = 0, False
-    while not is_complete:
-        step += 1
-        dest = tmp_path / str(step)
-        shutil.copytree(corpus, dest)
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            _interrupt(step, monkeypatch)
-            try:
-                _append(src, dest)
-                is_complete = True
-            except _StopError:
-                pass
+    n_steps = 0
+    for dest in _interrupted_copies(corpus, src, tmp_path):
+        n_steps += 1
         _append(src, dest)
-        assert _digests(dest) == whole, step
-    assert step > 15
+        assert _digests(dest) == whole, dest.name
+    assert n_steps > 15

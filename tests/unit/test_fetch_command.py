@@ -6,12 +6,17 @@ import json
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from tests.image_server import ImageServer
 from tests.platform_exports import fourcat_row, write_csv
 
 from postbias.cli import main
+from postbias.cli.fetch_commands import fetch_images_command
+from postbias.cli.import_commands import import_command
+from postbias.posts.fetching.fetch_failures import FetchLimits
+from postbias.posts.importers.media_converter import DEFAULT_FRAMES
 
 
 def _fetch(server: ImageServer, table: Path, *options: str) -> Result:
@@ -96,3 +101,17 @@ def test_references_of_other_schemes_are_counted(tmp_path: Path) -> None:
         run = _fetch(server, write_csv(tmp_path / "t.csv", rows))
     assert "  not fetched: 2 references with the scheme file:\n" in run.output
     assert run.output.count("not fetched") == 1
+
+
+def test_the_options_have_the_defaults_of_the_code() -> None:
+    def default(command: click.Command, option: str) -> object:
+        return next(each.default for each in command.params if each.name == option)
+
+    limits = FetchLimits()
+    defaults = {
+        "concurrency": limits.concurrency, "per_host": limits.per_host,
+        "timeout": limits.timeout_s, "retries": limits.n_retries,
+    }  # fmt: skip
+    for option, value in defaults.items():
+        assert default(fetch_images_command, option) == value, option
+    assert default(import_command, "frames") == DEFAULT_FRAMES

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from tests.text_images import SENTENCES, count_found_words, draw_nothing, draw_sentence
 from tests.tiny_artifact import tiny_tokenizer, write_tiny_artifact
 
+from postbias.cli import main
 from postbias.errors import MissingExtraError, StorageError, UnreadableImageError
 from postbias.posts import image_text
 from postbias.posts.image_text import (
@@ -288,3 +290,13 @@ def test_a_student_of_another_engine_warns(
     with caplog.at_level(logging.WARNING), Scorer(artifact):
         pass
     assert "rapidocr 0.1" in caplog.text
+
+
+@pytest.mark.usefixtures("no_extra")
+def test_without_the_extra_the_command_line_gives_one_line(tmp_path: Path) -> None:
+    write_tiny_artifact(tmp_path / "student", ocr="rapidocr 3")
+    command = ["score-one", "--caption", "x", "--model", str(tmp_path / "student")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "pip install 'postbias[ocr]'" in result.stderr

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
 from tests.conftest import ROOT
 from tests.post_shards import write_shard
 from tests.text_images import draw_nothing, draw_sentence
 from tests.tiny_artifact import write_tiny_artifact
 
-from postbias.cli import main
 from postbias.evaluation.labelled_folds import LabelledFold
 from postbias.evaluation.posts_with_text import classify_image_text
 from postbias.params import Params, load_params
 from postbias.paths import Paths
-from postbias.posts import image_text
 from postbias.posts.image_text import MARKER, ImageTextReader, ocr_engine_name
 from postbias.posts.shards import write_table
 from postbias.scoring.post_scores import PostInput
@@ -105,27 +100,6 @@ def test_bulk_scoring_reads_the_text_like_the_scorer(
     values = [r.scores["bias"].value if r.scores else None for r in expected]
     assert table["bias"].to_pylist() == pytest.approx(values)
     assert expected[1].modalities == ("text" if modality == "text" else "image+text")
-
-
-@pytest.fixture
-def _no_extra(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def missing(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(image_text, "version", missing)
-    ocr_engine_name.cache_clear()
-    yield
-    ocr_engine_name.cache_clear()
-
-
-@pytest.mark.usefixtures("_no_extra")
-def test_without_the_extra_the_command_line_gives_one_line(tmp_path: Path) -> None:
-    write_tiny_artifact(tmp_path / "student", ocr="rapidocr 3")
-    command = ["score-one", "--caption", "x", "--model", str(tmp_path / "student")]
-    result = CliRunner().invoke(main, command)
-    assert result.exit_code == 1
-    assert len(result.stderr.strip().splitlines()) == 1
-    assert "pip install 'postbias[ocr]'" in result.stderr
 
 
 def _fold(n: int = 6) -> LabelledFold:

@@ -17,6 +17,7 @@ from postbias.cli.fetch_commands import fetch_images_command
 from postbias.cli.import_commands import import_command
 from postbias.cli.privacy_commands import forget_command
 from postbias.cli.result_commands import brands_command, results_command
+from postbias.cli.table_options import column_option, encoding_option, null_values_option
 from postbias.cli.teacher_commands import annotate_command, replies
 from postbias.cli.terminal_tables import format_score, format_verification
 from postbias.scoring.post_scores import BATCH_SIZE
@@ -42,23 +43,9 @@ def main(*, verbose: bool) -> None:
 @click.argument("output", metavar="OUT")
 @click.option("--model", help="Artifact folder or models:/NAME@ALIAS.  [default: champion]")
 @click.option("--layout", help="Layout of the export INPUT; see docs/importing.md.")
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="FIELD=NAME",
-    help="INPUT is a table: name of a column, e.g. caption=text. Repeatable.",
-)
-@click.option(
-    "--encoding",
-    help="Encoding of INPUT, e.g. windows-1251.  [default: detected for each file]",
-)
-@click.option(
-    "--null-values",
-    multiple=True,
-    metavar="WORD",
-    help="INPUT is a table: read cells with this word as empty, e.g. nan. Repeatable.",
-)
+@column_option("INPUT is a table: ")
+@encoding_option("INPUT", "detected for each file")
+@null_values_option("INPUT is a table: ")
 @click.option(
     "--threads", type=click.IntRange(1), help="CPU threads; with Ray, per worker.  [default: all]"
 )

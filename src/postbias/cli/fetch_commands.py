@@ -8,19 +8,14 @@ from pathlib import Path
 import click
 
 from postbias import __version__
+from postbias.cli.table_options import column_option, encoding_option
 
 
 @click.command("fetch-images")
 @click.argument("table", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="FIELD=NAME",
-    help="Name of a column, e.g. images=photo_url. Repeatable.",
-)
-@click.option("--encoding", help="Encoding of TABLE, e.g. windows-1251.  [default: detected]")
+@column_option("", "images=photo_url")
+@encoding_option("TABLE", "detected")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=8, help="Requests in flight.")
 @click.option(
     "--per-host", type=click.IntRange(1, 64), default=2, help="Requests in flight to one host."

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from postbias.cli.table_options import column_option, encoding_option, null_values_option
+
 if TYPE_CHECKING:
     from postbias.posts.importers import ReadingOptions
 
@@ -52,23 +54,9 @@ def choose_layout(layout: str, src: Path, options: ReadingOptions) -> tuple[str,
 @click.argument("layout")
 @click.argument("src", type=click.Path(path_type=Path))
 @click.argument("dest", type=click.Path(path_type=Path))
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="FIELD=NAME",
-    help="Layout table: name of a column, e.g. caption=text. Repeatable.",
-)
-@click.option(
-    "--encoding",
-    help="Encoding of text files, e.g. windows-1251.  [default: detected for each file]",
-)
-@click.option(
-    "--null-values",
-    multiple=True,
-    metavar="WORD",
-    help="Layout table: read cells with this word as empty, e.g. nan. Repeatable.",
-)
+@column_option("Layout table: ")
+@encoding_option("text files", "detected for each file")
+@null_values_option("Layout table: ")
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
 @click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
 @click.option(
