@@ -615,3 +615,28 @@ def test_reposts_and_comments_do_not_count_as_damage(tmp_path: Path) -> None:
     summary = import_posts("x", src, tmp_path / "out")
     assert summary.reasons == {"repost": 7}
     assert summary.warning is None
+
+
+@pytest.mark.parametrize("encoding", ["windows-1251", "koi8-r", "utf-16"])
+@pytest.mark.parametrize("layout", ["zeeschuimer", "4cat"])
+def test_exports_are_read_in_their_own_encoding(tmp_path: Path, layout: str, encoding: str) -> None:
+    # "Good morning, friends, in the city" in Russian.
+    greeting = "\u0414\u043e\u0431\u0440\u043e\u0435 \u0443\u0442\u0440\u043e"
+    friends = "\u0434\u0440\u0443\u0437\u044c\u044f \u0432 \u0433\u043e\u0440\u043e\u0434\u0435"
+    captions = {str(n): f"{greeting} {n} {friends}" for n in range(40)}
+    src = tmp_path / ("a.ndjson" if layout == "zeeschuimer" else "a.csv")
+    if layout == "zeeschuimer":
+        items = [_captioned_item(int(n), text) for n, text in captions.items()]
+        lines = [json.dumps(capture("instagram.com", item, item["id"]), ensure_ascii=False)
+                 for item in items]  # fmt: skip
+        src.write_text("\n".join(lines) + "\n", encoding=encoding)
+    else:
+        write_csv(src, [fourcat_row(n, body=text) for n, text in captions.items()])
+        src.write_text(src.read_text(encoding="utf-8"), encoding=encoding)
+    import_posts(layout, src, tmp_path / "out")
+    posts = read_posts(tmp_path / "out" / "posts", ["post_id", "caption"]).to_pylist()
+    assert {post["post_id"]: post["caption"] for post in posts} == captions
+
+
+def _captioned_item(number: int, caption: str) -> dict[str, Any]:
+    return instagram_item(number, id=str(number), caption={"text": caption})

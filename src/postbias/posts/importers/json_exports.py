@@ -27,6 +27,13 @@ from postbias.posts.importers.records import (
     RecordError,
     UnknownWrapperError,
 )
+from postbias.posts.importers.text_lines import (
+    FileEncoding,
+    describe_undecoded,
+    detect_file_encoding,
+    is_decoded,
+    read_lines,
+)
 from postbias.posts.importers.text_repair import decode_text, detect_encoding, repair_text
 from postbias.posts.reasons import RejectReason
 
@@ -75,10 +82,11 @@ def json_units(
         Functions that read one unit.
     """
     if not is_ndjson(path):
-        yield partial(_load_file, path, name, source, folder)
+        yield partial(_load, partial(read_json_value, path), name, source, folder)
         return
-    for number, line in enumerate(read_json_lines(path), start=1):
-        yield partial(_load_line, line, f"{name}:{number}", source, folder)
+    lines = read_json_lines(path, detect_file_encoding(path))
+    for number, line in enumerate(lines, start=1):
+        yield partial(_load, partial(_parse_line, line), f"{name}:{number}", source, folder)
 
 
 def is_ndjson(path: Path) -> bool:
@@ -114,21 +122,25 @@ def _is_object(line: bytes) -> bool:
     return False
 
 
-def read_json_lines(path: Path) -> Iterator[bytes | RecordError]:
+def read_json_lines(
+    path: Path, encoding: FileEncoding | None = None
+) -> Iterator[bytes | RecordError]:
     """Iterate over the lines of a file that are not blank, without their ends.
 
     Args:
-        path: The file, in any known encoding.
+        path: The file.
+        encoding: Its encoding; None if only the structure of the lines matters.
 
     Yields:
-        A line in the encoding of the file or in UTF-8, or why it could not be read.
+        A line in UTF-8, or why it could not be read. Without an encoding, lines in a legacy one
+        are as in the file.
     """
     with path.open("rb", buffering=_BUFFER_BYTES) as file:
-        encoding = detect_encoding(file.read(4))
+        encoding = encoding or FileEncoding(detect_encoding(file.read(4)))
         file.seek(0)
-        if encoding not in {"utf-8", "utf-8-sig"}:
-            with path.open(encoding=encoding, errors="replace", newline="\n") as lines:
-                yield from (line.strip().encode(errors="replace") for line in lines if line.strip())
+        is_utf8 = encoding.codec in {"utf-8", "utf-8-sig"} and encoding.fallback is None
+        if not is_utf8:
+            yield from _decoded_lines(path, encoding)
             return
         while line := file.readline(MAX_LINE_BYTES + 1):
             if len(line) > MAX_LINE_BYTES:
@@ -137,6 +149,14 @@ def read_json_lines(path: Path) -> Iterator[bytes | RecordError]:
                 yield RecordError(RejectReason.TOO_LARGE, f"a line of over {MAX_LINE_BYTES} bytes")
             elif line := line.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n\0"):
                 yield line
+
+
+def _decoded_lines(path: Path, encoding: FileEncoding) -> Iterator[bytes | RecordError]:
+    for line in read_lines(path, encoding, "\n"):
+        if not is_decoded(line):
+            yield RecordError(RejectReason.BAD_ENCODING, describe_undecoded(line, encoding))
+        elif text := line.lstrip("\ufeff").strip(" \t\r\n\0"):
+            yield text.encode(errors="replace")
 
 
 def parse_json(data: bytes) -> Any:  # noqa: ANN401 - foreign JSON has any shape
@@ -178,26 +198,21 @@ def read_json_value(path: Path) -> Any:  # noqa: ANN401 - foreign JSON has any s
     return parse_json_text(text)
 
 
-def _load_file(path: Path, name: str, source: JsonSource, folder: MediaFolder) -> Iterator[Record]:
-    try:
-        page = read_json_value(path)
-    except RecordError as error:
-        yield ImportReject.from_error(error, name)
-        return
-    yield from read_page(page, name, source, folder)
-
-
-def _load_line(
-    line: bytes | RecordError, name: str, source: JsonSource, folder: MediaFolder
+def _load(
+    read: Callable[[], Any], name: str, source: JsonSource, folder: MediaFolder
 ) -> Iterator[Record]:
     try:
-        if isinstance(line, RecordError):
-            raise line
-        page = parse_json(line)
+        page = read()
     except RecordError as error:
         yield ImportReject.from_error(error, name)
         return
     yield from read_page(page, name, source, folder)
+
+
+def _parse_line(line: bytes | RecordError) -> Any:  # noqa: ANN401 - foreign JSON
+    if isinstance(line, RecordError):
+        raise line
+    return parse_json(line)
 
 
 def read_page(
