@@ -230,17 +230,20 @@ def test_each_line_of_a_damaged_table_is_in_a_post_or_a_reject(
             assert "\n" not in str(error)  # noqa: PT017 - either outcome is valid
             assert not (Path(folder) / "out").exists()
             return
-        n_damaged = summary.n_rejects - summary.reasons[RejectReason.DUPLICATE_ID]
-        n_records = summary.n_posts + summary.n_rejects
+        if mutation in {"cp1252", "utf-16", "gb18030"}:
+            # Short texts do not always identify their encoding; then the rows that depend on it
+            # are rejects.
+            assert summary.n_posts >= sum(caption.isascii() for caption in captions)
+            assert summary.n_posts + summary.reasons[RejectReason.BAD_ENCODING] == len(captions)
+            return
+        assert summary.n_rejects - summary.reasons[RejectReason.DUPLICATE_ID] <= 6
         if kind == "jsonl":
             # Each line is a record.
+            n_records = summary.n_posts + summary.n_rejects
             assert n_records >= len(captions) - (len(captions) if mutation == "cut" else 1)
         elif mutation != "cut":
             # A damaged quote makes each line of its row a reject; all other rows are posts.
             assert summary.n_posts >= len(captions) - 3
-        assert n_damaged <= 6
-        if mutation in {"cp1252", "utf-16", "gb18030"}:
-            assert summary.n_posts == len(captions)
 
 
 def _digests(folder: Path) -> dict[str, str]:
