@@ -170,12 +170,12 @@ def _center(ratings: Array) -> tuple[Array, Array]:
 
 def _solve(coefficients: Array, observed: Array) -> Array:
     """Solve each 3 x 3 system; NaN where it is singular, (1 + R, 3)."""
+    scale = np.nan_to_num(np.abs(coefficients).max(axis=(1, 2)))
+    scale = np.where(scale > 0, scale, 1.0)
+    scaled = np.nan_to_num(coefficients) / scale[:, None, None]
+    determinants = np.asarray(np.linalg.det(scaled))
     solved = np.full(observed.shape, np.nan)
-    finite = np.isfinite(coefficients).all(axis=(1, 2))
-    scale = np.abs(np.where(finite[:, None, None], coefficients, 1)).max(axis=(1, 2), keepdims=True)
-    scaled = coefficients / scale
-    regular = finite & (np.abs(np.linalg.det(np.where(finite[:, None, None], scaled, 0))) > 1e-9)
-    solved[regular] = np.linalg.solve(
-        scaled[regular], (observed / scale[:, :, 0])[regular][:, :, None]
-    )[:, :, 0]
+    rows = np.flatnonzero(np.abs(determinants) > _ROUNDING)
+    right = observed[rows] / scale[rows, None]
+    solved[rows] = np.linalg.solve(scaled[rows], right[:, :, None])[:, :, 0]
     return solved
