@@ -199,8 +199,11 @@ def _estimate(samples: LayeredSamples, contrast: Array, sizes: SampleSizes) -> P
         if _width(tuned) < _width(best):
             best, tuning = tuned, lam
     teacher_value, influence = samples.teacher(contrast)
-    labels = float(np.count_nonzero(influence))
-    teacher = _make_mean(teacher_value, influence, labels - 1, plug_in, sizes)
+    n_labels = len(samples.labels.rows) if samples.labels else 0
+    n_units = float(np.count_nonzero(influence))
+    teacher = _make_mean(
+        teacher_value, influence, n_units - 1, plug_in, sizes._replace(labels=n_labels)
+    )
     return PeopleEstimate(
         best, ratings_only, teacher, (float(tuning[0]), float(tuning[1]), float(tuning[2]))
     )
