@@ -136,6 +136,11 @@ class Paths:
         return self.store / "replies.sqlite"
 
     @property
+    def ratings(self) -> Path:
+        """Database of all ratings by people."""
+        return self.store / "ratings.sqlite"
+
+    @property
     def image_texts(self) -> Path:
         """Database of the text inside images."""
         return self.store / "image_texts.sqlite"

@@ -6,6 +6,7 @@ not parameters: they come from the environment.
     base.py         base class and shared number types
     labelling.py    groups sample and annotate
     post_images.py  group images
+    rating.py       group rating
     students.py     groups split and train
     results.py      groups evaluate, infer and report
     params_file.py  the whole file: Params, load_params, flatten_params
@@ -23,6 +24,7 @@ from postbias.params.labelling import (
 )
 from postbias.params.params_file import Params, flatten_params, load_params
 from postbias.params.post_images import ImagesParams
+from postbias.params.rating import RatingParams
 from postbias.params.results import (
     AuditParams,
     DriftParams,
@@ -57,6 +59,7 @@ __all__ = [
     "LimitsParams",
     "Modality",
     "Params",
+    "RatingParams",
     "ReportCostParams",
     "ReportParams",
     "SampleParams",

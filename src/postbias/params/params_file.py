@@ -12,6 +12,7 @@ from postbias.errors import ParamsError
 from postbias.params.base import Count, Group
 from postbias.params.labelling import AnnotateParams, SampleParams
 from postbias.params.post_images import ImagesParams
+from postbias.params.rating import RatingParams
 from postbias.params.results import EvaluateParams, InferParams, ReportParams
 from postbias.params.students import SplitParams, TrainParams
 
@@ -31,6 +32,7 @@ class Params(Group):
     train: TrainParams
     evaluate: EvaluateParams
     infer: InferParams
+    rating: RatingParams
     report: ReportParams
 
 

@@ -1,0 +1,77 @@
+"""Who may use a local server: this machine, or whoever has the token.
+
+Without `--host`, a server answers only requests whose Host header names this machine, so that no
+web page can reach it through a domain name of its own. With `--host`, each browser needs the token
+once, in the address that the command prints; a cookie keeps it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+#: Sent with every response: nothing from elsewhere is loaded, and only the page's own script runs.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+LOOPBACK = "127.0.0.1"
+
+_COOKIE = "postbias_token"
+_LOCAL_NAMES = frozenset({LOOPBACK, "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The rule for who may use a server.
+
+    Attributes:
+        token: The token that every browser needs; None if only this machine can connect.
+    """
+
+    token: str | None
+
+    @classmethod
+    def for_host(cls, host: str) -> Access:
+        """Create the rule for an address to listen on, with a new token unless it is loopback."""
+        return cls(None if host == LOOPBACK else secrets.token_urlsafe(24))
+
+    async def __call__(
+        self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        """Answer a request, or refuse it with status 403, and add the security headers."""
+        response = self._refusal(request) or await call_next(request)
+        response.headers.update(SECURITY_HEADERS)
+        return response
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self.token is None:
+            if request.url.hostname in _LOCAL_NAMES:
+                return None
+            return PlainTextResponse("this server answers requests from its machine only", 403)
+        given = request.query_params.get("token", "")
+        if request.method == "GET" and request.url.path == "/" and self._is_token(given):
+            # Away from the address bar, and from there from the history and screenshots.
+            answer = RedirectResponse("/", 303)
+            answer.set_cookie(_COOKIE, given, httponly=True, samesite="strict")
+            return answer
+        if self._is_token(request.cookies.get(_COOKIE, "")):
+            return None
+        return PlainTextResponse(
+            "open the address with the token that `postbias` printed when it started", 403
+        )
+
+    def _is_token(self, given: str) -> bool:
+        assert self.token is not None
+        return hmac.compare_digest(given.encode(), self.token.encode())

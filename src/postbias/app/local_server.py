@@ -1,0 +1,87 @@
+"""Run a web application on this machine until it is interrupted."""
+
+from __future__ import annotations
+
+import socket
+import webbrowser
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from postbias.app.access import LOOPBACK, Access
+from postbias.errors import InputError
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Bind the address to listen on.
+
+    Args:
+        host: Address of an interface of this machine.
+        port: Port; 0 for any free one.
+
+    Returns:
+        The bound socket.
+
+    Raises:
+        InputError: If the address is in use or not one of this machine.
+    """
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            do="choose another --port or --host",
+        ) from error
+
+
+def run_server(
+    app: FastAPI,
+    listener: socket.socket,
+    access: Access,
+    announce: Callable[[str], None],
+    *,
+    opens_browser: bool,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        app: The application.
+        listener: The bound socket.
+        access: Who may use the server.
+        announce: Called with the address to open, once connections are accepted.
+        opens_browser: Whether to open the address in a browser.
+    """
+    host, port = listener.getsockname()[:2]
+    query = "" if access.token is None else f"/?token={access.token}"
+    url = f"http://{_name_to_open(host)}:{port}{query}"
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="off"
+    )
+    server = _AnnouncingServer(config, lambda: announce(url))
+    if opens_browser:
+        server.actions.append(lambda: webbrowser.open(url))
+    server.run(sockets=[listener])
+
+
+def _name_to_open(host: str) -> str:
+    """Return this machine's address in the network if the server listens on all interfaces."""
+    if host != "0.0.0.0":  # noqa: S104 - a comparison
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: chooses the outgoing interface
+        except OSError:
+            return LOOPBACK
+        return str(probe.getsockname()[0])
+
+
+class _AnnouncingServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, *actions: Callable[[], object]) -> None:
+        super().__init__(config)
+        self.actions = list(actions)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for action in self.actions:
+            action()
