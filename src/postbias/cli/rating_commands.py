@@ -27,7 +27,7 @@ def rate_command(*, host: str, port: int, browser: bool) -> None:
 
     Draws the posts at the first start, by the group `rating` of params.yaml, from the labelled
     posts. Each answer is stored in store/ratings.sqlite at once; stop and start again at will. See
-    docs/people.md.
+    docs/rating.md.
     """
     from postbias.app.rating_page import serve_rating_page
     from postbias.params import load_params
