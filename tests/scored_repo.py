@@ -239,5 +239,6 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
         ("split", {"folds": folds, "audit": {"leakage": 0}}),
         ("sample", {"sampled": n_labels + 1}),
         ("learning_curve", _learning_curve()),
+        ("people", {"ratings": None}),
     ):
         write_json(paths.reports / f"{name}.json", report)

@@ -14,8 +14,8 @@ from postbias.charts.corpus_charts import chart_distribution, chart_over_time
 from postbias.charts.student_charts import chart_one_calibration
 from postbias.evaluation.results_table import MODEL_NAMES
 from postbias.population.scored_corpus import ScoredCorpus
-from postbias.report.answer import summarize_answer
 from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
+from postbias.report.people_section import lay_out_people, summarize_results
 from postbias.report.wording import describe_noise_source, to_percentage_points
 from postbias.stats.label_design import HELD_OUT, UNLABELLED
 from postbias.stats.metrics import calibration_curve
@@ -49,7 +49,8 @@ def lay_out_sections(
     tables = {k: v for k, v in population["groups"].items() if k not in {"half", "time"}}
     return {
         "minimums": {"labels": MIN_LABELS, "authors": MIN_AUTHORS, "brands": MIN_GROUPS},
-        "answer": summarize_answer(population, main.name, bounds),
+        "answer": summarize_results(population, reports["people"], main.name, bounds),
+        "people": lay_out_people(reports["people"], main.name),
         "models": _lay_out_models(reports["evaluate"], main.name)
         | {"noise_source": describe_noise_source(reports["labels"]["teacher"])},
         "calibration": _lay_out_calibration(corpus),

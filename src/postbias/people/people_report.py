@@ -1,0 +1,106 @@
+"""The stage people: everything that ratings say, in `reports/people.json`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from postbias.json_files import write_json
+from postbias.params import Params
+from postbias.paths import Paths
+from postbias.people.agreement_report import describe_agreement, find_disagreements, judge_alpha
+from postbias.people.population_report import estimate_for_people
+from postbias.people.rated_posts import RatedPosts, join_ratings
+from postbias.people.rating_table import read_ratings
+from postbias.population.groups import group_posts
+from postbias.population.scored_corpus import load_scored_corpus
+from postbias.teacher.rubric import load_rubric
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+_MAX_FAULTS = 20
+_N_DISAGREEMENTS = 5
+
+
+def study_ratings(paths: Paths, params: Params) -> Json:
+    """Analyse the recorded ratings and write `reports/people.json`.
+
+    Args:
+        paths: The repository, after the stage infer.
+        params: `seed`, `rating.file`, `annotate.rubric`, `evaluate.bootstrap` and
+            `report.min_posts` are used.
+
+    Returns:
+        The content of the file; `{"ratings": null}` if `rating.file` is null.
+
+    Raises:
+        CorpusError: If no rated post is among the scored ones.
+        InputError: If the file of ratings cannot be used.
+        SchemaError: If a table is damaged.
+    """
+    findings: Json = {"ratings": None}
+    if params.rating.file is not None:
+        rubric = load_rubric(paths.root / params.annotate.rubric)
+        recorded = read_ratings(paths.root / params.rating.file, rubric.axes)
+        corpus = load_scored_corpus(paths)
+        posts = join_ratings(recorded, corpus)
+        for fault in posts.faults[:_MAX_FAULTS]:
+            logger.warning("rating not used: %s", fault)
+        rng = np.random.default_rng(params.seed)
+        agreement = {
+            axis.name: describe_agreement(posts, axis, params.evaluate.bootstrap, rng)
+            for axis in corpus.axes
+        }
+        findings = {
+            "ratings": _describe_ratings(posts),
+            "agreement": agreement,
+            "verdict": {
+                name: judge_alpha(found["people"]["alpha"]["value"])
+                for name, found in agreement.items()
+            },
+            "disagreements": find_disagreements(posts, corpus.axes[0], _N_DISAGREEMENTS),
+            "estimates": estimate_for_people(
+                corpus, posts, group_posts(corpus.table, params.report.min_posts)
+            ),
+        }
+    write_json(paths.reports / "people.json", findings)
+    return findings
+
+
+def collect_metrics(findings: Json) -> dict[str, float]:
+    """Collect the numbers to log, by dotted name."""
+    if findings["ratings"] is None:
+        return {}
+    metrics: dict[str, float] = {}
+    for axis, found in findings["agreement"].items():
+        values = {
+            "alpha": found["people"]["alpha"]["value"],
+            "icc_mean": found["people"]["icc_mean"]["value"],
+            "teacher_correlation": found["pairs"]["teacher_people"]["correlation"]["value"],
+            "teacher_mae": found["pairs"]["teacher_people"]["mae"]["value"],
+        }
+        metrics |= {f"people.{axis}.{k}": v for k, v in values.items() if v is not None}
+    for name, estimate in findings["estimates"]["all"].items():
+        interval = estimate["people"]
+        metrics |= {
+            f"people.{name}.{end}": interval[end]
+            for end in ("value", "lo", "hi")
+            if interval[end] is not None
+        }
+    return metrics
+
+
+def _describe_ratings(posts: RatedPosts) -> Json:
+    return {
+        "file": posts.source,
+        "posts": len(posts),
+        "raters": list(posts.raters),
+        "answers": dict(posts.outcomes),
+        "median_seconds": posts.median_seconds,
+        "faults": len(posts.faults),
+        "fault_examples": list(posts.faults[:_MAX_FAULTS]),
+    }

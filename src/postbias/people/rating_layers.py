@@ -1,0 +1,94 @@
+"""Three layers of measurements of the corpus: ratings by people, labels and scores."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from postbias.axes import Axis
+from postbias.people.rated_posts import RatedPosts
+from postbias.population.scored_corpus import ScoredCorpus
+from postbias.stats.bootstrap import Array
+from postbias.stats.rated_corpus import RatedCorpus, mean_ratings, share_of_ratings
+
+
+def layer_values(corpus: ScoredCorpus, posts: RatedPosts, axis: Axis) -> RatedCorpus:
+    """Combine ratings, labels and scores of one axis.
+
+    Args:
+        corpus: All scored posts.
+        posts: The rated posts.
+        axis: The axis.
+
+    Returns:
+        The three layers, for means.
+    """
+    matrix = posts.ratings[axis.name]
+    has_rating = np.isfinite(matrix).any(axis=1)
+    weights, strata = _weigh(corpus, posts, has_rating)
+    return RatedCorpus(
+        design=corpus.design,
+        ratings=_spread(corpus, posts, mean_ratings(matrix)),
+        rating_weights=_spread(corpus, posts, weights, missing=0.0),
+        rating_strata=_spread(corpus, posts, strata, missing=0.0).astype(np.int64),
+        labels=corpus.labels[axis.name],
+        scores=corpus.scores[axis.name],
+    )
+
+
+def layer_shares(
+    layers: RatedCorpus, corpus: ScoredCorpus, posts: RatedPosts, axis: Axis, threshold: float
+) -> RatedCorpus:
+    """Replace values by whether they are at or above a threshold.
+
+    Args:
+        layers: The layers of the axis.
+        corpus: All scored posts.
+        posts: The rated posts.
+        axis: The axis.
+        threshold: The smallest value that counts.
+
+    Returns:
+        The layers, for the share of posts.
+    """
+    labels = corpus.labels[axis.name]
+    shares = share_of_ratings(posts.ratings[axis.name], threshold)
+    return layers.with_values(
+        _spread(corpus, posts, shares),
+        np.where(np.isnan(labels), np.nan, labels >= threshold),
+        (corpus.scores[axis.name] >= threshold).astype(np.float64),
+    )
+
+
+def _weigh(corpus: ScoredCorpus, posts: RatedPosts, has_rating: np.ndarray) -> tuple[Array, Array]:
+    """Compute the weight of each rated post, and the number of its stratum.
+
+    A post represents the labelled posts of its stratum, of which it is one of those that were
+    rated: posts that were drawn but not rated are taken as missing at random. Each labelled post in
+    turn represents 1 / p posts of the corpus.
+    """
+    label_weights = corpus.design.weights[posts.rows]
+    names = [item.stratum for item in posts.items]
+    n_rated = Counter(name for name, rated in zip(names, has_rating, strict=True) if rated)
+    codes = {name: code for code, name in enumerate(sorted(set(names)), start=1)}
+    weights = np.zeros(len(posts))
+    for i, (item, rated) in enumerate(zip(posts.items, has_rating, strict=True)):
+        if not rated:
+            continue
+        if item.stratum_posts:
+            weights[i] = max(label_weights[i], 1.0) * item.stratum_posts / n_rated[item.stratum]
+        elif np.isfinite(item.probability):
+            weights[i] = 1 / item.probability
+        else:
+            weights[i] = max(label_weights[i], 1.0)
+    return weights, np.array([float(codes[name]) for name in names])
+
+
+def _spread(
+    corpus: ScoredCorpus, posts: RatedPosts, values: Array, missing: float = np.nan
+) -> Array:
+    """Place the values of rated posts (n,) among those of all posts (N,)."""
+    spread = np.full(len(corpus), missing)
+    spread[posts.rows] = values
+    return spread
