@@ -1,21 +1,25 @@
-"""Simulate the recorded ratings of the demo, `ratings/demo.csv`.
+"""Simulate the recorded ratings of the demo, and the labels of two variants of its teacher.
 
     .venv/bin/python ratings/simulate.py
 
+Writes `ratings/demo.csv`, `ratings/variant_reworded.csv` and `ratings/variant_other_model.csv`.
 Needs the outputs of the pipeline: the posts are drawn as `postbias rate` draws them, with
 `rating.n` of 240 and three raters. These are not ratings by people: they are made as
-`postbias.demo.simulated_raters` says.
+`postbias.demo.simulated_raters` says. The variant `reworded` sees the same truth with new noise;
+`other_model` overlooks half of the bias of sponsored posts.
 """
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from postbias.demo.ground_truth import AXES
+from postbias.demo.ground_truth import AXES, Bools, Floats, simulate_teacher
 from postbias.demo.simulated_raters import RATERS, expected_ratings, simulate_ratings
-from postbias.params import load_params
+from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.people.rating_records import Outcome, Rating
 from postbias.people.rating_sample import draw_rating_sample
@@ -23,6 +27,7 @@ from postbias.people.rating_table import write_ratings
 from postbias.people.rating_tasks import list_tasks
 from postbias.posts.shards import read_table
 from postbias.teacher.rubric import load_rubric
+from postbias.teacher.variants import choose_posts
 
 _N_POSTS = 240
 _SECONDS = 9.0
@@ -39,7 +44,8 @@ def main() -> None:
     truth = read_table(paths.data / "truth.parquet", columns=["post_id", *AXES, "sponsored"])
     place = {post_id: i for i, post_id in enumerate(truth["post_id"].to_pylist())}
     columns = {axis: truth[axis].to_numpy() for axis in AXES}
-    expected = expected_ratings(columns, truth["sponsored"].to_numpy())
+    is_sponsored = truth["sponsored"].to_numpy()
+    expected = expected_ratings(columns, is_sponsored)
     ratings = []
     for slot, rater in enumerate(RATERS):
         rng = np.random.default_rng([params.seed, slot])
@@ -63,8 +69,27 @@ def main() -> None:
                     rated_at="",
                 )
             )
+    _write_variants(paths, params, truth["post_id"].to_pylist(), columns, is_sponsored)
     n = write_ratings(paths.root / "ratings" / "demo.csv", ratings, items, rubric.axes)
     print(f"{n} simulated answers written to ratings/demo.csv")  # noqa: T201 - a script
+
+
+def _write_variants(
+    paths: Paths, params: Params, ids: list[str], truth: Mapping[str, Floats], sponsored: Bools
+) -> None:
+    rubric = load_rubric(paths.root / params.annotate.rubric)
+    chosen = set(choose_posts(paths, rubric, params))
+    rows = [i for i, post_id in enumerate(ids) if post_id in chosen]
+    shown = {axis: truth[axis][rows] for axis in AXES}
+    overlooked = shown | {"bias": shown["bias"] * np.where(sponsored[rows], 0.5, 1.0)}
+    for number, (name, seen) in enumerate({"reworded": shown, "other_model": overlooked}.items()):
+        labels = simulate_teacher(seen, np.random.default_rng([params.seed, 100 + number]))
+        path = paths.root / "ratings" / f"variant_{name}.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("post_id", *AXES))
+            for k, i in enumerate(rows):
+                writer.writerow((ids[i], *(f"{labels[axis][k]:g}" for axis in AXES)))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from postbias.posts.schema import (
     SPLIT,
     labels_schema,
     scores_schema,
+    variants_schema,
 )
 from postbias.posts.shards import write_table
 from tests.conftest import ROOT
@@ -239,6 +240,8 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
         ("split", {"folds": folds, "audit": {"leakage": 0}}),
         ("sample", {"sampled": n_labels + 1}),
         ("learning_curve", _learning_curve()),
-        ("people", {"ratings": None}),
+        ("people", {"ratings": None, "variants": {}}),
     ):
         write_json(paths.reports / f"{name}.json", report)
+    schema = variants_schema(_NAMES)
+    write_table(schema.empty_table(), paths.variants, schema)

@@ -91,6 +91,11 @@ class Paths:
         return self.build / "label_rejects.parquet"
 
     @property
+    def variants(self) -> Path:
+        """Labels of some posts by variants of the teacher."""
+        return self.build / "variants.parquet"
+
+    @property
     def split(self) -> Path:
         """Fold of each labelled post."""
         return self.build / "split.parquet"

@@ -19,8 +19,10 @@ from tests.teacher_corpus import (
 )
 from tests.teacher_server import TeacherServer
 
+from postbias.params import VariantsParams, VariantTeacher
 from postbias.teacher.annotate import annotate
 from postbias.teacher.reply_store import ReplyStore
+from postbias.teacher.variants import label_variants
 
 
 @pytest.fixture(autouse=True)
@@ -186,3 +188,30 @@ def test_a_drifting_teacher_is_reported(
         point_at(monkeypatch, server)
         annotate(paths, make_params(temperature=0.7, repeats=2, repeat_share=1.0))
     assert "later replies to the same posts differ by +" in caplog.text
+
+
+def test_variants_are_requested_once_and_share_store_and_cap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = make_corpus(tmp_path, [post(i) for i in range(60)])
+    reworded = VariantTeacher(
+        name="reworded", rubric="rubrics/gender_bias_reworded.yaml", model=None, labels=None
+    )
+    params = make_params().model_copy(
+        update={"variants": VariantsParams(n=20, teachers=(reworded,))}
+    )
+    with TeacherServer() as server:
+        point_at(monkeypatch, server)
+        annotate(paths, params)
+        before = server.stats.requests
+        report = label_variants(paths, params)
+        assert report["reworded"]["labelled"] == 20
+        assert 20 <= server.stats.requests - before <= 21, "20 posts, and a probe at most"
+        before, table = server.stats.requests, paths.variants.read_bytes()
+        label_variants(paths, params)
+        assert server.stats.requests == before
+        assert paths.variants.read_bytes() == table
+    with ReplyStore.open(paths.replies) as store:
+        rubrics = {reply.rubric.partition("@")[0] for _, reply in store.iter_replies()}
+        assert rubrics == {"gender_bias", "gender_bias_reworded"}
+        assert store.total("requests") == 60 + 20 + 2, "with two probes"

@@ -11,7 +11,7 @@ from tests.scored_repo import write_scored_repo
 
 from postbias.params import Params, load_params
 from postbias.paths import Paths
-from postbias.people.people_report import collect_metrics, study_ratings
+from postbias.people.people_report import collect_metrics, study_people
 from postbias.people.rating_records import Outcome, Rating
 from postbias.people.rating_sample import draw_rating_sample
 from postbias.people.rating_table import write_ratings
@@ -65,7 +65,7 @@ def _all(findings: dict[str, Any], name: str, part: str) -> dict[str, float]:
 
 
 def test_people_who_agree_with_the_teacher_leave_its_estimates(paths: Paths) -> None:
-    findings = study_ratings(paths, _rate(paths))
+    findings = study_people(paths, _rate(paths))
     error = _all(findings, "bias", "teacher_error")
     assert error["value"] == pytest.approx(0, abs=0.15)
     assert error["lo"] <= 0 <= error["hi"]
@@ -77,8 +77,8 @@ def test_people_who_agree_with_the_teacher_leave_its_estimates(paths: Paths) -> 
 
 
 def test_a_bias_of_the_teacher_is_removed_in_means_shares_and_differences(paths: Paths) -> None:
-    unbiased = study_ratings(paths, _rate(paths, noise=0.3))
-    biased = study_ratings(paths, _rate(paths, shift=0.5, sponsored=1.5, noise=0.3))
+    unbiased = study_people(paths, _rate(paths, noise=0.3))
+    biased = study_people(paths, _rate(paths, shift=0.5, sponsored=1.5, noise=0.3))
     share_sponsored = 0.25
     moved = _all(biased, "bias", "people")["value"] - _all(unbiased, "bias", "people")["value"]
     assert moved == pytest.approx(0.5 + 1.5 * share_sponsored, abs=0.25)
@@ -104,7 +104,7 @@ def test_a_bias_of_the_teacher_is_removed_in_means_shares_and_differences(paths:
 
 def test_the_report_says_first_what_people_say(paths: Paths) -> None:
     params = _rate(paths, shift=1.0, noise=0.5)
-    study_ratings(paths, params)
+    study_people(paths, params)
     page = gather_findings(paths, params, {}).page()
     answer = page.partition('<section id="answer">')[2].partition("</section>")[0]
     first = re.findall(r"<p>(.*?)</p>", answer)[0]
@@ -119,8 +119,8 @@ def test_the_report_says_first_what_people_say(paths: Paths) -> None:
 
 def test_without_ratings_there_is_no_section(paths: Paths) -> None:
     params = _params(paths, None)
-    assert study_ratings(paths, params) == {"ratings": None}
-    assert collect_metrics({"ratings": None}) == {}
+    assert study_people(paths, params) == {"ratings": None, "variants": {}}
+    assert collect_metrics({"ratings": None, "variants": {}}) == {}
     page = gather_findings(paths, params, {}).page()
     assert 'id="people"' not in page
     assert "People would" not in page
@@ -132,7 +132,7 @@ def test_rows_that_cannot_be_used_are_counted_and_named(paths: Paths) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     lines[5] = "only,three,cells"
     path.write_text("\n".join(lines), encoding="utf-8")
-    findings = study_ratings(paths, params)
+    findings = study_people(paths, params)
     assert findings["ratings"]["faults"] == 1
     assert findings["ratings"]["fault_examples"][0].startswith("ratings.csv:6: ")
 
@@ -142,7 +142,7 @@ def test_few_ratings_give_agreement_but_no_estimate(paths: Paths) -> None:
     path = paths.root / "ratings.csv"
     lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join(lines[:6]), encoding="utf-8")
-    findings = study_ratings(paths, params)
+    findings = study_people(paths, params)
     assert _all(findings, "bias", "people")["value"] is None
     page = gather_findings(paths, params, {}).page()
     assert "There are too few ratings by people" in page

@@ -9,6 +9,7 @@ not parameters: they come from the environment.
     rating.py       group rating
     students.py     groups split and train
     results.py      groups evaluate, infer and report
+    variants.py     group variants
     params_file.py  the whole file: Params, load_params, flatten_params
 """
 
@@ -41,6 +42,7 @@ from postbias.params.students import (
     SplitParams,
     TrainParams,
 )
+from postbias.params.variants import VariantsParams, VariantTeacher
 
 __all__ = [
     "AnnotateParams",
@@ -66,6 +68,8 @@ __all__ = [
     "ScratchText",
     "SplitParams",
     "TrainParams",
+    "VariantTeacher",
+    "VariantsParams",
     "flatten_params",
     "load_params",
 ]

@@ -15,6 +15,7 @@ from postbias.params.post_images import ImagesParams
 from postbias.params.rating import RatingParams
 from postbias.params.results import EvaluateParams, InferParams, ReportParams
 from postbias.params.students import SplitParams, TrainParams
+from postbias.params.variants import VariantsParams
 
 
 class Params(Group):
@@ -32,6 +33,7 @@ class Params(Group):
     train: TrainParams
     evaluate: EvaluateParams
     infer: InferParams
+    variants: VariantsParams
     rating: RatingParams
     report: ReportParams
 

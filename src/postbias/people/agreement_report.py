@@ -95,7 +95,7 @@ def describe_agreement(
         },
         "retest": _describe_retest(ratings, repeats, posts, replications, rng),
         "pairs": {
-            name: _describe_pair(pair, axis, resamples)
+            name: describe_pair(pair, axis, resamples)
             for name, pair in {
                 "teacher_people": PairedRatings(label, mean),
                 "student_people": PairedRatings(score, mean),
@@ -182,7 +182,18 @@ def _describe_retest(
     }
 
 
-def _describe_pair(pair: PairedRatings, axis: Axis, resamples: Resamples) -> Json:
+def describe_pair(pair: PairedRatings, axis: Axis, resamples: Resamples) -> Json:
+    """Describe how far two raters agree on the posts that both rated.
+
+    Args:
+        pair: Their ratings.
+        axis: The axis.
+        resamples: Resamples of the authors of these posts.
+
+    Returns:
+        `n`, and with 95% intervals `bias` (the first minus the second), `mae`, `correlation`,
+        `alpha` and `kappa`.
+    """
     difference = pair.one - pair.two
     both = np.stack([pair.one, pair.two], axis=1)
     return {

@@ -1,4 +1,4 @@
-"""The stage people: everything that ratings say, in `reports/people.json`."""
+"""The stage people: what ratings and variants of the teacher say, in `reports/people.json`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from postbias.people.agreement_report import describe_agreement, find_disagreeme
 from postbias.people.population_report import estimate_for_people
 from postbias.people.rated_posts import RatedPosts, join_ratings
 from postbias.people.rating_table import read_ratings
-from postbias.population.groups import group_posts
-from postbias.population.scored_corpus import load_scored_corpus
+from postbias.people.robustness import audit_robustness
+from postbias.population.groups import Groups, group_posts
+from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
 from postbias.teacher.rubric import load_rubric
 
 logger = logging.getLogger(__name__)
@@ -26,56 +27,67 @@ _MAX_FAULTS = 20
 _N_DISAGREEMENTS = 5
 
 
-def study_ratings(paths: Paths, params: Params) -> Json:
-    """Analyse the recorded ratings and write `reports/people.json`.
+def study_people(paths: Paths, params: Params) -> Json:
+    """Analyse ratings by people and labels by variants; write `reports/people.json`.
 
     Args:
-        paths: The repository, after the stage infer.
+        paths: The repository, after the stages infer and variants.
         params: `seed`, `rating.file`, `annotate.rubric`, `evaluate.bootstrap` and
             `report.min_posts` are used.
 
     Returns:
-        The content of the file; `{"ratings": null}` if `rating.file` is null.
+        The content of the file: `ratings`, null if `rating.file` is, with `agreement`, `verdict`,
+        `disagreements` and `estimates` beside it otherwise; and `variants`.
 
     Raises:
         CorpusError: If no rated post is among the scored ones.
         InputError: If the file of ratings cannot be used.
         SchemaError: If a table is damaged.
     """
+    corpus = load_scored_corpus(paths)
+    groups = group_posts(corpus.table, params.report.min_posts)
+    rng = np.random.default_rng(params.seed)
     findings: Json = {"ratings": None}
     if params.rating.file is not None:
-        rubric = load_rubric(paths.root / params.annotate.rubric)
-        recorded = read_ratings(paths.root / params.rating.file, rubric.axes)
-        corpus = load_scored_corpus(paths)
-        posts = join_ratings(recorded, corpus)
-        for fault in posts.faults[:_MAX_FAULTS]:
-            logger.warning("rating not used: %s", fault)
-        rng = np.random.default_rng(params.seed)
-        agreement = {
-            axis.name: describe_agreement(posts, axis, params.evaluate.bootstrap, rng)
-            for axis in corpus.axes
-        }
-        findings = {
-            "ratings": _describe_ratings(posts),
-            "agreement": agreement,
-            "verdict": {
-                name: judge_alpha(found["people"]["alpha"]["value"])
-                for name, found in agreement.items()
-            },
-            "disagreements": find_disagreements(posts, corpus.axes[0], _N_DISAGREEMENTS),
-            "estimates": estimate_for_people(
-                corpus, posts, group_posts(corpus.table, params.report.min_posts)
-            ),
-        }
+        findings = _study_ratings(paths, params, corpus, groups, rng)
+    findings["variants"] = audit_robustness(paths, params, corpus, groups, rng)
     write_json(paths.reports / "people.json", findings)
     return findings
 
 
+def _study_ratings(
+    paths: Paths, params: Params, corpus: ScoredCorpus, groups: Groups, rng: np.random.Generator
+) -> Json:
+    rubric = load_rubric(paths.root / params.annotate.rubric)
+    assert params.rating.file is not None
+    posts = join_ratings(read_ratings(paths.root / params.rating.file, rubric.axes), corpus)
+    for fault in posts.faults[:_MAX_FAULTS]:
+        logger.warning("rating not used: %s", fault)
+    agreement = {
+        axis.name: describe_agreement(posts, axis, params.evaluate.bootstrap, rng)
+        for axis in corpus.axes
+    }
+    return {
+        "ratings": _describe_ratings(posts),
+        "agreement": agreement,
+        "verdict": {
+            name: judge_alpha(found["people"]["alpha"]["value"])
+            for name, found in agreement.items()
+        },
+        "disagreements": find_disagreements(posts, corpus.axes[0], _N_DISAGREEMENTS),
+        "estimates": estimate_for_people(corpus, posts, groups),
+    }
+
+
 def collect_metrics(findings: Json) -> dict[str, float]:
     """Collect the numbers to log, by dotted name."""
+    metrics: dict[str, float] = {
+        f"variants.{name}.changed": found["changed"]
+        for name, found in findings["variants"].items()
+        if found["changed"] is not None
+    }
     if findings["ratings"] is None:
-        return {}
-    metrics: dict[str, float] = {}
+        return metrics
     for axis, found in findings["agreement"].items():
         values = {
             "alpha": found["people"]["alpha"]["value"],

@@ -94,6 +94,16 @@ def labels_schema(axes: Sequence[str]) -> pa.Schema:
     )
 
 
+def variants_schema(axes: Sequence[str]) -> pa.Schema:
+    """Return the schema of labels by variants of the teacher: `variant`, then as `labels_schema`.
+
+    Args:
+        axes: Names of the axes in rubric order.
+    """
+    labels = labels_schema(axes)
+    return pa.schema([pa.field("variant", pa.string(), nullable=False), *labels])
+
+
 def scores_schema(axes: Sequence[str]) -> pa.Schema:
     """Build the schema of scores.
 

@@ -78,5 +78,6 @@ def _environment() -> Environment:
         "group_title": wording.group_title,
         "slice_title": wording.slice_title,
         "model": wording.model_title,
+        "conclusion": wording.describe_conclusion,
     }
     return environment

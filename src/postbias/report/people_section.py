@@ -52,17 +52,38 @@ def lay_out_people(people: Json, axis: str) -> Json | None:
         ],
         "differences": [
             {
-                "name": " minus ".join(group_name(d["kind"], d[side]) for side in ("one", "two")),
+                "name": _name_difference(d["kind"], d["one"], d["two"]),
                 **d[axis],
             }
             for d in people["estimates"]["differences"]
         ],
-        "regression": people["estimates"]["regression"],
+        "regression": _name_terms(people["estimates"]["regression"]),
         "agreement": people["agreement"],
         "retest": agreement["retest"],
         "raters": agreement["raters"],
         "pairs": [(title, agreement["pairs"][name]) for name, title in _PAIRS.items()],
     }
+
+
+def lay_out_variants(people: Json, axis: str) -> list[Json]:
+    """Lay out the section on variants of the teacher: one entry per variant.
+
+    Args:
+        people: The content of `reports/people.json`.
+        axis: The main axis.
+    """
+    return [
+        {
+            "name": name,
+            "posts": found["posts"],
+            "pair": found["agreement"][axis],
+            "conclusions": [
+                {"name": _name_conclusion(conclusion["groups"], axis), **conclusion}
+                for conclusion in found["conclusions"]
+            ],
+        }
+        for name, found in people["variants"].items()
+    ]
 
 
 def summarize_results(
@@ -136,8 +157,31 @@ def _describe_teacher_error(mean: Json) -> str:
     )
 
 
+def _name_difference(kind: str, one: str, two: str) -> str:
+    return f"{group_name(kind, one)} minus {group_name(kind, two)}"
+
+
+def _name_conclusion(groups: tuple[str, str, str] | None, axis: str) -> str:
+    return f"mean {axis}" if groups is None else _name_difference(*groups)
+
+
 def _name_quantity(name: str) -> str:
     if not name.startswith("share_"):
         return f"mean {name}"
     band = name.removeprefix("share_").replace("_", " ")
     return f"posts rated {band}"
+
+
+def _name_terms(regression: Json | None) -> Json | None:
+    if regression is None:
+        return None
+    names = {"years": "per year"}
+    terms = {
+        names.get(name, _name_language(name)): term for name, term in regression["terms"].items()
+    }
+    return regression | {"terms": terms}
+
+
+def _name_language(term: str) -> str:
+    kind, _, code = term.partition(" ")
+    return group_name(kind, code) if code else term

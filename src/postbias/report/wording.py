@@ -60,6 +60,11 @@ _MODALITIES = {
     "image": "image only",
     "text": "caption only",
 }
+_CONCLUSIONS = {
+    "higher": "significantly higher",
+    "lower": "significantly lower",
+    "none": "no significant difference",
+}
 _GATE_LINES = {
     "beats_constant": "better than the best constant (p-value)",
     "beats_tfidf_ridge": "better than TF-IDF + ridge (p-value)",
@@ -184,6 +189,11 @@ def describe_dominant_authors(strata: Json) -> str:
             f"has, and form{'s' if n == 1 else ''} a stratum that is estimated from labels alone."
         )
     return " ".join(sentences)
+
+
+def describe_conclusion(conclusion: str) -> str:
+    """Describe a conclusion about a difference or a band in words."""
+    return _CONCLUSIONS.get(conclusion, conclusion)
 
 
 def describe_reason(reason: str) -> str:
