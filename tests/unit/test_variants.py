@@ -20,6 +20,8 @@ from postbias.report.findings import gather_findings
 from postbias.teacher.rubric import load_rubric
 from postbias.teacher.variants import choose_posts, label_variants
 
+_SPONSORSHIP = ["sponsored", "sponsored", "organic"]
+
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
@@ -71,9 +73,7 @@ def test_only_conclusions_that_the_variant_sees_otherwise_change(paths: Paths) -
     same, opposite = variants["same"], variants["opposite"]
     assert same["agreement"]["bias"]["correlation"]["value"] > 0.95
     assert not any(conclusion["changed"] for conclusion in same["conclusions"])
-    sponsored = next(
-        c for c in opposite["conclusions"] if (c["groups"] or "")[:1] == ("sponsored",)
-    )
+    sponsored = next(c for c in opposite["conclusions"] if c["groups"] == _SPONSORSHIP)
     assert (sponsored["teacher"], sponsored["variant"]) == ("higher", "lower")
     assert sponsored["shift"]["hi"] < -2
     assert opposite["changed"] == np.mean([c["changed"] for c in opposite["conclusions"]])

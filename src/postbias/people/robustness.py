@@ -54,7 +54,7 @@ class Conclusion:
         """Return the conclusion as JSON, with `changed` and the variant minus the teacher."""
         shift = estimate_difference_of_means(self.estimate.people, self.estimate.teacher)
         return {
-            "groups": self.groups,
+            "groups": self.groups and list(self.groups),
             "teacher": self.teacher,
             "variant": self.variant,
             "changed": self.teacher != self.variant,
