@@ -98,16 +98,20 @@ def _pages() -> dict[str, str]:
 
 
 def _group(
-    prefix: str, schema: dict[str, Any], values: dict[str, Any], groups: dict[str, Any]
+    prefix: str, schema: dict[str, Any], values: dict[str, Any] | None, groups: dict[str, Any]
 ) -> Iterator[str]:
-    """Render a group, then its nested groups."""
+    """Render a group, then its nested groups; values are None for an item of an empty list."""
     inner = []
     rows = ["| key | allowed | params.yaml | meaning |", "|---|---|---|---|"]
     for name, field in schema["properties"].items():
-        key, value = f"{prefix}{name}", values[name]
+        key, value = f"{prefix}{name}", values and values[name]
         if "$ref" in field:
             group = groups[field["$ref"].rpartition("/")[2]]
             inner.append((key, group, value))
+        elif "$ref" in field.get("items", {}):
+            group = groups[field["items"]["$ref"].rpartition("/")[2]]
+            rows.append(f"| `{key}` | list of the keys below | | {field['description']} |")
+            inner.append((f"{key}[]", group, next(iter(value), None)))
         else:
             cells = (f"`{key}`", _allowed(field), f"`{json.dumps(value)}`", field["description"])
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

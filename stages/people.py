@@ -2,7 +2,7 @@
 
 Reads data, build/sample, build/labels.parquet, build/split.parquet, build/champion, build/scores,
 build/variants.parquet and ratings/; writes reports/people.json; params: seed, rating.file,
-annotate.rubric, evaluate.bootstrap and report.min_posts.
+rating.epsilon, annotate.rubric, evaluate.bootstrap and report.min_posts.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from postbias.params.base import Count, Group, Share
@@ -26,4 +28,8 @@ class RatingParams(Group):
     )
     file: str | None = Field(
         description="recorded ratings, as `postbias ratings export` writes them; null for none"
+    )
+    epsilon: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="alternative annotator test: how far the teacher may lag behind a rater; 0.2"
+        " if raters are experts, 0.15 if they are trained, 0.1 for crowd workers"
     )

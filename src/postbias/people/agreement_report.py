@@ -17,6 +17,7 @@ from postbias.stats.agreement import (
     krippendorff_alpha,
     weighted_kappa,
 )
+from postbias.stats.alternative_annotator import run_alternative_annotator_test
 from postbias.stats.bootstrap import (
     Array,
     Resamples,
@@ -102,6 +103,34 @@ def describe_agreement(
                 "student_teacher": PairedRatings(score, label),
                 "person_people": PairedRatings(*one_rater),
             }.items()
+        },
+    }
+
+
+def examine_replacement(posts: RatedPosts, axis: Axis, epsilon: float) -> Json:
+    """Test whether the teacher may stand in for one of the raters on one axis.
+
+    Args:
+        posts: The rated posts.
+        axis: The axis.
+        epsilon: How far the teacher may lag behind a rater; see
+            `postbias.stats.alternative_annotator`.
+
+    Returns:
+        `passed`, null with too few ratings; `winning_rate`, `advantage`, and each rater's p-value.
+    """
+    result = run_alternative_annotator_test(
+        posts.ratings[axis.name], posts.labels[axis.name], epsilon=epsilon, authors=posts.authors
+    )
+    if result is None:
+        return {"passed": None, "winning_rate": None, "advantage": None, "raters": {}}
+    return {
+        "passed": result.is_passed,
+        "winning_rate": result.winning_rate,
+        "advantage": result.advantage,
+        "raters": {
+            posts.raters[one.rater]: {"posts": one.n, "p_value": one.p_value, "won": one.is_won}
+            for one in result.comparisons
         },
     }
 

@@ -10,7 +10,12 @@ import numpy as np
 from postbias.json_files import write_json
 from postbias.params import Params
 from postbias.paths import Paths
-from postbias.people.agreement_report import describe_agreement, find_disagreements, judge_alpha
+from postbias.people.agreement_report import (
+    describe_agreement,
+    examine_replacement,
+    find_disagreements,
+    judge_alpha,
+)
 from postbias.people.population_report import estimate_for_people
 from postbias.people.rated_posts import RatedPosts, join_ratings
 from postbias.people.rating_table import read_ratings
@@ -32,7 +37,7 @@ def study_people(paths: Paths, params: Params) -> Json:
 
     Args:
         paths: The repository, after the stages infer and variants.
-        params: `seed`, `rating.file`, `annotate.rubric`, `evaluate.bootstrap` and
+        params: `seed`, `rating.file`, `rating.epsilon`, `annotate.rubric`, `evaluate.bootstrap` and
             `report.min_posts` are used.
 
     Returns:
@@ -73,6 +78,10 @@ def _study_ratings(
         "verdict": {
             name: judge_alpha(found["people"]["alpha"]["value"])
             for name, found in agreement.items()
+        },
+        "replacement": {
+            axis.name: examine_replacement(posts, axis, params.rating.epsilon)
+            for axis in corpus.axes
         },
         "disagreements": find_disagreements(posts, corpus.axes[0], _N_DISAGREEMENTS),
         "estimates": estimate_for_people(corpus, posts, groups),

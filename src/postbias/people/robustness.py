@@ -138,11 +138,8 @@ def _conclude(corpus: ScoredCorpus, groups: Groups, values: Array) -> list[Concl
         own = estimate.teacher
         # The variant's estimate with the precision that as many labels as the teacher's give.
         as_precise = replace(own, value=estimate.people.value)
-        conclusions.append(
-            Conclusion(
-                f"{kind}: {one} minus {two}", _direction(own), _direction(as_precise), estimate
-            )
-        )
+        directions = _direction(own), _direction(as_precise)
+        conclusions.append(Conclusion((kind, one, two), *directions, estimate))
     return conclusions
 
 

@@ -46,6 +46,7 @@ def lay_out_people(people: Json, axis: str) -> Json | None:
     return {
         "ratings": people["ratings"],
         "verdict": describe_verdict(people["verdict"][axis], agreement["people"]["alpha"]),
+        "replacement": describe_replacement(people["replacement"][axis], axis),
         "estimates": [
             {"name": _name_quantity(name), "is_share": name.startswith("share_"), **estimate}
             for name, estimate in people["estimates"]["all"].items()
@@ -139,6 +140,23 @@ def describe_verdict(verdict: str, alpha: Json) -> str:
     return (
         f"{_VERDICTS[verdict]} (Krippendorff's alpha {format_points(alpha['value'])}, 95% interval "
         f"{format_interval(alpha)}; 1 is perfect agreement, 0 is chance)."
+    )
+
+
+def describe_replacement(replacement: Json, axis: str) -> str:
+    """Say in one sentence whether the teacher may stand in for a rater."""
+    if replacement["passed"] is None:
+        return (
+            "Whether the teacher may stand in for a rater is not known: the alternative annotator "
+            "test needs two raters with 30 posts in common."
+        )
+    raters = replacement["raters"]
+    n_won = sum(one["won"] for one in raters.values())
+    verdict = "may" if replacement["passed"] else "may not"
+    return (
+        f"By the alternative annotator test, the teacher {verdict} stand in for a rater on {axis}: "
+        f"it is significantly close to the other raters in {n_won} of {len(raters)} comparisons "
+        "with one rater each, and needs half of them."
     )
 
 
