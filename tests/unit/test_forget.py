@@ -18,6 +18,9 @@ from tests.scored_repo import write_scored_repo
 from postbias.cli import main
 from postbias.errors import InputError
 from postbias.paths import Paths
+from postbias.people.rating_records import Outcome, Rating, RatingItem, RatingTask
+from postbias.people.rating_store import RatingStore
+from postbias.people.rating_table import read_ratings, write_ratings
 from postbias.posts.forgotten_ids import ForgottenIds
 from postbias.posts.importers import append_posts, import_posts
 from postbias.posts.schema import POSTS
@@ -25,6 +28,7 @@ from postbias.posts.shards import read_posts, read_table, write_table
 from postbias.privacy import forget
 from postbias.privacy.forget import forget_posts
 from postbias.teacher.reply_store import ReplyStore
+from postbias.teacher.rubric import load_rubric
 
 GONE, OTHER = "p00007", "p00008"
 CAPTION = (
@@ -49,6 +53,7 @@ def paths(tmp_path: Path) -> Paths:
     (paths.store / "embeddings" / "text").mkdir(parents=True)
     (paths.store / "embeddings" / "text" / "0.parquet").write_bytes(b"x")
     _write_replies(paths)
+    _write_ratings(paths)
     _write_mlruns(paths)
     cache = paths.root / ".dvc" / "cache" / "files"
     cache.mkdir(parents=True)
@@ -71,6 +76,17 @@ def _write_replies(paths: Paths) -> None:
                     ("INSERT INTO asked VALUES (?, ?)", (post_id, f"key-{post_id}")),
                 ]
             )
+
+
+def _write_ratings(paths: Paths) -> None:
+    with RatingStore.open(paths.ratings) as store:
+        store.add_items([RatingItem(p, "all", 2, 1.0, None) for p in (GONE, OTHER)])
+        for post_id in (GONE, OTHER):
+            task = RatingTask(post_id, 1)
+            store.add(Rating(post_id, "ann", task, Outcome.CANNOT_TELL, {}, "", 1.0, "", ""))
+        recorded = paths.root / "ratings" / "mine.csv"
+        axes = load_rubric(paths.root / "rubrics" / "gender_bias.yaml").axes
+        assert write_ratings(recorded, store.ratings(), store.items(), axes) == 2
 
 
 def _write_mlruns(paths: Paths) -> None:
@@ -130,6 +146,11 @@ def test_nothing_remains_and_other_posts_are_unchanged(paths: Paths) -> None:
     assert not (paths.store / "embeddings").exists()
     with ReplyStore.open(paths.replies) as store:
         assert store.rows("SELECT post_id FROM asked") == [(OTHER,)]
+    with RatingStore.open(paths.ratings) as ratings:
+        assert [rating.task.post_id for rating in ratings.history()] == [OTHER]
+    axes = load_rubric(paths.root / "rubrics" / "gender_bias.yaml").axes
+    recorded = read_ratings(paths.root / "ratings" / "mine.csv", axes)
+    assert [row.item.post_id for row in recorded.rows] == [OTHER]
     with closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as db:
         cells = dict(db.execute("SELECT key, value FROM tags"))
     assert cells == {

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from postbias.errors import InputError
 from postbias.paths import Paths
+from postbias.people.rating_store import RatingStore
 from postbias.posts.forgotten_ids import add_forgotten
 from postbias.posts.image_counts import count_images
 from postbias.posts.shards import (
@@ -144,7 +145,7 @@ def find_traces(paths: Paths, data: Path, traces: Traces) -> list[Path]:
         traces: What to search for.
     """
     folders = [data, paths.build, paths.store, paths.reports, paths.mlruns]
-    folders.append(paths.root / "dvc_plots")
+    folders += [paths.root / "dvc_plots", paths.root / "ratings"]
     return [path for path in iter_files(folders) if has_traces(path, traces)]
 
 
@@ -161,6 +162,9 @@ def _erase(paths: Paths, data: Path, traces: Traces, found: list[Path]) -> None:
     for folder in _find_caches(paths):
         shutil.rmtree(folder)
     delete_posts(paths, sorted(traces.post_ids))
+    if paths.ratings.exists():
+        with RatingStore.open(paths.ratings) as store:
+            store.delete_posts(sorted(traces.post_ids))
     shards = list_shards(data / "posts")
     for path in found:
         if path not in shards and path.exists():

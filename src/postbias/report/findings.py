@@ -74,7 +74,7 @@ class Findings:
         population: The content of `reports/population.json`.
         brands: The content of `reports/brands.json`.
         context: Variables of the templates.
-        cards: The model card and the data sheet by file name.
+        cards: The model card, the data sheet and the reporting checklist by file name.
     """
 
     population: Json

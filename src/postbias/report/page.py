@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from postbias.posts.authorship import describe_authors, describe_missing_authors
 from postbias.report import wording
 
-MODEL_CARD, DATA_SHEET = "model_card.md", "data_sheet.md"
+MODEL_CARD, DATA_SHEET, CHECKLIST = "model_card.md", "data_sheet.md", "llm_checklist.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ def render_template(name: str, context: Mapping[str, object]) -> str:
 
 def render_cards(context: Mapping[str, object]) -> dict[str, str]:
     """Render the model card and the data sheet as Markdown, by file name."""
-    return {name: render_template(f"{name}.j2", context) for name in (MODEL_CARD, DATA_SHEET)}
+    names = (MODEL_CARD, DATA_SHEET, CHECKLIST)
+    return {name: render_template(f"{name}.j2", context) for name in names}
 
 
 @cache
