@@ -241,6 +241,7 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
         ("sample", {"sampled": n_labels + 1}),
         ("learning_curve", _learning_curve()),
         ("people", {"ratings": None, "variants": {}}),
+        ("cascade", {"curve": {"posts": 0, "points": []}}),
     ):
         write_json(paths.reports / f"{name}.json", report)
     schema = variants_schema(_NAMES)

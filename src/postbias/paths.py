@@ -116,6 +116,11 @@ class Paths:
         return self.build / "scores"
 
     @property
+    def cascade(self) -> Path:
+        """One decision per scored post, by the teacher or the student."""
+        return self.build / "cascade.parquet"
+
+    @property
     def score_rejects(self) -> Path:
         """Posts that could not be scored, each with its reason."""
         return self.build / "score_rejects.parquet"

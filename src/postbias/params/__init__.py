@@ -9,11 +9,13 @@ not parameters: they come from the environment.
     rating.py       group rating
     students.py     groups split and train
     results.py      groups evaluate, infer and report
+    cascade.py      group cascade
     variants.py     group variants
     params_file.py  the whole file: Params, load_params, flatten_params
 """
 
 from postbias.params.base import Group
+from postbias.params.cascade import CascadeParams
 from postbias.params.labelling import (
     AnnotateParams,
     BatchParams,
@@ -48,6 +50,7 @@ __all__ = [
     "AnnotateParams",
     "AuditParams",
     "BatchParams",
+    "CascadeParams",
     "CostParams",
     "DriftParams",
     "EndpointParams",

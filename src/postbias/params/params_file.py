@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from postbias.errors import ParamsError
 from postbias.params.base import Count, Group
+from postbias.params.cascade import CascadeParams
 from postbias.params.labelling import AnnotateParams, SampleParams
 from postbias.params.post_images import ImagesParams
 from postbias.params.rating import RatingParams
@@ -33,6 +34,7 @@ class Params(Group):
     train: TrainParams
     evaluate: EvaluateParams
     infer: InferParams
+    cascade: CascadeParams
     variants: VariantsParams
     rating: RatingParams
     report: ReportParams

@@ -94,6 +94,23 @@ def labels_schema(axes: Sequence[str]) -> pa.Schema:
     )
 
 
+def cascade_schema(axes: Sequence[str]) -> pa.Schema:
+    """Return the schema of decisions: who decided each post, and what.
+
+    Args:
+        axes: Names of the axes in rubric order.
+    """
+    return pa.schema(
+        [
+            pa.field("post_id", pa.string(), nullable=False),
+            *(pa.field(name, pa.float64(), nullable=False) for name in axes),
+            pa.field("band", pa.string(), nullable=False),
+            pa.field("decided_by", pa.string(), nullable=False),
+            pa.field("misband_probability", pa.float64(), nullable=False),
+        ]
+    )
+
+
 def variants_schema(axes: Sequence[str]) -> pa.Schema:
     """Return the schema of labels by variants of the teacher: `variant`, then as `labels_schema`.
 

@@ -129,7 +129,16 @@ def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) ->
     brands = estimate_brands(corpus, estimands, select_brands(corpus, paths, params.report))
     reports = {
         name: load_evaluation(paths.reports / f"{name}.json")
-        for name in ("evaluate", "labels", "infer", "split", "sample", "learning_curve", "people")
+        for name in (
+            "evaluate",
+            "labels",
+            "infer",
+            "split",
+            "sample",
+            "learning_curve",
+            "people",
+            "cascade",
+        )
     }
     listed = [(path, digests[path]) for path in INPUTS if path in digests]
     facts = _collect_facts(paths, params, corpus, reports) | {

@@ -19,10 +19,10 @@ from postbias.json_files import write_json
 from postbias.params import Params, VariantTeacher
 from postbias.paths import Paths
 from postbias.posts.schema import labels_schema, variants_schema
-from postbias.posts.shards import read_posts, read_table, write_table
+from postbias.posts.shards import read_table, write_table
 from postbias.teacher.labels import OK, SampleLabels, count_reasons, labels_table
-from postbias.teacher.recorded_labels import read_recorded_labels
 from postbias.teacher.rubric import Rubric, load_rubric
+from postbias.teacher.teachers import read_labels, request_labels
 
 logger = logging.getLogger(__name__)
 
@@ -109,25 +109,15 @@ def _label(
     paths: Paths, params: Params, variant: VariantTeacher, rubric: Rubric, post_ids: list[str]
 ) -> SampleLabels:
     if variant.labels is not None:
-        corpus = frozenset(read_posts(paths.posts, ["post_id"])["post_id"].to_pylist())
-        recorded = read_recorded_labels(
-            paths.root / variant.labels, rubric, frozenset(post_ids), corpus
-        )
-        return SampleLabels(recorded.labels, recorded.rejects, {"name": recorded.teacher})
+        return read_labels(paths, variant.labels, rubric, post_ids)
     if params.annotate.teacher != "openai":
         raise ParamsError(
             f"variant {variant.name} needs an endpoint",
             seen=f"annotate.teacher: {params.annotate.teacher}",
             do="set annotate.teacher to openai, or name a file in the variant's labels",
         )
-    # Imports the openai package, which takes a second.
-    from postbias.teacher.labelling_run import label_with_endpoint
-
-    changes: dict[str, object] = {"repeats": 1, "repeat_share": 0.0}
-    if variant.model is not None:
-        changes["model"] = variant.model
-    endpoint = params.annotate.endpoint.model_copy(update=changes)
+    model = variant.model or params.annotate.endpoint.model
+    endpoint = params.annotate.endpoint.model_copy(update={"model": model})
     annotate = params.annotate.model_copy(update={"endpoint": endpoint})
-    return label_with_endpoint(
-        paths, params.model_copy(update={"annotate": annotate}), rubric, post_ids
-    )
+    changed = params.model_copy(update={"annotate": annotate})
+    return request_labels(paths, changed, rubric, post_ids)

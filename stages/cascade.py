@@ -1,0 +1,22 @@
+"""cascade: let the teacher decide the posts about which the student is least certain.
+
+Reads data, build/sample, build/labels.parquet, build/split.parquet, build/champion, build/scores
+and reports/labels.json; writes build/cascade.parquet and reports/cascade.json; params: seed,
+cascade, annotate, evaluate.bootstrap, evaluate.coverage and report.cost.
+"""
+
+from __future__ import annotations
+
+from postbias.population.cascade import run_cascade
+from postbias.tracking.runs import stage_run
+
+
+def main() -> None:
+    """Run the stage."""
+    with stage_run("cascade") as run:
+        report = run_cascade(run.paths, run.params)
+        run.log_metrics({f"decided.{who}": float(n) for who, n in report["decided"].items()})
+
+
+if __name__ == "__main__":
+    main()
