@@ -35,9 +35,7 @@ def _params(paths: Paths, file: str | None) -> Params:
     return params.model_copy(update={"evaluate": evaluate, "rating": rating})
 
 
-def _rate(
-    paths: Paths, *, shift: float = 0.0, sponsored: float = 0.0, noise: float = 0.0
-) -> Params:
+def rate(paths: Paths, *, shift: float = 0.0, sponsored: float = 0.0, noise: float = 0.0) -> Params:
     """Write ratings of a drawn sample: labels plus what the teacher does not see."""
     params = _params(paths, "ratings.csv")
     corpus = load_scored_corpus(paths)
@@ -65,7 +63,7 @@ def _all(findings: dict[str, Any], name: str, part: str) -> dict[str, float]:
 
 
 def test_people_who_agree_with_the_teacher_leave_its_estimates(paths: Paths) -> None:
-    findings = study_people(paths, _rate(paths))
+    findings = study_people(paths, rate(paths))
     error = _all(findings, "bias", "teacher_error")
     assert error["value"] == pytest.approx(0, abs=0.15)
     assert error["lo"] <= 0 <= error["hi"]
@@ -77,8 +75,8 @@ def test_people_who_agree_with_the_teacher_leave_its_estimates(paths: Paths) -> 
 
 
 def test_a_bias_of_the_teacher_is_removed_in_means_shares_and_differences(paths: Paths) -> None:
-    unbiased = study_people(paths, _rate(paths, noise=0.3))
-    biased = study_people(paths, _rate(paths, shift=0.5, sponsored=1.5, noise=0.3))
+    unbiased = study_people(paths, rate(paths, noise=0.3))
+    biased = study_people(paths, rate(paths, shift=0.5, sponsored=1.5, noise=0.3))
     share_sponsored = 0.25
     moved = _all(biased, "bias", "people")["value"] - _all(unbiased, "bias", "people")["value"]
     assert moved == pytest.approx(0.5 + 1.5 * share_sponsored, abs=0.25)
@@ -103,7 +101,7 @@ def test_a_bias_of_the_teacher_is_removed_in_means_shares_and_differences(paths:
 
 
 def test_the_report_says_first_what_people_say(paths: Paths) -> None:
-    params = _rate(paths, shift=1.0, noise=0.5)
+    params = rate(paths, shift=1.0, noise=0.5)
     study_people(paths, params)
     page = gather_findings(paths, params, {}).page()
     answer = page.partition('<section id="answer">')[2].partition("</section>")[0]
@@ -127,7 +125,7 @@ def test_without_ratings_there_is_no_section(paths: Paths) -> None:
 
 
 def test_rows_that_cannot_be_used_are_counted_and_named(paths: Paths) -> None:
-    params = _rate(paths)
+    params = rate(paths)
     path = paths.root / "ratings.csv"
     lines = path.read_text(encoding="utf-8").splitlines()
     lines[5] = "only,three,cells"
@@ -138,7 +136,7 @@ def test_rows_that_cannot_be_used_are_counted_and_named(paths: Paths) -> None:
 
 
 def test_few_ratings_give_agreement_but_no_estimate(paths: Paths) -> None:
-    params = _rate(paths)
+    params = rate(paths)
     path = paths.root / "ratings.csv"
     lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join(lines[:6]), encoding="utf-8")

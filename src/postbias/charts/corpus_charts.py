@@ -97,3 +97,29 @@ def chart_over_time(source: ChartSource, y_title: str, *, is_share: bool = False
     )
     layers = layer_charts(plug_in, intervals, points, data=source.data)
     return finish_chart(fit_page(layers), source)
+
+
+def chart_cost_curve(points: Sequence[Row], goal: float) -> alt.LayerChart:
+    """Plot the half-width that each cost can buy, with the goal as a dashed line.
+
+    Args:
+        points: `cost` in US dollars and `half_width`, by ascending cost.
+        goal: The half-width to reach.
+    """
+    source = ChartSource.from_rows(points)
+    curve = (
+        alt.Chart(source.data)
+        .mark_line(color=COLORS["main"], point=True)
+        .encode(
+            alt.X("cost:Q", title="cost of ratings and labels (USD)"),
+            alt.Y(
+                "half_width:Q", title="half-width of the 95% interval", scale=alt.Scale(zero=True)
+            ),
+        )
+    )
+    rule = (
+        alt.Chart(ChartSource.from_rows([{"goal": goal}]).data)
+        .mark_rule(color=COLORS["second"], strokeDash=DASHES)
+        .encode(alt.Y("goal:Q"))
+    )
+    return finish_chart(fit_page(layer_charts(curve, rule)), source)

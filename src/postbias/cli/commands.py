@@ -16,7 +16,7 @@ from postbias.cli.comparison_commands import report_diff_command
 from postbias.cli.fetch_commands import fetch_images_command
 from postbias.cli.import_commands import import_command
 from postbias.cli.privacy_commands import forget_command
-from postbias.cli.rating_commands import rate_command, ratings
+from postbias.cli.rating_commands import plan_command, rate_command, ratings
 from postbias.cli.result_commands import brands_command, results_command
 from postbias.cli.table_options import column_option, encoding_option, null_values_option
 from postbias.cli.teacher_commands import annotate_command, replies
@@ -228,4 +228,5 @@ main.add_command(brands_command)
 main.add_command(annotate_command)
 main.add_command(replies)
 main.add_command(rate_command)
+main.add_command(plan_command)
 main.add_command(ratings)

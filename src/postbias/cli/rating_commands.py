@@ -38,6 +38,89 @@ def rate_command(*, host: str, port: int, browser: bool) -> None:
     serve_rating_page(paths, params, (host, port), click.echo, opens_browser=browser)
 
 
+@click.command("plan")
+@click.option(
+    "--half-width",
+    type=click.FloatRange(min=0, min_open=True),
+    required=True,
+    help="Half-width that the 95% interval should not exceed, for example 0.1.",
+)
+@click.option(
+    "--quantity",
+    help="An axis, for its mean, or share_high or share_moderate: the share"
+    " of posts that people rate so high or higher.  [default: the main axis]",
+)
+@click.option(
+    "--compare",
+    metavar="KIND",
+    help="Plan for the difference between two groups: sponsored, half (of the period) or language.",
+)
+@click.option(
+    "--each",
+    metavar="KIND",
+    help="Reach the width in each group: sponsored, half, time or language.",
+)
+@click.option(
+    "--usd-per-rating",
+    type=click.FloatRange(min=0),
+    default=0.1,
+    show_default=True,
+    help="Cost of one rating by one person.",
+)
+@click.option(
+    "--usd-per-label",
+    type=click.FloatRange(min=0),
+    help="Cost of one label of the teacher.  [default: as in report.cost]",
+)
+@click.option(
+    "--chart",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the curve of width against cost to this .png file.",
+)
+def plan_command(
+    *,
+    half_width: float,
+    quantity: str | None,
+    compare: str | None,
+    each: str | None,
+    usd_per_rating: float,
+    usd_per_label: float | None,
+    chart: Path | None,
+) -> None:
+    """Plan how many ratings and labels a precise estimate needs.
+
+    Uses the ratings named by rating.file as a pilot: some 50 posts, rated by two people. Prints the
+    cheapest numbers of ratings and labels, and what other budgets give. See docs/people.md.
+    """
+    from postbias.cli.terminal_tables import format_plan
+    from postbias.params import load_params
+    from postbias.paths import Paths
+    from postbias.people.planning import PlanRequest, plan_ratings
+    from postbias.teacher.rubric import load_rubric
+
+    paths = Paths.find()
+    params = load_params(paths.params)
+    if usd_per_label is None:
+        usd_per_label = params.report.cost.teacher_usd_per_post or 0.0
+    quantity = quantity or load_rubric(paths.root / params.annotate.rubric).axis_names[0]
+    request = PlanRequest(quantity, half_width, compare, each, usd_per_rating, usd_per_label)
+    plan = plan_ratings(paths, params, request)
+    click.echo(format_plan(plan, half_width))
+    if chart is not None:
+        from postbias.charts.chart_rendering import render_png
+        from postbias.charts.corpus_charts import chart_cost_curve
+        from postbias.posts.shards import atomic_write
+
+        points = [
+            {"cost": mix.cost, "half_width": width}
+            for mix in plan.curve
+            for width in mix.half_widths.values()
+        ]
+        with atomic_write(chart) as temporary:
+            temporary.write_bytes(render_png(chart_cost_curve(points, half_width)))
+        click.echo(f"  -> {chart}")
+
+
 @click.group("ratings")
 def ratings() -> None:
     """Show and export ratings by people."""

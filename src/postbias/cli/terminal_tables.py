@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from postbias.scoring.post_scores import OK
 
 if TYPE_CHECKING:
+    from postbias.people.planning import RatingPlan
     from postbias.reproduce.compare import Verification
     from postbias.scoring.post_scores import PostScore
+    from postbias.stats.rating_plan import Mix
 
 Json = dict[str, Any]
+
+# A budget is shown if its interval is at least 8% narrower than that of the one before.
+_MIN_GAIN = 0.92
 
 
 def format_table(
@@ -106,6 +111,55 @@ def format_score(axes: Sequence[str], result: PostScore) -> str:
     used = f"{result.modalities}, {result.n_images} image(s) read"
     lines.append(f"{axes[0]} is {result.band}; scored from {used}")
     return "\n".join([*lines, *([f"not read: {result.detail}"] if result.detail else [])])
+
+
+def format_plan(plan: RatingPlan, half_width: float) -> str:
+    """Format the cheapest mix of ratings and labels, and what other budgets give.
+
+    Args:
+        plan: The plan.
+        half_width: The half-width that was asked for.
+    """
+    lines = [
+        f"pilot: {plan.n_rated:,} rated and {plan.n_labels:,} labelled of {plan.n_posts:,} posts"
+    ]
+    mix = plan.cheapest
+    if mix is None:
+        lines.append(f"a half-width of {half_width:g} cannot be reached, not even with all posts")
+    else:
+        n_ratings = mix.rated * mix.raters
+        minutes = plan.minutes_per_rating
+        time = "" if minutes is None else f", {minutes * n_ratings / 60:.1f} hours of rating"
+        lines.append(
+            f"cheapest for {half_width:g}: {mix.rated:,} posts rated by {mix.raters} "
+            f"{'person' if mix.raters == 1 else 'people'} each, {mix.labels:,} labels in all: "
+            f"${mix.cost:,.2f}{time}"
+        )
+        lines += [f"  {name}: \u00b1{width:.3f}" for name, width in mix.half_widths.items()]
+    rows = [
+        (
+            f"${one.cost:,.2f}",
+            f"{one.rated:,}",
+            f"{one.labels:,}",
+            "-" if (m := plan.minutes_per_rating) is None else f"{m * one.rated * one.raters:,.0f}",
+            *(f"{width:.3f}" for width in one.half_widths.values()),
+        )
+        for one in _thin(plan.curve)
+    ]
+    if rows:
+        header = ("cost", "rated posts", "labels", "minutes", "half-width")
+        lines += ["", f"what a budget gives, {plan.quantities[0]}:", format_table(header, rows)]
+    return "\n".join(lines)
+
+
+def _thin(curve: Sequence[Mix]) -> Iterator[Mix]:
+    """Leave out points that are hardly better than the one before."""
+    last = float("inf")
+    for mix in curve:
+        width = max(mix.half_widths.values())
+        if width < _MIN_GAIN * last or mix is curve[-1]:
+            last = width
+            yield mix
 
 
 def format_verification(result: Verification) -> str:

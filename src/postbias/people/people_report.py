@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from postbias.axes import Axis
 from postbias.json_files import write_json
 from postbias.params import Params
 from postbias.paths import Paths
@@ -18,10 +19,12 @@ from postbias.people.agreement_report import (
 )
 from postbias.people.population_report import estimate_for_people
 from postbias.people.rated_posts import RatedPosts, join_ratings
+from postbias.people.rating_layers import layer_values
 from postbias.people.rating_table import read_ratings
 from postbias.people.robustness import audit_robustness
 from postbias.population.groups import Groups, group_posts
 from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
+from postbias.stats.teacher_calibration import calibrate_teacher
 from postbias.teacher.rubric import load_rubric
 
 logger = logging.getLogger(__name__)
@@ -83,8 +86,34 @@ def _study_ratings(
             axis.name: examine_replacement(posts, axis, params.rating.epsilon)
             for axis in corpus.axes
         },
+        "calibration": {axis.name: _calibrate(corpus, posts, axis, rng) for axis in corpus.axes},
         "disagreements": find_disagreements(posts, corpus.axes[0], _N_DISAGREEMENTS),
         "estimates": estimate_for_people(corpus, posts, groups),
+    }
+
+
+def _calibrate(
+    corpus: ScoredCorpus, posts: RatedPosts, axis: Axis, rng: np.random.Generator
+) -> Json | None:
+    """Choose a calibration of the teacher to people; None without rated and labelled posts."""
+    layers = layer_values(corpus, posts, axis)
+    rows = layers.is_rated & np.isfinite(layers.labels)
+    if not rows.any():
+        return None
+    found = calibrate_teacher(
+        layers.labels[rows],
+        layers.ratings[rows],
+        layers.rating_weights[rows],
+        corpus.design.authors[rows],
+        limits=(axis.low, axis.high),
+        rng=rng,
+    )
+    return {
+        "method": found.chosen.method,
+        "knots": list(found.chosen.knots),
+        "values": list(found.chosen.values),
+        "rmse": found.errors,
+        "gain": {name: {"value": gain, "se": se} for name, (gain, se) in found.gains.items()},
     }
 
 

@@ -46,6 +46,7 @@ def lay_out_people(people: Json, axis: str) -> Json | None:
     return {
         "ratings": people["ratings"],
         "verdict": describe_verdict(people["verdict"][axis], agreement["people"]["alpha"]),
+        "calibration": describe_calibration(people["calibration"][axis], axis),
         "replacement": describe_replacement(people["replacement"][axis], axis),
         "estimates": [
             {"name": _name_quantity(name), "is_share": name.startswith("share_"), **estimate}
@@ -157,6 +158,26 @@ def describe_replacement(replacement: Json, axis: str) -> str:
         f"By the alternative annotator test, the teacher {verdict} stand in for a rater on {axis}: "
         f"it is significantly close to the other raters in {n_won} of {len(raters)} comparisons "
         "with one rater each, and needs half of them."
+    )
+
+
+def describe_calibration(calibration: Json | None, axis: str) -> str:
+    """Say in one sentence whether the teacher's labels need calibration to people."""
+    if calibration is None or not calibration["gain"]:
+        return "There are too few ratings to calibrate the teacher to people."
+    rmse, method = calibration["rmse"], calibration["method"]
+    if method == "none":
+        return (
+            f"No calibration of the teacher's {axis} to people helps: the error on held-out posts "
+            f"(root mean square) is {format_points(rmse['none'])} points without, "
+            f"{format_points(rmse['linear'])} with a linear and {format_points(rmse['isotonic'])} "
+            "with an isotonic one."
+        )
+    article = "An" if method == "isotonic" else "A"
+    return (
+        f"{article} {method} calibration of the teacher's {axis} to people reduces the error on "
+        f"held-out posts (root mean square) from {format_points(rmse['none'])} to "
+        f"{format_points(rmse[method])} points."
     )
 
 
