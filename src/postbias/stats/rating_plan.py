@@ -154,7 +154,9 @@ def trace_cost_curve(
     frontier = order[is_best]
     if not len(frontier):
         return []
-    chosen = np.unique(np.geomspace(1, len(frontier), n_points).astype(int)) - 1
+    # Evenly on a logarithmic scale of the width.
+    goals = np.geomspace(width[frontier[0]], width[frontier[-1]], n_points)
+    chosen = np.unique(np.searchsorted(-width[frontier], -goals)).clip(max=len(frontier) - 1)
     return [
         Mix(int(n_rated[i]), raters, int(n_labels[i]), float(cost[i]), {quantity.name: width[i]})
         for i in frontier[chosen]
