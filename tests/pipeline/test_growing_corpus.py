@@ -70,11 +70,11 @@ def test_the_sample_is_extended_and_only_new_posts_are_labelled(
     shorten_pauses(monkeypatch)
     paths = Paths(tmp_path, tmp_path)
     (tmp_path / "rubrics").symlink_to(ROOT / "rubrics")
-    settings = SampleParams(n=n, method="simple", stratify_by=(), max_per_author=None)
+    settings = SampleParams(n=n, method="simple", stratify_by=(), max_per_author=None, imports=1)
     import_posts("table", _export(tmp_path / "a.jsonl", 0, 100), paths.data)
     before = _label(paths, settings, monkeypatch, n_requests=(n or 100) + 1)
     _append(_export(tmp_path / "b.jsonl", 90, 110, likes=9), paths.data)
-    table, _ = sample_posts(paths.posts, settings, 0)
+    table, _ = sample_posts(list_shards(paths.posts), settings, 0)
     after = set(table["post_id"].to_pylist())
     new = after - before
     assert new <= {f"p{number:04d}" for number in range(100, 110)}
@@ -86,7 +86,7 @@ def test_the_sample_is_extended_and_only_new_posts_are_labelled(
 def _label(
     paths: Paths, settings: SampleParams, monkeypatch: pytest.MonkeyPatch, *, n_requests: int
 ) -> set[str]:
-    table, _ = sample_posts(paths.posts, settings, 0)
+    table, _ = sample_posts(list_shards(paths.posts), settings, 0)
     write_table(table, paths.sample, SAMPLE)
     with TeacherServer() as server:
         point_at(monkeypatch, server)

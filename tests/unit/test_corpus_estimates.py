@@ -25,16 +25,17 @@ def _corpus(labels: Array, scores: Array, authors: Array) -> ScoredCorpus:
     is_held_out = (rng.random(authors.max() + 1) < 1 / 3)[authors]
     roles = np.where(is_held_out, HELD_OUT, LEARNED)
     roles = np.where(rng.random(n) < 0.5, roles, UNLABELLED).astype(np.int8)
+    table = pa.table({"post_id": [str(i) for i in range(n)], "author": [str(a) for a in authors]})
     return ScoredCorpus(
-        table=pa.table(
-            {"post_id": [str(i) for i in range(n)], "author": [str(a) for a in authors]}
-        ),
+        table=table,
         axes=(Axis("bias", 0.0, 10.0),),
         design=LabelDesign.of_corpus(authors, roles, np.where(roles, 2.0, 0.0)),
         labels={"bias": np.where(roles, labels, np.nan)},
         scores={"bias": scores},
         n_posts=n,
         n_lost_labels=0,
+        later=table.slice(0, 0),
+        n_later=0,
     )
 
 
