@@ -63,7 +63,7 @@ def measure_drift(shards: Sequence[AnyPath], store: ProfileStore, limits: DriftP
         return Drift({"posts": 0, "reference": n_reference, "differs": [], "features": {}})
     rows = store.profile(chosen)
     seen = {"content": summarize_content(rows)}
-    seen["answers"] = summarize_answers(rows, store.scorer.axes)
+    seen["answers"] = summarize_answers(rows)
     drift = Drift({"posts": len(rows), **compare_profiles(reference, seen, limits)})
     for name in drift.report["differs"]:
         feature = drift.report["features"][name]

@@ -86,14 +86,14 @@ class ProfileStore:
         # The language of a caption depends on the version of the identifier.
         kind = f"profiles-{_FORMAT}-{version('py3langid')}"
         path = self.folder / store_key(self.scorer) / kind / f"{self.digests[shard]}.parquet"
-        known = read_table(path) if path.is_file() else None
-        missing = sorted({*ids} - {*(known["post_id"].to_pylist() if known else ())})
+        tables = [read_table(path)] if path.is_file() else []
+        missing = sorted({*ids}.difference(*(table["post_id"].to_pylist() for table in tables)))
+        chunks = (missing[i : i + BATCH_SIZE] for i in range(0, len(missing), BATCH_SIZE))
+        tables += [self._compute(shard, chunk) for chunk in chunks]
+        rows = pa.concat_tables(tables)
         if missing:
-            chunks = (missing[i : i + BATCH_SIZE] for i in range(0, len(missing), BATCH_SIZE))
-            tables = [self._compute(shard, chunk) for chunk in chunks]
-            known = pa.concat_tables([*([known] if known else []), *tables])
-            write_table(known, path, known.schema)
-        return known.filter(pc.is_in(known["post_id"], value_set=pa.array(ids, pa.string())))
+            write_table(rows, path, rows.schema)
+        return rows.filter(pc.is_in(rows["post_id"], value_set=pa.array(ids, pa.string())))
 
     def _compute(self, shard: AnyPath, ids: Sequence[str]) -> pa.Table:
         posts = read_selected_posts([shard], ids, CONTENT_COLUMNS)

@@ -93,7 +93,7 @@ def describe_answers(scorer: Scorer, posts: Path, ids: Sequence[str]) -> Json:
     columns = list(ANSWER_COLUMNS if scorer.manifest.reads_images else ANSWER_COLUMNS[:2])
     chunks = (ids[start : start + BATCH_SIZE] for start in range(0, len(ids), BATCH_SIZE))
     rows = [answer_rows(scorer, read_selected_posts(shards, ids, columns)) for ids in chunks]
-    return summarize_answers(pa.concat_tables(rows) if rows else None, scorer.axes)
+    return summarize_answers(pa.concat_tables(rows) if rows else _no_answers(scorer.axes))
 
 
 def content_rows(posts: pa.Table) -> pa.Table:
@@ -159,20 +159,19 @@ def summarize_content(rows: pa.Table) -> Json:
     return {"n": len(rows), "features": {name: _shares(c) for name, c in counts.items()}}
 
 
-def summarize_answers(rows: pa.Table | None, axes: Sequence[str]) -> Json:
+def summarize_answers(rows: pa.Table) -> Json:
     """Summarize scores and embeddings.
 
     Args:
-        rows: Result of `answer_rows`, sorted by post id; None for no posts.
-        axes: The scored axes.
+        rows: Result of `answer_rows`, sorted by post id.
 
     Returns:
         `n`: posts with a score; by `score.<axis>` the share of each bin; and by encoder `n`, `mean`
         and `sd` of the embeddings.
     """
-    names = [_SCORE + axis for axis in axes]
-    counts = {name: Counter(rows[name].drop_null().to_pylist() if rows else ()) for name in names}
-    encoders = [n for n in (rows.column_names if rows else ()) if n.startswith(_EMBEDDING)]
+    names = [name for name in rows.column_names if name.startswith(_SCORE)]
+    encoders = [name for name in rows.column_names if name.startswith(_EMBEDDING)]
+    counts = {name: Counter(rows[name].drop_null().to_pylist()) for name in names}
     return {
         "n": counts[names[0]].total(),
         "features": {name: _shares(counter) for name, counter in counts.items()},
@@ -201,6 +200,10 @@ def _describe_embeddings(column: pa.ChunkedArray) -> Json:
 def _no_posts() -> pa.Table:
     empty = pa.array([], pa.string())
     return pa.table([empty, empty, pa.array([], pa.list_(pa.string())), empty], CONTENT_COLUMNS)
+
+
+def _no_answers(axes: Sequence[str]) -> pa.Table:
+    return pa.table({_SCORE + axis: pa.array([], pa.string()) for axis in axes})
 
 
 def _bin(value: float, edges: Sequence[float]) -> str:
