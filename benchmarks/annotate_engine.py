@@ -155,7 +155,7 @@ def _corpus(folder: Path, n: int) -> None:
             for i in range(start, min(start + 1000, n))
         ]
         table = pa.Table.from_pylist(rows, schema=POSTS)
-        write_table(table, paths.posts / f"{start:08}.parquet", POSTS)
+        write_table(table, paths.sampled_posts / f"{start:08}.parquet", POSTS)
     set_sample(paths, [f"p{i:05}" for i in range(n)])
 
 

@@ -22,7 +22,7 @@ from memory import peak_rss_mb
 from postbias.params import SampleParams
 from postbias.posts.sampling import sample_posts
 from postbias.posts.schema import POSTS
-from postbias.posts.shards import SHARD_POSTS, write_table
+from postbias.posts.shards import SHARD_POSTS, list_shards, write_table
 
 POSTS_IN_ALL = 1_600_000
 LIMIT_S, LIMIT_BYTES = 60, 2 * 2**30
@@ -62,10 +62,14 @@ def write_corpus(folder: Path, posts: int) -> None:
 def measure(folder: Path) -> dict[str, float]:
     """Draw a stratified sample of 10,000 posts with at most three per author."""
     params = SampleParams(
-        n=10_000, method="stratified", stratify_by=("sponsored", "has_image"), max_per_author=3
+        n=10_000,
+        method="stratified",
+        stratify_by=("sponsored", "has_image"),
+        max_per_author=3,
+        imports=1,
     )
     started = time.perf_counter()
-    _, summary = sample_posts(folder, params, seed=1)
+    _, summary = sample_posts(list_shards(folder), params, seed=1)
     return {
         "posts": summary.posts,
         "sampled": summary.sampled,

@@ -1,8 +1,7 @@
 """annotate: label the sampled posts with the teacher.
 
-Reads build/sample/posts.parquet, data/posts, the rubric and recorded labels or an endpoint; writes
-build/labels.parquet, build/label_rejects.parquet, reports/labels.json and
-reports/plots/labels.csv; params: annotate.
+Reads build/sample, the rubric and recorded labels or an endpoint; writes build/labels.parquet,
+build/label_rejects.parquet, reports/labels.json and reports/plots/labels.csv; params: annotate.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """learning_curve: measure how the test error falls with the number of labels.
 
-Reads data/posts, build/labels.parquet, build/split.parquet and the first modality's student; writes
-reports/learning_curve.json and reports/plots/learning_curve.csv; params: seed, threads, images,
-train, annotate.rubric, evaluate, infer.precision, infer.device.
+Reads build/sample/corpus, build/labels.parquet, build/split.parquet and the first modality's
+student; writes reports/learning_curve.json and reports/plots/learning_curve.csv; params: seed,
+threads, images, train, annotate.rubric, evaluate, infer.precision, infer.device.
 """
 
 import os

@@ -1,7 +1,9 @@
 """sample: choose the posts to label.
 
-Reads data/posts and the file named by split.folds, if any; writes build/sample/posts.parquet and
-reports/sample.json; params: seed, sample, split.folds, split.folds_column.
+Reads data and the file named by split.folds, if any; writes build/sample/posts.parquet (the
+sample), build/sample/frame.parquet (what it was drawn from), build/sample/corpus (its posts, and
+the files of data that later stages read) and reports/sample.json; params: seed, sample,
+annotate.labels, split.folds, split.folds_column.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """split: assign the labelled posts to folds that share no author and no near-duplicate.
 
-Reads build/labels.parquet, data/posts and the file named by split.folds, if any; writes
+Reads build/labels.parquet, build/sample/corpus and the file named by split.folds, if any; writes
 build/split.parquet and reports/split.json; params: seed, split.
 """
 

@@ -36,6 +36,7 @@ from postbias.scoring.reference_profile import describe_answers, describe_conten
 from postbias.scoring.scorer import Scorer
 from postbias.teacher.label_report import collect_warnings, describe_label_axes
 from postbias.teacher.rubric import load_rubric
+from tests.post_shards import sample_all_posts
 from tests.scored_repo import write_scored_repo
 from tests.tiny_artifact import AXES, write_tiny_artifact
 
@@ -99,6 +100,7 @@ def write_degenerate_repo(
         (tables.split, paths.split, SPLIT),
     ):
         write_table(pa.Table.from_pylist(rows, schema), path, schema)
+    sample_all_posts(paths)
     params = load_params(paths.params)
     changed = params.evaluate.model_copy(update={"bootstrap": 100})
     report = params.report.model_copy(update={"min_posts": 3, "examples": 4})

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from postbias.posts.schema import POSTS
-from postbias.posts.shards import write_table
+from postbias.paths import Paths
+from postbias.posts.schema import FRAME, POSTS
+from postbias.posts.shards import read_posts, write_table
 
 
 def jpeg(rng: np.random.Generator, width: int = 64, height: int = 48) -> bytes:
@@ -57,3 +58,11 @@ def random_posts(rng: np.random.Generator, count: int) -> list[tuple[str, list[b
             images.insert(0, b"not an image")
         posts.append((caption, images))
     return posts
+
+
+def sample_all_posts(paths: Paths) -> None:
+    """Stand in for the stage `sample`: the sampled posts are those of the corpus, now and later."""
+    paths.sampled_corpus.parent.mkdir(parents=True, exist_ok=True)
+    paths.sampled_corpus.unlink(missing_ok=True)
+    paths.sampled_corpus.symlink_to(paths.data.resolve())
+    write_table(read_posts(paths.posts, ["post_id"]), paths.sample_frame, FRAME)

@@ -27,7 +27,7 @@ from postbias.posts.schema import (
 )
 from postbias.posts.shards import write_table
 from tests.conftest import ROOT
-from tests.post_shards import jpeg
+from tests.post_shards import jpeg, sample_all_posts
 from tests.tiny_artifact import AXES, write_tiny_artifact
 
 HOSTILE = (
@@ -94,6 +94,7 @@ def write_scored_repo(root: Path, *, n_posts: int = 480, seed: int = 0) -> Paths
     labels = (truth + rng.normal(0, 0.7, truth.shape)).clip(0, 10).round(1)
     scores = (0.6 * truth + 1.6 + rng.normal(0, 0.6, truth.shape)).clip(0, 10)
     write_table(pa.Table.from_pylist(posts, POSTS), paths.posts / "00000.parquet", POSTS)
+    sample_all_posts(paths)
     write_tiny_artifact(paths.champion)
     n_labels = n_posts * 9 // 10
     _write_labels(paths, posts[:n_labels], labels)

@@ -19,6 +19,7 @@ from postbias.paths import Paths
 from postbias.posts.schema import POSTS, SAMPLE, labels_schema
 from postbias.posts.shards import read_table, write_table
 from postbias.teacher import rate_limits, request_sender
+from tests.post_shards import sample_all_posts
 from tests.teacher_model import MODEL
 from tests.teacher_server import TeacherServer
 
@@ -71,6 +72,7 @@ def make_corpus(root: Path, posts: list[dict[str, Any]]) -> Paths:
     half = (len(posts) + 1) // 2
     for i in range(2):
         write_table(table.slice(i * half, half), paths.posts / f"{i}.parquet", POSTS)
+    sample_all_posts(paths)
     set_sample(paths, [post["post_id"] for post in posts])
     return paths
 

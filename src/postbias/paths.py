@@ -81,6 +81,35 @@ class Paths:
         return self.build / "sample" / "posts.parquet"
 
     @property
+    def sample_frame(self) -> Path:
+        """Ids of the posts that the sample was drawn from."""
+        return self.build / "sample" / "frame.parquet"
+
+    @property
+    def sampled_corpus(self) -> Path:
+        """What labelling, training and evaluation read of `data/`: the sampled posts, and files."""
+        return self.build / "sample" / "corpus"
+
+    @property
+    def sampled_posts(self) -> Path:
+        """Folder of shards with the sampled posts."""
+        return self.sampled_corpus / "posts"
+
+    def sampled_file(self, path: str) -> Path:
+        """Locate a file for the stages that follow `sample`.
+
+        Args:
+            path: Relative to the root.
+
+        Returns:
+            The copy in `sampled_corpus` of a file inside `data/`; any other file itself.
+        """
+        file = self.root / path
+        if not file.is_relative_to(self.data):
+            return file
+        return self.sampled_corpus / file.relative_to(self.data)
+
+    @property
     def labels(self) -> Path:
         """Labels of the sampled posts, valid and rejected."""
         return self.build / "labels.parquet"

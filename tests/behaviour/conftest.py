@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from tests.conftest import ROOT
+from tests.post_shards import sample_all_posts
 
 from postbias.json_files import write_json
 from postbias.params import Params, load_params
@@ -98,6 +99,7 @@ def _write(paths: Paths) -> None:
         fold = np.repeat(["train", "valid", "calib", "test"], [4, 1, 2, 3])[i // PER_AUTHOR % 10]
         split.append({"post_id": f"p{i:04d}", "author": author, "cluster": author, "fold": fold})
     write_table(pa.Table.from_pylist(posts, POSTS), paths.posts / "posts-0.parquet", POSTS)
+    sample_all_posts(paths)
     schema = labels_schema(("bias", "orientation"))
     rows = [
         dict.fromkeys(schema.names)

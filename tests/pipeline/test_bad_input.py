@@ -122,20 +122,20 @@ def test_too_few_valid_labels_stop_annotate(paths: Paths, failing: Stage) -> Non
     ]
     for change, expected in changes:
         _relabel(paths, change)
+        sample(paths, _params(paths))
         assert expected in failing("annotate")
         assert _outputs(paths) == before
         (paths.data / "labels.csv").write_bytes(labels)
 
 
 def test_a_few_invalid_labels_are_rejects_with_reasons(paths: Paths) -> None:
-    sample(paths, _params(paths))
-
     def invalidate(frame: pd.DataFrame) -> pd.DataFrame:
         frame.loc[0, "bias"] = 11.0
         frame.loc[1, "post_id"] = "unknown"
         return frame
 
     _relabel(paths, invalidate)
+    sample(paths, _params(paths))
     summary = annotate(paths, _params(paths))
     assert (summary.n_labelled, summary.rejected) == (78, {"no_label": 1, "out_of_range": 1})
     rejects = pq.ParquetFile(paths.label_rejects).read().to_pylist()

@@ -50,6 +50,15 @@ def test_a_stage_that_writes_json_depends_on_how_numbers_are_rounded(name: str) 
     assert "src/postbias/json_files.py" in stage["deps"]
 
 
+def test_appended_posts_are_an_input_of_the_stages_about_all_posts_only() -> None:
+    reads_data = {
+        name for name, stage in _STAGES.items() if {"data", "data/posts"} & {*stage["deps"]}
+    }
+    assert reads_data == {"sample", "infer", "report"}
+    others = [script for script in _SCRIPTS if script.stem not in reads_data]
+    assert [s.name for s in others if "data/posts" in s.read_text(encoding="utf-8")] == []
+
+
 @pytest.mark.parametrize("name", _STAGES)
 def test_outputs_are_in_build_or_reports(name: str) -> None:
     stage = _STAGES[name]

@@ -13,7 +13,7 @@ from postbias.params import SampleParams
 from postbias.posts.captions import normalise_caption
 from postbias.posts.sampling import sample_posts
 from postbias.posts.schema import POSTS
-from postbias.posts.shards import write_table
+from postbias.posts.shards import list_shards, write_table
 
 Post = tuple[str, str, bool | None]  # author, caption, sponsored
 
@@ -40,7 +40,7 @@ def sampled(posts: dict[str, Post], order: list[str], params: SampleParams) -> p
             ]
             table = pa.Table.from_pylist(full, schema=POSTS)
             write_table(table, Path(folder) / f"{i}.parquet", POSTS)
-        return sample_posts(Path(folder), params, seed=9)[0]
+        return sample_posts(list_shards(Path(folder)), params, seed=9)[0]
 
 
 @settings(deadline=None, max_examples=60)
@@ -49,7 +49,7 @@ def test_the_order_of_rows_and_shards_has_no_effect(
     corpus: list[Post], random: object, n: int, cap: int
 ) -> None:
     posts = {f"p{i}": post for i, post in enumerate(corpus)}
-    params = SampleParams(n=n, method="simple", stratify_by=(), max_per_author=cap)
+    params = SampleParams(n=n, method="simple", stratify_by=(), max_per_author=cap, imports=1)
     order = list(posts)
     first = sampled(posts, order, params)
     random.shuffle(order)  # type: ignore[attr-defined]
@@ -73,7 +73,7 @@ def test_a_sampled_post_leaves_only_for_an_added_one(
 ) -> None:
     posts, added, n = case
     more = posts | added
-    params = SampleParams(n=n, method="simple", stratify_by=(), max_per_author=None)
+    params = SampleParams(n=n, method="simple", stratify_by=(), max_per_author=None, imports=1)
     before = set(sampled(posts, list(posts), params)["post_id"].to_pylist())
     after = set(sampled(more, list(more), params)["post_id"].to_pylist())
     entered = after - before
@@ -93,7 +93,7 @@ def test_an_added_post_never_makes_another_old_post_represent_its_caption(
     posts = {f"p{i}": post for i, post in enumerate(corpus)}
     new = {f"q{i}": post for i, post in enumerate(added)}
     more = posts | new
-    params = SampleParams(n=None, method="simple", stratify_by=(), max_per_author=None)
+    params = SampleParams(n=None, method="simple", stratify_by=(), max_per_author=None, imports=1)
     before = set(sampled(posts, list(posts), params)["post_id"].to_pylist())
     after = set(sampled(more, list(more), params)["post_id"].to_pylist())
     assert after - before <= new.keys()
@@ -108,7 +108,7 @@ def test_without_cap_or_strata_the_weights_of_all_groups_sum_to_the_corpus(
     corpus: list[Post], n: int
 ) -> None:
     posts = {f"p{i}": post for i, post in enumerate(corpus)}
-    params = SampleParams(n=None, method="simple", stratify_by=(), max_per_author=None)
+    params = SampleParams(n=None, method="simple", stratify_by=(), max_per_author=None, imports=1)
     table = sampled(posts, list(posts), params)
     assert sum(1 / p for p in table["probability"].to_pylist()) == len(posts)
     capped = params.model_copy(update={"n": n})

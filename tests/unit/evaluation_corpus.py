@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 from tests.conftest import ROOT
+from tests.post_shards import sample_all_posts
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.json_files import write_json
@@ -113,3 +114,4 @@ def _write_posts(paths: Paths, posts: list[tuple[str, tuple[bytes, ...]]]) -> No
     half = N // 2
     for name, part in (("part-0.parquet", rows[:half]), ("part-1.parquet", rows[half:])):
         write_table(pa.Table.from_pylist(part, schema=POSTS), paths.posts / name, POSTS)
+    sample_all_posts(paths)

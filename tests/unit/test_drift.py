@@ -7,22 +7,23 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.post_shards import random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.params import DriftParams
+from postbias.posts.remote_files import content_digest
+from postbias.posts.shards import list_shards
 from postbias.scoring.artifact import write_artifact
-from postbias.scoring.drift import compare_profiles, measure_drift
-from postbias.scoring.reference_profile import (
-    choose_profile_posts,
-    describe_answers,
-    describe_content,
-    sample_ids,
-)
+from postbias.scoring.drift import Drift, compare_profiles, measure_drift
+from postbias.scoring.post_scores import PostInput, PostScore
+from postbias.scoring.profile_store import ProfileStore, choose_profile_posts
+from postbias.scoring.reference_profile import describe_answers, describe_content, sample_ids
 from postbias.scoring.scorer import Scorer
 
 LIMITS = DriftParams(sample=300, max_distance=0.15, max_shift=0.3)
@@ -37,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shard(root / "long" / "0.parquet", [(f"{text} {'word ' * 90}", i) for text, i in posts])
     artifact = write_tiny_artifact(root / "student")
     with Scorer(artifact) as scorer:
-        ids = choose_profile_posts(root / "posts", 200)
+        ids = sorted(f"0-{row}" for row in range(200))
         reference = {
             "content": describe_content(root / "posts", ids),
             "answers": describe_answers(scorer, root / "posts", ids),
@@ -46,9 +47,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_the_reference_posts_show_no_drift(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def _measure(posts: Path, scorer: Scorer, store: Path, limits: DriftParams = LIMITS) -> Drift:
+    shards = list_shards(posts)
+    digests = {shard: content_digest(shard) for shard in shards}
+    return measure_drift(shards, ProfileStore(scorer, store, digests), limits)
+
+
+def test_the_reference_posts_show_no_drift(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with Scorer.open(home / "student") as scorer:
-        found = measure_drift(home / "posts", scorer, LIMITS)
+        found = _measure(home / "posts", scorer, tmp_path)
     report = found.report
     assert (report["posts"], report["reference"], report["differs"]) == (200, 200, [])
     assert set(report["features"]) >= {
@@ -61,17 +70,19 @@ def test_the_reference_posts_show_no_drift(home: Path, caplog: pytest.LogCapture
 
 
 def test_posts_of_another_kind_are_reported_with_a_warning(
-    home: Path, caplog: pytest.LogCaptureFixture
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Scorer.open(home / "student") as scorer, caplog.at_level(logging.WARNING):
-        found = measure_drift(home / "long", scorer, LIMITS)
+        found = _measure(home / "long", scorer, tmp_path)
     assert "caption_length" in found.report["differs"]
     assert "embedding.text" in found.report["differs"]
     assert "images_per_post" not in found.report["differs"]
     assert any("THE POSTS DIFFER" in record.message for record in caplog.records)
 
 
-def test_the_same_posts_give_the_same_report_in_any_order_and_on_any_threads(home: Path) -> None:
+def test_the_same_posts_give_the_same_report_in_any_order_and_on_any_threads(
+    home: Path, tmp_path: Path
+) -> None:
     ids = [f"p{n}" for n in range(1000)]
     assert sample_ids(ids, 50) == sample_ids(reversed(ids), 50)
     assert len(sample_ids(ids, 50)) == 50
@@ -79,8 +90,56 @@ def test_the_same_posts_give_the_same_report_in_any_order_and_on_any_threads(hom
         Scorer.open(home / "student", threads=1) as one,
         Scorer.open(home / "student", threads=3) as three,
     ):
-        reports = [measure_drift(home / "posts", scorer, LIMITS).report for scorer in (one, three)]
+        reports = [
+            _measure(home / "posts", scorer, tmp_path / str(scorer.threads)).report
+            for scorer in (one, three)
+        ]
     assert reports[0] == reports[1]
+
+
+class _CountingScorer(Scorer):
+    """Counts the posts that it scores."""
+
+    n_posts = 0
+
+    def score_and_embed(
+        self, posts: Sequence[PostInput]
+    ) -> tuple[list[PostScore], dict[str, NDArray[np.float32]]]:
+        self.n_posts += len(posts)
+        return super().score_and_embed(posts)
+
+
+def test_only_new_posts_are_profiled_and_the_report_is_that_of_a_new_store(
+    home: Path, tmp_path: Path
+) -> None:
+    limits = LIMITS.model_copy(update={"sample": 90})
+    posts = random_posts(np.random.default_rng(1), 340)
+    folder, store = tmp_path / "posts", tmp_path / "store"
+    write_shard(folder / "0.parquet", posts[:200])
+    write_shard(folder / "1.parquet", posts[200:300])
+    with _CountingScorer.open(home / "student") as scorer:
+        assert isinstance(scorer, _CountingScorer)
+        first = _measure(folder, scorer, store, limits).report
+        assert scorer.n_posts == 90
+        assert _measure(folder, scorer, store, limits).report == first
+        assert scorer.n_posts == 90
+        write_shard(folder / "2.parquet", posts[300:])
+        chosen = choose_profile_posts(list_shards(folder), 90)
+        n_new = len(chosen[folder / "2.parquet"])
+        assert 0 < n_new < 40
+        appended = _measure(folder, scorer, store, limits).report
+        assert scorer.n_posts == 90 + n_new
+        assert appended == _measure(folder, scorer, tmp_path / "new store", limits).report
+        assert appended != first
+        assert sorted(i for ids in chosen.values() for i in ids) == sample_ids(
+            (f"{s}-{n}" for s, size in enumerate((200, 100, 40)) for n in range(size)), 90
+        )
+        # A changed shard has another digest, so its rows are computed again.
+        longer = [(f"{text} word", images) for text, images in posts[:200]]
+        write_shard(folder / "0.parquet", longer)
+        before = scorer.n_posts
+        _measure(folder, scorer, store, limits)
+        assert scorer.n_posts == before + len(chosen[folder / "0.parquet"])
 
 
 def test_the_distance_does_not_depend_on_the_hash_seed_of_the_process() -> None:

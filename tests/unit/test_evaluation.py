@@ -260,14 +260,14 @@ def test_students_without_a_common_post_are_chosen_by_their_own_posts(
 def test_noise_ceilings_are_reported_for_the_demo_corpus_only(copied: Paths) -> None:
     ids = [f"p{i:04d}" for i in range(corpus.N)]
     params = corpus.demo_params()
-    pq.write_table(pa.table({"post_id": ids[:9]}), copied.data / "truth.parquet")
+    pq.write_table(pa.table({"post_id": ids[:9]}), copied.sampled_file("data/truth.parquet"))
     assert evaluation_to_json(evaluate(copied, params))["ceiling"] == {}
     rng = np.random.default_rng(3)
     cues = draw_cues(corpus.N, rng)
     answers = simulate_teacher(true_scores(cues), rng)
     corpus.write_labels(copied, np.column_stack([answers[axis] for axis in corpus.AXES]))
     columns = {field.name: getattr(cues, field.name) for field in fields(Cues)}
-    pq.write_table(pa.table({"post_id": ids, **columns}), copied.data / "truth.parquet")
+    pq.write_table(pa.table({"post_id": ids, **columns}), copied.sampled_file("data/truth.parquet"))
     evaluation = evaluate(copied, params)
     report = evaluation_to_json(evaluation)
     ceiling = report["ceiling"]

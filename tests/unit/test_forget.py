@@ -49,6 +49,8 @@ def paths(tmp_path: Path) -> Paths:
     (paths.data / "import.json").write_text(json.dumps(summary), encoding="utf-8")
     labels = f'post_id,bias\n{OTHER},1\n"{GONE}",2\np00009,3\n'
     (paths.data / "labels.csv").write_text(labels, encoding="utf-8")
+    paths.sampled_corpus.unlink()
+    shutil.copytree(paths.data, paths.sampled_corpus)
     paths.report.write_text(f"<p>{CAPTION[:70]}</p>".replace('"', "&#34;"), encoding="utf-8")
     (paths.store / "embeddings" / "text").mkdir(parents=True)
     (paths.store / "embeddings" / "text" / "0.parquet").write_bytes(b"x")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tests.conftest import ROOT
-from tests.post_shards import write_shard
+from tests.post_shards import sample_all_posts, write_shard
 from tests.text_images import draw_nothing, draw_sentence
 from tests.tiny_artifact import write_tiny_artifact
 
@@ -48,7 +48,9 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     root = tmp_path_factory.mktemp("repo")
     (root / "dvc.yaml").write_text("stages: {}\n")
     write_shard(root / "data" / "posts" / "p.parquet", posts)
-    return Paths(root, root)
+    paths = Paths(root, root)
+    sample_all_posts(paths)
+    return paths
 
 
 def _params(*, ocr: bool) -> Params:
@@ -120,7 +122,7 @@ def test_with_ocr_the_slice_follows_the_text_that_was_read(paths: Paths) -> None
 def test_the_truth_of_a_demo_corpus_decides(tmp_path: Path) -> None:
     paths = Paths(tmp_path, tmp_path)
     table = pa.table({"post_id": [f"p-{i}" for i in range(6)], "quoted": [True] + [False] * 5})
-    write_table(table, paths.data / "truth.parquet", table.schema)
+    write_table(table, paths.sampled_file("data/truth.parquet"), table.schema)
     expected = {"image_text": ["yes", *["no"] * 5]}
     assert classify_image_text(paths, _params(ocr=False), _fold()) == expected
 
@@ -128,5 +130,5 @@ def test_the_truth_of_a_demo_corpus_decides(tmp_path: Path) -> None:
 def test_the_truth_of_another_corpus_is_not_used(tmp_path: Path) -> None:
     paths = Paths(tmp_path, tmp_path)
     table = pa.table({"post_id": ["other"], "quoted": [True]})
-    write_table(table, paths.data / "truth.parquet", table.schema)
+    write_table(table, paths.sampled_file("data/truth.parquet"), table.schema)
     assert classify_image_text(paths, _params(ocr=False), _fold()) == {}

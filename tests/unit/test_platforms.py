@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.post_shards import random_posts, write_shard
+from tests.post_shards import random_posts, sample_all_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.evaluation.labelled_folds import LabelledFold
@@ -43,6 +43,7 @@ def student(tmp_path: Path) -> Artifact:
     """A student with a profile of posts of two platforms."""
     paths = Paths(tmp_path, tmp_path)
     ids = _write_posts(paths.posts, ["instagram"] * 30 + ["bluesky"] * 30)
+    sample_all_posts(paths)
     artifact = write_tiny_artifact(tmp_path / "student")
     return add_reference_profile(artifact.folder, paths, ids, ids, threads=1)
 
@@ -108,6 +109,7 @@ def test_platform_is_a_slice_if_there_are_several(tmp_path: Path) -> None:
     paths = Paths(tmp_path, tmp_path)
     for platforms in (["instagram"] * 4, ["instagram", "tiktok", "reddit", "tiktok"]):
         ids = _write_posts(paths.posts, platforms)
+        sample_all_posts(paths)
         fold = LabelledFold(tuple(ids), tuple(ids), ("caption",) * 4, np.zeros((4, 2)))
         slices = classify_posts(paths, fold, ["en"] * 4)
         if len(set(platforms)) == 1:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from tests.post_shards import write_shard
 
-from postbias.errors import CorpusError, ParamsError
+from postbias.errors import CorpusError, InputError, ParamsError
 from postbias.params import SampleParams, load_params
 from postbias.paths import Paths
 from postbias.posts.captions import normalise_caption
 from postbias.posts.sampling import SampleSummary, allocate_to_strata, sample, sample_posts
-from postbias.posts.schema import POSTS, SAMPLE
-from postbias.posts.shards import read_table, write_table
+from postbias.posts.schema import FRAME, POSTS, SAMPLE
+from postbias.posts.shards import list_shards, read_posts, read_table, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 EDOS = ROOT.parent / "shared" / "real" / "edos.csv"
@@ -26,6 +29,7 @@ EDOS = ROOT.parent / "shared" / "real" / "edos.csv"
 
 def params(**changes: object) -> SampleParams:
     values = {"n": None, "method": "simple", "stratify_by": (), "max_per_author": None}
+    values["imports"] = 1
     return SampleParams.model_validate(values | changes)
 
 
@@ -43,7 +47,7 @@ def image(data: bytes = b"not an image") -> list[dict[str, object]]:
 
 
 def draw(folder: Path, seed: int = 1, **changes: object) -> dict[str, dict[str, object]]:
-    table, _ = sample_posts(folder, params(**changes), seed)
+    table, _ = sample_posts(list_shards(folder), params(**changes), seed)
     assert table.schema == SAMPLE
     return {row["post_id"]: row for row in table.to_pylist()}
 
@@ -52,7 +56,7 @@ def draw_with_given(
     folder: Path, given: Sequence[str], seed: int = 1, **changes: object
 ) -> tuple[dict[str, dict[str, object]], SampleSummary]:
     ids = pa.array(given, pa.string())
-    table, summary = sample_posts(folder, params(**changes), seed, ids)
+    table, summary = sample_posts(list_shards(folder), params(**changes), seed, ids)
     return {row["post_id"]: row for row in table.to_pylist()}, summary
 
 
@@ -173,7 +177,7 @@ def test_no_author_has_more_than_the_cap(mixed: Path) -> None:
 
 def test_each_stratum_contributes_equally(mixed: Path) -> None:
     _, summary = sample_posts(
-        mixed, params(n=12, method="stratified", stratify_by=("has_image",)), 1
+        list_shards(mixed), params(n=12, method="stratified", stratify_by=("has_image",)), 1
     )
     assert {name: drawn for name, (_, drawn) in summary.strata.items()} == {
         "has_image=false": 6,
@@ -209,7 +213,7 @@ def test_missing_values_form_their_own_stratum(mixed: Path) -> None:
 
 
 def test_counts_add_up(mixed: Path) -> None:
-    _, counts = sample_posts(mixed, params(n=5, max_per_author=2), 1)
+    _, counts = sample_posts(list_shards(mixed), params(n=5, max_per_author=2), 1)
     dropped = counts.repeated + counts.capped + counts.not_drawn
     assert counts.posts == dropped + counts.sampled == 40
     assert counts.largest_group > 1
@@ -348,9 +352,52 @@ def test_the_stage_writes_the_sample_and_its_report(tmp_path: Path) -> None:
     write_posts(paths.posts, plain(60))
     settings = load_params(ROOT / "params.yaml")
     settings = settings.model_copy(update={"sample": params(n=10)})
+    (paths.data / "labels.csv").write_text("post_id,bias\n")
     summary = sample(paths, settings)
     table = read_table(paths.sample, SAMPLE)
     ids = table["post_id"].to_pylist()
     assert ids == sorted(ids)
     assert len(ids) == summary.metrics()["sampled"] == 10
     assert '"not_drawn": 50' in (paths.reports / "sample.json").read_text()
+    posts = read_posts(paths.posts, POSTS.names)
+    assert read_table(paths.sample_frame, FRAME).equals(posts.select(["post_id"]))
+    is_sampled = pc.is_in(posts["post_id"], value_set=pa.array(ids))
+    assert read_posts(paths.sampled_posts, POSTS.names).equals(posts.filter(is_sampled))
+    assert paths.sampled_file("data/labels.csv").read_text() == "post_id,bias\n"
+    assert sorted(p.name for p in paths.sampled_corpus.iterdir()) == ["labels.csv", "posts"]
+    assert paths.sampled_file("ratings.csv") == tmp_path / "ratings.csv"
+
+
+@pytest.mark.parametrize("imports", [1, 2, 3, None])
+def test_posts_of_later_imports_change_no_output(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, imports: int | None
+) -> None:
+    paths = Paths(tmp_path, tmp_path)
+    write_posts(paths.posts, plain(700))
+    (paths.posts / "posts-00000.parquet").rename(paths.posts / "00000.parquet")
+    settings = load_params(ROOT / "params.yaml")
+    settings = settings.model_copy(update={"sample": params(n=600, imports=imports)})
+    outputs = []
+    for first_shard in (0, 1, 2):
+        if first_shard:
+            write_shard(paths.posts / f"{first_shard:05d}.parquet", [("new", [])] * 3)
+            starts = [{"first_shard": n} for n in range(first_shard + 1)]
+            (paths.data / "import.json").write_text(json.dumps({"n_posts": 1, "imports": starts}))
+        caplog.clear()
+        summary = sample(paths, settings)
+        n_new = 3 * min(first_shard, (imports or 9) - 1)
+        assert summary.posts == 700 + n_new
+        n_later = 3 * first_shard - n_new
+        assert (f"{n_later} posts of later imports" in caplog.text) == (n_later > 0)
+        files = [path for path in (tmp_path / "build").rglob("*") if path.is_file()]
+        outputs.append({path: path.read_bytes() for path in files})
+    assert (outputs[0] == outputs[1]) == (imports == 1)
+    assert (outputs[1] == outputs[2]) == (imports in {1, 2})
+
+
+def test_a_damaged_summary_of_imports_is_a_clear_error(tmp_path: Path) -> None:
+    paths = Paths(tmp_path, tmp_path)
+    write_posts(paths.posts, plain(3))
+    (paths.data / "import.json").write_text('{"n_posts": 3, "imports": [{}]}')
+    with pytest.raises(InputError, match="earlier imports cannot be read"):
+        sample(paths, load_params(ROOT / "params.yaml"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.post_shards import sample_all_posts
 
 from postbias.evaluation.labelled_folds import LabelledFold
 from postbias.evaluation.slices import classify_posts
@@ -30,6 +31,7 @@ def _classify(root: Path, paths_of_images: list[list[str | None]]) -> dict[str, 
     ]
     paths = Paths(root, root)
     write_table(pa.Table.from_pylist(rows, schema=POSTS), paths.posts / "0.parquet", POSTS)
+    sample_all_posts(paths)
     fold = LabelledFold(ids, ("a",) * len(ids), ("c",) * len(ids), np.zeros((len(ids), 1)))
     return classify_posts(paths, fold, ["en"] * len(ids))
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
+from tests.post_shards import sample_all_posts
 
 from postbias.errors import CorpusError, InputError, PostbiasError
 from postbias.params import FoldShares, Params, load_params
@@ -80,6 +81,7 @@ def write_corpus(
         for i, (author, text) in enumerate(zip(authors, texts, strict=True))
     ]
     write_table(pa.Table.from_pylist(posts, schema=POSTS), paths.posts / "x.parquet", POSTS)
+    sample_all_posts(paths)
     schema = labels_schema(("bias", "orientation"))
     labels = [
         dict.fromkeys(schema.names, "x")

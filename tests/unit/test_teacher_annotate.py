@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.post_shards import sample_all_posts
 
 from postbias.errors import LabelsError, ParamsError
 from postbias.params import Params, load_params
@@ -40,6 +41,7 @@ def paths(tmp_path: Path) -> Paths:
     repository = Paths(tmp_path, tmp_path)
     table = posts(N)
     write_table(table, repository.posts / "0.parquet", POSTS)
+    sample_all_posts(repository)
     sample = pa.table(
         {
             "post_id": table["post_id"],

@@ -32,8 +32,14 @@ def _render(history: EstimateHistory) -> str:
         for name, (before, now) in history.counts.items()
     ]
     rows = [
-        [change.name, _interval(change.before), _interval(change.now), _signed(change.difference)]
-        for change in history.changes
+        [
+            change.name + suffix,
+            _interval(change.before),
+            _interval(change.now),
+            _signed(change.difference),
+        ]
+        for changes, suffix in ((history.changes, ""), (history.later, ", later posts (plug-in)"))
+        for change in changes
     ]
     header = ["estimate", history.revision, "now", "difference"]
     return "\n".join([*counts, "", format_table(header, rows)])

@@ -97,6 +97,6 @@ def replies_delete(*, post_ids: tuple[str, ...]) -> None:
     deleted = delete_posts(Paths.find(), post_ids)
     click.echo(", ".join(f"{n} {kind}" for kind, n in deleted.items()) + " deleted")
     click.echo(
-        "The posts are still in data/posts, and older versions in the DVC cache and in MLflow; "
-        "docs/teacher.md says how to remove them there."
+        "The posts are still in data/posts and build/sample, and older versions in the DVC cache "
+        "and in MLflow; docs/teacher.md says how to remove them there."
     )

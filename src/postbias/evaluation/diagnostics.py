@@ -137,7 +137,7 @@ def _score_calib(
     """Score the calib fold and resample its authors as often as those of test."""
     test, nominal = settings
     labels = dict(zip(fold.post_ids, fold.labels, strict=True))
-    scores = score_calibration_fold(scorer, paths.posts, labels)
+    scores = score_calibration_fold(scorer, paths.sampled_posts, labels)
     author_of = dict(zip(fold.post_ids, fold.authors, strict=True))
     authors = [author_of[post_id] for post_id in scores.post_ids]
     resamples = resample_authors(authors, len(test.resamples.counts) - 1, rng)

@@ -105,7 +105,7 @@ def load_labelled_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, Labelle
             f"{joined[names[0]].null_count} posts of {paths.split} have no label",
             do="run `dvc repro`, so that split and labels match",
         )
-    captions = read_selected_posts(paths.posts, joined["post_id"].to_pylist(), ["caption"])
+    captions = read_selected_posts(paths.sampled_posts, joined["post_id"].to_pylist(), ["caption"])
     joined = joined.append_column("caption", captions["caption"])
     folds = {
         fold: _build_fold(joined.filter(pc.equal(joined["fold"], fold)), names) for fold in FOLDS
@@ -184,7 +184,7 @@ def iter_inputs(
     columns = ["post_id", "caption", *(["images"] if has_image else [])]
     ids = pa.array(sorted(wanted), pa.string())
     buffer: dict[str, PostInput] = {}
-    for batch in iter_posts(list_shards(paths.posts), columns, ROW_GROUP_POSTS):
+    for batch in iter_posts(list_shards(paths.sampled_posts), columns, ROW_GROUP_POSTS):
         for row in batch.filter(pc.is_in(batch["post_id"], value_set=ids)).to_pylist():
             images = tuple(image["bytes"] or b"" for image in row.get("images", ()))
             buffer[row["post_id"]] = PostInput(row["caption"], images)

@@ -48,7 +48,7 @@ def measure_noise_ceilings(
     Returns:
         Ceilings by modality and axis; empty for a corpus without ground truth.
     """
-    truth = paths.data / "truth.parquet"
+    truth = paths.sampled_file("data/truth.parquet")
     if not truth.is_file():
         return {}
     from postbias.demo.ground_truth import optimal_predictions, read_cues

@@ -32,7 +32,7 @@ def classify_image_text(paths: Paths, params: Params, fold: LabelledFold) -> dic
     quoted = _read_truth(paths, fold)
     if quoted is None and params.images.ocr:
         texts = read_image_texts(
-            paths.posts,
+            paths.sampled_posts,
             fold.post_ids,
             paths.image_texts,
             max_images=params.train.max_images,
@@ -46,7 +46,7 @@ def classify_image_text(paths: Paths, params: Params, fold: LabelledFold) -> dic
 
 def _read_truth(paths: Paths, fold: LabelledFold) -> set[str] | None:
     """Read the ids of the posts whose claim is in the image; None if that is not known."""
-    path = paths.data / "truth.parquet"
+    path = paths.sampled_file("data/truth.parquet")
     if not path.is_file() or "quoted" not in pq.read_schema(path).names:
         return None
     table = read_table(path, columns=["post_id", "quoted"])

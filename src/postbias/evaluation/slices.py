@@ -72,7 +72,7 @@ def classify_posts(
     wanted = set(fold.post_ids)
     rows = {}
     columns = ["post_id", "sponsored", "media_type", "platform", IMAGE_PATHS]
-    for batch in iter_posts(list_shards(paths.posts), columns, ROW_GROUP_POSTS):
+    for batch in iter_posts(list_shards(paths.sampled_posts), columns, ROW_GROUP_POSTS):
         for row in batch.to_pylist():
             if row["post_id"] in wanted:
                 rows[row["post_id"]] = row

@@ -23,6 +23,10 @@ class SampleParams(Group):
     max_per_author: Count | None = Field(
         description="maximum number of posts per author, chosen at random; null for no limit"
     )
+    imports: Count | None = Field(
+        description="number of imports to sample from, the first ones, so that posts added later by"
+        " `postbias import --append` change neither sample nor student; null for all imports"
+    )
 
 
 class ImagesSentParams(Group):

@@ -15,6 +15,7 @@ import numpy as np
 
 from postbias.axes import BAND_NAMES
 from postbias.population.groups import Groups
+from postbias.population.later_posts import describe_later_posts
 from postbias.population.scored_corpus import ScoredCorpus
 from postbias.population.stratum_report import describe_strata
 from postbias.stats import ppi
@@ -167,7 +168,7 @@ def estimate_population(
     """
     all_rows = np.ones(len(corpus), dtype=bool)
     side = corpus.design.roles
-    return {
+    result: Json = {
         "estimand": "mean label the teacher would give, over posts the champion can score",
         "level": CONFIDENCE_LEVEL,
         "n": {
@@ -196,6 +197,9 @@ def estimate_population(
             for kind, one, two in groups.pairs
         ],
     }
+    if corpus.n_later:
+        result["later_imports"] = describe_later_posts(corpus)
+    return result
 
 
 def estimate_difference(

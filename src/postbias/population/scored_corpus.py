@@ -18,7 +18,7 @@ from postbias.errors import CorpusError, SchemaError
 from postbias.paths import Paths
 from postbias.posts.authorship import AuthorCounts, count_authors
 from postbias.posts.fold_assignment import find_oversized_groups, label_components
-from postbias.posts.schema import SAMPLE, SPLIT
+from postbias.posts.schema import FRAME, SAMPLE, SPLIT
 from postbias.posts.shards import list_shards, read_posts, read_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.post_scores import OK
@@ -33,7 +33,7 @@ _LEARNED = ("train", "valid")
 
 @dataclass(frozen=True, slots=True)
 class ScoredCorpus:
-    """All posts that the champion scored, in input order.
+    """All posts that the champion scored and that could have been sampled, in input order.
 
     Attributes:
         table: `post_id`, `author`, `caption`, `sponsored`, `posted_at` and all columns of scores.
@@ -41,8 +41,11 @@ class ScoredCorpus:
         design: Author, role of the label, and sampling weight of each post.
         labels: The teacher's label by axis; NaN where there is none. (N,)
         scores: The champion's score by axis. (N,)
-        n_posts: Posts in the corpus, including those without a score.
+        n_posts: Posts that could have been sampled, including those without a score.
         n_lost_labels: Labelled posts that have no score or are in no fold.
+        later: Scored posts of imports that the sample was not drawn from, with the columns of
+            `table`; they are in no other attribute, because no label can represent them.
+        n_later: Number of posts of these imports, including those without a score.
     """
 
     table: pa.Table
@@ -52,6 +55,8 @@ class ScoredCorpus:
     scores: Mapping[str, Array]
     n_posts: int
     n_lost_labels: int
+    later: pa.Table
+    n_later: int
 
     def __len__(self) -> int:
         """Return the number of scored posts."""
@@ -73,8 +78,8 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
         The scored posts in input order.
 
     Raises:
-        CorpusError: If no post has a score.
-        SchemaError: If scores and posts are not from the same run.
+        CorpusError: If no post that could have been sampled has a score.
+        SchemaError: If scores, sampling frame and posts are not from the same run.
     """
     axes = Artifact.open(paths.champion).manifest.axes
     names = [axis.name for axis in axes]
@@ -86,7 +91,9 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
             do="run `dvc repro`",
         )
     table = scores.append_column("caption", posts["caption"])
-    table = table.filter(pc.equal(table["status"], OK)).combine_chunks()
+    is_framed = _find_framed(paths, posts["post_id"])
+    later = table.filter(pc.invert(is_framed))
+    table = table.filter(pc.and_(is_framed, pc.equal(table["status"], OK))).combine_chunks()
     if not table.num_rows:
         raise CorpusError("no post has a score", do="see reports/infer.json for the reasons")
     labels, n_lost = _align_labels(paths, names, table["post_id"])
@@ -102,9 +109,23 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
         ),
         labels={name: labels[name] for name in names},
         scores={name: table[name].to_numpy().astype(np.float64) for name in names},
-        n_posts=scores.num_rows,
+        n_posts=scores.num_rows - later.num_rows,
         n_lost_labels=n_lost,
+        later=later.filter(pc.equal(later["status"], OK)).combine_chunks(),
+        n_later=later.num_rows,
     )
+
+
+def _find_framed(paths: Paths, post_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Tell which posts could have been sampled, bool, (N,)."""
+    frame = read_table(paths.sample_frame, FRAME)["post_id"]
+    is_framed = pc.is_in(post_ids, value_set=frame.combine_chunks())
+    if pc.sum(is_framed).as_py() != len(frame):
+        raise SchemaError(
+            f"the posts in {paths.sample_frame} are not those in {paths.posts}",
+            do="run `dvc repro`",
+        )
+    return is_framed
 
 
 def _align_labels(

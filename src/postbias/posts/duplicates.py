@@ -25,7 +25,7 @@ from postbias.errors import CorpusError, UnreadableImageError
 from postbias.params import SplitParams
 from postbias.posts.captions import make_shingles
 from postbias.posts.images import decode_upright
-from postbias.posts.shards import iter_selected_posts
+from postbias.posts.shards import iter_selected_posts, list_shards
 
 #: Longer side to which images are decoded before hashing; JPEG decodes faster below full size.
 HASH_SIDE_PX = 128
@@ -93,7 +93,7 @@ def read_features(folder: Path, post_ids: Sequence[str]) -> PostFeatures:
     unreadable = 0
     columns = ["post_id", "author", "caption", "images"]
     with tqdm(total=len(position), desc="hash", unit="post", disable=None) as progress:
-        for batch in iter_selected_posts(folder, post_ids, columns):
+        for batch in iter_selected_posts(list_shards(folder), post_ids, columns):
             for post in batch.to_pylist():
                 row = position[post["post_id"]]
                 authors[row] = post["author"]

@@ -78,11 +78,11 @@ def read_seen_texts(paths: Paths, params: Params, ids: Sequence[str]) -> list[st
         MissingExtraError: If the extra `ocr` is needed and not installed.
         StorageError: If the database of texts cannot be used.
     """
-    captions = read_selected_posts(paths.posts, ids, ["caption"])["caption"].to_pylist()
+    captions = read_selected_posts(paths.sampled_posts, ids, ["caption"])["caption"].to_pylist()
     if not params.images.ocr:
         return list(captions)
     texts = read_image_texts(
-        paths.posts,
+        paths.sampled_posts,
         ids,
         paths.image_texts,
         max_images=params.train.max_images,

@@ -18,15 +18,16 @@ Posts of a given test fold (`split.folds`) take no part in this: a benchmark's t
 it is, with repeated captions, and all its posts are sampled with probability 1.
 
 The random numbers are keyed hashes of the post id. So the order of rows and shards has no effect,
-and added posts displace no more sampled posts than necessary.
+and added posts displace no more sampled posts than necessary. Posts of later imports than
+`sample.imports` are not in the sampling frame: they have no inclusion probability, and no weighted
+estimate covers them.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,80 +39,38 @@ from postbias.params import Params, SampleParams
 from postbias.paths import Paths
 from postbias.posts.authorship import count_authors
 from postbias.posts.fold_assignment import read_given_test_posts
+from postbias.posts.import_history import list_imported_shards, read_imports
+from postbias.posts.sample_summary import SampleSummary
+from postbias.posts.sampled_corpus import write_sampled_corpus
 from postbias.posts.sampling_frame import SamplingFrame, read_sampling_frame
 from postbias.posts.schema import SAMPLE
-from postbias.posts.shards import read_table, write_table
+from postbias.posts.shards import count_rows, list_shards, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class SampleSummary:
-    """Number of posts after each phase of sampling.
-
-    Attributes:
-        posts: Posts in the corpus.
-        authors: Distinct given authors.
-        posts_without_author: Posts without a given author.
-        repeated: Posts represented by another post with the same caption.
-        capped: Representatives dropped by `max_per_author`.
-        not_drawn: Eligible posts that were not drawn.
-        sampled: Posts in the sample.
-        given_test: Sampled posts of a given test fold, which are always kept.
-        given_test_repeated: Those of them whose caption another one of them has too.
-        largest_group: Posts that share the most frequent caption.
-        weight_sum: Sum of the weights; estimates `posts`.
-        effective_n: Kish's effective sample size, which accounts for unequal weights.
-        strata: Eligible and sampled posts of each stratum.
-    """
-
-    posts: int
-    authors: int
-    posts_without_author: int
-    repeated: int
-    capped: int
-    not_drawn: int
-    sampled: int
-    given_test: int
-    given_test_repeated: int
-    largest_group: int
-    weight_sum: float
-    effective_n: float
-    strata: dict[str, tuple[int, int]]
-
-    def metrics(self) -> dict[str, float]:
-        """Return the metrics to log, by name."""
-        return {key: float(value) for key, value in self.report().items() if key != "strata"}
-
-    def report(self) -> dict[str, Any]:
-        """Return the content of `reports/sample.json`: all fields, the strata as dictionaries."""
-        strata = {
-            name: {"eligible": eligible, "sampled": sampled}
-            for name, (eligible, sampled) in self.strata.items()
-        }
-        fields = (name for name in self.__slots__ if name != "strata")
-        return {name: getattr(self, name) for name in fields} | {"strata": strata}
-
-
 def sample(paths: Paths, params: Params) -> SampleSummary:
-    """Run the stage: read the posts, write the sample and `reports/sample.json`.
+    """Run the stage: read the posts, write the sample, its posts and `reports/sample.json`.
 
     Args:
-        paths: The repository; reads `data/posts` and the file of given folds, if any.
-        params: `seed`, the group `sample`, `split.folds` and `split.folds_column` are used.
+        paths: The repository; reads `data/` and the file of given folds, if any.
+        params: `seed`, the group `sample`, `annotate.labels`, `split.folds` and
+            `split.folds_column` are used.
 
     Raises:
         CorpusError: If there is no post, a post id occurs twice, or a stratifying column is empty.
         ParamsError: If there are more strata than posts to draw, or no stratifying column.
-        InputError: If the file of given folds cannot be used.
+        InputError: If the file of given folds or `import.json` cannot be used.
         SchemaError: If a shard is damaged.
         CountsError: If the counts do not add up.
+        StorageError: If an output cannot be written.
     """
     given_test = None
     if params.split.folds is not None:
         path = paths.root / params.split.folds
         given_test = read_given_test_posts(path, params.split.folds_column)
-    table, summary = sample_posts(paths.posts, params.sample, params.seed, given_test)
+    shards = list_imported_shards(paths.data, params.sample.imports)
+    table, summary = sample_posts(shards, params.sample, params.seed, given_test)
     write_table(table, paths.sample, SAMPLE)
     written = read_table(paths.sample, SAMPLE, ["post_id"]).num_rows
     dropped = summary.repeated + summary.capped + summary.not_drawn
@@ -120,17 +79,31 @@ def sample(paths: Paths, params: Params) -> SampleSummary:
             f"sample: {summary.posts} posts in, but {written} sampled and {dropped} dropped",
             do="report this bug in postbias",
         )
+    write_sampled_corpus(paths, params, shards, table["post_id"].combine_chunks())
     write_json(paths.reports / "sample.json", summary.report())
     logger.info("sampled %d of %d posts", summary.sampled, summary.posts)
+    _warn_of_later_posts(paths, shards)
     return summary
 
 
+def _warn_of_later_posts(paths: Paths, shards: Sequence[Path]) -> None:
+    n_later = count_rows(list_shards(paths.posts)) - count_rows(shards)
+    if n_later:
+        logger.warning(
+            "%d posts of later imports are not sampled: they are scored, but no estimate covers"
+            " them; to label a sample of them, too, set sample.imports to %d",
+            n_later,
+            len(read_imports(paths.data)),
+        )
+
+
 def sample_posts(
-    folder: Path, params: SampleParams, seed: int, given_test: pa.Array | None = None
+    shards: Sequence[Path], params: SampleParams, seed: int, given_test: pa.Array | None = None
 ) -> tuple[pa.Table, SampleSummary]:
     """Sample the posts to label.
 
     Args:
+        shards: The shards of the posts that can be sampled.
         params: Sample size and method.
         seed: Key of the random numbers.
         given_test: Ids of posts to keep in any case; ids that are not in the corpus are ignored.
@@ -143,7 +116,7 @@ def sample_posts(
         ParamsError: If there are more strata than posts to draw, or no stratifying column.
         SchemaError: If a shard is damaged.
     """
-    frame = read_sampling_frame(folder, params, seed)
+    frame = read_sampling_frame(shards, params, seed)
     is_given = _mark_given(frame, given_test)
     candidates, given = np.flatnonzero(~is_given), np.flatnonzero(is_given)
     picked, sizes = _pick_representatives(frame.caption[candidates], frame.random[candidates, 0])

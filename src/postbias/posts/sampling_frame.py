@@ -6,6 +6,7 @@ on other posts. Image bytes are not read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from postbias.errors import CorpusError, ParamsError
 from postbias.params import SampleParams
 from postbias.posts.captions import normalise_caption
-from postbias.posts.shards import IMAGE_PATHS, iter_posts, list_shards
+from postbias.posts.shards import IMAGE_PATHS, iter_posts
 
 _BATCH_POSTS = 10_000
 
@@ -41,10 +42,11 @@ class SamplingFrame:
     random: np.ndarray
 
 
-def read_sampling_frame(folder: Path, params: SampleParams, seed: int) -> SamplingFrame:
+def read_sampling_frame(shards: Sequence[Path], params: SampleParams, seed: int) -> SamplingFrame:
     """Read the frame; of images only their number is read.
 
     Args:
+        shards: The shards of the posts that can be sampled.
         params: Method and stratifying columns.
         seed: Key of the random numbers.
 
@@ -70,14 +72,14 @@ def read_sampling_frame(folder: Path, params: SampleParams, seed: int) -> Sampli
     ]
     ids, authors, strata, random, captions = [], [], [], [], []
     n_known: dict[str, int] = dict.fromkeys(by, 0)
-    for batch in iter_posts(list_shards(folder), columns, _BATCH_POSTS):
+    for batch in iter_posts(shards, columns, _BATCH_POSTS):
         ids.append(batch["post_id"])
         authors.append(batch["author"])
         strata.append(_name_strata(batch, by, n_known))
         numbers = _hash_ids(batch["post_id"], seed)
         random.append(numbers[:, :3])
         captions.append(_hash_captions(batch["caption"], numbers[:, 3]))
-    _check_values(n_known, sum(map(len, ids)), folder)
+    _check_values(n_known, sum(map(len, ids)))
     return SamplingFrame(
         post_id=_check_unique(pa.chunked_array(ids).combine_chunks()),
         author=pa.chunked_array(authors).dictionary_encode().combine_chunks(),
@@ -118,11 +120,9 @@ def _name_strata(batch: pa.RecordBatch, by: tuple[str, ...], n_known: dict[str, 
     return pc.binary_join_element_wise(*parts, "|")
 
 
-def _check_values(n_known: dict[str, int], n_posts: int, folder: Path) -> None:
+def _check_values(n_known: dict[str, int], n_posts: int) -> None:
     if not n_posts:
-        raise CorpusError(
-            "the corpus has no posts", seen=str(folder), do="import posts, or run `dvc pull`"
-        )
+        raise CorpusError("the corpus has no posts", do="import posts, or run `dvc pull`")
     for column, count in n_known.items():
         if not count:
             raise CorpusError(

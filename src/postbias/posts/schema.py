@@ -56,6 +56,9 @@ SAMPLE = pa.schema(
     ]
 )
 
+#: The posts that could have been sampled.
+FRAME = pa.schema([pa.field("post_id", pa.string(), nullable=False)])
+
 SPLIT = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),

@@ -205,11 +205,12 @@ def iter_posts(
 
 
 def iter_selected_posts(
-    folder: Path, post_ids: Sequence[str], columns: Sequence[str]
+    shards: Sequence[AnyPath], post_ids: Sequence[str], columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """Iterate over selected posts; skips row groups that hold none of them.
 
     Args:
+        shards: Post shards.
         post_ids: The posts to select; ids that are in no shard are ignored.
         columns: Columns of `POSTS`.
 
@@ -217,12 +218,11 @@ def iter_selected_posts(
         Non-empty record batches of selected posts, in shard and row order.
 
     Raises:
-        CorpusError: If there is no shard.
         SchemaError: If a shard is damaged or does not match `POSTS`.
     """
     selected = pa.array(post_ids, pa.string())
     schema = pa.schema([POSTS.field(name) for name in columns])
-    for shard in list_shards(folder):
+    for shard in shards:
         with open_shard(shard) as file:
             for group in range(file.num_row_groups):
                 ids = file.read_row_group(group, columns=["post_id"])["post_id"]
@@ -232,10 +232,13 @@ def iter_selected_posts(
                     yield posts.combine_chunks().cast(schema).to_batches()[0]
 
 
-def read_selected_posts(folder: Path, post_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+def read_selected_posts(
+    posts: Path | Sequence[AnyPath], post_ids: Sequence[str], columns: Sequence[str]
+) -> pa.Table:
     """Read selected posts.
 
     Args:
+        posts: A folder of shards, or some shards.
         post_ids: Distinct ids of the posts to select.
         columns: Columns of `POSTS`.
 
@@ -248,13 +251,14 @@ def read_selected_posts(folder: Path, post_ids: Sequence[str], columns: Sequence
     """
     selected = pa.array(post_ids, pa.string())
     names = ["post_id", *(name for name in columns if name != "post_id")]
-    batches = list(iter_selected_posts(folder, post_ids, names))
+    shards = list_shards(posts) if isinstance(posts, Path) else posts
+    batches = list(iter_selected_posts(shards, post_ids, names))
     table = pa.Table.from_batches(batches, pa.schema([POSTS.field(name) for name in names]))
     positions = pc.index_in(selected, value_set=table["post_id"].combine_chunks())
     if positions.null_count:
         missing = selected.filter(positions.is_null())
         raise CorpusError(
-            f"{len(missing)} of {len(selected)} posts are not in {folder}",
+            f"{len(missing)} of {len(selected)} posts are not in {posts}",
             seen=missing[0].as_py(),
             do="run `dvc repro` so that sample and labels match the posts",
         )

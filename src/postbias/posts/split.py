@@ -95,10 +95,10 @@ def split(paths: Paths, params: Params) -> SplitSummary:
         CountsError: If not every labelled post has a fold.
     """
     post_ids, labels = read_main_axis_labels(paths.labels)
-    features = read_features(paths.posts, post_ids)
+    features = read_features(paths.sampled_posts, post_ids)
     given = None
     if params.split.folds is not None:
-        path = paths.root / params.split.folds
+        path = paths.sampled_file(params.split.folds)
         given = read_given_folds(path, params.split.folds_column, post_ids)
     features = _check_authors(features, post_ids, has_given_folds=given is not None)
     result = split_posts(post_ids, features, params, given)

@@ -154,7 +154,9 @@ def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) ->
         "reports": reports,
         "worst": worst,
         "typical": typical,
-        "costs": estimate_costs(reports["labels"], corpus.n_posts, params.report.cost),
+        "costs": estimate_costs(
+            reports["labels"], corpus.n_posts + corpus.n_later, params.report.cost
+        ),
         "cost_params": params.report.cost,
         **lay_out_sections(corpus, population, brands, reports),
     }

@@ -51,6 +51,7 @@ class BulkSummary:
         means: Mean score by axis; empty if no post was scored.
         computed: Posts scored by this call; the others were in the store.
         seconds: Time taken by this call.
+        digests: Content digest of each post shard.
         import_warning: A warning if many records of a table or an export could not be read.
     """
 
@@ -63,6 +64,7 @@ class BulkSummary:
     means: Mapping[str, float]
     computed: int = field(default=0, compare=False)
     seconds: float = field(default=0.0, compare=False)
+    digests: Mapping[AnyPath, str] = field(default_factory=dict, compare=False)
     import_warning: str | None = field(default=None, compare=False)
 
     @property
@@ -253,7 +255,8 @@ def score_with_backend(
             seen=summary.posts,
             allowed=n_posts,
         )
-    return dataclasses.replace(summary, computed=n_missing, seconds=seconds)
+    digests = {shard: entry.digest for shard, entry in entries.items()}
+    return dataclasses.replace(summary, computed=n_missing, seconds=seconds, digests=digests)
 
 
 def _write_outputs(

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import pi, sqrt
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from postbias.posts.remote_files import AnyPath
 from postbias.scoring.platforms import UNNAMED_PLATFORM
-from postbias.scoring.reference_profile import (
-    Json,
-    choose_profile_posts,
-    describe_answers,
-    describe_content,
-)
-from postbias.scoring.scorer import Scorer
+from postbias.scoring.profile_store import ProfileStore, choose_profile_posts
+from postbias.scoring.reference_profile import Json, summarize_answers, summarize_content
 
 if TYPE_CHECKING:
     from postbias.params import DriftParams
@@ -45,26 +40,31 @@ class Drift:
         return distances | {"drift.differs": float(len(self.report["differs"]))}
 
 
-def measure_drift(posts: Path, scorer: Scorer, limits: DriftParams) -> Drift:
+def measure_drift(shards: Sequence[AnyPath], store: ProfileStore, limits: DriftParams) -> Drift:
     """Compare posts with the student's training posts, and warn if they differ.
 
     Args:
-        posts: Folder of post shards; a sample of the posts is compared.
-        scorer: The student; its manifest contains the reference profile.
+        shards: Post shards; a sample of the posts is compared.
+        store: The student, whose manifest contains the reference profile, and posts that were
+            profiled before.
         limits: Sample size and maximum distances.
 
     Raises:
-        CorpusError: If there is no shard.
-        SchemaError: If a shard is damaged.
+        SchemaError: If a shard, or a file of the store, is damaged.
+        StorageError: If the store cannot be written.
     """
-    reference = scorer.manifest.reference
+    reference = store.scorer.manifest.reference
     if not reference:
         logger.warning("drift is not measured: the student has no profile of its training posts")
         return Drift({"posts": 0, "reference": None, "differs": [], "features": {}})
-    ids = choose_profile_posts(posts, limits.sample)
-    seen = {"content": describe_content(posts, ids)}
-    seen["answers"] = describe_answers(scorer, posts, ids)
-    drift = Drift({"posts": len(ids), **compare_profiles(reference, seen, limits)})
+    chosen = choose_profile_posts(shards, limits.sample)
+    if not chosen:
+        n_reference = reference["content"]["n"]
+        return Drift({"posts": 0, "reference": n_reference, "differs": [], "features": {}})
+    rows = store.profile(chosen)
+    seen = {"content": summarize_content(rows)}
+    seen["answers"] = summarize_answers(rows)
+    drift = Drift({"posts": len(rows), **compare_profiles(reference, seen, limits)})
     for name in drift.report["differs"]:
         feature = drift.report["features"][name]
         logger.warning(

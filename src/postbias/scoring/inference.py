@@ -9,6 +9,7 @@ from postbias.json_files import write_json
 from postbias.posts.shards import list_shards
 from postbias.scoring.bulk import BulkSummary, ScoreOutputs, score_shards
 from postbias.scoring.drift import Drift, measure_drift
+from postbias.scoring.profile_store import ProfileStore
 from postbias.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def infer(paths: Paths, params: Params) -> Inference:
     """Score every post of the corpus.
 
     Reads `data/posts` and `build/champion`; writes `build/scores/`, `build/score_rejects.parquet`
-    and `reports/infer.json`, and keeps finished shards in `store/scores/`.
+    and `reports/infer.json`, and keeps finished shards and profiled posts in
+    `store/scores/`.
 
     Returns:
         The result, as reported.
@@ -67,8 +69,8 @@ def infer(paths: Paths, params: Params) -> Inference:
         image_texts=paths.image_texts,
     ) as scorer:
         summary = score_shards(shards, scorer, outputs, batch_size=settings.batch_size)
-        result = Inference(
-            summary, measure_drift(paths.posts, scorer, settings.drift), scorer.device
-        )
+        profiles = ProfileStore(scorer, outputs.store, summary.digests)
+        drift = measure_drift(shards, profiles, settings.drift)
+        result = Inference(summary, drift, scorer.device)
     write_json(paths.reports / "infer.json", result.report())
     return result

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from postbias.posts.remote_files import AnyPath
-from postbias.posts.shards import iter_posts, iter_selected_posts
+from postbias.posts.shards import iter_posts, iter_selected_posts, list_shards
 from postbias.scoring.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def count_platforms(posts: Path, ids: Sequence[str]) -> Counter[str]:
         SchemaError: If a shard is damaged.
     """
     counts: Counter[str] = Counter()
-    for batch in iter_selected_posts(posts, ids, ["platform"]):
+    for batch in iter_selected_posts(list_shards(posts), ids, ["platform"]):
         counts.update(batch["platform"].to_pylist())
     return counts
 

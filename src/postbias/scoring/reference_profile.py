@@ -1,8 +1,9 @@
 """Profile a set of posts, small enough to be part of an artifact.
 
 A profile has the shares of posts in fixed bins of caption length, language, images per post and
-score, and the mean and standard deviation of each embedding dimension. Ids are sorted before posts
-are read, so the same posts give the same profile.
+score, and the mean and standard deviation of each embedding dimension. It is computed from one row
+per post, which depends on nothing but the post and the student: rows can be kept, and the same
+posts give the same profile.
 """
 
 from __future__ import annotations
@@ -11,21 +12,28 @@ import hashlib
 import heapq
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from postbias.posts.languages import identify_languages
-from postbias.posts.shards import iter_posts, list_shards, read_selected_posts
-from postbias.scoring.platforms import count_platforms
+from postbias.posts.shards import list_shards, read_selected_posts
 from postbias.scoring.post_scores import BATCH_SIZE, OK, PostInput
 from postbias.scoring.scorer import Scorer
 
 #: Maximum number of posts in a reference profile.
 REFERENCE_POSTS = 2000
+
+#: Columns of posts that `content_rows` and `answer_rows` need.
+CONTENT_COLUMNS = ("post_id", "caption", "images", "platform")
+ANSWER_COLUMNS = ("post_id", "caption", "images")
+
+_CONTENT = ("caption_length", "images_per_post", "language", "platform")
+_SCORE, _EMBEDDING = "score.", "embedding_"
 
 _LENGTHS = (1, 20, 40, 80, 120, 200, 300, 500, 1000)
 _IMAGES = (1, 2, 3, 4, 6, 10)
@@ -46,48 +54,24 @@ def sample_ids(ids: Iterable[str], max_ids: int) -> list[str]:
     return sorted(heapq.nsmallest(max_ids, ids, key=lambda i: hashlib.sha256(i.encode()).digest()))
 
 
-def choose_profile_posts(posts: Path, max_ids: int) -> list[str]:
-    """Sample post ids from a folder of shards, in constant memory.
-
-    Args:
-        posts: Folder of post shards.
-
-    Returns:
-        The sampled ids, sorted.
-
-    Raises:
-        CorpusError: If there is no shard.
-        SchemaError: If a shard is damaged.
-    """
-    batches = iter_posts(list_shards(posts), ["post_id"], 10_000)
-    return sample_ids((i for batch in batches for i in batch["post_id"].to_pylist()), max_ids)
-
-
 def describe_content(posts: Path, ids: Sequence[str]) -> Json:
     """Profile the content of posts.
 
     Args:
         posts: Folder of post shards.
-        ids: Ids of the posts.
+        ids: Ids of the posts, sorted.
 
     Returns:
-        `n`, and by feature (`caption_length`, `language`, `images_per_post`, `platform`) the share
-        of each bin.
+        The profile, as `summarize_content` returns it.
 
     Raises:
         CorpusError: If a post is in no shard.
         SchemaError: If a shard is damaged.
     """
-    counts: dict[str, Counter[str]] = {
-        name: Counter() for name in ("caption_length", "images_per_post", "language")
-    }
-    counts["platform"] = count_platforms(posts, ids)
-    for chunk in _read(posts, ids, ["caption", "images"]):
-        captions = [post.caption for post in chunk]
-        counts["caption_length"].update(_bin(len(text.strip()), _LENGTHS) for text in captions)
-        counts["images_per_post"].update(_bin(len(post.images), _IMAGES) for post in chunk)
-        counts["language"].update(identify_languages(captions))
-    return {"n": len(ids), "features": {name: _shares(counter) for name, counter in counts.items()}}
+    shards = list_shards(posts)
+    chunks = (ids[start : start + BATCH_SIZE] for start in range(0, len(ids), BATCH_SIZE))
+    rows = [content_rows(read_selected_posts(shards, ids, CONTENT_COLUMNS)) for ids in chunks]
+    return summarize_content(pa.concat_tables(rows) if rows else content_rows(_no_posts()))
 
 
 def describe_answers(scorer: Scorer, posts: Path, ids: Sequence[str]) -> Json:
@@ -96,64 +80,130 @@ def describe_answers(scorer: Scorer, posts: Path, ids: Sequence[str]) -> Json:
     Args:
         scorer: The student.
         posts: Folder of post shards.
-        ids: Ids of the posts.
+        ids: Ids of the posts, sorted.
 
     Returns:
-        `n`, by `score.<axis>` the share of each bin, and by encoder `n`, `mean` and `sd` of the
-        embeddings.
+        The profile, as `summarize_answers` returns it.
 
     Raises:
         CorpusError: If a post is in no shard.
         SchemaError: If a shard is damaged.
     """
-    counts: dict[str, Counter[str]] = {f"score.{axis}": Counter() for axis in scorer.axes}
-    moments: dict[str, _Moments] = {}
-    columns = ["caption", "images"] if scorer.manifest.reads_images else ["caption"]
-    n = 0
-    for chunk in _read(posts, ids, columns):
-        results, embeddings = scorer.score_and_embed(chunk)
-        scored = [result for result in results if result.status == OK]
-        n += len(scored)
-        for axis in scorer.manifest.axes:
-            edges = np.linspace(axis.low, axis.high, _SCORE_BINS + 1)[1:-1].tolist()
-            values = (result.scores[axis.name].value for result in scored)
-            counts[f"score.{axis.name}"].update(_bin(value, edges) for value in values)
-        for name, rows in embeddings.items():
-            moments.setdefault(name, _Moments(rows.shape[1])).add(rows)
+    shards = list_shards(posts)
+    columns = list(ANSWER_COLUMNS if scorer.manifest.reads_images else ANSWER_COLUMNS[:2])
+    chunks = (ids[start : start + BATCH_SIZE] for start in range(0, len(ids), BATCH_SIZE))
+    rows = [answer_rows(scorer, read_selected_posts(shards, ids, columns)) for ids in chunks]
+    return summarize_answers(pa.concat_tables(rows) if rows else _no_answers(scorer.axes))
+
+
+def content_rows(posts: pa.Table) -> pa.Table:
+    """Find the bins of posts by their content.
+
+    Args:
+        posts: The columns `CONTENT_COLUMNS`.
+
+    Returns:
+        `post_id`, and the bin by feature: `caption_length`, `images_per_post`, `language` and
+        `platform`.
+    """
+    captions = posts["caption"].to_pylist()
+    n_images = [len(images) for images in posts["images"].to_pylist()]
+    bins = {
+        "caption_length": [_bin(len(text.strip()), _LENGTHS) for text in captions],
+        "images_per_post": [_bin(n, _IMAGES) for n in n_images],
+        "language": identify_languages(captions),
+        "platform": posts["platform"].to_pylist(),
+    }
+    columns = [posts["post_id"], *(pa.array(bins[name], pa.string()) for name in _CONTENT)]
+    return pa.table(columns, names=["post_id", *_CONTENT])
+
+
+def answer_rows(scorer: Scorer, posts: pa.Table) -> pa.Table:
+    """Score and embed posts.
+
+    Args:
+        scorer: The student.
+        posts: The columns `ANSWER_COLUMNS`; without `images`, posts have none.
+
+    Returns:
+        `post_id`; the bin of the score by axis (`score.<axis>`), null without a score; and the
+        embedding by encoder (`embedding_<encoder>`), NaN for a post without the modality.
+    """
+    results, embeddings = scorer.score_and_embed(
+        [
+            PostInput(row["caption"], tuple(i["bytes"] or b"" for i in row.get("images", ())))
+            for row in posts.to_pylist()
+        ]
+    )
+    columns = {"post_id": posts["post_id"]}
+    for axis in scorer.manifest.axes:
+        edges = np.linspace(axis.low, axis.high, _SCORE_BINS + 1)[1:-1].tolist()
+        bins = [_bin(r.scores[axis.name].value, edges) if r.status == OK else None for r in results]
+        columns[_SCORE + axis.name] = pa.array(bins, pa.string())
+    for name, rows in sorted(embeddings.items()):
+        flat = pa.array(rows.reshape(-1), pa.float32())
+        columns[_EMBEDDING + name] = pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+    return pa.table(columns)
+
+
+def summarize_content(rows: pa.Table) -> Json:
+    """Summarize the content of posts.
+
+    Args:
+        rows: Result of `content_rows`.
+
+    Returns:
+        `n`, and by feature the share of each bin.
+    """
+    counts = {name: Counter(rows[name].to_pylist()) for name in _CONTENT}
+    return {"n": len(rows), "features": {name: _shares(c) for name, c in counts.items()}}
+
+
+def summarize_answers(rows: pa.Table) -> Json:
+    """Summarize scores and embeddings.
+
+    Args:
+        rows: Result of `answer_rows`, sorted by post id.
+
+    Returns:
+        `n`: posts with a score; by `score.<axis>` the share of each bin; and by encoder `n`, `mean`
+        and `sd` of the embeddings.
+    """
+    names = [name for name in rows.column_names if name.startswith(_SCORE)]
+    encoders = [name for name in rows.column_names if name.startswith(_EMBEDDING)]
+    counts = {name: Counter(rows[name].drop_null().to_pylist()) for name in names}
     return {
-        "n": n,
+        "n": counts[names[0]].total(),
         "features": {name: _shares(counter) for name, counter in counts.items()},
-        "embeddings": {name: part.describe() for name, part in sorted(moments.items())},
+        "embeddings": {
+            name.removeprefix(_EMBEDDING): _describe_embeddings(rows[name]) for name in encoders
+        },
     }
 
 
-class _Moments:
-    """Running mean and standard deviation of rows."""
-
-    def __init__(self, dim: int) -> None:
-        self.n = 0
-        self.total = np.zeros(dim)
-        self.squares = np.zeros(dim)
-
-    def add(self, rows: NDArray[np.float32]) -> None:
-        exact = rows.astype(np.float64)
-        self.n += len(rows)
-        self.total += exact.sum(axis=0)
-        self.squares += (exact**2).sum(axis=0)
-
-    def describe(self) -> Json:
-        mean = self.total / max(1, self.n)
-        variance = np.maximum(self.squares / max(1, self.n) - mean**2, 0)
-        return {"n": self.n, "mean": _rounded(mean), "sd": _rounded(np.sqrt(variance))}
+def _describe_embeddings(column: pa.ChunkedArray) -> Json:
+    """Return number, mean and standard deviation of the embeddings that are not NaN."""
+    dim = column.type.list_size
+    n, total, squares = 0, np.zeros(dim), np.zeros(dim)
+    for start in range(0, len(column), BATCH_SIZE):
+        flat = column.slice(start, BATCH_SIZE).combine_chunks().flatten()
+        rows = flat.to_numpy().reshape(-1, dim).astype(np.float64)
+        rows = rows[~np.isnan(rows).all(axis=1)]
+        n += len(rows)
+        total += rows.sum(axis=0)
+        squares += (rows**2).sum(axis=0)
+    mean = total / max(1, n)
+    variance = np.maximum(squares / max(1, n) - mean**2, 0)
+    return {"n": n, "mean": _rounded(mean), "sd": _rounded(np.sqrt(variance))}
 
 
-def _read(posts: Path, ids: Sequence[str], columns: list[str]) -> Iterator[list[PostInput]]:
-    for start in range(0, len(ids), BATCH_SIZE):
-        rows = read_selected_posts(posts, ids[start : start + BATCH_SIZE], columns).to_pylist()
-        yield [
-            PostInput(row["caption"], tuple(i["bytes"] or b"" for i in row.get("images", ())))
-            for row in rows
-        ]
+def _no_posts() -> pa.Table:
+    empty = pa.array([], pa.string())
+    return pa.table([empty, empty, pa.array([], pa.list_(pa.string())), empty], CONTENT_COLUMNS)
+
+
+def _no_answers(axes: Sequence[str]) -> pa.Table:
+    return pa.table({_SCORE + axis: pa.array([], pa.string()) for axis in axes})
 
 
 def _bin(value: float, edges: Sequence[float]) -> str:

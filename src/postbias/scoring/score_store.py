@@ -91,12 +91,14 @@ class StoredShard:
 
     Attributes:
         shard: The post shard.
+        digest: Digest of its content.
         scores: Path of its scores.
         rejects: Path of its rejects.
         axes: The student's axes.
     """
 
     shard: AnyPath
+    digest: str
     scores: AnyPath
     rejects: AnyPath
     axes: tuple[str, ...]
@@ -111,7 +113,7 @@ class StoredShard:
         digest = content_digest(shard)
         folder = store / store_key(student)
         rejects = folder / f"{digest}.rejects.parquet"
-        return cls(shard, folder / f"{digest}.scores.parquet", rejects, student.axes)
+        return cls(shard, digest, folder / f"{digest}.scores.parquet", rejects, student.axes)
 
     def is_done(self) -> bool:
         """Return whether `write` has completed."""

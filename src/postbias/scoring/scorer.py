@@ -155,8 +155,8 @@ class Scorer:
             posts: Posts.
 
         Returns:
-            The results, and the embeddings by encoder: `text` (M, Dt) and `image` (M, Di; mean of a
-            carousel), of the posts that have the modality, in order.
+            The results, and the embeddings by encoder: `text` (N, Dt) and `image` (N, Di; mean of a
+            carousel); NaN for a post without the modality.
         """
         if not posts:
             return [], {}
@@ -173,7 +173,7 @@ class Scorer:
             "text": (embedded.text, embedded.has_text),
             "image": (embedded.image, embedded.n_images),
         }
-        return results, {name: x[n[:, 0] > 0] for name, (x, n) in parts.items() if x.shape[1]}
+        return results, {k: np.where(n > 0, x, np.nan) for k, (x, n) in parts.items() if x.shape[1]}
 
     def _embed(self, posts: Sequence[PostInput]) -> _Embedded:
         """Embed the captions and images that the student reads, on all threads."""

@@ -51,7 +51,7 @@ def add_intervals(
     """
     with _open(folder, paths, threads) as scorer:
         manifest = scorer.manifest
-        views = score_calibration_fold(scorer, paths.posts, labels)
+        views = score_calibration_fold(scorer, paths.sampled_posts, labels)
     intervals = {}
     for column, axis in enumerate(manifest.axes):
         span = axis.high - axis.low
@@ -86,9 +86,9 @@ def add_reference_profile(
         # Scores and embeddings of training posts differ from those of posts not seen before,
         # so the latter come from calib.
         train = list(train)
-        content = describe_content(paths.posts, sample_ids(train, REFERENCE_POSTS))
-        platforms = sorted(count_platforms(paths.posts, train))
-        answers = describe_answers(scorer, paths.posts, sample_ids(calib, REFERENCE_POSTS))
+        content = describe_content(paths.sampled_posts, sample_ids(train, REFERENCE_POSTS))
+        platforms = sorted(count_platforms(paths.sampled_posts, train))
+        answers = describe_answers(scorer, paths.sampled_posts, sample_ids(calib, REFERENCE_POSTS))
     reference = {"content": content, "answers": answers, "platforms": platforms}
     return write_artifact(folder, dataclasses.replace(manifest, reference=reference))
 

@@ -279,7 +279,7 @@ def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> Tra
 
     def load_fold(fold: str) -> Examples:
         pixel_file = job.scratch / fold if job.has_image or job.has_fusion_encoders else None
-        examples = load_examples(job.paths.posts, folds[fold], tokenizer, train, pixel_file)
+        examples = load_examples(job.paths.sampled_posts, folds[fold], tokenizer, train, pixel_file)
         if tokenizer is None or not job.params.images.ocr:
             return examples
         texts = read_seen_texts(job.paths, job.params, examples.post_ids)

@@ -19,8 +19,8 @@ from postbias.errors import CountsError, LabelsError, ParamsError
 from postbias.json_files import write_json
 from postbias.params import Params
 from postbias.paths import Paths
-from postbias.posts.schema import REJECTS, SAMPLE, labels_schema
-from postbias.posts.shards import read_posts, read_table, write_table
+from postbias.posts.schema import FRAME, REJECTS, SAMPLE, labels_schema
+from postbias.posts.shards import read_table, write_table
 from postbias.teacher.label_report import (
     collect_warnings,
     describe_label_axes,
@@ -193,9 +193,9 @@ def _read_recorded(
             "annotate.teacher is recorded but annotate.labels is not set",
             do="set it to a CSV or Parquet file with post_id and one column per axis",
         )
-    corpus = frozenset(read_posts(paths.posts, ["post_id"])["post_id"].to_pylist())
-    file = paths.root / params.annotate.labels
-    recorded = read_recorded_labels(file, rubric, frozenset(post_ids), corpus)
+    frame = frozenset(read_table(paths.sample_frame, FRAME)["post_id"].to_pylist())
+    file = paths.sampled_file(params.annotate.labels)
+    recorded = read_recorded_labels(file, rubric, frozenset(post_ids), frame)
     report = {
         "name": recorded.teacher,
         "rows": recorded.n_rows,

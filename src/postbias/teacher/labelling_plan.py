@@ -110,7 +110,7 @@ def plan_labelling(
 async def _measure(
     paths: Paths, params: Params, rubric: Rubric, post_ids: frozenset[str]
 ) -> LabellingPlan:
-    sizes = dict(_post_sizes(paths.posts, post_ids, params.annotate.endpoint))
+    sizes = dict(_post_sizes(paths.sampled_posts, post_ids, params.annotate.endpoint))
     async with open_labelling_run(paths, params, rubric) as run:
         keys: dict[str, str] = {}
         await run.scheduler.run(iter_run_requests(run, _spread_over_sizes(sizes), keys), 0)

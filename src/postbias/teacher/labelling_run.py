@@ -247,7 +247,9 @@ def iter_run_requests(
         The requests in shard order.
     """
     config = run.config
-    for request in iter_label_requests(run.paths.posts, post_ids, config.rubric, config.params):
+    for request in iter_label_requests(
+        run.paths.sampled_posts, post_ids, config.rubric, config.params
+    ):
         keys[request.post_id] = request.key
         yield config.request_repeat(request, repeat)
 

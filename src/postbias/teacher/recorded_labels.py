@@ -31,7 +31,7 @@ class RecordedLabels:
         labels: One per sampled post.
         rejects: Rows without a valid label, then sampled posts without a row.
         n_rows: Rows of the file.
-        n_outside_sample: Valid rows for posts of the corpus that are not in the sample.
+        n_outside_sample: Valid rows for posts that could have been sampled and were not.
     """
 
     teacher: str
@@ -42,7 +42,7 @@ class RecordedLabels:
 
 
 def read_recorded_labels(
-    path: Path, rubric: Rubric, sampled: frozenset[str], corpus: frozenset[str]
+    path: Path, rubric: Rubric, sampled: frozenset[str], frame: frozenset[str]
 ) -> RecordedLabels:
     """Read the labels of the sampled posts from a file.
 
@@ -52,7 +52,7 @@ def read_recorded_labels(
         path: A `.csv` or `.parquet` file.
         rubric: The axes to read, and their ranges.
         sampled: Ids of the posts to label.
-        corpus: Ids of all posts.
+        frame: Ids of all posts that could have been sampled.
 
     Returns:
         A label for every sampled post, and the rejects.
@@ -67,7 +67,7 @@ def read_recorded_labels(
     first_rejects: dict[str, LabelReject] = {}
     rejects: list[LabelReject] = []
     for row, parsed in enumerate(_parse_rows(table, rubric, path.name, teacher)):
-        accepted = _accept(parsed, f"{path.name}:{row + 1}", valid, corpus)
+        accepted = _accept(parsed, f"{path.name}:{row + 1}", valid, frame)
         if isinstance(accepted, Label):
             valid[accepted.post_id] = accepted
         else:
@@ -92,12 +92,12 @@ def read_recorded_labels(
 
 
 def _accept(
-    parsed: Label | LabelReject, source: str, valid: dict[str, Label], corpus: frozenset[str]
+    parsed: Label | LabelReject, source: str, valid: dict[str, Label], frame: frozenset[str]
 ) -> Label | LabelReject:
     if isinstance(parsed, LabelReject):
         return parsed
-    if parsed.post_id not in corpus:
-        reason, detail = RejectReason.UNKNOWN_POST, "no such post in data/posts"
+    if parsed.post_id not in frame:
+        reason, detail = RejectReason.UNKNOWN_POST, "not in an import that is sampled"
     elif parsed.post_id in valid:
         reason, detail = RejectReason.DUPLICATE_ID, "an earlier row labels this post"
     else:

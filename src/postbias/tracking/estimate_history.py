@@ -49,12 +49,15 @@ class EstimateHistory:
     Attributes:
         revision: The earlier revision.
         changes: The estimates, in alphabetical order.
-        counts: Numbers of posts, scored posts and labels, each before and now.
+        counts: Numbers of posts, scored posts and labels, and of posts of later imports, which no
+            estimate covers, each before and now.
+        later: Changes of the plug-in numbers of posts of later imports; without intervals.
     """
 
     revision: str
     changes: tuple[EstimateChange, ...]
     counts: dict[str, tuple[int | None, int | None]]
+    later: tuple[EstimateChange, ...] = ()
 
 
 def compare_estimates(paths: Paths, revision: str) -> EstimateHistory:
@@ -73,19 +76,31 @@ def compare_estimates(paths: Paths, revision: str) -> EstimateHistory:
         raise InputError("there is no report yet", seen=str(path), do="run `dvc repro`")
     now = json.loads(path.read_text(encoding="utf-8"))
     before = _read_revision(paths, revision)
-    estimates = [
-        {name: value for name, value in side["all"].items() if isinstance(value, dict)}
-        for side in (before, now)
-    ]
-    names = sorted({*estimates[0], *estimates[1]})
+    sides = (before, now)
+    later = [side.get("later_imports", {}) for side in sides]
+    counts = {
+        name: (before["n"].get(name), now["n"].get(name)) for name in ("posts", "scored", "labels")
+    }
+    if any(later):
+        counts["later posts"] = (later[0].get("posts", 0), later[1].get("posts", 0))
     return EstimateHistory(
         revision,
-        tuple(EstimateChange(n, estimates[0].get(n), estimates[1].get(n)) for n in names),
-        {
-            name: (before["n"].get(name), now["n"].get(name))
-            for name in ("posts", "scored", "labels")
-        },
+        _compare(
+            *({k: v for k, v in side["all"].items() if isinstance(v, dict)} for side in sides)
+        ),
+        counts,
+        _compare(*map(_without_intervals, later)),
     )
+
+
+def _compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[EstimateChange, ...]:
+    names = sorted({*before, *now})
+    return tuple(EstimateChange(name, before.get(name), now.get(name)) for name in names)
+
+
+def _without_intervals(later: dict[str, Any]) -> dict[str, Any]:
+    means = later.get("uncorrected", {})
+    return {name: {"value": mean, "lo": None, "hi": None} for name, mean in means.items()}
 
 
 def _read_revision(paths: Paths, revision: str) -> dict[str, Any]:

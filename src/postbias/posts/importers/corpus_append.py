@@ -23,24 +23,20 @@ from filelock import FileLock, Timeout
 from postbias.errors import CorpusError, CountsError, InputError, StorageError
 from postbias.posts.forgotten_ids import FORGOTTEN_FILE
 from postbias.posts.image_counts import count_images
+from postbias.posts.import_history import MANIFEST, shard_number
 from postbias.posts.importers.append_summary import AppendSummary
-from postbias.posts.importers.corpus_comparison import (
-    Comparison,
-    compare_with_corpus,
-    shard_number,
-)
+from postbias.posts.importers.corpus_comparison import Comparison, compare_with_corpus
 from postbias.posts.importers.gained_images import rewrite_shards
 from postbias.posts.importers.import_summary import (
-    MANIFEST,
     POSTS_FOLDER,
     REJECTS_FILE,
     ImportSummary,
 )
-from postbias.posts.importers.new_shards import write_new_shards
 from postbias.posts.importers.part_writer import STAGE_IMAGE, STAGE_POST
 from postbias.posts.post_updates import UPDATES_FILE, write_updates
 from postbias.posts.reasons import RejectReason
 from postbias.posts.schema import REJECTS
+from postbias.posts.selected_shards import write_selected_shards
 from postbias.posts.shards import (
     atomic_write,
     count_rows,
@@ -195,7 +191,7 @@ def _write_changes(dest: Path, comparison: Comparison, summary: AppendSummary) -
     changes, export = staging / _CHANGES, staging / _EXPORT
     shutil.rmtree(changes, ignore_errors=True)
     first = 1 + max(shard_number(path) for path in list_shards(dest / POSTS_FOLDER))
-    n_shards = write_new_shards(
+    n_shards = write_selected_shards(
         list_shards(export / POSTS_FOLDER), comparison.new_ids, changes / POSTS_FOLDER, first
     )
     shards = sorted((changes / POSTS_FOLDER).glob("*.parquet"))

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from postbias.errors import InputError
+from postbias.posts.import_history import MANIFEST, find_import, read_imports
 from postbias.posts.importers.gained_images import has_gained
-from postbias.posts.importers.import_summary import MANIFEST, POSTS_FOLDER
+from postbias.posts.importers.import_summary import POSTS_FOLDER
 from postbias.posts.post_updates import POST_UPDATES, apply_updates, read_updates
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import IMAGE_PATHS, list_shards, read_table
@@ -67,14 +67,14 @@ def compare_with_corpus(dest: Path, export: Path, layout: str) -> Comparison:
         InputError: If `import.json` of the corpus is damaged.
         SchemaError: If a shard is damaged.
     """
-    imports = _read_imports(dest)
+    imports = read_imports(dest)
     staged = _Staged.read(export)
     old = read_updates(dest)
     digest = json.loads((export / MANIFEST).read_text(encoding="utf-8"))["digest"]
     result = Comparison(digest, imports, staged.post_ids, old)
     found, changes, gained = [], [], []
     for shard in list_shards(dest / POSTS_FOLDER):
-        posts = _Posts.read(shard, old, _find_import(imports, shard))
+        posts = _Posts.read(shard, old, find_import(imports, shard))
         rows = pc.index_in(posts.table["post_id"], value_set=staged.post_ids).combine_chunks()
         found.append(posts.table["post_id"].filter(pc.is_valid(rows)).combine_chunks())
         changes.append(_compare_known(posts, rows, staged, result))
@@ -251,35 +251,6 @@ def _compare_missing(
         ],
         schema=POST_UPDATES,
     )
-
-
-def _read_imports(dest: Path) -> list[dict[str, Any]]:
-    """Read the entries of all imports so far; one unknown import if there is no `import.json`."""
-    path = dest / MANIFEST
-    if not path.is_file():
-        return [{"first_shard": 0, "layout": None, "digest": None}]
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        first = {name: manifest.get(name) for name in ("digest", "layout", "n_shards")}
-        first |= {"first_shard": 0, "n_new": manifest["n_posts"]}
-        return list(manifest.get("imports", [first]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            "the summary of the earlier imports cannot be read",
-            seen=str(path),
-            do="run `dvc pull --force`, or import again",
-        ) from error
-
-
-def shard_number(shard: Path) -> int:
-    """Return the number in the name of a shard; 0 for a name that importers do not give."""
-    return int(shard.stem) if shard.stem.isdecimal() else 0
-
-
-def _find_import(imports: list[dict[str, Any]], shard: Path) -> int:
-    """Return the number of the import that added a shard."""
-    number = shard_number(shard)
-    return max(i for i, entry in enumerate(imports) if entry["first_shard"] <= number)
 
 
 def _hash_captions(captions: pa.ChunkedArray) -> np.ndarray:

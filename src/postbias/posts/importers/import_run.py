@@ -27,6 +27,7 @@ from postbias.errors import (
     StorageError,
 )
 from postbias.posts.forgotten_ids import ForgottenLists
+from postbias.posts.import_history import MANIFEST
 from postbias.posts.importers.corpus_append import discard_appended
 from postbias.posts.importers.export_layouts import LAYOUTS
 from postbias.posts.importers.import_checks import check_counts, check_options, first_reject
@@ -37,7 +38,6 @@ from postbias.posts.importers.import_progress import (
     SeenIds,
 )
 from postbias.posts.importers.import_summary import (
-    MANIFEST,
     POSTS_FOLDER,
     REJECTS_FILE,
     ImportSummary,

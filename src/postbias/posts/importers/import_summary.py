@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from postbias.errors import SchemaError
+from postbias.posts.import_history import MANIFEST
 from postbias.posts.importers.media_converter import installed_extras
 from postbias.posts.reasons import RejectReason
 from postbias.posts.shards import count_rows
@@ -43,7 +44,7 @@ _OPTIONAL = (
     *("encoding", "notes", "reading_warning", "n_frames"),
 )
 
-POSTS_FOLDER, REJECTS_FILE, MANIFEST = "posts", "rejects.parquet", "import.json"
+POSTS_FOLDER, REJECTS_FILE = "posts", "rejects.parquet"
 
 
 @dataclass(frozen=True, slots=True)
