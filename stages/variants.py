@@ -1,7 +1,7 @@
 """variants: label some posts again with variants of the teacher.
 
-Reads data, build/labels.parquet, rubrics/ and ratings/; writes build/variants.parquet and
-reports/variants.json; params: seed, variants and annotate.
+Reads build/sample/corpus, build/labels.parquet, rubrics/ and ratings/; writes
+build/variants.parquet and reports/variants.json; params: seed, variants and annotate.
 """
 
 from __future__ import annotations

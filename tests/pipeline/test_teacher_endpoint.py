@@ -22,6 +22,8 @@ from tests.teacher_server import TeacherServer
 from postbias.params import VariantsParams, VariantTeacher
 from postbias.teacher.annotate import annotate
 from postbias.teacher.reply_store import ReplyStore
+from postbias.teacher.rubric import load_rubric
+from postbias.teacher.teachers import request_labels
 from postbias.teacher.variants import label_variants
 
 
@@ -215,3 +217,20 @@ def test_variants_are_requested_once_and_share_store_and_cap(
         rubrics = {reply.rubric.partition("@")[0] for _, reply in store.iter_replies()}
         assert rubrics == {"gender_bias", "gender_bias_reworded"}
         assert store.total("requests") == 60 + 20 + 2, "with two probes"
+
+
+def test_posts_outside_the_sample_can_be_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posts = [post(i) for i in range(60)]
+    paths = make_corpus(tmp_path, posts)
+    set_sample(paths, [p["post_id"] for p in posts[:52]])
+    params = make_params()
+    rubric = load_rubric(paths.root / params.annotate.rubric)
+    others = [p["post_id"] for p in posts[52:]]
+    with TeacherServer() as server:
+        point_at(monkeypatch, server)
+        labels = request_labels(paths, params, rubric, others)
+        assert {label.post_id for label in labels.labels} == set(others)
+        assert all(label.status == "ok" for label in labels.labels)
+        assert server.stats.requests == 8 + 1, "and a probe"

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -49,7 +50,7 @@ class LabellingRun:
     """An open run.
 
     Attributes:
-        paths: Paths of the repository.
+        posts: Folder of shards with the posts to label.
         config: Rubric, params and endpoint.
         sender: Sends requests.
         store: For reading only; `sender.writer` writes.
@@ -58,7 +59,7 @@ class LabellingRun:
         batches: Sends and collects batches.
     """
 
-    paths: Paths
+    posts: Path
     config: LabellingConfig
     sender: RequestSender
     store: ReplyStore
@@ -68,12 +69,18 @@ class LabellingRun:
 
 
 def label_with_endpoint(
-    paths: Paths, params: Params, rubric: Rubric, post_ids: Sequence[str]
+    paths: Paths,
+    params: Params,
+    rubric: Rubric,
+    post_ids: Sequence[str],
+    *,
+    posts: Path | None = None,
 ) -> SampleLabels:
-    """Label all sampled posts; send only requests without a final reply in the store.
+    """Label posts; send only requests without a final reply in the store.
 
     Args:
-        post_ids: The sampled posts.
+        post_ids: The posts to label.
+        posts: Folder of shards that contain them; the sampled posts by default.
 
     Returns:
         A label or reject for every post.
@@ -85,7 +92,7 @@ def label_with_endpoint(
         CorpusError: If there are no posts.
     """
     with hold_store_lock(paths):
-        return run_until_stopped(_label_all(paths, params, rubric, frozenset(post_ids)))
+        return run_until_stopped(_label_all(paths, params, rubric, frozenset(post_ids), posts))
 
 
 def run_until_stopped(main: Coroutine[None, None, T]) -> T:
@@ -107,9 +114,9 @@ def run_until_stopped(main: Coroutine[None, None, T]) -> T:
 
 
 async def _label_all(
-    paths: Paths, params: Params, rubric: Rubric, post_ids: frozenset[str]
+    paths: Paths, params: Params, rubric: Rubric, post_ids: frozenset[str], posts: Path | None
 ) -> SampleLabels:
-    async with open_labelling_run(paths, params, rubric) as run:
+    async with open_labelling_run(paths, params, rubric, posts=posts) as run:
         keys: dict[str, str] = {}
         await _run_passes(run, post_ids, keys)
         labels = [label for post_id in post_ids if (label := _label(run, post_id, keys))]
@@ -160,9 +167,12 @@ async def _run_pass(
 
 @asynccontextmanager
 async def open_labelling_run(
-    paths: Paths, params: Params, rubric: Rubric
+    paths: Paths, params: Params, rubric: Rubric, *, posts: Path | None = None
 ) -> AsyncIterator[LabellingRun]:
     """Open everything a run needs, probe the endpoint, and close it all at the end.
+
+    Args:
+        posts: Folder of shards with the posts to label; the sampled posts by default.
 
     Yields:
         The run.
@@ -190,7 +200,10 @@ async def open_labelling_run(
                 reason = f"stopped before the first post: {sender.stop_reason}"
                 raise TeacherError(reason) from error
             sender.set_control_request(endpoint.model, profile.capabilities.limit_key)
-            yield _assemble_run(paths, LabellingConfig(rubric, endpoint, profile), sender, store)
+            config = LabellingConfig(rubric, endpoint, profile)
+            batches = paths.store / "batches"
+            run = _assemble_run(posts or paths.sampled_posts, batches, config, sender, store)
+            yield run
     finally:
         await writer.close()
         store.close()
@@ -198,7 +211,11 @@ async def open_labelling_run(
 
 
 def _assemble_run(
-    paths: Paths, config: LabellingConfig, sender: RequestSender, store: ReplyStore
+    posts: Path,
+    batch_folder: Path,
+    config: LabellingConfig,
+    sender: RequestSender,
+    store: ReplyStore,
 ) -> LabellingRun:
     system = system_prompt(config.rubric, config.profile.capabilities.format)
     estimator = TokenEstimator(
@@ -207,10 +224,10 @@ def _assemble_run(
         len(system.encode()),
         read_excess(store, config.name),
     )
-    batches = BatchRunner(sender, store, config, estimator, paths.store / "batches")
+    batches = BatchRunner(sender, store, config, estimator, batch_folder)
     labeller = PostLabeller(sender, store, config, estimator)
     scheduler = LabelScheduler(sender, store, config, labeller, batches.outstanding)
-    return LabellingRun(paths, config, sender, store, labeller, scheduler, batches)
+    return LabellingRun(posts, config, sender, store, labeller, scheduler, batches)
 
 
 async def _count_unsettled(writer: StoreWriter, store: ReplyStore) -> None:
@@ -247,9 +264,7 @@ def iter_run_requests(
         The requests in shard order.
     """
     config = run.config
-    for request in iter_label_requests(
-        run.paths.sampled_posts, post_ids, config.rubric, config.params
-    ):
+    for request in iter_label_requests(run.posts, post_ids, config.rubric, config.params):
         keys[request.post_id] = request.key
         yield config.request_repeat(request, repeat)
 

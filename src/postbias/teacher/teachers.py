@@ -1,12 +1,13 @@
-"""Ask the teacher of the params for labels of posts outside the sample."""
+"""Ask the teacher of the params for labels of any posts, in the sample or not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from postbias.params import Params
 from postbias.paths import Paths
-from postbias.posts.shards import read_posts
+from postbias.posts.reasons import RejectReason
 from postbias.teacher.labels import SampleLabels
 from postbias.teacher.recorded_labels import read_recorded_labels
 from postbias.teacher.rubric import Rubric
@@ -36,27 +37,27 @@ def request_labels(
 
         endpoint = params.annotate.endpoint.model_copy(update={"repeats": 1, "repeat_share": 0.0})
         annotate = params.annotate.model_copy(update={"endpoint": endpoint})
-        return label_with_endpoint(
-            paths, params.model_copy(update={"annotate": annotate}), rubric, post_ids
-        )
-    return read_labels(paths, params.annotate.labels, rubric, post_ids)
+        changed = params.model_copy(update={"annotate": annotate})
+        return label_with_endpoint(paths, changed, rubric, post_ids, posts=paths.posts)
+    assert params.annotate.labels is not None
+    return read_labels(paths.root / params.annotate.labels, rubric, post_ids)
 
 
-def read_labels(
-    paths: Paths, file: str | None, rubric: Rubric, post_ids: Sequence[str]
-) -> SampleLabels:
-    """Read recorded labels of posts.
+def read_labels(file: Path, rubric: Rubric, post_ids: Sequence[str]) -> SampleLabels:
+    """Read recorded labels of some posts; those of other posts are ignored.
 
     Args:
-        paths: The repository.
-        file: The file, relative to it.
+        file: A CSV or Parquet file.
         rubric: The rubric.
-        post_ids: Posts of the corpus.
+        post_ids: The posts.
+
+    Returns:
+        A label or reject for every post.
 
     Raises:
         LabelsError: If the file cannot be read.
     """
-    assert file is not None
-    corpus = frozenset(read_posts(paths.posts, ["post_id"])["post_id"].to_pylist())
-    recorded = read_recorded_labels(paths.root / file, rubric, frozenset(post_ids), corpus)
-    return SampleLabels(recorded.labels, recorded.rejects, {"name": recorded.teacher})
+    wanted = frozenset(post_ids)
+    recorded = read_recorded_labels(file, rubric, wanted, wanted)
+    rejects = [one for one in recorded.rejects if one.reason is not RejectReason.UNKNOWN_POST]
+    return SampleLabels(recorded.labels, rejects, {"name": recorded.teacher})

@@ -109,7 +109,7 @@ def _label(
     paths: Paths, params: Params, variant: VariantTeacher, rubric: Rubric, post_ids: list[str]
 ) -> SampleLabels:
     if variant.labels is not None:
-        return read_labels(paths, variant.labels, rubric, post_ids)
+        return read_labels(paths.sampled_file(variant.labels), rubric, post_ids)
     if params.annotate.teacher != "openai":
         raise ParamsError(
             f"variant {variant.name} needs an endpoint",
