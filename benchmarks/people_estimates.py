@@ -205,7 +205,8 @@ def measure(study: Study, replications: int) -> dict[str, dict[str, float]]:
     Returns:
         For each quantity: `coverage` of the truth by all layers, by the ratings alone and by the
         teacher's labels; `width` and `rmse` relative to the ratings alone; `bias` in standard
-        deviations of the estimate; `correlation` of labels with ratings.
+        deviations of the estimate; `defined` share of replications; `correlation` of labels with
+        ratings.
     """
     truths = true_values(study)
     rows: dict[str, list[Array]] = {name: [] for name in truths}
@@ -224,7 +225,12 @@ def measure(study: Study, replications: int) -> dict[str, dict[str, float]]:
 
 
 def _summarize(errors: Array) -> dict[str, float]:
-    """Summarize errors of value and limits by kind of estimate, (R, 3, 3)."""
+    """Summarize errors of value and limits by kind of estimate, (R, 3, 3).
+
+    Replications with too few ratings in a group for an estimate are left out.
+    """
+    is_defined = np.isfinite(errors[:, 0]).all(axis=1)
+    errors = errors[is_defined]
     value, lo, hi = np.moveaxis(errors, 2, 0)  # (R, 3) each
     covered = ((lo <= 0) & (hi >= 0)).mean(axis=0)
     width, rmse = (hi - lo).mean(axis=0), np.sqrt((value**2).mean(axis=0))
@@ -235,6 +241,7 @@ def _summarize(errors: Array) -> dict[str, float]:
         "width": width[0] / width[1],
         "rmse": rmse[0] / rmse[1],
         "bias": value[:, 0].mean() / value[:, 0].std(),
+        "defined": is_defined.mean(),
     }
 
 

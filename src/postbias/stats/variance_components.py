@@ -95,7 +95,7 @@ def estimate_components(
         noise=noise,
         by_labels=after_scores - after_labels,
         by_scores=total - after_scores,
-        held_out=np.count_nonzero(roles == HELD_OUT) / n_labels if n_labels else 1.0,
+        held_out=float(np.count_nonzero(roles == HELD_OUT) / n_labels) if n_labels else 1.0,
     )
 
 
