@@ -271,13 +271,13 @@ def test_an_export_without_any_post_leaves_no_files(tmp_path: Path) -> None:
 
 
 def test_lost_rows_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(part_writer, "_to_arrow", lambda posts: _TO_ARROW(posts[1:]))
+    monkeypatch.setattr(part_writer, "posts_to_arrow", lambda posts: _TO_ARROW(posts[1:]))
     with pytest.raises(CountsError):
         import_posts("table", _jsonl(tmp_path / "in.jsonl", 50), tmp_path / "out")
     assert not (tmp_path / "out" / "posts").exists()
 
 
-_TO_ARROW = part_writer._to_arrow
+_TO_ARROW = part_writer.posts_to_arrow
 
 
 def test_a_full_disk_is_one_clear_line_and_the_import_is_not_complete(
@@ -286,12 +286,12 @@ def test_a_full_disk_is_one_clear_line_and_the_import_is_not_complete(
     def full(_posts: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(part_writer, "_to_arrow", full)
+    monkeypatch.setattr(part_writer, "posts_to_arrow", full)
     src = _jsonl(tmp_path / "in.jsonl", 50)
     with pytest.raises(StorageError, match="No space left"):
         import_posts("table", src, tmp_path / "out")
     assert not (tmp_path / "out" / "posts").exists()
-    monkeypatch.setattr(part_writer, "_to_arrow", _TO_ARROW)
+    monkeypatch.setattr(part_writer, "posts_to_arrow", _TO_ARROW)
     assert import_posts("table", src, tmp_path / "out").n_posts > 0
 
 

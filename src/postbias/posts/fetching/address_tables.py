@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from postbias.errors import InputError, SchemaError
+from postbias.posts.importers.image_addresses import is_address
 from postbias.posts.importers.image_cells import list_addresses, list_other_schemes
-from postbias.posts.importers.image_folder import ImageFolder, is_address
+from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.source_columns import TableSource, find_source
 from postbias.posts.importers.source_tables import (

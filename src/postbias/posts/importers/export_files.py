@@ -11,13 +11,14 @@ import hashlib
 import json
 import lzma
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from postbias.posts.file_kinds import recognise_kind
 from postbias.posts.images import MAX_BYTES
@@ -27,8 +28,6 @@ from postbias.posts.reasons import RejectReason
 
 #: A page of 100 posts takes less than 1 MiB.
 MAX_JSON_BYTES = 256 * 2**20
-
-_JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi")
 
@@ -40,6 +39,9 @@ IMAGE_SUFFIXES = (
     *VIDEO_SUFFIXES,
 )
 
+
+# Characters that are not part of a file name on all systems.
+_NO_NAME = re.compile(r"[/\\\0:]").search
 
 #: Enough to recognise every image format.
 HEAD_BYTES = 256
@@ -60,9 +62,9 @@ def read_json(path: str, encoding: str | None = None) -> Any:  # noqa: ANN401 - 
     """
     data = _read(path)
     with suppress(ValueError):
-        # Twice as fast as json.loads, but accepts only valid UTF-8.
+        # Faster than json.loads, but accepts only valid UTF-8.
         if encoding is None or data.isascii():
-            return _JSON.validate_json(data)
+            return from_json(data)
     text = decode_text(data, encoding)
     try:
         return json.loads(text)
@@ -197,7 +199,7 @@ def _describe(error: Exception) -> str:
 
 def is_plain_name(name: str) -> bool:
     """Tell whether a name is a file name without a path."""
-    return bool(name) and name not in {".", ".."} and not set(name) & set("/\\\0:")
+    return name not in {"", ".", ".."} and _NO_NAME(name) is None
 
 
 def walk_folders(root: Path) -> Iterator[tuple[str, list[str]]]:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,11 @@ from postbias.posts.importers.export_files import IMAGE_SUFFIXES, walk_folders
 #: How far a file name may differ from the name that was looked up, from the strictest on.
 EXACT, SEPARATORS, UNICODE_FORM, PERCENT_ENCODING, SUFFIX_CASE, CASE = range(6)
 
-_NUMBER = re.compile(r"_\d+\Z")
+# What may follow the id of a post in the name of a file: a size of a preview, a number.
+_ADDITION = re.compile(r"(?:[_-](?:\d+|[a-z]*default))+\Z")
+
+# Spellings in which these do not occur differ in case alone, if they are ASCII.
+_IS_SPECIAL = re.compile(r"[%\\]|//|\./").search
 
 # A name that so many files share is ambiguous, whichever of them are compared.
 _MAX_CANDIDATES = 100
@@ -110,8 +114,14 @@ class FileIndex:
         return self._find(self._by_name, name, is_name=True)
 
     def _find(self, keys: _SortedKeys, reference: str, *, is_name: bool) -> list[FileMatch]:
+        key = canonical(reference)
+        stem = _stem(key)
+        numbers = set(keys.find(key))
+        if stem != key:
+            numbers.update(keys.find(stem))
+        if not numbers:
+            return []
         wanted = _forms(reference)
-        numbers = {n for text in {wanted[CASE], _stem(wanted[CASE])} for n in keys.find(text)}
         matches = []
         for number in sorted(numbers)[:_MAX_CANDIDATES]:
             folder, name = self._file(number)
@@ -123,19 +133,20 @@ class FileIndex:
         return matches
 
     def may_be_named_after(self, post_id: str) -> bool:
-        """Tell whether a file may be named `<id>.*` or `<id>_<number>.*`; takes one look-up or two.
+        """Tell whether a file may be named `<id>.*`, `<id>_<number>.*` or `<id>_hqdefault.*`.
 
         Most posts of an export without images have none, and would take 33.
         """
-        wanted = _forms(post_id)[CASE]
-        texts = {wanted, _stem(wanted)}
-        texts |= {_NUMBER.sub("", text) for text in texts}
-        return any(next(self._by_unnumbered.find(text), None) is not None for text in texts)
+        wanted = canonical(post_id)
+        texts = {wanted, _stem(wanted)} if "." in wanted else {wanted}
+        if "_" in wanted or "-" in wanted:
+            texts |= {_ADDITION.sub("", text) for text in texts}
+        return any(map(self._by_unnumbered.has, texts))
 
     @cached_property
     def _by_unnumbered(self) -> _SortedKeys:
         stems = (_stem(_base(canonical(name))) for _, name in self._files())
-        return _SortedKeys(_NUMBER.sub("", stem) for stem in stems)
+        return _SortedKeys(_ADDITION.sub("", stem) for stem in stems)
 
     @property
     def image_digest(self) -> str:
@@ -171,14 +182,20 @@ class _SortedKeys:
         self._keys = array("q", keys[order].tobytes())
         self._order = array("I", order.astype(np.uint32).tobytes())
 
-    def find(self, text: str) -> Iterator[int]:
-        """Yield the numbers of the texts with the same hash, `_MAX_CANDIDATES` at most."""
+    def has(self, text: str) -> bool:
+        """Tell whether a text has this hash."""
         key = hash(text)
-        first = bisect_left(self._keys, key)
-        for place in range(first, min(first + _MAX_CANDIDATES, len(self._keys))):
-            if self._keys[place] != key:
-                return
-            yield self._order[place]
+        place = bisect_left(self._keys, key)
+        return place < len(self._keys) and self._keys[place] == key
+
+    def find(self, text: str) -> Sequence[int]:
+        """List the numbers of the texts with the same hash, `_MAX_CANDIDATES` at most."""
+        key = hash(text)
+        first = last = bisect_left(self._keys, key)
+        end = min(first + _MAX_CANDIDATES, len(self._keys))
+        while last < end and self._keys[last] == key:
+            last += 1
+        return self._order[first:last]
 
 
 def _base(path: str) -> str:
@@ -236,6 +253,8 @@ def _forms(text: str) -> tuple[str, ...]:
 
 def canonical(path: str) -> str:
     """Return the spelling that all spellings of a path have in common."""
+    if path.isascii() and not _IS_SPECIAL(path):
+        return path.lower()
     return _forms(path)[CASE]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from postbias.posts.importers.embedded_images import check_image_bytes
 from postbias.posts.importers.export_files import IMAGE_SUFFIXES
-from postbias.posts.importers.image_folder import ImageFolder, is_address
+from postbias.posts.importers.image_addresses import is_address
+from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.records import ImageFault, ImageFile, RecordError
 from postbias.posts.importers.table_cells import is_empty
 from postbias.posts.importers.text_repair import repair_text

@@ -15,6 +15,9 @@ from postbias.posts.reasons import RejectReason
 PLATFORM = "instagram"
 
 _MEDIA_TYPES: dict[int, str] = {1: "image", 2: "video", 8: "carousel"}
+_GRAPHQL_KEYS = frozenset(
+    {"edge_media_to_caption", "taken_at_timestamp", "edge_media_preview_like"}
+)
 _TYPENAMES = {"Image": "image", "Video": "video", "Sidecar": "carousel"}
 
 
@@ -52,10 +55,7 @@ def is_media_node(node: object) -> bool:
 
 
 def _is_graphql(node: dict[str, Any]) -> bool:
-    return "id" in node and any(
-        key in node
-        for key in ("edge_media_to_caption", "taken_at_timestamp", "edge_media_preview_like")
-    )
+    return "id" in node and not _GRAPHQL_KEYS.isdisjoint(node)
 
 
 def _is_api_v1(node: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def _load(
         numbers = [n for n, name in files.images if not name.lower().endswith(VIDEO_SUFFIXES)]
         images += _missing_photos(node, f"{prefix}{stem}", numbers)
         post = post_from_media(read_media_node(node), source, images)
-        return [post if post.caption else replace(post, caption=text)]
+        return [post if post.caption else post._replace(caption=text)]
     except RecordError as error:
         return [ImportReject.from_error(error, source)]
 

@@ -165,10 +165,11 @@ def parse_json(data: bytes) -> Any:  # noqa: ANN401 - foreign JSON has any shape
     Raises:
         RecordError: If it is not JSON.
     """
-    with suppress(ValueError):
-        # Twice as fast as json.loads, but accepts only valid UTF-8.
+    try:
+        # Faster than json.loads, but accepts only valid UTF-8.
         return from_json(data)
-    return parse_json_text(decode_text(data))
+    except ValueError:
+        return parse_json_text(decode_text(data))
 
 
 def parse_json_text(text: str) -> Any:  # noqa: ANN401 - foreign JSON has any shape
@@ -200,13 +201,12 @@ def read_json_value(path: Path) -> Any:  # noqa: ANN401 - foreign JSON has any s
 
 def _load(
     read: Callable[[], Any], name: str, source: JsonSource, folder: MediaFolder
-) -> Iterator[Record]:
+) -> Iterable[Record]:
     try:
         page = read()
     except RecordError as error:
-        yield ImportReject.from_error(error, name)
-        return
-    yield from read_page(page, name, source, folder)
+        return (ImportReject.from_error(error, name),)
+    return read_page(page, name, source, folder)
 
 
 def _parse_line(line: bytes | RecordError) -> Any:  # noqa: ANN401 - foreign JSON

@@ -87,13 +87,14 @@ class MediaConverter:
             The record; a post has frames in the place of a video, and a fault for each file that
             could not be converted. Without a known media type, a post of one video is a `video`.
         """
-        if not isinstance(record, ImportedPost) or not any(map(_is_special, record.images)):
+        if not isinstance(record, ImportedPost) or not record.images:
+            return record
+        if not any(map(_is_special, record.images)):
             return record
         images = [result for image in record.images for result in self._convert_image(image)]
         files, faults = split_images(images)
         is_video = len(record.images) == 1 and any(frame_time_s(file.path) for file in files)
-        return replace(
-            record,
+        return record._replace(
             images=files,
             image_faults=(*record.image_faults, *faults),
             media_type=record.media_type or ("video" if is_video else None),

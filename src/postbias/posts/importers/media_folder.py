@@ -16,7 +16,8 @@ from typing import Any
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.embedded_images import check_image_bytes
 from postbias.posts.importers.export_files import walk_folders
-from postbias.posts.importers.image_folder import ImageFolder, is_address, split_address
+from postbias.posts.importers.image_addresses import is_address, split_address
+from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.records import ImageFault, ImageFile
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.importers.zip_archives import ZIP_ERRORS
@@ -74,6 +75,10 @@ class MediaFolder:
     def read_ids(self, ids: Iterable[str | None]) -> list[ImageFile | ImageFault]:
         """Find and read the images that are named after a post, as `ImageFolder.read_ids`."""
         return self._folder.read_ids(ids)
+
+    def may_have_files_of(self, post_id: str) -> bool:
+        """Tell whether a file may be named after a post, as `FileIndex.may_be_named_after`."""
+        return self._folder.index.may_be_named_after(post_id)
 
     def _find_stored(self, name: str) -> ImageFile | ImageFault | None:
         """Find a file by 4CAT's list, or in an archive."""

@@ -130,7 +130,7 @@ def _is_facebook(entry: object) -> bool:
 
 
 def _read(root: str, author: str, entry: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
-    entry = _decode(as_node(entry))
+    entry = as_node(entry)
     if _is_instagram(entry):
         return _read_instagram(root, author, entry)
     if _is_facebook(entry):
@@ -138,8 +138,12 @@ def _read(root: str, author: str, entry: Any) -> RawPost:  # noqa: ANN401 - fore
     raise RecordError(RejectReason.BROKEN_FILE, "no known media node of Instagram or Facebook")
 
 
+def _get(value: object, key: str) -> Any:  # noqa: ANN401 - foreign JSON
+    """Return a value of an entry, with its text decoded again."""
+    return _decode(get_nested(value, key))
+
+
 def _decode(value: Any) -> Any:  # noqa: ANN401 - foreign JSON
-    """Decode all texts of a value again."""
     if isinstance(value, str):
         return decode_latin1(value)
     if isinstance(value, list):
@@ -151,10 +155,11 @@ def _decode(value: Any) -> Any:  # noqa: ANN401 - foreign JSON
 
 def _read_instagram(root: str, author: str, entry: Node) -> RawPost:
     media = as_list(entry["media"]) if isinstance(entry.get("media"), list) else [entry]
-    titles = [get_nested(item, "title") for item in media]
+    titles = [_get(item, "title") for item in media]
     # The caption of a carousel is that of the entry, of a single image that of the image.
-    caption = entry.get("title") or (titles[0] if len(media) == 1 else join_texts(*titles))
-    time = entry.get("creation_timestamp") or get_nested(media, 0, "creation_timestamp")
+    caption = _get(entry, "title") or (titles[0] if len(media) == 1 else join_texts(*titles))
+    first = media[0] if media else None
+    time = _get(entry, "creation_timestamp") or _get(first, "creation_timestamp")
     return _to_post(root, media, caption, time, RawPost(None, None, "instagram", author))
 
 
@@ -165,22 +170,22 @@ def _read_facebook(root: str, author: str, entry: Node) -> RawPost:
         for item in as_list(get_nested(attachment, "data"))
     ]
     media = [item["media"] for item in parts if isinstance(get_nested(item, "media"), dict)]
-    texts = [get_nested(item, "post") for item in as_list(entry.get("data"))]
+    texts = [_get(item, "post") for item in as_list(entry.get("data"))]
     caption = join_texts(*texts)
     if not caption:
         # The description of a photo repeats the text of its post.
-        caption = join_texts(*(get_nested(item, "description") for item in media))
+        caption = join_texts(*(_get(item, "description") for item in media))
     if not caption and not media:
-        title = repair_text(str(entry.get("title") or ""))[:80]
+        title = repair_text(str(_get(entry, "title") or ""))[:80]
         raise RecordError(
             RejectReason.NO_CONTENT, f"an activity with neither text nor media: {title!r}"
         )
-    time = entry.get("timestamp")
+    time = _get(entry, "timestamp")
     return _to_post(root, media, caption, time, RawPost(None, None, "facebook", author))
 
 
 def _to_post(root: str, media: list[Any], caption: object, time: object, post: RawPost) -> RawPost:
-    uris = [get_nested(item, "uri") for item in media]
+    uris = [_get(item, "uri") for item in media]
     names = [uri for uri in uris if isinstance(uri, str)]
     post.post_id = _digest(post.platform, time, caption, names)
     post.caption, post.posted_at = caption, time

@@ -46,7 +46,7 @@ def id_in_address(address: str) -> str:
         parts = urlsplit(address)
     except ValueError:
         return ""
-    query = parse_qs(parts.query)
+    query = parse_qs(parts.query) if parts.query else {}
     for key in ("story_fbid", "fbid", "v", "id"):
         if query.get(key):
             return query[key][0]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.media_folder import MediaFolder
+from postbias.posts.importers.optional_cells import OptionalCells
 from postbias.posts.importers.records import (
     ImageFault,
     ImageFile,
@@ -20,7 +22,6 @@ from postbias.posts.importers.records import (
     split_images,
 )
 from postbias.posts.importers.table_cells import (
-    OptionalCells,
     parse_count,
     parse_flag,
     parse_id,
@@ -58,6 +59,7 @@ class RawPost:
         sponsored: Whether it is paid for.
         images: For each image, its address or path, or several under which it may be stored.
         file_stems: Further ids after which files of the post may be named.
+        file_ends: What may follow the id of the post in the name of a file.
         has_own_names: Whether the file names in the addresses belong to this post alone.
     """
 
@@ -72,6 +74,7 @@ class RawPost:
     sponsored: object = None
     images: Sequence[object] = ()
     file_stems: Sequence[object] = ()
+    file_ends: Sequence[str] = ()
     has_own_names: bool = True
 
 
@@ -104,7 +107,7 @@ def build_post(raw: RawPost, source: str, folder: MediaFolder) -> ImportedPost:
         InputError: If its id was rounded.
     """
     post_id = read_post_id(raw)
-    cells = OptionalCells(lambda field: getattr(raw, field))
+    cells = OptionalCells(partial(getattr, raw))
     files, faults = split_images(_find_images(raw, post_id, folder))
     author = (cells.parse("author", parse_text, "author") or "").strip()
     return ImportedPost(
@@ -125,13 +128,15 @@ def build_post(raw: RawPost, source: str, folder: MediaFolder) -> ImportedPost:
 
 
 def _parse_count(value: object, column: str) -> int | None:
-    if isinstance(value, str) and _THOUSANDS.fullmatch(value.strip()):
+    if isinstance(value, str) and "," in value and _THOUSANDS.fullmatch(value.strip()):
         value = value.replace(",", "")
     return parse_count(value, column)
 
 
 def _parse_media_type(value: object) -> str | None:
     """Translate the word of a platform; words for posts of text or links have no translation."""
+    if isinstance(value, str) and (known := _MEDIA_TYPES.get(value)):
+        return known
     return _MEDIA_TYPES.get(parse_text(value, "media_type").strip().lower())
 
 
@@ -160,8 +165,10 @@ def _find_images(raw: RawPost, post_id: str, folder: MediaFolder) -> list[ImageF
         else:
             detail = f"{repair_text(str(image))[:120]}: no file is named after the post"
             images.append(ImageFault(RejectReason.NOT_DOWNLOADED, detail))
-    if any(isinstance(image, ImageFile) for image in images):
+    if images and any(isinstance(image, ImageFile) for image in images):
         return images
     stems = [repair_text(str(stem)) for stem in raw.file_stems if isinstance(stem, str | int)]
+    if raw.file_ends and folder.may_have_files_of(post_id):
+        stems += [f"{post_id}{end}" for end in raw.file_ends]
     by_id = folder.read_ids([post_id, *stems])
     return [*by_id, *images[len(by_id) :]]

@@ -19,7 +19,7 @@ from postbias.posts.importers.post_addresses import (
 from postbias.posts.importers.raw_posts import RawPost, build_post, join_texts
 from postbias.posts.importers.records import ImportReject, ReadUnit, Record, RecordError
 from postbias.posts.importers.source_columns import COMMENT_PLATFORMS, TableSource, choose_source
-from postbias.posts.importers.text_lines import detect_file_encoding, is_decoded, read_lines
+from postbias.posts.importers.text_lines import detect_file_encoding, is_decoded, read_table_lines
 from postbias.posts.reasons import RejectReason
 
 Cells = Mapping[str, str]
@@ -82,21 +82,18 @@ class NamedTable:
     def rows(self) -> Iterator[Cells | RecordError]:
         """Iterate over the rows below the header as cells by column."""
         # The first of two columns with one name counts.
-        places = {name: self.names.index(name) for name in reversed(self.names)}
+        names = self.names[::-1]
         for cells in islice(self._all_rows(), 1, None):
             if isinstance(cells, RecordError):
                 yield cells
             else:
-                yield {name: cells[place] for name, place in places.items()}
+                cells.reverse()
+                yield dict(zip(names, cells, strict=True))
 
     def _all_rows(self) -> CsvRows:
-        lines = self._lines()
+        lines = read_table_lines(self._path, self._encoding)
         first = next((line for line in lines if line.strip("\ufeff\r\n\t ,;")), "")
         return CsvRows(chain([first], lines), max(",;\t", key=first.count))
-
-    def _lines(self) -> Iterator[str]:
-        for line in read_lines(self._path, self._encoding, ""):
-            yield line.replace("\0", "")
 
 
 def _load_row(
@@ -110,31 +107,31 @@ def _load_row(
     try:
         if isinstance(row, RecordError):
             raise row
-        post_id = read_row_id(source, row)[:200] or None
+        row_id = read_row_id(source, row)
+        post_id = row_id[:200] or None
         _check_encoding(row)
         if _is_repost(source, row):
             raise RecordError(RejectReason.REPOST, "a repost: its text is of another author")
         if not is_comments_only and _is_comment(source, row):
             raise RecordError(RejectReason.COMMENT, "a comment, not a post")
-        return [build_post(_to_raw(source, row), name, folder)]
+        return [build_post(_to_raw(source, row, row_id), name, folder)]
     except RecordError as error:
         return [ImportReject.from_error(error, name, post_id)]
 
 
 def _check_encoding(row: Cells) -> None:
-    text = "".join(row.values())
-    if not text.isascii() and not is_decoded(text):
+    if not is_decoded("".join(row.values())):
         columns = [column for column, cell in row.items() if not is_decoded(cell)]
         raise RecordError(RejectReason.BAD_ENCODING, f"{columns}: in no known encoding")
 
 
-def _to_raw(source: TableSource, row: Cells) -> RawPost:
+def _to_raw(source: TableSource, row: Cells, row_id: str) -> RawPost:
     posted_at = _first(row, source.posted_at)
     zone = posted_at.rpartition(" ")[2]
     if zone in _ZONES:
         posted_at = posted_at.removesuffix(f" {zone}") + _ZONES[zone]
     return RawPost(
-        post_id=read_row_id(source, row),
+        post_id=row_id,
         caption=join_texts(*(row.get(column) for column in source.caption)),
         platform=_platform(source, row),
         author=_first(row, source.author),
@@ -151,7 +148,7 @@ def _to_raw(source: TableSource, row: Cells) -> RawPost:
 def list_images(source: TableSource, row: Cells) -> list[Any]:
     """List the addresses and paths of the images of a row."""
     images = [image for column in source.images for image in split_addresses(row.get(column, ""))]
-    return _drop_repeated(images)
+    return _drop_repeated(images) if len(images) > 1 else images
 
 
 def _drop_repeated(images: list[Any]) -> list[Any]:
@@ -199,12 +196,16 @@ def _is_sponsored(source: TableSource, row: Cells) -> bool | None:
 
 
 def _is_repost(source: TableSource, row: Cells) -> bool:
-    if any(row.get(column, "").strip().lower() not in _NO for column in source.repost):
+    if source.repost and _says_yes(row, source.repost):
         return True
     if row.get("tweet_type", "").strip().lower() == "retweet":
         return True
-    is_shared = any(row.get(column, "").strip().lower() not in _NO for column in source.shared)
-    return is_shared and not any(row.get(column, "").strip() for column in source.caption)
+    is_shared = source.shared and _says_yes(row, source.shared)
+    return bool(is_shared) and not any(row.get(column, "").strip() for column in source.caption)
+
+
+def _says_yes(row: Cells, columns: tuple[str, ...]) -> bool:
+    return any(row.get(column, "").strip().lower() not in _NO for column in columns)
 
 
 def _is_comment(source: TableSource, row: Cells) -> bool:

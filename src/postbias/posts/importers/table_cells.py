@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeGuard
 
 from postbias.errors import InputError
 from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.text_repair import decode_text, repair_text
 from postbias.posts.reasons import RejectReason
-
-T = TypeVar("T")
 
 #: Times outside of these years are damaged or in another unit.
 VALID_YEARS = range(2005, 2101)
@@ -22,6 +19,8 @@ VALID_YEARS = range(2005, 2101)
 _VALID_TIMES_S = tuple(
     datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (VALID_YEARS.start, VALID_YEARS.stop)
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECONDS_DIGITS = 10
 # Spreadsheets count days from here; the serial numbers of the valid years are 38,353 to 73,415.
 _SPREADSHEET_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
 _COMPACT_TIMES = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
@@ -37,6 +36,7 @@ _NUMERIC_DATE = re.compile(
 
 # Integers up to here are exact in a float.
 _MAX_EXACT_FLOAT = 2**53
+_MAX_EXACT_DIGITS = 15
 _ROUNDED_ID = re.compile(r"\d([.,]\d+)?[eE]\+?\d+|\d{17,}\.0+")
 _FLOAT_ID = re.compile(r"(\d+)\.0")
 
@@ -46,29 +46,9 @@ _FLOAT_FLAGS = {"1.0": True, "0.0": False}
 _EMPTY = frozenset({"", "nan", "none", "null", "<na>", "nat"})
 
 
-class OptionalCells:
-    """Parses the cells that a post can do without: an invalid one is left empty and counted.
-
-    Attributes:
-        emptied: The fields whose cells were invalid.
-    """
-
-    def __init__(self, read: Callable[[str], object]) -> None:
-        """Start without invalid cells.
-
-        Args:
-            read: Returns the cell of a field; raises `RecordError` if it could not be read.
-        """
-        self._read = read
-        self.emptied: list[str] = []
-
-    def parse(self, field: str, parse: Callable[..., T], *arguments: object) -> T | None:
-        """Parse the cell of a field, with further arguments of the parser."""
-        try:
-            return parse(self._read(field), *arguments)
-        except RecordError:
-            self.emptied.append(field)
-            return None
+def _is_digits(value: object) -> TypeGuard[str]:
+    """Tell whether a cell has ASCII digits alone, which need neither repair nor further checks."""
+    return isinstance(value, str) and value.isdecimal() and value.isascii()
 
 
 def is_empty(value: object) -> bool:
@@ -90,14 +70,14 @@ def parse_text(value: object, column: str) -> str:
     Raises:
         RecordError: If the cell is neither text nor a number.
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bytes):
-        value = decode_text(value)
     if isinstance(value, str):
         return repair_text(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bytes):
+        return repair_text(decode_text(value))
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecordError(
             RejectReason.BROKEN_ROW, f"{column} is no text but {type(value).__name__}"
@@ -115,6 +95,8 @@ def parse_id(value: object) -> str:
         RecordError: If the cell is neither text nor a number.
         InputError: If the id was rounded, which makes different ids equal.
     """
+    if _is_digits(value):
+        return value
     is_rounded = (
         math.isfinite(value) and abs(value) > _MAX_EXACT_FLOAT
         if isinstance(value, float)
@@ -167,6 +149,10 @@ def parse_count(value: object, column: str) -> int | None:
     Raises:
         RecordError: If the cell is not a whole number of at least 0.
     """
+    if type(value) is int and 0 <= value < _MAX_EXACT_FLOAT:
+        return value
+    if _is_digits(value) and len(value) <= _MAX_EXACT_DIGITS:
+        return int(value)
     if is_empty(value):
         return None
     try:
@@ -195,6 +181,10 @@ def parse_time_us(value: object) -> int | None:
     Raises:
         RecordError: If the cell is none of these, or outside `VALID_YEARS`.
     """
+    if (seconds := _read_seconds(value)) is not None:
+        return seconds * 1_000_000
+    if type(value) is int and not value % 1_000_000 and _read_seconds(value // 1_000_000):
+        return value
     if is_empty(value):
         return None
     try:
@@ -208,9 +198,21 @@ def parse_time_us(value: object) -> int | None:
             f"posted_at is {str(value)[:40]!r}, allowed: ISO 8601 or seconds since 1970, "
             f"in the years {VALID_YEARS.start} to {VALID_YEARS.stop - 1}",
         ) from error
-    since_1970 = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    since_1970 = moment - _EPOCH
     seconds = since_1970.days * 86_400 + since_1970.seconds
     return seconds * 1_000_000 + since_1970.microseconds
+
+
+def _read_seconds(value: object) -> int | None:
+    """Return whole seconds since 1970 in the valid years, as most interfaces write times."""
+    if isinstance(value, str):
+        # All valid seconds have ten digits.
+        if len(value) != _SECONDS_DIGITS or not _is_digits(value):
+            return None
+        value = int(value)
+    if type(value) is int and _VALID_TIMES_S[0] <= value < _VALID_TIMES_S[1]:
+        return value
+    return None
 
 
 def _parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - a cell
@@ -219,6 +221,9 @@ def _parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - a cell
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     text = str(value).strip()
+    if text[4:5] == "-":
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
     try:
         number = float(text.replace("_", "-"))
     except ValueError:
@@ -226,10 +231,12 @@ def _parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - a cell
             text = f"{text[:-4]}+00:00"
         if match := _NUMERIC_DATE.fullmatch(text):
             return _parse_numeric_date(match)
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
         for form in _WORDED_TIMES if any(map(str.isalpha, text)) else ():
             with suppress(ValueError):
                 return datetime.strptime(text, form)
-        return datetime.fromisoformat(text)
+        raise
     return _parse_numeric_time(number, text)
 
 

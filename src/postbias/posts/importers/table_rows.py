@@ -24,6 +24,7 @@ from postbias.posts.importers.text_lines import (
     detect_file_encoding,
     is_decoded,
     read_lines,
+    read_table_lines,
 )
 from postbias.posts.reasons import RejectReason
 
@@ -74,8 +75,7 @@ class CsvReader:
         self.reading: TextReading | None = self._reading
 
     def _lines(self) -> Iterator[str]:
-        for line in read_lines(self._src, self._encoding, ""):
-            yield line.replace("\0", "")
+        return read_table_lines(self._src, self._encoding)
 
     def rows(self) -> Iterator[Row]:
         """Iterate over the rows, from the first."""

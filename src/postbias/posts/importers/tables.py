@@ -14,6 +14,7 @@ from typing import Any
 from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.image_cells import read_images
 from postbias.posts.importers.image_folder import ImageFolder
+from postbias.posts.importers.optional_cells import OptionalCells
 from postbias.posts.importers.records import (
     Export,
     ImportedPost,
@@ -24,7 +25,6 @@ from postbias.posts.importers.records import (
     split_images,
 )
 from postbias.posts.importers.table_cells import (
-    OptionalCells,
     parse_count,
     parse_flag,
     parse_id,

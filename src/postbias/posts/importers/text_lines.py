@@ -6,6 +6,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from postbias.posts.importers.legacy_encodings import (
@@ -23,6 +24,7 @@ from postbias.posts.importers.text_repair import decode_text, detect_encoding
 _MIXTURE_SHARE, _MULTIBYTE_MIXTURE_SHARE = 0.05, 0.5
 
 _CHUNK_BYTES, _SAMPLE_BYTES = 2**20, 2**17
+_BATCH_CHARS = 2**17
 
 # Undecodable bytes become these code points, also those that are ASCII, which `surrogateescape`
 # refuses (the end of a truncated file in UTF-16).
@@ -125,7 +127,9 @@ def _is_valid_utf8(path: Path) -> bool:
     with path.open("rb") as file:
         try:
             while chunk := file.read(_CHUNK_BYTES):
-                decoder.decode(chunk)
+                # A letter may be cut at the end of the chunk before.
+                if decoder.getstate()[0] or not chunk.isascii():
+                    decoder.decode(chunk)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             return False
@@ -167,15 +171,30 @@ def read_lines(path: Path, encoding: FileEncoding, newline: str) -> Iterator[str
         encoding: Its encoding.
         newline: As for `open`.
 
-    Yields:
+    Returns:
         The lines with their ends. Bytes that cannot be decoded are escaped: see `is_decoded`.
     """
-    with path.open(encoding=encoding.codec, errors=_ESCAPE_ERRORS, newline=newline) as lines:
-        for line in lines:
-            if line.isascii() or is_decoded(line):
-                yield line
-            else:
-                yield _decode_again(line, encoding)
+    return chain.from_iterable(_batches(path, encoding, newline))
+
+
+def read_table_lines(path: Path, encoding: FileEncoding) -> Iterator[str]:
+    """Iterate over the lines of a table, as `read_lines`, without NUL and with their line ends."""
+    for lines in _batches(path, encoding, ""):
+        if "\0" in "".join(lines):
+            yield from (line.replace("\0", "") for line in lines)
+        else:
+            yield from lines
+
+
+def _batches(path: Path, encoding: FileEncoding, newline: str) -> Iterator[list[str]]:
+    # What is cheap for a line is cheaper for many at once.
+    with path.open(encoding=encoding.codec, errors=_ESCAPE_ERRORS, newline=newline) as file:
+        while lines := file.readlines(_BATCH_CHARS):
+            if not is_decoded("".join(lines)):
+                lines = [
+                    line if is_decoded(line) else _decode_again(line, encoding) for line in lines
+                ]
+            yield lines
 
 
 def _decode_again(line: str, encoding: FileEncoding) -> str:
@@ -192,7 +211,14 @@ def _decode_again(line: str, encoding: FileEncoding) -> str:
 
 def is_decoded(text: str) -> bool:
     """Tell whether all bytes of a text from `read_lines` could be decoded."""
-    return _ESCAPED.search(text) is None
+    if text.isascii():
+        return True
+    try:
+        # Escaped bytes are surrogates, which UTF-8 does not have. Faster than the pattern.
+        text.encode()
+    except UnicodeEncodeError:
+        return _ESCAPED.search(text) is None
+    return True
 
 
 def describe_undecoded(text: str, encoding: FileEncoding) -> str:

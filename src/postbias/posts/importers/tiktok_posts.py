@@ -130,7 +130,7 @@ def _with_author(post: object, author: object) -> object:
     # The keys are written "Date" or "date", depending on the year.
     if not isinstance(post, dict):
         return post
-    return {str(key).lower(): value for key, value in post.items()} | {"author": author}
+    return {key.lower(): value for key, value in post.items()} | {"author": author}
 
 
 def read_tiktok_download(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON

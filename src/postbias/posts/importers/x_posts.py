@@ -19,6 +19,9 @@ X = "x"
 
 _MEDIA_TYPES = {"photo": "image", "video": "video", "animated_gif": "video"}
 
+# A post has one of each.
+_TEXT_KEYS = frozenset({"text", "full_text", "legacy", "note_tweet"})
+_ID_KEYS = frozenset({"id", "id_str", "rest_id"})
 
 # Parameters of a request that name posts.
 _REQUESTED = ("ids", "id")
@@ -55,8 +58,7 @@ def unwrap_x(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
 def _is_post(node: object) -> bool:
     if not isinstance(node, dict):
         return False
-    has_text = any(key in node for key in ("text", "full_text", "legacy", "note_tweet"))
-    return has_text and any(key in node for key in ("id", "id_str", "rest_id"))
+    return not (_TEXT_KEYS.isdisjoint(node) or _ID_KEYS.isdisjoint(node))
 
 
 def _with_includes(posts: list[Any], includes: object) -> Iterator[Any]:

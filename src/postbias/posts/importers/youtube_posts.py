@@ -22,6 +22,9 @@ _OTHER_KINDS = ("youtube#channel", "youtube#playlist")
 
 # From the largest on.
 _PREVIEWS = ("maxres", "standard", "high", "medium", "default")
+_PREVIEW_ENDS = tuple(
+    f"{separator}{size}default" for size in ("maxres", "sd", "hq", "mq", "") for separator in "_-"
+)
 
 # What the API writes instead of the title of a video that is gone.
 _GONE = ("Deleted video", "Private video")
@@ -72,9 +75,8 @@ def read_youtube_video(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
     if snippet.get("title") in _GONE and not snippet.get("thumbnails"):
         raise RecordError(RejectReason.DELETED, str(snippet["title"]))
     statistics, preview = node.get("statistics"), _preview(snippet)
-    video_id = _video_id(node, snippet)
     return RawPost(
-        post_id=video_id,
+        post_id=_video_id(node, snippet),
         caption=join_texts(snippet.get("title"), snippet.get("description")),
         platform=YOUTUBE,
         # In a playlist, `channelId` is the channel of the playlist.
@@ -86,15 +88,10 @@ def read_youtube_video(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
         media_type="video",
         sponsored=get_nested(node, "paidProductPlacementDetails", "hasPaidProductPlacement"),
         images=[preview] if preview else [],
-        file_stems=[f"{video_id}{end}" for end in _preview_ends()],
+        file_ends=_PREVIEW_ENDS,
         # The previews of all videos have the same names.
         has_own_names=False,
     )
-
-
-def _preview_ends() -> list[str]:
-    names = ("maxresdefault", "sddefault", "hqdefault", "mqdefault", "default")
-    return [f"{separator}{name}" for name in names for separator in "_-"]
 
 
 def _video_id(node: Node, snippet: Node) -> object:
