@@ -27,7 +27,7 @@ from postbias.people.rating_table import write_ratings
 from postbias.people.rating_tasks import list_tasks
 from postbias.posts.shards import read_table
 from postbias.teacher.rubric import load_rubric
-from postbias.teacher.variants import choose_posts
+from postbias.teacher.variant_labels import choose_posts
 
 _N_POSTS = 240
 _SECONDS = 9.0

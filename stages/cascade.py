@@ -7,7 +7,7 @@ cascade, annotate, evaluate.bootstrap, evaluate.coverage and report.cost.
 
 from __future__ import annotations
 
-from postbias.population.cascade import run_cascade
+from postbias.population.decided_posts import run_cascade
 from postbias.tracking.runs import stage_run
 
 

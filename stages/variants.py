@@ -6,7 +6,7 @@ build/variants.parquet and reports/variants.json; params: seed, variants and ann
 
 from __future__ import annotations
 
-from postbias.teacher.variants import label_variants
+from postbias.teacher.variant_labels import label_variants
 from postbias.tracking.runs import stage_run
 
 

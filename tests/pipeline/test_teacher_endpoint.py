@@ -24,7 +24,7 @@ from postbias.teacher.annotate import annotate
 from postbias.teacher.reply_store import ReplyStore
 from postbias.teacher.rubric import load_rubric
 from postbias.teacher.teachers import request_labels
-from postbias.teacher.variants import label_variants
+from postbias.teacher.variant_labels import label_variants
 
 
 @pytest.fixture(autouse=True)

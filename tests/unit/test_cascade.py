@@ -13,7 +13,7 @@ from tests.scored_repo import write_scored_repo
 from postbias.axes import Axis
 from postbias.params import CascadeParams, Params, load_params
 from postbias.paths import Paths
-from postbias.population.cascade import run_cascade
+from postbias.population.decided_posts import run_cascade
 from postbias.population.scored_corpus import load_scored_corpus
 from postbias.posts.schema import cascade_schema
 from postbias.posts.shards import read_table

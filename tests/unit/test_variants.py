@@ -18,7 +18,7 @@ from postbias.people.people_report import study_people
 from postbias.population.scored_corpus import load_scored_corpus
 from postbias.report.findings import gather_findings
 from postbias.teacher.rubric import load_rubric
-from postbias.teacher.variants import choose_posts, label_variants
+from postbias.teacher.variant_labels import choose_posts, label_variants
 
 _SPONSORSHIP = ["sponsored", "sponsored", "organic"]
 

@@ -9,13 +9,12 @@ not parameters: they come from the environment.
     rating.py       group rating
     students.py     groups split and train
     results.py      groups evaluate, infer and report
-    cascade.py      group cascade
-    variants.py     group variants
+    referral_params.py   group cascade
+    variant_teachers.py  group variants
     params_file.py  the whole file: Params, load_params, flatten_params
 """
 
 from postbias.params.base import Group
-from postbias.params.cascade import CascadeParams
 from postbias.params.labelling import (
     AnnotateParams,
     BatchParams,
@@ -28,6 +27,7 @@ from postbias.params.labelling import (
 from postbias.params.params_file import Params, flatten_params, load_params
 from postbias.params.post_images import ImagesParams
 from postbias.params.rating import RatingParams
+from postbias.params.referral_params import CascadeParams
 from postbias.params.results import (
     AuditParams,
     DriftParams,
@@ -44,7 +44,7 @@ from postbias.params.students import (
     SplitParams,
     TrainParams,
 )
-from postbias.params.variants import VariantsParams, VariantTeacher
+from postbias.params.variant_teachers import VariantsParams, VariantTeacher
 
 __all__ = [
     "AnnotateParams",

@@ -10,13 +10,13 @@ from pydantic import BaseModel, Field, ValidationError
 
 from postbias.errors import ParamsError
 from postbias.params.base import Count, Group
-from postbias.params.cascade import CascadeParams
 from postbias.params.labelling import AnnotateParams, SampleParams
 from postbias.params.post_images import ImagesParams
 from postbias.params.rating import RatingParams
+from postbias.params.referral_params import CascadeParams
 from postbias.params.results import EvaluateParams, InferParams, ReportParams
 from postbias.params.students import SplitParams, TrainParams
-from postbias.params.variants import VariantsParams
+from postbias.params.variant_teachers import VariantsParams
 
 
 class Params(Group):

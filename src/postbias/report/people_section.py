@@ -30,6 +30,27 @@ _PAIRS = {
 }
 
 
+def lay_out_opinions(
+    population: Json, people: Json, axis: str, bounds: tuple[float, float]
+) -> Json:
+    """Lay out what teacher, people and variants of the teacher say.
+
+    Args:
+        population: The content of `reports/population.json`.
+        people: The content of `reports/people.json`.
+        axis: The main axis.
+        bounds: Its range.
+
+    Returns:
+        Variables of the template: `answer`, `people` and `variants`.
+    """
+    return {
+        "answer": summarize_results(population, people, axis, bounds),
+        "people": lay_out_people(people, axis),
+        "variants": lay_out_variants(people, axis),
+    }
+
+
 def lay_out_people(people: Json, axis: str) -> Json | None:
     """Lay out the section.
 

@@ -15,11 +15,7 @@ from postbias.charts.student_charts import chart_one_calibration
 from postbias.evaluation.results_table import MODEL_NAMES
 from postbias.population.scored_corpus import ScoredCorpus
 from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
-from postbias.report.people_section import (
-    lay_out_people,
-    lay_out_variants,
-    summarize_results,
-)
+from postbias.report.people_section import lay_out_opinions
 from postbias.report.wording import describe_noise_source, to_percentage_points
 from postbias.stats.label_design import HELD_OUT, UNLABELLED
 from postbias.stats.metrics import calibration_curve
@@ -53,9 +49,7 @@ def lay_out_sections(
     tables = {k: v for k, v in population["groups"].items() if k not in {"half", "time"}}
     return {
         "minimums": {"labels": MIN_LABELS, "authors": MIN_AUTHORS, "brands": MIN_GROUPS},
-        "answer": summarize_results(population, reports["people"], main.name, bounds),
-        "people": lay_out_people(reports["people"], main.name),
-        "variants": lay_out_variants(reports["people"], main.name),
+        **lay_out_opinions(population, reports["people"], main.name, bounds),
         "models": _lay_out_models(reports["evaluate"], main.name)
         | {"noise_source": describe_noise_source(reports["labels"]["teacher"])},
         "calibration": _lay_out_calibration(corpus),

@@ -206,7 +206,7 @@ class ImageFolder:
         """Return a path relative to the folder; None if it leads out of it."""
         # Lexically: links are checked when the file is opened.
         if os.sep == "/" and not path.startswith("/") and ".." not in path:
-            # In a tenth of the time of `Path`.
+            # Far faster than `Path`.
             return os.path.normpath(path).removeprefix(".")
         normal = Path(os.path.normpath(Path(self._root, path)))
         for root in (self._root, self._real_root):

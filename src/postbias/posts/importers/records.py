@@ -90,7 +90,7 @@ def split_images(
 class ImportedPost(NamedTuple):
     """One post, with the columns of `postbias.posts.schema.POSTS`.
 
-    A named tuple: a frozen dataclass takes five times as long to create.
+    A named tuple: a frozen dataclass takes three times as long to create.
 
     Attributes:
         post_id: Unique id.

@@ -34,7 +34,7 @@ _HEAD_BYTES, _MIN_PAIRS = 4096, 8
 _LEGACY_SAMPLE_BYTES = 2**17
 
 # Bytes of UTF-8 without which a text has no C1 control character, or no letter from U+00C0 to
-# U+00FF. Searching for a byte takes a hundredth of the time of the patterns below.
+# U+00FF. Searching for a byte is 25 times as fast as the patterns below.
 _C1_LEAD, _LATIN_LEAD = b"\xc2", b"\xc3"
 
 # UTF-8 decoded as Windows-1252: a lead byte, then a continuation byte, as letters. ftfy's own test
