@@ -44,6 +44,7 @@ class Study:
         n_labels: Expected number of labels.
         is_stratified: Whether ratings are a stratified sample with more high-scored posts.
         raters_per_post: Number of raters who rate each post.
+        is_subsample: Whether posts to rate are drawn from the labelled posts, not from all.
     """
 
     teacher_noise: float | None = 1.0
@@ -52,6 +53,7 @@ class Study:
     n_posts: int = 6000
     is_stratified: bool = True
     raters_per_post: int = 2
+    is_subsample: bool = False
 
 
 STUDIES = {
@@ -62,6 +64,8 @@ STUDIES = {
     "random teacher, simple random sample": Study(teacher_noise=None, is_stratified=False),
     "good teacher, 300 labels": Study(n_labels=300),
     "good teacher, one rater per post": Study(raters_per_post=1),
+    "good teacher, ratings of labelled posts": Study(is_subsample=True),
+    "random teacher, ratings of labelled posts": Study(teacher_noise=None, is_subsample=True),
 }
 
 
@@ -115,12 +119,16 @@ def draw_corpus(study: Study, rng: np.random.Generator) -> tuple[Posts, RatedCor
     )
     scores = 1.0 + 0.6 * posts.labels + rng.normal(0, 1.0, n)
     scores = np.where(roles == LEARNED, 0.5 * scores + 0.5 * posts.labels, scores)
-    rated_probability, strata = draw_rating_design(study, scores)
+    frame = np.flatnonzero((roles != UNLABELLED) | (not study.is_subsample))
+    rated_probability, strata = np.zeros(n), np.zeros(n, np.intp)
+    rated_probability[frame], strata[frame] = draw_rating_design(study, scores[frame])
     is_rated = np.zeros(n, bool)
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
+    for stratum in np.unique(strata[frame]):
+        members = frame[strata[frame] == stratum]
         size = round(rated_probability[members].sum())
         is_rated[rng.permutation(members)[:size]] = True
+    if study.is_subsample:
+        rated_probability *= probability
     order = rng.random(posts.ratings.shape).argsort(axis=1)
     is_given = is_rated[:, None] & (order < study.raters_per_post)
     ratings = np.where(is_given, posts.ratings, np.nan)
@@ -130,7 +138,7 @@ def draw_corpus(study: Study, rng: np.random.Generator) -> tuple[Posts, RatedCor
     corpus = RatedCorpus(
         design,
         mean_ratings(ratings),
-        np.where(is_rated, 1 / rated_probability, 0.0),
+        np.where(is_rated, 1 / np.where(is_rated, rated_probability, 1.0), 0.0),
         strata,
         np.where(is_rated | (roles != UNLABELLED), posts.labels, np.nan),
         np.clip(scores, 0, 10),
@@ -146,7 +154,7 @@ def draw_rating_design(study: Study, scores: Array) -> tuple[Array, np.ndarray]:
     strata = np.digitize(scores, np.quantile(scores, [0.5, 0.85]))
     sizes = np.bincount(strata)
     per_stratum = np.round(study.n_ratings * np.array([0.35, 0.35, 0.3]))
-    return (per_stratum / sizes)[strata], strata
+    return (per_stratum / sizes)[strata], strata + 1
 
 
 def estimate_all(posts: Posts, corpus: RatedCorpus, ratings: Array) -> dict[str, Intervals]:

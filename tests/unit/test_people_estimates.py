@@ -129,6 +129,38 @@ def test_differences_between_strata_are_no_sampling_error() -> None:
     assert estimate_people_mean(unstratified).people.variance > 3 * within
 
 
+def test_scores_that_memorise_labels_do_not_bias_estimates_from_ratings_of_labelled_posts() -> None:
+    errors = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        n = 4000
+        ratings = rng.normal(5, 2, n)
+        labels = ratings + rng.normal(0, 2, n)
+        labelled = rng.random(n) < 0.2
+        held_out = labelled & (rng.random(n) < 0.4)
+        roles = np.where(labelled, np.where(held_out, HELD_OUT, LEARNED), UNLABELLED)
+        sampled = labelled & (rng.random(n) < 0.25)
+        scores = np.where(roles == LEARNED, labels + 3, ratings + rng.normal(0, 1, n))
+        design = LabelDesign.of_corpus(
+            np.arange(n), roles.astype(np.int8), np.where(labelled, 5.0, 0.0)
+        )
+        corpus = RatedCorpus(
+            design,
+            np.where(sampled, ratings, np.nan),
+            np.where(sampled, 20.0, 0.0),
+            np.zeros(n, np.intp),
+            np.where(labelled, labels, np.nan),
+            scores,
+        )
+        estimate = estimate_people_mean(corpus)
+        errors.append((estimate.people.value - 5, estimate.ratings_only.value - 5))
+        assert estimate.tuning[2] != 0
+    people, ratings_only = np.transpose(errors)
+    # Biased if the scores of learned posts are taken to represent those of others.
+    assert abs(people.mean()) < 4 * people.std() / np.sqrt(60)
+    assert people.std() < ratings_only.std()
+
+
 def test_intervals_are_never_wider_than_those_from_the_ratings_alone() -> None:
     rng = np.random.default_rng(5)
     for _replication in range(30):

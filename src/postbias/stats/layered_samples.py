@@ -15,6 +15,9 @@ from postbias.stats.rated_corpus import RatedCorpus
 from postbias.stats.strata import ANY_FOLD, Ints
 from postbias.stats.weighted_fit import WeightedFit, fit_weighted, sample_weights
 
+# Leverage is negligible in larger samples.
+_MAX_ADJUSTED = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class LayeredSamples:
@@ -24,23 +27,28 @@ class LayeredSamples:
         units: Independent unit of each post: its author, or the post itself if its author wrote
             more than 5% of all posts. (N,)
         strata: Stratum of each post in the sample of rated posts; `None` without strata. (N,)
+        frame: Weight of each post in the frame of that sample: 1, or if the rated posts were drawn
+            from the labelled ones, 1 / probability of being labelled. (N,)
         ratings: Ratings of rated posts.
         rated_labels: Labels of rated posts; `None` if there are none, as for the others.
         labels: Labels of the teacher's sample.
         held_out_scores: Scores of held-out posts.
         unseen_scores: Scores of all posts that the student did not learn from.
-        rated_scores: Scores of rated posts.
+        rated_scores: Scores of rated posts; without learned ones if drawn from labelled posts.
+        represented_scores: Scores of the posts that these represent: all, or all unseen ones.
         scores: Scores of all posts.
     """
 
     units: Ints
     strata: Ints | None
+    frame: Array
     ratings: WeightedFit
     rated_labels: WeightedFit | None
     labels: WeightedFit | None
     held_out_scores: WeightedFit | None
     unseen_scores: WeightedFit | None
-    rated_scores: WeightedFit
+    rated_scores: WeightedFit | None
+    represented_scores: WeightedFit | None
     scores: WeightedFit
 
     @classmethod
@@ -56,18 +64,36 @@ class LayeredSamples:
         def fit(values: Array, weights: Array) -> WeightedFit | None:
             if not weights.any():
                 return None
-            return fit_weighted(covariates, values, weights, units=units)
+            is_small = np.count_nonzero(weights) < _MAX_ADJUSTED
+            return fit_weighted(covariates, values, weights, units=units if is_small else None)
 
+        is_labelled = design.roles != UNLABELLED
+        held_out = sample_weights(_held_out_weights(corpus), is_ordinary)
+        scores = fit_weighted(covariates, corpus.scores, np.ones(len(units)))
+        unseen_scores = (
+            fit_weighted(covariates, corpus.scores, is_unseen.astype(np.float64))
+            if is_unseen.any()
+            else None
+        )
+        if is_subsample := bool(is_labelled[corpus.is_rated].all()):
+            # Learned posts are more frequent among labelled posts than among all, and their scores
+            # are closer to their labels, so that they represent no others.
+            factor = held_out / np.where(is_labelled, design.weights, 1.0)
+            rated_scores = fit(corpus.scores, rated * factor)
+        else:
+            rated_scores = fit(corpus.scores, rated)
         return cls(
             units,
             corpus.rating_strata if corpus.rating_strata.any() else None,
+            design.weights if is_subsample else np.ones(len(units)),
             fit_weighted(covariates, corpus.ratings, rated, units=units),
             fit(corpus.labels, sample_weights(rated, np.isfinite(corpus.labels))),
-            fit(corpus.labels, sample_weights(design.weights, design.roles != UNLABELLED)),
-            fit(corpus.scores, sample_weights(_held_out_weights(corpus), is_ordinary)),
-            fit_weighted(covariates, corpus.scores, is_unseen.astype(np.float64)),
-            fit_weighted(covariates, corpus.scores, rated, units=units),
-            fit_weighted(covariates, corpus.scores, np.ones(len(units))),
+            fit(corpus.labels, sample_weights(design.weights, is_labelled)),
+            fit(corpus.scores, held_out),
+            unseen_scores,
+            rated_scores,
+            unseen_scores if is_subsample else scores,
+            scores,
         )
 
     @property
@@ -90,10 +116,12 @@ class LayeredSamples:
 
         The expectation of each is 0; one that cannot be computed is 0.
         """
+        is_all = self.represented_scores is self.scores
         pairs = (
             (self.rated_labels, self.labels, self.strata),
             (self.held_out_scores, self.unseen_scores, None),
-            (self.rated_scores, self.scores, self.strata),
+            # Only the number of all rated posts in a stratum is fixed, not that of held-out ones.
+            (self.rated_scores, self.represented_scores, self.strata if is_all else None),
         )
         offsets, influences = np.zeros(3), np.zeros((self._n_units, 3))
         for column, (first, second, strata) in enumerate(pairs):
@@ -133,7 +161,7 @@ class LayeredSamples:
         return int(self.units.max()) + 1
 
     def _influence(self, fit: WeightedFit, contrast: Array, strata: Ints | None) -> Array:
-        return fit.influence(contrast, self.units, self._n_units, strata)
+        return fit.influence(contrast, self.units, strata=strata, frame=self.frame)
 
 
 def _held_out_weights(corpus: RatedCorpus) -> Array:

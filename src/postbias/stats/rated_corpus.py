@@ -15,17 +15,20 @@ from postbias.stats.strata import Bools, Ints
 class RatedCorpus:
     """Three layers of measurements of N posts: ratings by people, labels, and scores.
 
-    The posts to rate are sampled from all posts, with known inclusion probabilities and
-    independently of the teacher's sample. Each rated post should have a label too. The student may
-    have learned from labels of any posts, but from no rating.
+    The posts to rate are sampled either from all posts, independently of the teacher's sample, or
+    from the teacher's sample: then all of them have a role in `design`, and that is how the two are
+    told apart. Each rated post should have a label. The student may have learned from any labels,
+    but from no rating.
 
     Attributes:
         design: Authors, and which posts are in the teacher's sample, with what probability.
         ratings: Mean over the raters of each rated post, of their ratings or of a function of each
             rating; NaN for the others. (N,)
-        rating_weights: 1 / probability of being sampled for rating; 0 for posts without one. (N,)
-        rating_strata: Stratum of each post, if a fixed number of posts per stratum was drawn for
-            rating; else all 0. (N,)
+        rating_weights: 1 / probability of being sampled for rating, and of being labelled if the
+            posts were drawn from labelled ones; 0 for posts without a rating. (N,)
+        rating_strata: Stratum of each post that could be drawn for rating, if a fixed number per
+            stratum was drawn; posts that could not be drawn have a stratum of their own. Else all
+            0. (N,)
         labels: The teacher's label of the posts of its sample and of rated posts; else NaN. (N,)
         scores: The student's score. (N,)
     """

@@ -49,32 +49,40 @@ class WeightedFit:
         return leverage
 
     def influence(
-        self, contrast: Array, units: Ints, n_units: int, strata: Ints | None = None
+        self,
+        contrast: Array,
+        units: Ints,
+        *,
+        strata: Ints | None = None,
+        frame: Array | None = None,
     ) -> Array:
         """Return the influence of each unit on a linear combination of the coefficients.
 
         Args:
             contrast: The linear combination. (P,)
             units: Unit of each of all posts. (N,)
-            n_units: Number of units, U.
             strata: Stratum of each of all posts, if a fixed number of posts per stratum was drawn;
                 differences between strata then are no sampling error. (N,)
+            frame: With strata, the weight of each post among those that the sample was drawn from;
+                by default 1. (N,)
 
         Returns:
             The influence; its sum of squares is the cluster-robust variance. (U,)
         """
+        n_units = int(units.max()) + 1
         per_post = self.leverage(contrast) * self.residuals
         if strata is None:
             return _sum_by(units[self.rows], per_post, n_units)
         stratum, n_strata = strata[self.rows], int(strata.max(initial=0)) + 1
-        size, n = _sum_by(strata, None, n_strata), _sum_by(stratum, None, n_strata)
+        weights = np.ones(len(strata)) if frame is None else frame
+        size, n = _sum_by(strata, weights, n_strata), _sum_by(stratum, None, n_strata)
         # A stratum with one sampled post shows no variance within it: its post counts in full.
-        total = np.where(n > 1, _sum_by(stratum, per_post, n_strata), 0.0)
+        total = np.where((n > 1) & (size > 0), _sum_by(stratum, per_post, n_strata), 0.0)
         within = per_post - (total / np.maximum(n, 1))[stratum]
         if np.count_nonzero(n > 1) > 1:  # that of one stratum is in the adjusted residuals
             within *= np.sqrt(n / np.maximum(n - 1, 1))[stratum]
-        # What remains of the differences between strata is the variation of the population itself.
-        between = (total / np.maximum(size, 1))[strata]
+        # What remains of the differences between strata is the variation of the frame itself.
+        between = weights * (total / np.where(size > 0, size, 1.0))[strata]
         return _sum_by(units[self.rows], within, n_units) + _sum_by(units, between, n_units)
 
 
