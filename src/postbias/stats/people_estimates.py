@@ -8,8 +8,9 @@ posts, the estimate is
 
 for ratings y, labels t and scores f. Each bracket compares two estimates of the same quantity, so
 its expectation is 0 however wrong teacher and student are, and the estimate is about people for any
-lam. If the rated posts were drawn from the labelled ones, the last bracket compares the rated
-held-out posts with U instead, because learned posts are too frequent among A. The lam that minimise the variance are found by least squares (power tuning).
+lam. The lam that minimise the variance are found by least squares (power tuning). If the rated
+posts were drawn from the labelled ones, learned posts are too frequent among A: the last bracket
+then compares the rated held-out posts with U.
 
 This is prediction-powered inference (Angelopoulos et al., Science 2023; tuned: PPI++, 2023) with
 two layers of predictions, and, as a regression, design-based supervised learning (DSL; Egami,
