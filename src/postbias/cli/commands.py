@@ -18,7 +18,12 @@ from postbias.cli.import_commands import import_command
 from postbias.cli.privacy_commands import forget_command
 from postbias.cli.rating_commands import plan_command, rate_command, ratings
 from postbias.cli.result_commands import brands_command, results_command
-from postbias.cli.table_options import column_option, encoding_option, null_values_option
+from postbias.cli.table_options import (
+    column_option,
+    encoding_option,
+    null_values_option,
+    transcripts_option,
+)
 from postbias.cli.teacher_commands import annotate_command, replies
 from postbias.cli.terminal_tables import format_score, format_verification
 from postbias.scoring.post_scores import BATCH_SIZE
@@ -47,6 +52,7 @@ def main(*, verbose: bool) -> None:
 @column_option("INPUT is a table: ")
 @encoding_option("INPUT", "detected for each file")
 @null_values_option("INPUT is a table: ")
+@transcripts_option()
 @click.option(
     "--threads", type=click.IntRange(1), help="CPU threads; with Ray, per worker.  [default: all]"
 )
@@ -73,6 +79,7 @@ def score_command(
     columns: tuple[str, ...],
     encoding: str | None,
     null_values: tuple[str, ...],
+    transcripts: bool,
     threads: int | None,
     batch_size: int,
     engine: str,
@@ -94,7 +101,9 @@ def score_command(
     from postbias.posts.remote_files import parse_path
     from postbias.scoring.file_scoring import ScoringJob, score_files
 
-    options = ReadingOptions(parse_columns(columns), encoding, null_values=null_values)
+    options = ReadingOptions(
+        parse_columns(columns), encoding, null_values=null_values, transcripts=transcripts
+    )
     job = ScoringJob(parse_path(source), parse_path(output), layout, options)
     if engine == "ray":
         from postbias.scoring.artifact import Artifact

@@ -223,6 +223,7 @@ def post_from_media(
         likes=media.likes,
         comments=media.comments,
         media_type=media.media_type,
+        duration_s=media.duration_s,
         emptied_cells=media.emptied_cells,
     )
 

@@ -62,6 +62,17 @@ class MediaFile(ImageFile):
 
 
 @dataclass(frozen=True, slots=True)
+class FrameFile(ImageFile):
+    """A frame of a video.
+
+    Attributes:
+        duration_s: Duration of the video; 0 if it is unknown.
+    """
+
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFault:
     """An image that a post refers to but that could not be read.
 
@@ -106,6 +117,8 @@ class ImportedPost(NamedTuple):
         comments: Number of comments, if known.
         media_type: `image`, `video` or `carousel`, if known.
         emptied_cells: Fields whose value in the export was invalid and is left out.
+        duration_s: Duration of its video in seconds, if known.
+        transcript: What is said in its video; "" if that is not known.
     """
 
     post_id: str
@@ -121,6 +134,17 @@ class ImportedPost(NamedTuple):
     comments: int | None = None
     media_type: str | None = None
     emptied_cells: tuple[str, ...] = ()
+    duration_s: float | None = None
+    transcript: str = ""
+
+    @property
+    def video_details(self) -> list[dict[str, str | float | None]]:
+        """Its rows of `postbias.posts.video_details.VIDEO_DETAILS`: none if nothing is known."""
+        if self.duration_s is None and not self.transcript:
+            return []
+        transcript = self.transcript or None
+        row = {"post_id": self.post_id, "duration_s": self.duration_s, "transcript": transcript}
+        return [row]
 
     @property
     def n_bytes(self) -> int:

@@ -142,6 +142,7 @@ def _to_raw(source: TableSource, row: Cells, row_id: str) -> RawPost:
         sponsored=_is_sponsored(source, row),
         images=list_images(source, row),
         file_stems=[row.get(column, "") for column in source.file_stems],
+        duration_s=_first(row, source.duration),
     )
 
 
