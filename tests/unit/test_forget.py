@@ -308,8 +308,15 @@ def test_a_list_of_the_corpus_is_taken_over_by_the_repository(paths: Paths) -> N
     assert ForgottenIds.read(paths.root).has_post(GONE, None)
 
 
+def _read_files(root: Path) -> dict[Path, bytes]:
+    """Read all files but the logs of databases, which readers write, too."""
+    files = [p for p in sorted(root.rglob("*")) if not p.name.endswith(("-shm", "-wal"))]
+    return {path: path.read_bytes() for path in files if path.is_file()}
+
+
 def test_an_id_that_is_nowhere_is_no_success(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(paths.root)
+    before = _read_files(paths.root)
     for option in ([], ["--yes"]):
         result = CliRunner().invoke(main, ["forget", "99999999", "88888888", *option])
         assert result.exit_code == 1
@@ -319,6 +326,8 @@ def test_an_id_that_is_nowhere_is_no_success(paths: Paths, monkeypatch: pytest.M
         assert "NOTHING FOUND" in result.stdout
         assert "erase" not in result.stdout
         assert "Next steps" not in result.stdout
+        assert "nothing was changed" in result.stdout
+        assert _read_files(paths.root) == before
     # One that only another file has is found there.
     (paths.reports / "old.html").write_text("<p>99999999</p>")
     result = CliRunner().invoke(main, ["forget", "99999999", GONE, "--author", "nobody", "--yes"])

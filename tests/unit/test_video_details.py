@@ -112,7 +112,8 @@ def test_all_cues_of_a_file_are_read_in_order(words: list[str], point: str) -> N
     ("value", "seconds"),
     [
         (12, 12.0), ("12.5", 12.5), ("PT1H2M3.5S", 3723.5), ("P1DT1S", 86401.0),
-        ("1:02:03", 3723.0), ("2:03", 123.0), ("P0D", None), (0, None), ("", None), (None, None), ("nan", None),
+        ("1:02:03", 3723.0), ("2:03", 123.0), ("P0D", None), (0, None), ("", None), (None, None),
+        ("nan", None),
     ],
 )  # fmt: skip
 def test_durations_are_read_in_the_forms_of_the_platforms(

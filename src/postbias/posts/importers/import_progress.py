@@ -57,6 +57,7 @@ class ImportProgress:
         image_examples: The first unreadable image of each reason.
         n_address_posts: Posts that name images by addresses whose files are not in the folder.
         n_transcripts: Posts with a transcript of their video.
+        encodings: Number of posts by the encoding of their file, if that is not UTF-8.
     """
 
     digest: str
@@ -76,6 +77,7 @@ class ImportProgress:
     image_examples: dict[str, str] = field(default_factory=dict)
     n_address_posts: int = 0
     n_transcripts: int = 0
+    encodings: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def load(cls, path: Path, digest: str) -> ImportProgress:
@@ -93,6 +95,7 @@ class ImportProgress:
             progress.reasons = Counter(progress.reasons)
             progress.image_reasons = Counter(progress.image_reasons)
             progress.emptied_cells = Counter(progress.emptied_cells)
+            progress.encodings = Counter(progress.encodings)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return cls(digest)
         return progress if progress.digest == digest else cls(digest)
@@ -103,6 +106,13 @@ class ImportProgress:
         self.n_images += len(post.images)
         self.n_frames += sum(frame_time_s(image.path) is not None for image in post.images)
         self.n_transcripts += bool(post.transcript)
+        if post.encoding:
+            self.encodings[post.encoding] += 1
+
+    def describe_encodings(self) -> str | None:
+        """Describe the encodings of text files in one line; None if all are UTF-8."""
+        counts = sorted(self.encodings.items())
+        return "; ".join(f"{name}, {n} posts" for name, n in counts) or None
 
     def count_reject(self, reject: ImportReject) -> None:
         """Count a reject; keep the first of each reason as an example."""

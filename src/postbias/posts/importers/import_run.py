@@ -159,7 +159,7 @@ def _summarise(
         image_examples=progress.image_examples,
         n_address_posts=progress.n_address_posts,
         address_column=options.columns.images if layout == "table" else "",
-        encoding=(reading.encoding or None) if reading else None,
+        encoding=(reading.encoding or None) if reading else progress.describe_encodings(),
         notes=tuple(notes),
         reading_warning=reading.warning if reading else None,
         n_transcripts=progress.n_transcripts,

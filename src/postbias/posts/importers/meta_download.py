@@ -53,7 +53,7 @@ def is_post_list(value: object) -> bool:
     """Tell by its content whether JSON is a list of posts of a download, or one entry of it."""
     if isinstance(value, list):
         return any(map(_is_entry, value)) if value else True
-    return isinstance(value, dict) and (_unwrap(value) is not None or _is_entry(value))
+    return isinstance(value, dict) and (unwrap_meta(value) is not None or _is_entry(value))
 
 
 def _is_entry(entry: object) -> bool:
@@ -65,18 +65,22 @@ def _is_entry(entry: object) -> bool:
     )
 
 
-def meta_units(path: Path, name: str, folder: MediaFolder) -> Iterator[ReadUnit]:
+def meta_units(
+    path: Path, name: str, folder: MediaFolder, encoding: str | None = None
+) -> Iterator[ReadUnit]:
     """Iterate over the units of one file of a download.
 
     Args:
         path: The file.
         name: Its path relative to the export.
         folder: The folder that has the images.
+        encoding: The encoding of the file, if the user named it.
     """
     root = find_download_root(name)
     author = find_owner(*_locate_download(path, name, root))
-    source = JsonSource(_unwrap, partial(_read, root, author), ("timestamp", "creation_timestamp"))
-    return json_units(path, name, source, folder)
+    keys = ("timestamp", "creation_timestamp")
+    source = JsonSource(unwrap_meta, partial(_read, root, author), keys)
+    return json_units(path, name, source, folder, encoding)
 
 
 def _locate_download(path: Path, name: str, root: str) -> tuple[Path, str]:
@@ -108,7 +112,8 @@ def find_download_root(name: str) -> str:
     return "".join(f"{folder}/" for folder in folders)
 
 
-def _unwrap(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
+def unwrap_meta(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
+    """List the entries of a list of a download, or a single one; None for other JSON."""
     if not isinstance(page, dict):
         return None
     for key in (*_INSTAGRAM_KEYS, *_FACEBOOK_KEYS):

@@ -119,6 +119,7 @@ class ImportedPost(NamedTuple):
         emptied_cells: Fields whose value in the export was invalid and is left out.
         duration_s: Duration of its video in seconds, if known.
         transcript: What is said in its video; "" if that is not known.
+        encoding: Encoding of its file, for the summary; "" for UTF-8.
     """
 
     post_id: str
@@ -136,6 +137,7 @@ class ImportedPost(NamedTuple):
     emptied_cells: tuple[str, ...] = ()
     duration_s: float | None = None
     transcript: str = ""
+    encoding: str = ""
 
     @property
     def video_details(self) -> list[dict[str, str | float | None]]:
@@ -186,6 +188,28 @@ Record = ImportedPost | ImportReject
 
 #: Reads one file, row or group of files. Cheap to create, so that a resumed import can skip it.
 ReadUnit = Callable[[], Iterable[Record]]
+
+
+def note_encoding(records: Iterable[Record], encoding: str) -> Iterator[Record]:
+    """Add the encoding of their file to posts.
+
+    Args:
+        records: Posts and rejects of the file.
+        encoding: Its encoding; "" for UTF-8.
+
+    Yields:
+        The records.
+    """
+    for record in records:
+        if encoding and isinstance(record, ImportedPost):
+            yield record._replace(encoding=encoding)
+        else:
+            yield record
+
+
+def read_noted(load: ReadUnit, encoding: str) -> Iterator[Record]:
+    """Read a unit and add the encoding of its file to its posts."""
+    return note_encoding(load(), encoding)
 
 
 # More lines per row, or more lines in cells that look like rows, are not credible.
