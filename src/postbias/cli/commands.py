@@ -93,9 +93,8 @@ def score_command(
     compressed), or an export, whose layout is found out as by import auto. OUT is a .parquet or
     .csv file, or a folder. Shards, tables and OUT may be s3://BUCKET/PREFIX. Resumable: run again
     to continue. Posts that cannot be scored keep their row; OUT's .rejects.parquet gives the
-    reasons. Exits with code 1 if INPUT is
-    not a post shard and more than 10% of its records could not be read. See docs/scaling-out.md for
-    Ray and object stores.
+    reasons. Exits with code 1 if INPUT is not a post shard and more than 10% of its records could
+    not be read. See docs/scaling-out.md for Ray and object stores.
     """
     from postbias.loading import find_student, open_scorer
     from postbias.posts.importers import ReadingOptions, parse_columns
