@@ -131,15 +131,15 @@ def build_post(raw: RawPost, source: str, folder: MediaFolder) -> ImportedPost:
         comments=cells.parse("comments", _parse_count, "comments"),
         media_type=cells.parse("media_type", _parse_media_type),
         duration_s=cells.parse("duration_s", parse_duration_s),
-        transcript=cells.parse("transcript", _read_transcript, raw.subtitles, folder) or "",
+        transcript=(cells.parse("transcript", parse_text, "transcript") or "").strip()
+        or cells.parse("subtitles", _read_subtitles, folder)
+        or "",
         emptied_cells=tuple(cells.emptied),
     )
 
 
-def _read_transcript(value: object, subtitles: Sequence[str], folder: MediaFolder) -> str:
-    """Parse a transcript; without one, read the subtitle files that the export names."""
-    text = parse_text(value, "transcript").strip()
-    return text or " ".join(filter(None, map(folder.read_subtitles, subtitles)))
+def _read_subtitles(names: Sequence[str], folder: MediaFolder) -> str:
+    return " ".join(filter(None, map(folder.read_subtitles, names)))
 
 
 def _parse_count(value: object, column: str) -> int | None:
