@@ -116,7 +116,7 @@ def test_a_killed_command_resumes_when_it_is_run_again(folder: Path) -> None:
         ("nowhere", "x.csv", "no such file or folder; saw 'nowhere'"),
         ("shards", "x.xlsx", "the kind of OUT is unknown; saw 'x.xlsx'"),
         ("image.jpg", "x.csv", "the kind of image.jpg is unknown"),
-        ("student", "x.csv", "no post shards in student; name its layout"),
+        ("student", "x.csv", "no post shards in student, and no export"),
         ("shards", "student", "student contains files other than scores"),
         ("shards", "shards", "OUT is the same as INPUT"),
         ("shards/00000.parquet", "shards/00000.parquet", "OUT is the same as INPUT"),

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from tests.platform_exports import (
@@ -18,12 +19,15 @@ from tests.platform_exports import (
     tweet_v2,
     web_tweet,
     write_csv,
+    write_example,
     write_json,
     write_lines,
 )
+from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.cli import main
-from postbias.posts.importers import detect_layout
+from postbias.posts.importers import detect_layout, import_posts
+from postbias.posts.importers.source_layouts import SOURCE_LAYOUTS
 
 
 def _import(*words: object) -> Result:
@@ -154,7 +158,7 @@ def test_options_are_passed_to_a_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [("--column", "caption=text"), ("--null-values", "nan"), ("--encoding", "utf-8")],
+    [("--column", "caption=text"), ("--null-values", "nan")],
 )
 @pytest.mark.parametrize("layout", ["auto", "4cat"])
 def test_options_without_a_use_are_refused(
@@ -203,3 +207,51 @@ def test_the_download_is_named_only_where_it_works(tmp_path: Path) -> None:
         n_warned += "name images by address" in result.stderr
         assert ("fetch-images" in result.output) == (layout in {"4cat", "table"}), result.output
     assert n_warned >= 3
+
+
+def _score(source: Path, out: Path, model: Path, *options: str) -> Result:
+    arguments = ["score", str(source), str(out), "--model", str(model), "--threads", "1", *options]
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.mark.parametrize("layout", SOURCE_LAYOUTS)
+def test_an_export_is_scored_as_import_auto_reads_it(tmp_path: Path, layout: str) -> None:
+    src = tmp_path / "src"
+    write_example(layout, src)
+    model = write_tiny_artifact(tmp_path / "student", "text").folder
+    tables = []
+    for name, options in (("a", []), ("b", ["--layout", "auto"]), ("c", ["--layout", layout])):
+        result = _score(src, tmp_path / f"{name}.parquet", model, *options)
+        assert result.exit_code == 0, result.output
+        assert (f"layout {layout}: " in result.stderr) == (name != "c")
+        tables.append(pq.read_table(tmp_path / f"{name}.parquet"))
+    assert tables[0].num_rows == 2
+    assert tables[0].equals(tables[1])
+    assert tables[0].equals(tables[2])
+
+
+def test_what_is_no_export_is_scored_or_refused_as_before(tmp_path: Path) -> None:
+    model = write_tiny_artifact(tmp_path / "student", "text").folder
+    table = tmp_path / "t.csv"
+    table.write_text("post_id,caption\n1,a\n", encoding="utf-8")
+    for options in ([], ["--layout", "auto"]):
+        assert _score(table, tmp_path / "out.csv", model, *options).exit_code == 0
+    import_posts("table", table, tmp_path / "data")
+    for source in (tmp_path / "data", tmp_path / "data" / "posts" / "00000.parquet"):
+        result = _score(source, tmp_path / "out.csv", model, "--layout", "auto")
+        assert result.exit_code == 0, result.output
+        assert "layout" not in result.stderr
+    other = tmp_path / "u.csv"
+    other.write_text("nr,words\n1,a\n", encoding="utf-8")
+    result = _score(other, tmp_path / "out.csv", model)
+    assert result.exit_code == 1
+    assert "no column post_id" in result.stderr
+    result = _score(other, tmp_path / "out.csv", model, "--layout", "auto")
+    assert "postbias import table" in result.stderr
+    assert _score(tmp_path / "none", tmp_path / "out.csv", model).exit_code == 1
+    both = tmp_path / "both"
+    write_example("x", both)
+    write_example("youtube", both / "y")
+    result = _score(both, tmp_path / "out.csv", model)
+    assert result.exit_code == 1
+    assert "several layouts" in result.stderr

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.post_shards import write_shard
 from tests.teacher_corpus import ROOT, make_params
+from tests.tiny_artifact import write_tiny_artifact
 from tests.unit.test_embedding import embedder, make_examples
 from tests.unit.test_export import small_student
 
@@ -17,6 +18,8 @@ from postbias.errors import InputError, SchemaError
 from postbias.paths import Paths
 from postbias.posts.shards import count_rows
 from postbias.report.findings import read_import_summary
+from postbias.scoring.bulk import LocalBackend, ScoreOutputs, score_with_backend
+from postbias.scoring.scorer import Scorer
 from postbias.teacher.prompts import iter_label_requests
 from postbias.teacher.rubric import load_rubric
 from postbias.teacher.store_maintenance import delete_posts
@@ -93,3 +96,22 @@ def test_damaged_embeddings_are_computed_again(tmp_path: Path) -> None:
     again = embedder(student, tmp_path).embed(examples, rows)
     assert all((again[name] == first[name]).all() for name in first)
     assert all(pq.read_metadata(file).num_rows for file in files)
+
+
+@pytest.mark.parametrize("name", ["scores", "rejects"])
+def test_deleting_a_damaged_file_of_the_score_store_repairs_it(tmp_path: Path, name: str) -> None:
+    shard = write_shard(tmp_path / "00000.parquet", [("a caption", []), ("another", [])])
+    model = write_tiny_artifact(tmp_path / "student", "text")
+    outputs = ScoreOutputs(tmp_path / "scores", tmp_path / "rejects.parquet", tmp_path / "store")
+    with Scorer.open(model.folder) as scorer:
+        backend = LocalBackend(scorer, batch_size=4)
+        score_with_backend([shard], backend, outputs)
+        (damaged,) = (tmp_path / "store").rglob(f"*.{name}.parquet")
+        whole = damaged.read_bytes()
+        damaged.write_bytes(NOT_PARQUET)
+        with pytest.raises(SchemaError, match="delete this file and run again") as caught:
+            score_with_backend([shard], backend, outputs)
+        assert str(damaged) in str(caught.value)
+        damaged.unlink()
+        score_with_backend([shard], backend, outputs)
+    assert damaged.read_bytes() == whole

@@ -342,17 +342,17 @@ def test_posts_without_an_author_are_not_called_authors(tmp_path: Path) -> None:
     population, page, table = _gather(tmp_path, _no_author_given)
     n = population["n"]["scored"]
     assert (population["all"]["authors"], population["all"]["posts_without_author"]) == (0, n)
-    assert f"{n} posts (no author given)" in page
+    assert f"{n} posts (each its own author)" in page
     assert not re.search(r"over \d+ authors", page + table)
-    assert "posts (no author given)" in table
+    assert "posts (each its own author)" in table
     for text in (page, table):
         assert "Intervals are likely too narrow" in text
 
 
 def test_both_counts_are_given_if_some_posts_have_an_author(tmp_path: Path) -> None:
     _, page, table = _gather(tmp_path, _some_authors_given)
-    assert re.search(r"15 authors and 8\d posts \(no author given\)", page)
-    assert re.search(r"\d authors and \d+ posts \(no author given\)", table)
+    assert re.search(r"15 authors and 8\d posts \(each its own author\)", page)
+    assert re.search(r"\d authors and \d+ posts \(each its own author\)", table)
 
 
 def test_authors_that_are_strata_are_named(tmp_path: Path) -> None:

@@ -25,6 +25,12 @@ from postbias.posts.forgotten_ids import ForgottenIds
 from postbias.posts.importers import append_posts, import_posts
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import read_posts, read_table, write_table
+from postbias.posts.video_details import (
+    VIDEO_DETAILS,
+    VIDEOS_FILE,
+    read_video_details,
+    write_video_details,
+)
 from postbias.privacy import forget
 from postbias.privacy.forget import forget_posts
 from postbias.teacher.reply_store import ReplyStore
@@ -52,6 +58,8 @@ def paths(tmp_path: Path) -> Paths:
     paths.sampled_corpus.unlink()
     shutil.copytree(paths.data, paths.sampled_corpus)
     paths.report.write_text(f"<p>{CAPTION[:70]}</p>".replace('"', "&#34;"), encoding="utf-8")
+    details = [{"post_id": i, "duration_s": 3.0, "transcript": f"said {i}"} for i in (GONE, OTHER)]
+    write_video_details([pa.Table.from_pylist(details, VIDEO_DETAILS)], paths.data / VIDEOS_FILE)
     (paths.store / "embeddings" / "text").mkdir(parents=True)
     (paths.store / "embeddings" / "text" / "0.parquet").write_bytes(b"x")
     _write_replies(paths)
@@ -145,6 +153,7 @@ def test_nothing_remains_and_other_posts_are_unchanged(paths: Paths) -> None:
     assert summary == {"n_posts": 479, "n_images": 479, "examples": {}}
     assert OTHER in pq.read_table(paths.labels)["post_id"].to_pylist()
     assert OTHER in pq.read_table(paths.sample)["post_id"].to_pylist()
+    assert read_video_details(paths.data)["post_id"].to_pylist() == [OTHER]
     assert not (paths.store / "embeddings").exists()
     with ReplyStore.open(paths.replies) as store:
         assert store.rows("SELECT post_id FROM asked") == [(OTHER,)]
@@ -299,8 +308,15 @@ def test_a_list_of_the_corpus_is_taken_over_by_the_repository(paths: Paths) -> N
     assert ForgottenIds.read(paths.root).has_post(GONE, None)
 
 
+def _read_files(root: Path) -> dict[Path, bytes]:
+    """Read all files but the logs of databases, which readers write, too."""
+    files = [p for p in sorted(root.rglob("*")) if not p.name.endswith(("-shm", "-wal"))]
+    return {path: path.read_bytes() for path in files if path.is_file()}
+
+
 def test_an_id_that_is_nowhere_is_no_success(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(paths.root)
+    before = _read_files(paths.root)
     for option in ([], ["--yes"]):
         result = CliRunner().invoke(main, ["forget", "99999999", "88888888", *option])
         assert result.exit_code == 1
@@ -310,6 +326,8 @@ def test_an_id_that_is_nowhere_is_no_success(paths: Paths, monkeypatch: pytest.M
         assert "NOTHING FOUND" in result.stdout
         assert "erase" not in result.stdout
         assert "Next steps" not in result.stdout
+        assert "nothing was changed" in result.stdout
+        assert _read_files(paths.root) == before
     # One that only another file has is found there.
     (paths.reports / "old.html").write_text("<p>99999999</p>")
     result = CliRunner().invoke(main, ["forget", "99999999", GONE, "--author", "nobody", "--yes"])

@@ -15,9 +15,10 @@ from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.cli import main
 from postbias.posts.importers import import_posts
+from postbias.posts.importers.export_files import HEAD_BYTES, read_image
 from postbias.posts.importers.image_cells import read_images
 from postbias.posts.importers.image_folder import ImageFolder
-from postbias.posts.importers.records import ImageFault, ImageFile
+from postbias.posts.importers.records import ImageFault, ImageFile, MediaFile
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import read_posts, read_table
 from postbias.scoring.bulk import LocalBackend
@@ -346,3 +347,28 @@ def test_two_different_videos_of_one_name_are_ambiguous_and_copies_are_not(tmp_p
         folder = _write(src, {"a/v.mp4": video, "b/v.mp4": video + other})
         found = folder.read("https://x.invalid/v.mp4")
         assert getattr(found, "reason", None) == reason, name
+
+
+def test_only_the_head_of_a_large_video_or_of_a_too_large_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
+    sizes = {"video.jpg": 8 * 2**20, "image.jpg": 2 * 2**20, "huge.jpg": 40 * 2**20}
+    for name, size in sizes.items():
+        with (tmp_path / name).open("wb") as file:
+            file.write(head if name == "video.jpg" else b"\xff\xd8\xff")
+            file.truncate(size)
+    n_read, read = [0], os.read
+
+    def count(handle: int, n_bytes: int) -> bytes:
+        data = read(handle, n_bytes)
+        n_read[0] += len(data)
+        return data
+
+    monkeypatch.setattr(os, "read", count)
+    found = {name: read_image(str(tmp_path), name) for name in sizes}
+    assert isinstance(found["video.jpg"], MediaFile)
+    assert isinstance(found["image.jpg"], ImageFile)
+    assert len(found["image.jpg"].data) == sizes["image.jpg"]
+    assert isinstance(found["huge.jpg"], ImageFault)
+    assert n_read[0] <= sizes["image.jpg"] + 3 * HEAD_BYTES

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
+import io
 import json
 import zipfile
 from collections import Counter
@@ -35,6 +38,7 @@ from tests.platform_exports import (
     tweet_v2,
     web_tweet,
     write_csv,
+    write_example,
     write_image,
     write_json,
     write_lines,
@@ -45,9 +49,10 @@ from tests.platform_exports import (
 
 from postbias.errors import InputError, LayoutError, SchemaError
 from postbias.posts.file_kinds import FileKind
-from postbias.posts.importers import import_posts
+from postbias.posts.importers import ReadingOptions, detect_layout, import_posts
 from postbias.posts.importers.media_folder import MediaFolder
 from postbias.posts.importers.records import ImageFile
+from postbias.posts.importers.source_layouts import SOURCE_LAYOUTS
 from postbias.posts.schema import POSTS, REJECTS
 from postbias.posts.shards import read_posts, read_table
 
@@ -633,9 +638,68 @@ def test_exports_are_read_in_their_own_encoding(tmp_path: Path, layout: str, enc
     else:
         write_csv(src, [fourcat_row(n, body=text) for n, text in captions.items()])
         src.write_text(src.read_text(encoding="utf-8"), encoding=encoding)
-    import_posts(layout, src, tmp_path / "out")
-    posts = read_posts(tmp_path / "out" / "posts", ["post_id", "caption"]).to_pylist()
-    assert {post["post_id"]: post["caption"] for post in posts} == captions
+    for given in (None, encoding):
+        dest = tmp_path / f"out-{given}"
+        summary = import_posts(layout, src, dest, options=ReadingOptions(encoding=given))
+        posts = read_posts(dest / "posts", ["post_id", "caption"]).to_pylist()
+        assert {post["post_id"]: post["caption"] for post in posts} == captions
+        assert summary.encoding is not None
+        name = summary.encoding.split(" ", 1)[0].rstrip(",")
+        # KOI8-U has the letters of KOI8-R in the same places.
+        assert codecs.lookup(name).name[:4] == codecs.lookup(encoding).name[:4]
+        assert summary.encoding.endswith("40 posts")
+        assert ("(given)" in summary.encoding) == (given is not None)
+
+
+@pytest.mark.parametrize("layout", SOURCE_LAYOUTS)
+def test_each_layout_takes_the_encoding_that_a_reject_may_advise(
+    tmp_path: Path, layout: str
+) -> None:
+    n_posts = write_example(layout, tmp_path / "src")
+    src = tmp_path / "src"
+    plain = import_posts(layout, src, tmp_path / "plain")
+    assert (plain.n_posts, plain.encoding) == (n_posts, None)
+    for path in [path for path in src.rglob("*") if path.is_file()]:
+        path.write_bytes(path.read_text(encoding="utf-8").encode("utf-16"))
+    options = ReadingOptions(encoding="utf-16")
+    given = import_posts(layout, src, tmp_path / "given", options=options)
+    assert given.n_posts == n_posts
+    assert given.encoding == f"utf-16 (given), {n_posts} posts"
+    shards = [tmp_path / name / "posts" / "00000.parquet" for name in ("plain", "given")]
+    assert shards[0].read_bytes() == shards[1].read_bytes()
+
+
+@pytest.mark.parametrize("layout", SOURCE_LAYOUTS)
+def test_files_of_all_other_layouts_are_other_layout_and_no_damage(
+    tmp_path: Path, layout: str
+) -> None:
+    src = tmp_path / "src"
+    n_posts = write_example(layout, src / "own")
+    for other in SOURCE_LAYOUTS:
+        # NDJSON of Zeeschuimer is also one of 4CAT; downloads are told by the names of their files.
+        if other not in {layout, "zeeschuimer", "4cat"}:
+            write_example(other, src / other)
+    write_lines(src / "table.jsonl", [{"post_id": "1", "caption": "a"}])
+    write_json(src / "graphql.json", {"data": {"user": {"media": {"edges": []}}}})
+    summary = import_posts(layout, src, tmp_path / "out")
+    assert summary.n_posts == n_posts
+    assert set(summary.reasons) <= {"other_layout"}
+    assert summary.warning is None
+
+
+@pytest.mark.parametrize("mark", ["sep=;\r\n", "Export of 2024-03-01\r\n\r\n", "\ufeff\ufeff"])
+def test_tables_of_tools_are_read_with_the_lines_that_spreadsheets_add(
+    tmp_path: Path, mark: str
+) -> None:
+    table = write_csv(tmp_path / "a.csv", [fourcat_row("A1"), fourcat_row("A2")])
+    rows = list(csv.reader(io.StringIO(table.read_text(encoding="utf-8"))))
+    text = io.StringIO()
+    csv.writer(text, delimiter=";").writerows(rows)
+    table.write_text(mark + text.getvalue(), encoding="utf-8", newline="")
+    assert detect_layout(table).layout == "4cat"
+    posts, reasons, _ = _import("4cat", table)
+    assert set(posts) == {"A1", "A2"}
+    assert not reasons
 
 
 def _captioned_item(number: int, caption: str) -> dict[str, Any]:

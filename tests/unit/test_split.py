@@ -19,6 +19,7 @@ from tests.post_shards import sample_all_posts
 from postbias.errors import CorpusError, InputError, PostbiasError
 from postbias.params import FoldShares, Params, load_params
 from postbias.paths import Paths
+from postbias.posts.authorship import describe_authors
 from postbias.posts.captions import make_shingles
 from postbias.posts.duplicates import PostFeatures
 from postbias.posts.fold_assignment import (
@@ -235,6 +236,8 @@ def test_with_given_folds_a_single_author_is_ignored(
     assert "one author" in caplog.text
     assert "excluded" not in folds_of(paths).values()
     assert len(set(read_table(paths.split, SPLIT)["author"].to_pylist())) == 80
+    report = json.loads((paths.reports / "split.json").read_text(encoding="utf-8"))
+    assert describe_authors(report) == "80 posts (each its own author)"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,12 @@ from postbias.cli.import_commands import import_command
 from postbias.cli.privacy_commands import forget_command
 from postbias.cli.rating_commands import plan_command, rate_command, ratings
 from postbias.cli.result_commands import brands_command, results_command
-from postbias.cli.table_options import column_option, encoding_option, null_values_option
+from postbias.cli.table_options import (
+    column_option,
+    encoding_option,
+    null_values_option,
+    transcripts_option,
+)
 from postbias.cli.teacher_commands import annotate_command, replies
 from postbias.cli.terminal_tables import format_score, format_verification
 from postbias.scoring.post_scores import BATCH_SIZE
@@ -43,10 +48,11 @@ def main(*, verbose: bool) -> None:
 @click.argument("source", metavar="INPUT")
 @click.argument("output", metavar="OUT")
 @click.option("--model", help="Artifact folder or models:/NAME@ALIAS.  [default: champion]")
-@click.option("--layout", help="Layout of the export INPUT; see docs/importing.md.")
+@click.option("--layout", help="Layout of the export INPUT; see import --list.  [default: auto]")
 @column_option("INPUT is a table: ")
 @encoding_option("INPUT", "detected for each file")
 @null_values_option("INPUT is a table: ")
+@transcripts_option()
 @click.option(
     "--threads", type=click.IntRange(1), help="CPU threads; with Ray, per worker.  [default: all]"
 )
@@ -73,6 +79,7 @@ def score_command(
     columns: tuple[str, ...],
     encoding: str | None,
     null_values: tuple[str, ...],
+    transcripts: bool,
     threads: int | None,
     batch_size: int,
     engine: str,
@@ -83,19 +90,25 @@ def score_command(
     """Score all posts of INPUT and write OUT.
 
     INPUT is a folder of post shards, one shard, a table (CSV, JSON, Parquet, Excel, also
-    compressed), or an export with --layout. OUT is a .parquet or .csv file, or a folder. Shards,
-    tables and OUT may be s3://BUCKET/PREFIX. Resumable: run again to continue. Posts that cannot be
-    scored keep their row; OUT's .rejects.parquet gives the reasons. Exits with code 1 if INPUT is
-    not a post shard and more than 10% of its records could not be read. See docs/scaling-out.md for
-    Ray and object stores.
+    compressed), or an export, whose layout is found out as by import auto. OUT is a .parquet or
+    .csv file, or a folder. Shards, tables and OUT may be s3://BUCKET/PREFIX. Resumable: run again
+    to continue. Posts that cannot be scored keep their row; OUT's .rejects.parquet gives the
+    reasons. Exits with code 1 if INPUT is not a post shard and more than 10% of its records could
+    not be read. See docs/scaling-out.md for Ray and object stores.
     """
     from postbias.loading import find_student, open_scorer
     from postbias.posts.importers import ReadingOptions, parse_columns
     from postbias.posts.remote_files import parse_path
     from postbias.scoring.file_scoring import ScoringJob, score_files
+    from postbias.scoring.post_sources import identify_source
 
-    options = ReadingOptions(parse_columns(columns), encoding, null_values=null_values)
-    job = ScoringJob(parse_path(source), parse_path(output), layout, options)
+    options = ReadingOptions(
+        parse_columns(columns), encoding, null_values=null_values, transcripts=transcripts
+    )
+    found = identify_source(parse_path(source), layout, options)
+    if found.evidence:
+        click.echo(found.evidence, err=True)
+    job = ScoringJob(found.path, parse_path(output), found.layout, options)
     if engine == "ray":
         from postbias.scoring.artifact import Artifact
         from postbias.scoring.ray_engine import RayBackend, RayClusterOptions

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from postbias.cli.table_options import column_option, encoding_option, null_values_option
+from postbias.cli.table_options import (
+    column_option,
+    encoding_option,
+    null_values_option,
+    transcripts_option,
+)
 
 if TYPE_CHECKING:
     from postbias.posts.importers import ReadingOptions
@@ -59,6 +64,7 @@ def choose_layout(layout: str, src: Path, options: ReadingOptions) -> tuple[str,
 @null_values_option("Layout table: ")
 @click.option("--replace", is_flag=True, help="Replace the posts of another import in DEST.")
 @click.option("--frames", type=click.IntRange(1, 32), default=4, help="Images taken of a video.")
+@transcripts_option()
 @click.option(
     "--append", is_flag=True, help="Add new posts to those in DEST, and update likes and comments."
 )
@@ -73,6 +79,7 @@ def import_command(
     null_values: tuple[str, ...],
     replace: bool,
     frames: int,
+    transcripts: bool,
     append: bool,
 ) -> None:
     """Import an export of posts.
@@ -92,7 +99,7 @@ def import_command(
 
     if append and replace:
         raise click.UsageError("--append and --replace cannot be combined")
-    options = ReadingOptions(parse_columns(columns), encoding, frames, null_values)
+    options = ReadingOptions(parse_columns(columns), encoding, frames, null_values, transcripts)
     layout, src = choose_layout(layout, src, options)
     run = partial(import_posts, layout, src, options=options)
     if append:

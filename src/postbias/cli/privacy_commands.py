@@ -47,7 +47,7 @@ def forget_command(
     MLflow, then searches all files of data, build, store, reports and mlruns for their ids and
     captions. All imports in this repository leave them out from then on (forgotten.json). Can be
     repeated after an interruption. Exits with code 1 if something remains, or if no post was
-    found anywhere. See docs/your-own-posts.md.
+    found anywhere; then nothing is changed. See docs/your-own-posts.md.
     """
     from postbias.paths import Paths
     from postbias.privacy.forget import forget_posts
@@ -70,12 +70,13 @@ def _render(report: ForgetReport) -> str:
     lines += [f"no post by this author in the corpus: {name}" for name in report.missing_authors]
     lines.append(f"{report.n_posts} posts in the corpus; found in {len(report.found)} files")
     lines += [f"  {name}" for name in report.found]
-    lines += [f"  {name}/ (whole cache)" for name in report.caches]
+    caches = [] if report.is_empty else report.caches
+    lines += [f"  {name}/ (whole cache)" for name in caches]
     if report.n_skipped:
         lines.append(f"{report.n_skipped} captions are too short or too common to be searched for")
     if report.is_empty:
         lines.append("NOTHING FOUND: no file of the working folders contains what was named")
-        lines += ["imports in this repository leave it out from now on"] if is_done else []
+        lines.append("nothing was changed")
     elif not is_done:
         lines.append("nothing was changed; add --yes to erase the posts")
     elif report.remaining:

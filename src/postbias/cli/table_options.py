@@ -34,6 +34,13 @@ def encoding_option(file: str, default: str) -> Callable[[F], F]:
     )
 
 
+def transcripts_option() -> Callable[[F], F]:
+    """Return the option that appends transcripts of videos to captions."""
+    return click.option(
+        "--transcripts", is_flag=True, help="Append transcripts of videos to the captions."
+    )
+
+
 def null_values_option(scope: str) -> Callable[[F], F]:
     """Return the option that names words for empty cells, with when it applies."""
     return click.option(

@@ -83,7 +83,7 @@ def count_authors(
 
 
 def describe_authors(counts: Mapping[str, Any], prefix: str = "") -> str:
-    """Describe counts in words, such as `73 authors` or `766 posts (no author given)`.
+    """Describe counts in words, such as `73 authors` or `766 posts (each its own author)`.
 
     Args:
         counts: A report with the counts of `AuthorCounts.as_dict`; a missing number is 0.
@@ -99,7 +99,8 @@ def describe_authors(counts: Mapping[str, Any], prefix: str = "") -> str:
     posts = f"{n_without:,} post{'' if n_without == 1 else 's'}"
     if not n_without:
         return authors
-    return f"{authors} and {posts} (no author given)" if n_authors else f"{posts} (no author given)"
+    posts = f"{posts} (each its own author)"
+    return f"{authors} and {posts}" if n_authors else posts
 
 
 def describe_missing_authors(counts: Mapping[str, Any], prefix: str = "") -> str:
@@ -116,8 +117,8 @@ def describe_missing_authors(counts: Mapping[str, Any], prefix: str = "") -> str
     if not n_without:
         return ""
     return (
-        "Intervals are likely too narrow: posts without an author count as independent, because "
-        "posts by one author cannot be recognised."
+        "Intervals are likely too narrow: posts without an author, or whose author is ignored, "
+        "count as independent, although one author can have written several."
     )
 
 

@@ -48,7 +48,8 @@ class ForgetReport:
         n_posts: Posts in the corpus that are to be erased.
         found: Files that contain them, relative to the repository, before the erasure.
         caches: Folders of caches that are removed as a whole.
-        remaining: The same after the erasure; None if nothing was erased.
+        remaining: The same after the erasure; None if nothing was erased, also because nothing was
+            found.
         versions: Files outside the working folders, by folder: old versions in DVC's cache.
         n_skipped: Captions that are too short or too common to be searched for.
         missing_ids: Ids that were named and are not in the corpus.
@@ -114,8 +115,10 @@ def forget_posts(
     traces = Traces.of(ids, erased["caption"].to_pylist(), others)
     found = find_traces(paths, data, traces)
     caches = _find_caches(paths)
+    versions = _find_old_versions(paths, traces)
     remaining = None
-    if not is_dry_run:
+    # A mistyped id must not cost the caches, which do not tell whose embeddings they have.
+    if not is_dry_run and (erased.num_rows or found or versions):
         add_forgotten(paths.root, data, ids, authors)
         _erase(paths, data, traces, found)
         remaining = _relative(paths, find_traces(paths, data, traces))
@@ -124,7 +127,7 @@ def forget_posts(
         found=_relative(paths, found),
         caches=_relative(paths, caches),
         remaining=remaining,
-        versions=_find_old_versions(paths, traces),
+        versions=versions,
         n_skipped=traces.n_skipped,
         missing_ids=_list_missing(post_ids, erased["post_id"]),
         missing_authors=_list_missing(authors, erased["author"]),

@@ -21,12 +21,18 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from postbias.errors import InputError, StorageError
-from postbias.posts.importers import LAYOUTS, ImportSummary, ReadingOptions, import_posts
+from postbias.posts.importers import (
+    LAYOUTS,
+    ImportSummary,
+    ReadingOptions,
+    import_posts,
+)
 from postbias.posts.importers.containers import TABLE_SUFFIXES
 from postbias.posts.remote_files import AnyPath, ObjectPath, copy_to_local, pyarrow_source
-from postbias.posts.schema import POSTS, REJECTS, scores_schema
+from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import atomic_write, list_shards, parquet_writer, read_table, write_table
 from postbias.scoring.bulk import BulkSummary, ExecutionBackend, ScoreOutputs, score_with_backend
+from postbias.scoring.post_sources import AUTO, is_shard, list_shards_in
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +121,14 @@ def _shards(job: ScoringJob, scratch: Path) -> tuple[list[AnyPath], ImportSummar
         raise InputError("no such file or folder", seen=str(source))
     if job.layout is None:
         if source.is_dir():
-            return _shards_in(source), None
-        if source.suffix == ".parquet" and _is_shard(source):
+            shards = list_shards_in(source)
+            if not shards:
+                raise InputError(
+                    f"no post shards in {source}",
+                    do=f"name its layout with --layout ({AUTO}, {', '.join(LAYOUTS)})",
+                )
+            return shards, None
+        if source.suffix == ".parquet" and is_shard(source):
             return [source], None
         if source.suffix.lower() not in TABLE_SUFFIXES:
             raise InputError(
@@ -158,28 +170,6 @@ def _local_source(job: ScoringJob, scratch: Path) -> Path:
     path = scratch / job.source.name
     copy_to_local(job.source, path)
     return path
-
-
-def _shards_in(folder: AnyPath) -> list[AnyPath]:
-    inner = folder / "posts"  # what `postbias import` leaves
-    shards: list[AnyPath] = []
-    for candidate in (folder, inner):
-        if candidate.is_dir():
-            files: list[AnyPath] = [f for f in candidate.iterdir() if f.suffix == ".parquet"]
-            shards += sorted((f for f in files if _is_shard(f)), key=lambda f: f.name)
-    if not shards:
-        raise InputError(
-            f"no post shards in {folder}",
-            do=f"name its layout with --layout ({', '.join(LAYOUTS)})",
-        )
-    return shards
-
-
-def _is_shard(path: AnyPath) -> bool:
-    try:
-        return pq.read_schema(pyarrow_source(path)).equals(POSTS)  # type: ignore[no-any-return]
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read as Parquet") from error
 
 
 def _check_output(job: ScoringJob) -> None:

@@ -16,7 +16,7 @@ import onnxruntime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from postbias.errors import CountsError
+from postbias.errors import CountsError, SchemaError
 from postbias.posts.image_text import ocr_engine_name
 from postbias.posts.remote_files import AnyPath, content_digest
 from postbias.posts.schema import REJECTS, scores_schema
@@ -143,8 +143,8 @@ class StoredShard:
             SchemaError: If a file is damaged.
             CountsError: If a post is missing, duplicated or out of order.
         """
-        scores = read_table(self.scores, scores_schema(self.axes))
-        rejects = read_table(self.rejects, REJECTS)
+        scores = _read_stored(self.scores, scores_schema(self.axes))
+        rejects = _read_stored(self.rejects, REJECTS)
         ids = read_table(self.shard, columns=["post_id"])["post_id"]
         unscored = scores.filter(pc.not_equal(scores["status"], OK))["post_id"]
         if not (scores["post_id"].equals(ids) and rejects["post_id"].equals(unscored)):
@@ -155,3 +155,13 @@ class StoredShard:
                 do=f"remove {self.scores} and run again",
             )
         return scores, rejects
+
+
+def _read_stored(path: AnyPath, schema: pa.Schema) -> pa.Table:
+    try:
+        return read_table(path, schema)
+    except SchemaError as error:
+        raise SchemaError(
+            f"{path} in the store of finished scores is damaged",
+            do="delete this file and run again: its posts are scored again",
+        ) from error

@@ -77,16 +77,12 @@ def open_addresses(table: Path, options: ReadingOptions) -> AddressTable:
     Raises:
         InputError: If it cannot be read, is in an archive, or has no column of images.
     """
-    if found := _find_source(table, options.columns):
+    if found := _find_source(table, options):
         layout, source = found
-        if options.encoding is not None:
-            raise InputError(
-                f"--encoding does not apply to tables of layout {layout}",
-                seen=options.encoding,
-                do="leave it out, or convert the table to UTF-8",
-            )
-        command = f"postbias import {layout} {shlex.quote(str(table))} DEST --replace"
-        return AddressTable(", ".join(source.images), command, _source_rows(table, source))
+        given = "" if options.encoding is None else f" --encoding {shlex.quote(options.encoding)}"
+        command = f"postbias import {layout} {shlex.quote(str(table))} DEST{given} --replace"
+        rows_of_source = _source_rows(NamedTable(table, options.encoding), source)
+        return AddressTable(", ".join(source.images), command, rows_of_source)
     proposed = ""
     try:
         rows = open_rows(table, options)
@@ -119,25 +115,25 @@ def _open_images(table: Path, options: ReadingOptions) -> OpenTable:
         ) from error
 
 
-def _find_source(table: Path, columns: Columns) -> tuple[str, TableSource] | None:
+def _find_source(table: Path, options: ReadingOptions) -> tuple[str, TableSource] | None:
     """Find the layout of a research tool whose images are in the chosen column."""
     if not table.name.lower().endswith(_CSV):
         return None
     try:
-        names = NamedTable(table).names
+        names = NamedTable(table, options.encoding).names
     except (OSError, SchemaError):
         return None
     if (found := find_source(names)) is None:
         return None
     layout, source = found[0], found[1].limited_to(names)
-    if columns.images != Columns().images:
-        images = tuple(name for name in source.images if name == columns.images.strip().lower())
+    if (column := options.columns.images) != Columns().images:
+        images = tuple(name for name in source.images if name == column.strip().lower())
         source = replace(source, images=images)
     return (layout, source) if source.images else None
 
 
-def _source_rows(table: Path, source: TableSource) -> Iterator[AddressRow]:
-    for number, row in enumerate(NamedTable(table).rows(), start=1):
+def _source_rows(table: NamedTable, source: TableSource) -> Iterator[AddressRow]:
+    for number, row in enumerate(table.rows(), start=1):
         if isinstance(row, RecordError):
             continue
         images = [str(image).strip() for image in list_images(source, row) if image]

@@ -44,6 +44,7 @@ from postbias.posts.shards import (
     read_table,
     write_table,
 )
+from postbias.posts.video_details import VIDEOS_FILE, read_video_details, write_video_details
 
 APPEND_FOLDER = ".append"
 _EXPORT, _CHANGES, _COMMIT = "export", "changes", "commit.json"
@@ -209,6 +210,8 @@ def _write_changes(dest: Path, comparison: Comparison, summary: AppendSummary) -
         changes / POSTS_FOLDER,
     )
     write_updates(comparison.updates, changes / UPDATES_FILE)
+    details = [read_video_details(folder) for folder in (dest, export)]
+    has_videos = write_video_details(details, changes / VIDEOS_FILE)
     _write_rejects(dest, export, changes, comparison)
     manifest = _merge_manifests(changes, dest, export, comparison)
     kept = [path for path in list_shards(dest / POSTS_FOLDER) if path not in replaced]
@@ -221,6 +224,7 @@ def _write_changes(dest: Path, comparison: Comparison, summary: AppendSummary) -
         temporary.write_text(text + "\n", encoding="utf-8")
     moves = [
         *(f"{POSTS_FOLDER}/{path.name}" for path in (*shards, *replaced)),
+        *([VIDEOS_FILE] if has_videos else []),
         *(UPDATES_FILE, REJECTS_FILE, MANIFEST),
     ]
     with atomic_write(staging / _COMMIT) as temporary:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from typing import Protocol
 
 from postbias.errors import SchemaError
 from postbias.posts.importers.csv_rows import CsvRows
 from postbias.posts.importers.records import RecordError
-from postbias.posts.importers.table_columns import Columns, propose_columns
+from postbias.posts.importers.table_columns import propose_columns
 
 _DELIMITERS = ",;\t|"
 
@@ -17,6 +18,14 @@ _DELIMITERS = ",;\t|"
 _MAX_PREAMBLE_LINES = 30
 # Rows that are compared with the header to find row names that it does not mention.
 _ROWS_TO_COMPARE = 10
+
+
+class KnownColumns(Protocol):
+    """Tells whether the names of columns are those of the header of a table."""
+
+    def find(self, names: Sequence[str]) -> dict[str, str]:
+        """Find columns; raise `SchemaError` if these are not the columns of the table."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class CsvHeader:
         return rows
 
 
-def find_header(lines: Callable[[], Iterator[str]], columns: Columns) -> CsvHeader:
+def find_header(lines: Callable[[], Iterator[str]], columns: KnownColumns) -> CsvHeader:
     """Find the header: the first line that has the required columns.
 
     Args:

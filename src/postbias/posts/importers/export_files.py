@@ -20,10 +20,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from postbias.posts.file_kinds import recognise_kind
+from postbias.posts.file_kinds import is_video, recognise_kind
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.records import ImageFault, ImageFile, MediaFile, RecordError
-from postbias.posts.importers.text_repair import decode_text
+from postbias.posts.importers.text_repair import decode_named
 from postbias.posts.reasons import RejectReason
 
 #: A page of 100 posts takes less than 1 MiB.
@@ -46,6 +46,10 @@ _NO_NAME = re.compile(r"[/\\\0:]").search
 #: Enough to recognise every image format.
 HEAD_BYTES = 256
 
+# Images of exports are mostly smaller, videos mostly larger: they are recognised before they are
+# read.
+_LARGE_BYTES = 2**20
+
 
 def read_json(path: str, encoding: str | None = None) -> Any:  # noqa: ANN401 - any shape
     """Read a JSON file.
@@ -60,14 +64,23 @@ def read_json(path: str, encoding: str | None = None) -> Any:  # noqa: ANN401 - 
     Raises:
         RecordError: If it is missing, unreadable, too large, or not JSON in a known encoding.
     """
+    return read_json_named(path, encoding)[0]
+
+
+def read_json_named(path: str, encoding: str | None = None) -> tuple[Any, str]:
+    """Read a JSON file as `read_json`; also return its encoding, "" for UTF-8.
+
+    Raises:
+        RecordError: If it is missing, unreadable, too large, or not JSON in a known encoding.
+    """
     data = _read(path)
     with suppress(ValueError):
         # Faster than json.loads, but accepts only valid UTF-8.
         if encoding is None or data.isascii():
-            return from_json(data)
-    text = decode_text(data, encoding)
+            return from_json(data), ""
+    text, name = decode_named(data, encoding)
     try:
-        return json.loads(text)
+        return json.loads(text), name
     except (ValueError, RecursionError) as error:
         message = " ".join(str(error).split())
         raise RecordError(RejectReason.BROKEN_FILE, f"not JSON: {message}"[:200]) from error
@@ -86,7 +99,16 @@ def read_text(path: str, encoding: str | None = None) -> str:
     Raises:
         RecordError: If it is missing, unreadable, too large, or in no known encoding.
     """
-    return decode_text(_read(path), encoding)
+    return read_text_named(path, encoding)[0]
+
+
+def read_text_named(path: str, encoding: str | None = None) -> tuple[str, str]:
+    """Read a text file as `read_text`; also return its encoding, "" for UTF-8.
+
+    Raises:
+        RecordError: If it is missing, unreadable, too large, or in no known encoding.
+    """
+    return decode_named(_read(path), encoding)
 
 
 def _read(path: str) -> bytes:
@@ -105,8 +127,12 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _read_up_to(path: str, limit: int, flags: int = 0) -> tuple[bytes, int]:
+def _read_up_to(
+    path: str, limit: int, flags: int = 0, *, skips_media: bool = False
+) -> tuple[bytes, int]:
     """Read at most `limit` bytes of a file; also return its size.
+
+    With `skips_media`, only the head of a large file is read if it is a video or over the limit.
 
     Uses system calls: for small files, Python's file objects take longer than reading.
     """
@@ -118,6 +144,11 @@ def _read_up_to(path: str, limit: int, flags: int = 0) -> tuple[bytes, int]:
         if not stat.S_ISREG(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "not a regular file")
         size = status.st_size
+        if skips_media and size > _LARGE_BYTES:
+            head = os.read(handle, HEAD_BYTES)
+            if size > limit or is_video(head):
+                return head, size
+            os.lseek(handle, 0, os.SEEK_SET)
         data = os.read(handle, min(size, limit))
         while len(data) < min(size, limit) and (chunk := os.read(handle, limit - len(data))):
             data += chunk
@@ -137,7 +168,7 @@ def read_image(root: str, name: str) -> ImageFile | ImageFault:
         The image, or why it could not be read.
     """
     try:
-        data, size = _read_inside(root, name, MAX_BYTES)
+        data, size = _read_inside(root, name, MAX_BYTES, skips_media=True)
     except FileNotFoundError:
         return ImageFault(RejectReason.MISSING_FILE, f"{name}: not there")
     except PathOutsideError:
@@ -173,19 +204,21 @@ class PathOutsideError(OSError):
     """A link in an export leads out of it."""
 
 
-def _read_inside(root: str, name: str, limit: int) -> tuple[bytes, int]:
+def _read_inside(
+    root: str, name: str, limit: int, *, skips_media: bool = False
+) -> tuple[bytes, int]:
     """Read a file, following a link only if it leads to a file in the export."""
     path = f"{root}/{name}"
     no_follow = getattr(os, "O_NOFOLLOW", 0)
     if no_follow:
         try:
-            return _read_up_to(path, limit, no_follow)
+            return _read_up_to(path, limit, no_follow, skips_media=skips_media)
         except OSError as error:
             if error.errno not in {errno.ELOOP, errno.EMLINK}:
                 raise
     if not is_inside(path, root):
         raise PathOutsideError(path)
-    return _read_up_to(path, limit)
+    return _read_up_to(path, limit, skips_media=skips_media)
 
 
 def is_inside(path: str, root: str) -> bool:

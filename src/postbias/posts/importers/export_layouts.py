@@ -41,7 +41,7 @@ _OPENERS: dict[str, OpenExport] = {
     "graphql": _with_encoding(open_graphql),
     "api-v1": _with_encoding(open_api_v1),
     "table": open_table,
-    **SOURCE_LAYOUTS,
+    **{name: _with_encoding(open_source) for name, open_source in SOURCE_LAYOUTS.items()},
 }
 
 #: All supported layouts by name.

@@ -12,7 +12,7 @@ from postbias.posts.schema import REJECTS
 from postbias.posts.shards import count_rows, read_table
 
 # Parts of the details of JSON whose structure the layout does not know.
-_UNKNOWN = ("wrapper", "media node", "belongs to layout")
+_UNKNOWN = ("wrapper", "media node", "belongs to layout", "no table of layout")
 
 
 def check_options(layout: str, options: ReadingOptions) -> None:

@@ -13,13 +13,23 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from postbias.posts.forgotten_ids import ForgottenLists
-from postbias.posts.importers.records import Export, ImageFault, ImportReject, Record
+from postbias.posts.frame_paths import frame_time_s
+from postbias.posts.importers.records import (
+    Export,
+    ImageFault,
+    ImportedPost,
+    ImportReject,
+    Record,
+)
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import read_table
 
 #: Stores an `ImportProgress` in the staging folder.
 PROGRESS_FILE = "progress.json"
+
+#: Folder in it with the durations and transcripts of each part, if there are any.
+VIDEOS_FOLDER = "videos"
 
 #: Examples in the summary are cut to this length; the table of rejects has the whole details.
 MAX_EXAMPLE_CHARS = 200
@@ -46,6 +56,8 @@ class ImportProgress:
         examples: The first reject of each reason.
         image_examples: The first unreadable image of each reason.
         n_address_posts: Posts that name images by addresses whose files are not in the folder.
+        n_transcripts: Posts with a transcript of their video.
+        encodings: Number of posts by the encoding of their file, if that is not UTF-8.
     """
 
     digest: str
@@ -64,6 +76,8 @@ class ImportProgress:
     examples: dict[str, str] = field(default_factory=dict)
     image_examples: dict[str, str] = field(default_factory=dict)
     n_address_posts: int = 0
+    n_transcripts: int = 0
+    encodings: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def load(cls, path: Path, digest: str) -> ImportProgress:
@@ -81,9 +95,24 @@ class ImportProgress:
             progress.reasons = Counter(progress.reasons)
             progress.image_reasons = Counter(progress.image_reasons)
             progress.emptied_cells = Counter(progress.emptied_cells)
+            progress.encodings = Counter(progress.encodings)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return cls(digest)
         return progress if progress.digest == digest else cls(digest)
+
+    def count_post(self, post: ImportedPost) -> None:
+        """Count a post, its images and its transcript."""
+        self.n_posts += 1
+        self.n_images += len(post.images)
+        self.n_frames += sum(frame_time_s(image.path) is not None for image in post.images)
+        self.n_transcripts += bool(post.transcript)
+        if post.encoding:
+            self.encodings[post.encoding] += 1
+
+    def describe_encodings(self) -> str | None:
+        """Describe the encodings of text files in one line; None if all are UTF-8."""
+        counts = sorted(self.encodings.items())
+        return "; ".join(f"{name}, {n} posts" for name, n in counts) or None
 
     def count_reject(self, reject: ImportReject) -> None:
         """Count a reject; keep the first of each reason as an example."""

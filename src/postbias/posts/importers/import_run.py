@@ -6,14 +6,11 @@ Everything is written to `DEST/.import/` and moved when it is complete: `DEST/po
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -31,8 +28,10 @@ from postbias.posts.import_history import MANIFEST
 from postbias.posts.importers.corpus_append import discard_appended
 from postbias.posts.importers.export_layouts import LAYOUTS
 from postbias.posts.importers.import_checks import check_counts, check_options, first_reject
+from postbias.posts.importers.import_digest import digest_import
 from postbias.posts.importers.import_progress import (
     PROGRESS_FILE,
+    VIDEOS_FOLDER,
     ImportProgress,
     RecordReader,
     SeenIds,
@@ -45,21 +44,19 @@ from postbias.posts.importers.import_summary import (
 )
 from postbias.posts.importers.legacy_encodings import check_codec
 from postbias.posts.importers.media_converter import (
-    DEFAULT_FRAMES,
     MediaConverter,
     installed_extras,
 )
 from postbias.posts.importers.part_writer import BackgroundWriter, write_part
-from postbias.posts.importers.records import Export, TextReading
-from postbias.posts.importers.table_columns import Columns, ReadingOptions
+from postbias.posts.importers.records import Export, Record, TextReading
+from postbias.posts.importers.table_columns import ReadingOptions
+from postbias.posts.importers.transcripts import Transcripts
 from postbias.posts.importers.withheld_posts import has_forgotten_posts
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, parquet_writer, read_table
+from postbias.posts.video_details import VIDEOS_FILE, write_video_details
 
 logger = logging.getLogger(__name__)
-
-#: Increased whenever the same export would be imported to different bytes; 1 for other layouts.
-_VERSIONS = {"table": 4, "graphql": 3, "api-v1": 3, "instaloader": 3, "meta-download": 2}
 
 STAGING = ".import"
 
@@ -103,7 +100,7 @@ def import_posts(
     if options.encoding is not None:
         check_codec(options.encoding)
     export = LAYOUTS[layout].open(src, options)
-    digest = _digest(layout, export, options)
+    digest = digest_import(layout, export, options)
     staging = dest / STAGING
     with _exclusive_staging(staging):
         forgotten = ForgottenLists.find(dest)
@@ -118,26 +115,19 @@ def import_posts(
         progress = ImportProgress.load(staging / PROGRESS_FILE, identity)
         if not progress.is_complete:
             _check_replaceable(dest, replace=replace)
+            transcripts = Transcripts(src, in_captions=options.transcripts)
             with MediaConverter(options.n_frames) as converter:
-                _write_parts(export, src, staging, progress, (converter, forgotten))
+
+                def convert(record: Record) -> Record:
+                    return converter.convert(transcripts.complete(record))
+
+                _write_parts(export, src, staging, progress, (convert, forgotten))
         elif export.reading is not None:
             # Reads the table again for the remarks: the interrupted import had only to be moved.
             deque(export.units(), maxlen=0)
-        summary = _summarise(layout, progress, export.reading, options.columns)
+        summary = _summarise(layout, progress, export.reading, options)
         _move_into_place(staging, dest, summary, digest)
     return summary
-
-
-def _digest(layout: str, export: Export, options: ReadingOptions) -> str:
-    columns = asdict(options.columns) if layout == "table" else None
-    identity = [_VERSIONS.get(layout, 1), layout, export.digest, columns]
-    if options.encoding is not None:
-        identity.append(options.encoding)
-    if options.n_frames != DEFAULT_FRAMES:
-        identity.append(options.n_frames)
-    if options.null_values:
-        identity.append(sorted(options.null_values))
-    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
 def _layout_names() -> str:
@@ -145,8 +135,14 @@ def _layout_names() -> str:
 
 
 def _summarise(
-    layout: str, progress: ImportProgress, reading: TextReading | None, columns: Columns
+    layout: str, progress: ImportProgress, reading: TextReading | None, options: ReadingOptions
 ) -> ImportSummary:
+    notes = list(reading.notes) if reading else []
+    if progress.n_transcripts and not options.transcripts:
+        notes.append(
+            f"{progress.n_transcripts} posts have a transcript of their video, which is kept in "
+            f"{VIDEOS_FILE} only: --transcripts (with --replace) adds it to the captions"
+        )
     return ImportSummary(
         layout=layout,
         n_posts=progress.n_posts,
@@ -162,10 +158,11 @@ def _summarise(
         examples=progress.examples,
         image_examples=progress.image_examples,
         n_address_posts=progress.n_address_posts,
-        address_column=columns.images if layout == "table" else "",
-        encoding=(reading.encoding or None) if reading else None,
-        notes=tuple(reading.notes) if reading else (),
+        address_column=options.columns.images if layout == "table" else "",
+        encoding=(reading.encoding or None) if reading else progress.describe_encodings(),
+        notes=tuple(notes),
         reading_warning=reading.warning if reading else None,
+        n_transcripts=progress.n_transcripts,
     )
 
 
@@ -216,18 +213,19 @@ def _write_parts(
     src: Path,
     staging: Path,
     progress: ImportProgress,
-    filters: tuple[MediaConverter, ForgottenLists],
+    filters: tuple[Callable[[Record], Record], ForgottenLists],
 ) -> None:
-    converter, forgotten = filters
+    convert, forgotten = filters
     if progress.n_parts:
         logger.warning("resuming an interrupted import: %d posts done", progress.n_posts)
     _remove_unfinished(staging / "rejects", progress.n_parts)
+    _remove_unfinished(staging / VIDEOS_FOLDER, progress.n_parts)
     seen = SeenIds(_remove_unfinished(staging / POSTS_FOLDER, progress.n_shards), forgotten)
     with (
         tqdm(total=export.n_units, desc="import", unit=" files", disable=None) as bar,
         BackgroundWriter() as writer,
     ):
-        records = RecordReader(export, progress, bar, converter.convert)
+        records = RecordReader(export, progress, bar, convert)
         while records.head is not None:
             write_part(staging, records, progress, seen, writer)
             if not progress.n_posts:
@@ -273,6 +271,8 @@ def _move_into_place(staging: Path, dest: Path, summary: ImportSummary, digest: 
                 out.write_table(read_table(part, REJECTS))
         (dest / MANIFEST).unlink(missing_ok=True)
         discard_appended(dest)
+        details = [read_table(p) for p in sorted((staging / VIDEOS_FOLDER).glob("*.parquet"))]
+        write_video_details(details, dest / VIDEOS_FILE)
         if posts.exists():
             if (dest / POSTS_FOLDER).exists():
                 shutil.rmtree(staging / "replaced", ignore_errors=True)

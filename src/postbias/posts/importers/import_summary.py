@@ -41,7 +41,7 @@ _FETCHED_TABLES = ("4cat", "crowdtangle", "x")
 # Left out of `import.json` if empty.
 _OPTIONAL = (
     *("emptied_cells", "examples", "image_examples", "n_address_posts"),
-    *("encoding", "notes", "reading_warning", "n_frames"),
+    *("encoding", "notes", "reading_warning", "n_frames", "n_transcripts"),
 )
 
 POSTS_FOLDER, REJECTS_FILE = "posts", "rejects.parquet"
@@ -70,6 +70,7 @@ class ImportSummary:
         encoding: Encoding of the text file, if there is one.
         notes: Remarks on the encoding and on columns.
         reading_warning: A warning if the file has far more lines than rows.
+        n_transcripts: Posts with a transcript of their video.
     """
 
     layout: str
@@ -90,6 +91,7 @@ class ImportSummary:
     notes: tuple[str, ...] = ()
     reading_warning: str | None = None
     n_frames: int = 0
+    n_transcripts: int = 0
 
     def render(self) -> str:
         """Format as text: posts and images, then one line per reason of a fault."""

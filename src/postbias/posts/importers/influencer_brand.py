@@ -195,5 +195,6 @@ def _to_post(
         likes=media.likes,
         comments=media.comments,
         media_type=media.media_type or ("carousel" if len(row.image_names) > 1 else None),
+        duration_s=media.duration_s,
         emptied_cells=media.emptied_cells,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from postbias.posts.importers.durations import parse_duration_s
 from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.table_cells import parse_count, parse_time_us
 from postbias.posts.importers.text_repair import repair_text
@@ -35,6 +36,7 @@ class MediaNode(NamedTuple):
         media_type: `image`, `video` or `carousel`, if known.
         shortcode: Id in the URL of the post.
         emptied_cells: Fields with a value that is invalid and left out.
+        duration_s: Duration of its video in seconds, if known.
     """
 
     post_id: str | None
@@ -47,6 +49,7 @@ class MediaNode(NamedTuple):
     media_type: str | None
     shortcode: str | None
     emptied_cells: tuple[str, ...] = ()
+    duration_s: float | None = None
 
 
 def is_media_node(node: object) -> bool:
@@ -100,6 +103,7 @@ def _read_graphql(node: dict[str, Any]) -> MediaNode:
         comments=_read_count(comments, "comments", emptied),
         media_type=_read_graphql_type(node),
         shortcode=_read_text(node.get("shortcode")),
+        duration_s=_read_duration_s(node.get("video_duration"), emptied),
         emptied_cells=tuple(emptied),
     )
 
@@ -130,6 +134,7 @@ def _read_api_v1(node: dict[str, Any]) -> MediaNode:
         comments=_read_count(node.get("comment_count"), "comments", emptied),
         media_type=_MEDIA_TYPES.get(media_type) if isinstance(media_type, int) else None,
         shortcode=_read_text(node.get("code")),
+        duration_s=_read_duration_s(node.get("video_duration"), emptied),
         emptied_cells=tuple(emptied),
     )
 
@@ -197,6 +202,16 @@ def _read_time(value: object, emptied: list[str]) -> int | None:
         pass
     emptied.append("posted_at")
     return None
+
+
+def _read_duration_s(value: object, emptied: list[str]) -> float | None:
+    if value is None:
+        return None
+    try:
+        return parse_duration_s(value)
+    except RecordError:
+        emptied.append("duration_s")
+        return None
 
 
 def image_addresses(node: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from postbias.errors import InputError, LayoutError
 from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.export_files import (
     digest_tree,
-    read_json,
+    read_json_named,
     walk_folders,
 )
 from postbias.posts.importers.image_folder import ImageFolder
@@ -37,9 +37,10 @@ from postbias.posts.importers.records import (
     ReadUnit,
     Record,
     RecordError,
-    UnknownWrapperError,
+    note_encoding,
     split_images,
 )
+from postbias.posts.importers.unknown_json import to_unknown_error
 from postbias.posts.reasons import RejectReason
 
 JSON_SUFFIXES = (".json", ".json.xz")
@@ -121,22 +122,6 @@ def unwrap_api_v1(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
     return None
 
 
-_UNWRAP: dict[str, Unwrap] = {"graphql": unwrap_graphql, "api-v1": unwrap_api_v1}
-
-
-def to_wrapper_error(page: Any) -> UnknownWrapperError:  # noqa: ANN401 - foreign JSON
-    """Describe JSON of unknown structure, with the layout that it belongs to, if that is known."""
-    layouts = [name for name, unwrap in _UNWRAP.items() if unwrap(page) is not None]
-    if not layouts and get_nested(page, "node") is not None:
-        layouts = ["instaloader"]
-    if layouts:
-        detail = f"belongs to layout {layouts[0]}: add it by `postbias import --append`"
-        return UnknownWrapperError(detail, RejectReason.OTHER_LAYOUT)
-    if isinstance(page, dict):
-        return UnknownWrapperError(f"no known wrapper: its keys are {sorted(map(str, page))[:5]}")
-    return UnknownWrapperError(f"no known wrapper: a JSON {type(page).__name__}")
-
-
 def _open_pages(src: Path, encoding: str | None, unwrap: Unwrap) -> Export:
     if not src.exists():
         raise InputError("no such file or folder", seen=str(src))
@@ -171,10 +156,10 @@ def _json_names(src: Path) -> list[str]:
 def _load(folder: ImageFolder, reading: tuple[Unwrap, str | None], name: str) -> Iterator[Record]:
     unwrap, encoding = reading
     try:
-        page = read_json(folder.path_of(name), encoding)
+        page, file_encoding = read_json_named(folder.path_of(name), encoding)
         nodes = unwrap(page)
         if nodes is None:
-            raise to_wrapper_error(page)
+            raise to_unknown_error(page)
     except RecordError as error:
         yield ImportReject.from_error(error, name)
         return
@@ -185,7 +170,8 @@ def _load(folder: ImageFolder, reading: tuple[Unwrap, str | None], name: str) ->
                 raise RecordError(RejectReason.BROKEN_FILE, "one of its entries is no media node")
             media = read_media_node(node)
             post_id = media.post_id
-            yield post_from_media(media, name, _find_images(node, media, folder))
+            post = post_from_media(media, name, _find_images(node, media, folder))
+            yield from note_encoding([post], file_encoding)
         except RecordError as error:
             yield ImportReject.from_error(error, name, post_id)
 
@@ -223,6 +209,7 @@ def post_from_media(
         likes=media.likes,
         comments=media.comments,
         media_type=media.media_type,
+        duration_s=media.duration_s,
         emptied_cells=media.emptied_cells,
     )
 

@@ -23,8 +23,8 @@ from postbias.posts.importers.export_files import (
     digest_tree,
     read_head,
     read_image,
-    read_json,
-    read_text,
+    read_json_named,
+    read_text_named,
     walk_folders,
 )
 from postbias.posts.importers.instagram_nodes import (
@@ -37,7 +37,6 @@ from postbias.posts.importers.instagram_nodes import (
 from postbias.posts.importers.instagram_pages import (
     JSON_SUFFIXES,
     post_from_media,
-    to_wrapper_error,
 )
 from postbias.posts.importers.records import (
     Export,
@@ -52,6 +51,7 @@ from postbias.posts.importers.records import (
 )
 from postbias.posts.importers.table_cells import parse_time_us
 from postbias.posts.importers.text_repair import repair_text
+from postbias.posts.importers.unknown_json import to_unknown_error
 from postbias.posts.reasons import RejectReason
 
 # Instaloader's default name; without JSON, only this distinguishes a post from other files.
@@ -150,20 +150,21 @@ def _load(
 ) -> list[Record]:
     source = f"{prefix}{files.json or stem}"
     try:
-        node = _read_node(f"{src}/{source}", encoding) if files.json else None
+        node, name = _read_node(f"{src}/{source}", encoding) if files.json else (None, "")
         if files.json and node is None:
             return []
         text = ""
         if files.text:
-            text = repair_text(read_text(f"{src}/{prefix}{files.text}", encoding)).strip()
-        names = [f"{prefix}{name}" for _, name in sorted(files.images)]
-        images: list[ImageFile | ImageFault] = [read_image(str(src), name) for name in names]
+            text, name_of_text = read_text_named(f"{src}/{prefix}{files.text}", encoding)
+            text, name = repair_text(text).strip(), name or name_of_text
+        paths = [f"{prefix}{image}" for _, image in sorted(files.images)]
+        images: list[ImageFile | ImageFault] = [read_image(str(src), path) for path in paths]
         if node is None:
-            return [_post_without_json(src, prefix, stem, text, images)]
-        numbers = [n for n, name in files.images if not name.lower().endswith(VIDEO_SUFFIXES)]
+            return [_post_without_json(src, prefix, stem, text, images)._replace(encoding=name)]
+        numbers = [n for n, image in files.images if not image.lower().endswith(VIDEO_SUFFIXES)]
         images += _missing_photos(node, f"{prefix}{stem}", numbers)
         post = post_from_media(read_media_node(node), source, images)
-        return [post if post.caption else post._replace(caption=text)]
+        return [post._replace(caption=post.caption or text, encoding=name)]
     except RecordError as error:
         return [ImportReject.from_error(error, source)]
 
@@ -183,15 +184,15 @@ def _missing_photos(node: dict[str, Any], stem: str, numbers: list[int]) -> list
     ]
 
 
-def _read_node(path: str, encoding: str | None) -> dict[str, Any] | None:
-    """Read the media node of a post; return None if the file describes something else."""
-    page = read_json(path, encoding)
+def _read_node(path: str, encoding: str | None) -> tuple[dict[str, Any] | None, str]:
+    """Read a media node (None if the file describes something else) and its encoding."""
+    page, name = read_json_named(path, encoding)
     if get_nested(page, "instaloader", "node_type") in _OTHER_NODES:
-        return None
+        return None, name
     node = get_nested(page, "node")
     if not is_media_node(node):
-        raise to_wrapper_error(page)
-    return node  # type: ignore[no-any-return]
+        raise to_unknown_error(page)
+    return node, name
 
 
 def _post_without_json(

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from postbias.errors import InputError
-from postbias.posts.importers.export_files import read_text
+from postbias.posts.importers.export_files import read_text_named
 from postbias.posts.importers.media_folder import MediaFolder
 from postbias.posts.importers.raw_posts import RawPost, build_post
 from postbias.posts.importers.records import (
@@ -25,7 +25,8 @@ from postbias.posts.importers.records import (
     ReadUnit,
     Record,
     RecordError,
-    UnknownWrapperError,
+    note_encoding,
+    read_noted,
 )
 from postbias.posts.importers.text_lines import (
     FileEncoding,
@@ -35,6 +36,7 @@ from postbias.posts.importers.text_lines import (
     read_lines,
 )
 from postbias.posts.importers.text_repair import decode_text, detect_encoding, repair_text
+from postbias.posts.importers.unknown_json import to_unknown_error
 from postbias.posts.reasons import RejectReason
 
 #: A longer line is no post.
@@ -68,7 +70,7 @@ class JsonSource:
 
 
 def json_units(
-    path: Path, name: str, source: JsonSource, folder: MediaFolder
+    path: Path, name: str, source: JsonSource, folder: MediaFolder, encoding: str | None = None
 ) -> Iterator[ReadUnit]:
     """Iterate over the units of a JSON file: its lines if it is NDJSON, else the file.
 
@@ -77,16 +79,18 @@ def json_units(
         name: Its path relative to the export.
         source: How its posts are read.
         folder: The folder that has the images.
+        encoding: The encoding of the file, if the user named it.
 
     Yields:
         Functions that read one unit.
     """
     if not is_ndjson(path):
-        yield partial(_load, partial(read_json_value, path), name, source, folder)
+        yield partial(_load_file, partial(_read_value, path, encoding), name, source, folder)
         return
-    lines = read_json_lines(path, detect_file_encoding(path))
-    for number, line in enumerate(lines, start=1):
-        yield partial(_load, partial(_parse_line, line), f"{name}:{number}", source, folder)
+    detected = detect_file_encoding(path, encoding)
+    for number, line in enumerate(read_json_lines(path, detected), start=1):
+        load = partial(_load, partial(_parse_line, line), f"{name}:{number}", source, folder)
+        yield load if detected.is_utf8 else partial(read_noted, load, detected.name)
 
 
 def is_ndjson(path: Path) -> bool:
@@ -138,8 +142,7 @@ def read_json_lines(
     with path.open("rb", buffering=_BUFFER_BYTES) as file:
         encoding = encoding or FileEncoding(detect_encoding(file.read(4)))
         file.seek(0)
-        is_utf8 = encoding.codec in {"utf-8", "utf-8-sig"} and encoding.fallback is None
-        if not is_utf8:
+        if not encoding.is_utf8:
             yield from _decoded_lines(path, encoding)
             return
         while line := file.readline(MAX_LINE_BYTES + 1):
@@ -187,16 +190,32 @@ def parse_json_text(text: str) -> Any:  # noqa: ANN401 - foreign JSON has any sh
         raise RecordError(RejectReason.BROKEN_FILE, f"not JSON: {message}"[:200]) from error
 
 
-def read_json_value(path: Path) -> Any:  # noqa: ANN401 - foreign JSON has any shape
+def read_json_value(path: Path, encoding: str | None = None) -> Any:  # noqa: ANN401 - foreign JSON
     """Read a JSON file, or a JavaScript file that assigns JSON to a variable.
 
     Raises:
         RecordError: If it is missing, unreadable, too large, or not JSON.
     """
-    text = read_text(str(path))
+    return _read_value(path, encoding)[0]
+
+
+def _read_value(path: Path, encoding: str | None) -> tuple[Any, str]:
+    """Read a JSON file; also return its encoding."""
+    text, name = read_text_named(str(path), encoding)
     with suppress(ValueError):
-        return from_json(text)
-    return parse_json_text(text)
+        return from_json(text), name
+    return parse_json_text(text), name
+
+
+def _load_file(
+    read: Callable[[], tuple[Any, str]], name: str, source: JsonSource, folder: MediaFolder
+) -> Iterator[Record]:
+    try:
+        page, encoding = read()
+    except RecordError as error:
+        yield ImportReject.from_error(error, name)
+        return
+    yield from note_encoding(read_page(page, name, source, folder), encoding)
 
 
 def _load(
@@ -235,7 +254,7 @@ def read_page(
     for part in page if isinstance(page, list) else (page,):
         nodes = source.unwrap(part)
         if nodes is None:
-            yield ImportReject.from_error(UnknownWrapperError(describe_value(part)), name)
+            yield ImportReject.from_error(to_unknown_error(part), name)
             continue
         for node in nodes:
             yield _read_node(node, name, source, folder)
@@ -260,13 +279,6 @@ def _id_of(node: object, source: JsonSource) -> str | None:
             if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
                 return repair_text(str(value))[:200]
     return None
-
-
-def describe_value(value: object) -> str:
-    """Describe JSON of unknown structure in one line."""
-    if isinstance(value, dict):
-        return f"no known wrapper: its keys are {sorted(map(str, value))[:8]}"
-    return f"no known wrapper: a JSON {type(value).__name__}"
 
 
 def as_node(value: object, what: str = "post") -> Node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -12,15 +12,13 @@ from typing import Any
 
 from postbias.errors import InputError, LayoutError, PostbiasError
 from postbias.posts.importers.export_files import IMAGE_SUFFIXES, walk_folders
-from postbias.posts.importers.instagram_nodes import get_nested, is_media_node
-from postbias.posts.importers.instagram_pages import unwrap_api_v1, unwrap_graphql
 from postbias.posts.importers.json_exports import (
-    describe_value,
     is_ndjson,
     parse_json,
     read_json_lines,
     read_json_value,
 )
+from postbias.posts.importers.json_structures import find_structure
 from postbias.posts.importers.layout_guide import LAYOUT_GUIDES
 from postbias.posts.importers.meta_download import is_post_file, is_post_list
 from postbias.posts.importers.records import RecordError
@@ -31,11 +29,8 @@ from postbias.posts.importers.table_detection import (
     has_default_columns,
     recognise_table,
 )
-from postbias.posts.importers.tiktok_posts import unwrap_tiktok, unwrap_tiktok_download
+from postbias.posts.importers.unknown_json import describe_value
 from postbias.posts.importers.x_archive import is_archive_file
-from postbias.posts.importers.x_posts import unwrap_x
-from postbias.posts.importers.youtube_posts import unwrap_youtube
-from postbias.posts.importers.zeeschuimer import unwrap_zeeschuimer
 
 # A folder is judged by so many of its files that are no images.
 _MAX_FILES = 100
@@ -179,19 +174,18 @@ def _recognise(path: Path, name: str, options: ReadingOptions) -> Recognised:
 
 
 def _recognise_json(path: Path, name: str, options: ReadingOptions) -> Recognised:
-    value = _first_value(path)
+    value = _first_value(path, options.encoding)
     first = value[0] if isinstance(value, list) and value else value
     if has_default_columns(first):
         return recognise_table(path, options)
     if is_post_file(name) and is_post_list(value):
         return Recognised("meta-download", "a list of posts as in a download of Meta")
-    for layout, evidence, is_match in _STRUCTURES:
-        if is_match(first):
-            return Recognised(layout, evidence)
+    if structure := find_structure(first):
+        return Recognised(structure.layout, structure.evidence)
     return Recognised(None, f"JSON of {describe_value(first)}")
 
 
-def _first_value(path: Path) -> Any:  # noqa: ANN401 - foreign JSON
+def _first_value(path: Path, encoding: str | None) -> Any:  # noqa: ANN401 - foreign JSON
     if is_ndjson(path):
         for line in read_json_lines(path):
             with suppress(RecordError):
@@ -199,48 +193,4 @@ def _first_value(path: Path) -> Any:  # noqa: ANN401 - foreign JSON
         return None
     if path.stat().st_size > _MAX_BYTES:
         return None
-    return read_json_value(path)
-
-
-def _is_instaloader(value: object) -> bool:
-    return is_media_node(get_nested(value, "node")) or "instaloader" in (
-        value if isinstance(value, dict) else ()
-    )
-
-
-def _has_media(nodes: list[Any] | None) -> bool:
-    return any(map(is_media_node, nodes or ()))
-
-
-def _is_fourcat(value: object) -> bool:
-    return isinstance(get_nested(value, "__import_meta"), dict)
-
-
-def _is_research_page(value: object) -> bool:
-    return bool(unwrap_tiktok(value)) and not is_media_node(value)
-
-
-# Layout, evidence, and the test; the first that holds decides.
-_STRUCTURES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    ("4cat", "objects with __import_meta, as in NDJSON of 4CAT", _is_fourcat),
-    (
-        "zeeschuimer",
-        "objects with source_platform and data",
-        lambda value: unwrap_zeeschuimer(value) is not None,
-    ),
-    ("instaloader", "a media node under the key node", _is_instaloader),
-    (
-        "youtube",
-        "a resource or response of kind youtube#...",
-        lambda value: unwrap_youtube(value) is not None,
-    ),
-    (
-        "tiktok-download",
-        "the lists of an account's download",
-        lambda value: unwrap_tiktok_download(value) is not None,
-    ),
-    ("api-v1", "media nodes of the mobile API", lambda value: _has_media(unwrap_api_v1(value))),
-    ("graphql", "media nodes of the GraphQL API", lambda value: _has_media(unwrap_graphql(value))),
-    ("tiktok", "videos of the Research API", _is_research_page),
-    ("x", "posts of the API of X", lambda value: unwrap_x(value) is not None),
-)
+    return read_json_value(path, encoding)

@@ -15,6 +15,7 @@ from typing import Any
 from postbias.posts.file_kinds import FileKind
 from postbias.posts.frame_paths import escape_path, frame_path, frame_time_s
 from postbias.posts.importers.records import (
+    FrameFile,
     ImageFault,
     ImageFile,
     ImportedPost,
@@ -93,11 +94,14 @@ class MediaConverter:
             return record
         images = [result for image in record.images for result in self._convert_image(image)]
         files, faults = split_images(images)
-        is_video = len(record.images) == 1 and any(frame_time_s(file.path) for file in files)
+        frames = [file for file in files if isinstance(file, FrameFile)]
+        is_video = len(record.images) == 1 and bool(frames)
+        measured_s = frames[0].duration_s or None if is_video else None
         return record._replace(
             images=files,
             image_faults=(*record.image_faults, *faults),
             media_type=record.media_type or ("video" if is_video else None),
+            duration_s=record.duration_s or measured_s,
         )
 
     def close(self) -> None:
@@ -168,9 +172,11 @@ def _read_reply(
     results: list[ImageFile | ImageFault] = []
     try:
         for part, data in zip(reply["parts"], contents, strict=True):
-            is_frame = image.kind is not FileKind.HEIF
-            path = frame_path(image.path, float(part["time_s"])) if is_frame else image.path
-            results.append(ImageFile(data, path))
+            if image.kind is FileKind.HEIF:
+                results.append(ImageFile(data, image.path))
+                continue
+            path = frame_path(image.path, float(part["time_s"]))
+            results.append(FrameFile(data, path, round(float(part["duration_s"]), 3)))
         if fault := reply["fault"]:
             reason, detail = fault
             results.append(ImageFault(RejectReason(reason), f"{image.path}: {detail}"))

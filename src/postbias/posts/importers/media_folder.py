@@ -15,10 +15,11 @@ from typing import Any
 
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.importers.embedded_images import check_image_bytes
-from postbias.posts.importers.export_files import walk_folders
+from postbias.posts.importers.export_files import VIDEO_SUFFIXES, walk_folders
 from postbias.posts.importers.image_addresses import is_address, split_address
 from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.records import ImageFault, ImageFile
+from postbias.posts.importers.subtitles import read_subtitles
 from postbias.posts.importers.text_repair import repair_text
 from postbias.posts.importers.zip_archives import ZIP_ERRORS
 from postbias.posts.reasons import RejectReason
@@ -26,7 +27,8 @@ from postbias.posts.reasons import RejectReason
 _METADATA = ".metadata.json"
 _MAX_METADATA_BYTES = 256 * 2**20
 _ABSENT = (RejectReason.MISSING_FILE, RejectReason.NOT_DOWNLOADED)
-_VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".m3u8", ".mpd")
+# Playlists, which name the parts of a video, are never files of an export.
+_VIDEO_ENDINGS = (*VIDEO_SUFFIXES, ".m3u8", ".mpd")
 
 
 class MediaFolder:
@@ -80,6 +82,21 @@ class MediaFolder:
         """Tell whether a file may be named after a post, as `FileIndex.may_be_named_after`."""
         return self._folder.index.may_be_named_after(post_id)
 
+    def read_subtitles(self, name: str) -> str:
+        """Find and read a subtitle file.
+
+        Args:
+            name: Its path.
+
+        Returns:
+            Its text; "" if the file is not there.
+
+        Raises:
+            RecordError: If it cannot be read.
+        """
+        path = self._folder.locate(name)
+        return "" if isinstance(path, ImageFault) else read_subtitles(self.root, path)
+
     def _find_stored(self, name: str) -> ImageFile | ImageFault | None:
         """Find a file by 4CAT's list, or in an archive."""
         listed = self._names_of_addresses.get(name)
@@ -132,7 +149,7 @@ class MediaFolder:
 
 
 def _is_video(name: str) -> bool:
-    return _path_of(name).lower().endswith(_VIDEO_SUFFIXES)
+    return _path_of(name).lower().endswith(_VIDEO_ENDINGS)
 
 
 def _path_of(name: str) -> str:

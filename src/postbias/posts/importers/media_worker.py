@@ -101,7 +101,10 @@ def _extract(
         if is_cut and error.reason in {RejectReason.DAMAGED, RejectReason.NO_FRAMES}:
             raise UnreadableImageError(RejectReason.TRUNCATED, error.detail) from error
         raise
-    parts = [({"time_s": frame.time_s}, frame.data) for frame in frames]
+    parts = [
+        ({"time_s": frame.time_s, "duration_s": 0.0 if is_cut else frame.duration_s}, frame.data)
+        for frame in frames
+    ]
     if is_cut:
         detail = f"the end of the video is missing; kept {len(frames)} frames of the rest"
         return (RejectReason.TRUNCATED, detail), parts

@@ -13,12 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from postbias.posts.importers.export_files import VIDEO_SUFFIXES
 from postbias.posts.importers.instagram_nodes import get_nested
 from postbias.posts.importers.json_exports import JsonSource, Node, as_list, as_node, json_units
 from postbias.posts.importers.media_folder import MediaFolder
 from postbias.posts.importers.meta_profile import find_owner
 from postbias.posts.importers.raw_posts import RawPost, join_texts
 from postbias.posts.importers.records import ReadUnit, RecordError
+from postbias.posts.importers.subtitles import SUBTITLE_SUFFIXES
 from postbias.posts.importers.text_repair import decode_latin1, repair_text
 from postbias.posts.reasons import RejectReason
 
@@ -38,8 +40,8 @@ _FACEBOOK_KEYS = ("other_photos_v2", "videos_v2", "status_updates", "archived_st
 _FOLDERS = re.compile(
     r"(your_.*|.*activity.*|content|media|posts|photos_and_videos|stories|reels)", re.IGNORECASE
 )
-
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".srt")
+# The subtitles of a video in a list of media.
+_SUBTITLES = ("media_metadata", "video_metadata", "subtitles", "uri")
 
 
 def is_post_file(name: str) -> bool:
@@ -51,7 +53,7 @@ def is_post_list(value: object) -> bool:
     """Tell by its content whether JSON is a list of posts of a download, or one entry of it."""
     if isinstance(value, list):
         return any(map(_is_entry, value)) if value else True
-    return isinstance(value, dict) and (_unwrap(value) is not None or _is_entry(value))
+    return isinstance(value, dict) and (unwrap_meta(value) is not None or _is_entry(value))
 
 
 def _is_entry(entry: object) -> bool:
@@ -63,18 +65,22 @@ def _is_entry(entry: object) -> bool:
     )
 
 
-def meta_units(path: Path, name: str, folder: MediaFolder) -> Iterator[ReadUnit]:
+def meta_units(
+    path: Path, name: str, folder: MediaFolder, encoding: str | None = None
+) -> Iterator[ReadUnit]:
     """Iterate over the units of one file of a download.
 
     Args:
         path: The file.
         name: Its path relative to the export.
         folder: The folder that has the images.
+        encoding: The encoding of the file, if the user named it.
     """
     root = find_download_root(name)
     author = find_owner(*_locate_download(path, name, root))
-    source = JsonSource(_unwrap, partial(_read, root, author), ("timestamp", "creation_timestamp"))
-    return json_units(path, name, source, folder)
+    keys = ("timestamp", "creation_timestamp")
+    source = JsonSource(unwrap_meta, partial(_read, root, author), keys)
+    return json_units(path, name, source, folder, encoding)
 
 
 def _locate_download(path: Path, name: str, root: str) -> tuple[Path, str]:
@@ -106,7 +112,8 @@ def find_download_root(name: str) -> str:
     return "".join(f"{folder}/" for folder in folders)
 
 
-def _unwrap(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
+def unwrap_meta(page: Any) -> list[Any] | None:  # noqa: ANN401 - foreign JSON
+    """List the entries of a list of a download, or a single one; None for other JSON."""
     if not isinstance(page, dict):
         return None
     for key in (*_INSTAGRAM_KEYS, *_FACEBOOK_KEYS):
@@ -189,12 +196,20 @@ def _to_post(root: str, media: list[Any], caption: object, time: object, post: R
     names = [uri for uri in uris if isinstance(uri, str)]
     post.post_id = _digest(post.platform, time, caption, names)
     post.caption, post.posted_at = caption, time
-    post.images = [_stored(root, uri) if isinstance(uri, str) else uri for uri in uris]
-    if len(media) > 1:
+    files = [uri for uri in uris if not _is_subtitle(uri)]
+    post.images = [_stored(root, uri) if isinstance(uri, str) else uri for uri in files]
+    if len(files) > 1:
         post.media_type = "carousel"
     elif names:
-        post.media_type = "video" if names[0].lower().endswith(_VIDEO_SUFFIXES) else "image"
+        is_video = names[0].lower().endswith((*VIDEO_SUFFIXES, *SUBTITLE_SUFFIXES))
+        post.media_type = "video" if is_video else "image"
+    named = (get_nested(item, *_SUBTITLES) for item in media)
+    post.subtitles = [f"{root}{uri}" for uri in (*named, *uris) if _is_subtitle(uri)]
     return post
+
+
+def _is_subtitle(uri: object) -> bool:
+    return isinstance(uri, str) and uri.lower().endswith(SUBTITLE_SUFFIXES)
 
 
 def _stored(root: str, uri: str) -> object:

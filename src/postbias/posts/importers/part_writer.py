@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postbias.errors import StorageError
-from postbias.posts.frame_paths import frame_time_s
 from postbias.posts.importers.import_progress import (
     PROGRESS_FILE,
+    VIDEOS_FOLDER,
     ImportProgress,
     RecordReader,
     SeenIds,
@@ -42,6 +42,7 @@ from postbias.posts.shards import (
     parquet_writer,
     write_table,
 )
+from postbias.posts.video_details import VIDEO_DETAILS, write_video_details
 
 #: A part also ends after this many rejects, which are kept in memory.
 PART_REJECTS = 50_000
@@ -141,6 +142,8 @@ def write_part(
     def finish() -> None:
         shard.close()
         write_table(pa.Table.from_pylist(part.rejects, REJECTS), rejects, REJECTS)
+        videos = folder / VIDEOS_FOLDER / rejects.name
+        write_video_details([pa.Table.from_pylist(part.videos, VIDEO_DETAILS)], videos)
         with atomic_write(folder / PROGRESS_FILE) as temporary:
             temporary.write_text(progress_json, encoding="utf-8")
 
@@ -190,6 +193,7 @@ class _Part:
         self.n_posts = 0
         self.n_bytes = 0
         self.rejects: list[dict[str, str | None]] = []
+        self.videos: list[dict[str, str | float | None]] = []
 
     def is_full_before(self, record: Record) -> bool:
         """Tell whether a record belongs to the next part."""
@@ -216,15 +220,13 @@ class _Part:
             self._reject_images(record, progress)
         if record.emptied_cells:
             progress.emptied_cells.update(record.emptied_cells)
+        self.videos += record.video_details
         self.group.append(record)
         n_bytes = record.n_bytes
         self.group_bytes += n_bytes
         self.n_bytes += n_bytes
         self.n_posts += 1
-        progress.n_posts += 1
-        progress.n_images += len(record.images)
-        for image in record.images:
-            progress.n_frames += frame_time_s(image.path) is not None
+        progress.count_post(record)
 
     def _reject_images(self, post: ImportedPost, progress: ImportProgress) -> None:
         for fault in post.image_faults:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from postbias.posts.authorship import make_own_author
+from postbias.posts.importers.durations import parse_duration_s
 from postbias.posts.importers.media_folder import MediaFolder
 from postbias.posts.importers.optional_cells import OptionalCells
 from postbias.posts.importers.records import (
@@ -61,6 +62,9 @@ class RawPost:
         file_stems: Further ids after which files of the post may be named.
         file_ends: What may follow the id of the post in the name of a file.
         has_own_names: Whether the file names in the addresses belong to this post alone.
+        duration_s: Duration of its video, as `parse_duration_s` accepts it.
+        transcript: What is said in its video.
+        subtitles: Paths of its subtitle files.
     """
 
     post_id: object
@@ -76,6 +80,9 @@ class RawPost:
     file_stems: Sequence[object] = ()
     file_ends: Sequence[str] = ()
     has_own_names: bool = True
+    duration_s: object = None
+    transcript: object = None
+    subtitles: Sequence[str] = ()
 
 
 def read_post_id(raw: RawPost) -> str:
@@ -123,8 +130,16 @@ def build_post(raw: RawPost, source: str, folder: MediaFolder) -> ImportedPost:
         likes=cells.parse("likes", _parse_count, "likes"),
         comments=cells.parse("comments", _parse_count, "comments"),
         media_type=cells.parse("media_type", _parse_media_type),
+        duration_s=cells.parse("duration_s", parse_duration_s),
+        transcript=(cells.parse("transcript", parse_text, "transcript") or "").strip()
+        or cells.parse("subtitles", _read_subtitles, folder)
+        or "",
         emptied_cells=tuple(cells.emptied),
     )
+
+
+def _read_subtitles(names: Sequence[str], folder: MediaFolder) -> str:
+    return " ".join(filter(None, map(folder.read_subtitles, names)))
 
 
 def _parse_count(value: object, column: str) -> int | None:

@@ -62,6 +62,17 @@ class MediaFile(ImageFile):
 
 
 @dataclass(frozen=True, slots=True)
+class FrameFile(ImageFile):
+    """A frame of a video.
+
+    Attributes:
+        duration_s: Duration of the video; 0 if it is unknown.
+    """
+
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFault:
     """An image that a post refers to but that could not be read.
 
@@ -106,6 +117,9 @@ class ImportedPost(NamedTuple):
         comments: Number of comments, if known.
         media_type: `image`, `video` or `carousel`, if known.
         emptied_cells: Fields whose value in the export was invalid and is left out.
+        duration_s: Duration of its video in seconds, if known.
+        transcript: What is said in its video; "" if that is not known.
+        encoding: Encoding of its file, for the summary; "" for UTF-8.
     """
 
     post_id: str
@@ -121,6 +135,18 @@ class ImportedPost(NamedTuple):
     comments: int | None = None
     media_type: str | None = None
     emptied_cells: tuple[str, ...] = ()
+    duration_s: float | None = None
+    transcript: str = ""
+    encoding: str = ""
+
+    @property
+    def video_details(self) -> list[dict[str, str | float | None]]:
+        """Its rows of `postbias.posts.video_details.VIDEO_DETAILS`: none if nothing is known."""
+        if self.duration_s is None and not self.transcript:
+            return []
+        transcript = self.transcript or None
+        row = {"post_id": self.post_id, "duration_s": self.duration_s, "transcript": transcript}
+        return [row]
 
     @property
     def n_bytes(self) -> int:
@@ -162,6 +188,28 @@ Record = ImportedPost | ImportReject
 
 #: Reads one file, row or group of files. Cheap to create, so that a resumed import can skip it.
 ReadUnit = Callable[[], Iterable[Record]]
+
+
+def note_encoding(records: Iterable[Record], encoding: str) -> Iterator[Record]:
+    """Add the encoding of their file to posts.
+
+    Args:
+        records: Posts and rejects of the file.
+        encoding: Its encoding; "" for UTF-8.
+
+    Yields:
+        The records.
+    """
+    for record in records:
+        if encoding and isinstance(record, ImportedPost):
+            yield record._replace(encoding=encoding)
+        else:
+            yield record
+
+
+def read_noted(load: ReadUnit, encoding: str) -> Iterator[Record]:
+    """Read a unit and add the encoding of its file to its posts."""
+    return note_encoding(load(), encoding)
 
 
 # More lines per row, or more lines in cells that look like rows, are not credible.

@@ -35,6 +35,7 @@ class TableSource:
         shared: The id of another post; without text of its own, a post with it is a repost.
         thread: The id of the post that a comment is on.
         file_stems: Further ids after which files of the post may be named.
+        duration: The first that is not empty.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TableSource:
     shared: tuple[str, ...] = ()
     thread: tuple[str, ...] = ()
     file_stems: tuple[str, ...] = ()
+    duration: tuple[str, ...] = ()
 
     def matches(self, names: Collection[str]) -> bool:
         """Tell whether a table with these columns, in lower case, is of this kind."""
@@ -105,6 +107,7 @@ CROWDTANGLE_FACEBOOK = TableSource(
     media_type=("type",),
     sponsored=("sponsor id", "sponsor name"),
     address=("url",),
+    duration=("video length",),
 )
 
 CROWDTANGLE_INSTAGRAM = TableSource(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from postbias.errors import SchemaError
-from postbias.posts.importers.csv_rows import CsvRows
+from postbias.posts.importers.csv_header import find_header
 from postbias.posts.importers.media_folder import MediaFolder
 from postbias.posts.importers.post_addresses import (
     id_in_address,
@@ -17,8 +18,20 @@ from postbias.posts.importers.post_addresses import (
     split_addresses,
 )
 from postbias.posts.importers.raw_posts import RawPost, build_post, join_texts
-from postbias.posts.importers.records import ImportReject, ReadUnit, Record, RecordError
-from postbias.posts.importers.source_columns import COMMENT_PLATFORMS, TableSource, choose_source
+from postbias.posts.importers.records import (
+    ImportReject,
+    ReadUnit,
+    Record,
+    RecordError,
+    UnknownWrapperError,
+    read_noted,
+)
+from postbias.posts.importers.source_columns import (
+    COMMENT_PLATFORMS,
+    TableSource,
+    choose_source,
+    find_source,
+)
 from postbias.posts.importers.text_lines import detect_file_encoding, is_decoded, read_table_lines
 from postbias.posts.reasons import RejectReason
 
@@ -40,7 +53,9 @@ _ZONES = {
 }  # fmt: skip
 
 
-def table_units(layout: str, path: Path, name: str, folder: MediaFolder) -> Iterator[ReadUnit]:
+def table_units(
+    layout: str, path: Path, name: str, folder: MediaFolder, encoding: str | None = None
+) -> Iterator[ReadUnit]:
     """Iterate over the rows of a table.
 
     Args:
@@ -48,15 +63,48 @@ def table_units(layout: str, path: Path, name: str, folder: MediaFolder) -> Iter
         path: A CSV file.
         name: Its path relative to the export.
         folder: The folder that has the images.
+        encoding: The encoding of the file, if the user named it.
 
     Yields:
         Functions that read one row.
+
+    Raises:
+        SchemaError: If it is no table of the layout.
     """
-    table = NamedTable(path)
+    table = NamedTable(path, encoding, layout)
     source = choose_source(layout, table.names, name).limited_to(table.names)
     is_comments_only = bool(source.thread) and _has_only_comments(source, table)
     for number, row in enumerate(table.rows(), start=1):
-        yield partial(_load_row, row, f"{name}:{number}", source, folder, is_comments_only)
+        load = partial(_load_row, row, f"{name}:{number}", source, folder, is_comments_only)
+        yield partial(read_noted, load, table.encoding) if table.encoding else load
+
+
+def to_unknown_table(path: Path, encoding: str | None, error: SchemaError) -> UnknownWrapperError:
+    """Say why a file is no table of a layout, and of which one it is."""
+    try:
+        found = find_source(NamedTable(path, encoding).names)
+    except SchemaError:
+        found = None
+    if found is None:
+        return UnknownWrapperError(" ".join(str(error).split())[:400])
+    detail = f"belongs to layout {found[0]}: add it by `postbias import --append`"
+    return UnknownWrapperError(detail, RejectReason.OTHER_LAYOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class _SourceColumns:
+    """Tells whether columns are those of a layout, or of any if it is None."""
+
+    layout: str | None
+    file: str
+
+    def find(self, names: Sequence[str]) -> dict[str, str]:
+        lowered = [name.lower() for name in names]
+        if self.layout is not None:
+            choose_source(self.layout, lowered, self.file)
+        elif find_source(lowered) is None:
+            raise SchemaError(f"{self.file} is no table of a known tool", seen=f"{lowered[:20]}")
+        return {}
 
 
 class NamedTable:
@@ -64,36 +112,41 @@ class NamedTable:
 
     Attributes:
         names: The columns.
+        encoding: Its encoding; "" for UTF-8.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Detect the encoding and read the header.
+    def __init__(self, path: Path, encoding: str | None = None, layout: str | None = None) -> None:
+        """Detect the encoding and find the header.
+
+        Args:
+            path: The file.
+            encoding: Its encoding, if the user named it.
+            layout: A key of `TABLE_SOURCES`; None for any of them.
 
         Raises:
-            SchemaError: If the header cannot be read.
+            SchemaError: If no line among the first has the columns of the layout.
         """
         self._path = path
-        self._encoding = detect_file_encoding(path)
-        header = next(iter(self._all_rows()), [])
-        if isinstance(header, RecordError):
-            raise SchemaError(f"the header of {path.name} cannot be read: {header.detail}")
-        self.names = [cell.lstrip("\ufeff").strip().lower() for cell in header]
+        self._encoding = detect_file_encoding(path, encoding)
+        self.encoding = self._encoding.name
+        self._header = find_header(self._lines, _SourceColumns(layout, path.name))
+        self.names = [name.lower() for name in self._header.names]
 
     def rows(self) -> Iterator[Cells | RecordError]:
         """Iterate over the rows below the header as cells by column."""
+        offset = int(self._header.has_row_names)
         # The first of two columns with one name counts.
         names = self.names[::-1]
-        for cells in islice(self._all_rows(), 1, None):
+        for cells in self._header.open(islice(self._lines(), self._header.n_skipped, None)):
             if isinstance(cells, RecordError):
                 yield cells
             else:
+                del cells[:offset]
                 cells.reverse()
                 yield dict(zip(names, cells, strict=True))
 
-    def _all_rows(self) -> CsvRows:
-        lines = read_table_lines(self._path, self._encoding)
-        first = next((line for line in lines if line.strip("\ufeff\r\n\t ,;")), "")
-        return CsvRows(chain([first], lines), max(",;\t", key=first.count))
+    def _lines(self) -> Iterator[str]:
+        return read_table_lines(self._path, self._encoding)
 
 
 def _load_row(
@@ -142,6 +195,7 @@ def _to_raw(source: TableSource, row: Cells, row_id: str) -> RawPost:
         sponsored=_is_sponsored(source, row),
         images=list_images(source, row),
         file_stems=[row.get(column, "") for column in source.file_stems],
+        duration_s=_first(row, source.duration),
     )
 
 

@@ -69,6 +69,8 @@ class Columns:
         comments: A whole number.
         media_type: Any word.
         platform: Any word; the default is "table".
+        duration_s: Seconds, `1:02:03` or `PT1H2M3S`.
+        transcript: What is said in the video.
     """
 
     post_id: str = "post_id"
@@ -81,6 +83,8 @@ class Columns:
     comments: str = "comments"
     media_type: str = "media_type"
     platform: str = "platform"
+    duration_s: str = "duration_s"
+    transcript: str = "transcript"
 
     def find(self, names: Sequence[str]) -> dict[str, str]:
         """Find the columns of a table: exact names first, then without case, spaces and `_`.
@@ -161,6 +165,8 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     "comments": ("numcomments", "commentcount", "commentscount", "replies", "replycount"),
     "media_type": ("type", "mediatype", "posttype"),
     "platform": ("network", "sourceplatform"),
+    "duration_s": ("duration", "videoduration", "videolength", "durationseconds"),
+    "transcript": ("voicetotext", "subtitles", "transcription", "speech"),
 }  # fmt: skip
 
 
@@ -259,9 +265,11 @@ class ReadingOptions:
         encoding: The encoding of text files; None detects it.
         n_frames: Number of frames to take of a video.
         null_values: Layout table: cells with these words are empty.
+        transcripts: Whether to append transcripts of videos to captions.
     """
 
     columns: Columns = field(default_factory=Columns)
     encoding: str | None = None
     n_frames: int = DEFAULT_FRAMES
     null_values: tuple[str, ...] = ()
+    transcripts: bool = False

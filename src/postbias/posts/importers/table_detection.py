@@ -54,7 +54,7 @@ def recognise_table(path: Path, options: ReadingOptions) -> Recognised:
     Raises:
         PostbiasError: If it cannot be opened.
     """
-    if found := _recognise_source(path):
+    if found := _recognise_source(path, options.encoding):
         return found
     try:
         columns = open_rows(path, options).columns
@@ -66,11 +66,11 @@ def recognise_table(path: Path, options: ReadingOptions) -> Recognised:
     return Recognised("table", f"columns {', '.join(named)}")
 
 
-def _recognise_source(path: Path) -> Recognised | None:
+def _recognise_source(path: Path, encoding: str | None) -> Recognised | None:
     if not path.name.lower().endswith(_PLAIN):
         return None
     try:
-        names = NamedTable(path).names
+        names = NamedTable(path, encoding).names
     except SchemaError:
         return None
     if (found := find_source(names)) is None:

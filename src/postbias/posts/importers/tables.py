@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from postbias.posts.authorship import make_own_author
+from postbias.posts.importers.durations import parse_duration_s
 from postbias.posts.importers.image_cells import read_images
 from postbias.posts.importers.image_folder import ImageFolder
 from postbias.posts.importers.optional_cells import OptionalCells
@@ -116,5 +117,7 @@ def _to_post(
         likes=cells.parse("likes", parse_count, "likes"),
         comments=cells.parse("comments", parse_count, "comments"),
         media_type=media_type.strip() or None,
+        duration_s=cells.parse("duration_s", parse_duration_s),
+        transcript=(cells.parse("transcript", parse_text, "transcript") or "").strip(),
         emptied_cells=tuple(cells.emptied),
     )

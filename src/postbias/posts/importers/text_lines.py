@@ -70,6 +70,16 @@ class FileEncoding:
         return f"{codec}, other lines {self.fallback} (confidence {self.confidence:.0%})"
 
     @property
+    def is_utf8(self) -> bool:
+        """Whether all of its lines are UTF-8."""
+        return self.codec in {"utf-8", "utf-8-sig"} and self.fallback is None
+
+    @property
+    def name(self) -> str:
+        """The description for the summary of layouts other than tables; "" for UTF-8."""
+        return "" if self.is_utf8 else str(self)
+
+    @property
     def notes(self) -> list[str]:
         """A remark if the encoding is uncertain."""
         if self.confidence >= MIN_CONFIDENCE:

@@ -90,9 +90,22 @@ def decode_text(data: bytes, encoding: str | None = None) -> str:
     Raises:
         RecordError: If the bytes are not valid in the encoding, or in no known one.
     """
+    return decode_named(data, encoding)[0]
+
+
+def decode_named(data: bytes, encoding: str | None = None) -> tuple[str, str]:
+    """Decode as `decode_text`; also return what the summary says of the encoding.
+
+    Returns:
+        The text, and its encoding; "" for UTF-8.
+
+    Raises:
+        RecordError: If the bytes are not valid in the encoding, or in no known one.
+    """
     codec = encoding or detect_encoding(data)
     try:
-        return data.decode("utf-8-sig" if codec == "utf-8" else codec)
+        text = data.decode("utf-8-sig" if codec == "utf-8" else codec)
+        return text, "" if codec.startswith("utf-8") else f"{codec}{' (given)' if encoding else ''}"
     except UnicodeError as error:
         if codec not in {"utf-8", "utf-8-sig"} or encoding is not None:
             detail = f"not valid in {codec}" if encoding else f"neither UTF-8 nor {codec}"
@@ -100,12 +113,12 @@ def decode_text(data: bytes, encoding: str | None = None) -> str:
         return _decode_legacy(data, error)
 
 
-def _decode_legacy(data: bytes, error: UnicodeError) -> str:
+def _decode_legacy(data: bytes, error: UnicodeError) -> tuple[str, str]:
     guess = detect_legacy(data[:_LEGACY_SAMPLE_BYTES])
     is_certain = guess.codec != WINDOWS_1252 and guess.confidence >= MIN_CONFIDENCE
     if is_certain and not _is_mostly_utf8(data):
         with suppress(UnicodeDecodeError):
-            return data.decode(guess.codec)
+            return data.decode(guess.codec), f"{guess.codec} (confidence {guess.confidence:.0%})"
     text: str = ftfy.fix_encoding(data.decode("sloppy-windows-1252"))
     if is_bad(text):
         at = getattr(error, "start", 0)
@@ -114,7 +127,7 @@ def _decode_legacy(data: bytes, error: UnicodeError) -> str:
             f"not UTF-8 at byte {at}, nor Windows-1252 (perhaps {guess.codec}); name the encoding: "
             "--encoding NAME",
         ) from error
-    return text
+    return text, WINDOWS_1252
 
 
 def _is_mostly_utf8(data: bytes) -> bool:

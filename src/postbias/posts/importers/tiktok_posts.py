@@ -68,6 +68,8 @@ def read_tiktok(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
             likes=node.get("like_count"),
             comments=node.get("comment_count"),
             media_type="video",
+            duration_s=node.get("video_duration"),
+            transcript=node.get("voice_to_text"),
         )
     if _is_web(node):
         return _read_web(node)
@@ -95,6 +97,8 @@ def _read_web(node: Node) -> RawPost:
         media_type=("carousel" if len(photos) > 1 else "image") if photos else "video",
         sponsored=bool(node.get("isAd") or node.get("adAuthorization")),
         images=[url for url in addresses if url] or ([cover] if cover else []),
+        # A post of photos states that of its music, or 0.
+        duration_s=None if photos else get_nested(node, "video", "duration"),
     )
 
 

@@ -56,10 +56,12 @@ class ExtractedFrame:
     Attributes:
         time_s: Time since the start of the video.
         data: The upright frame as a JPEG file.
+        duration_s: Duration of the video.
     """
 
     time_s: float
     data: bytes
+    duration_s: float
 
 
 def extract_frames(file: str | BinaryIO, kind: FileKind, n_frames: int) -> list[ExtractedFrame]:
@@ -78,12 +80,17 @@ def extract_frames(file: str | BinaryIO, kind: FileKind, n_frames: int) -> list[
     """
     with open_video(file, kind) as reader:
         _check_size(reader.stream.width, reader.stream.height)
-        chosen = _choose(reader, reader.duration_s, n_frames)
+        duration_s = reader.duration_s
+        chosen = _choose(reader, duration_s, n_frames)
         if reader.is_at_end:
             end_s = reader.measure_duration_s()
-            if end_s < _MIN_SHARE * reader.duration_s:
-                chosen = _choose(reader, end_s, n_frames)
-        return [ExtractedFrame(time_s, _to_jpeg(frame, reader.stream)) for time_s, frame in chosen]
+            if end_s < _MIN_SHARE * duration_s:
+                duration_s = end_s
+                chosen = _choose(reader, duration_s, n_frames)
+        return [
+            ExtractedFrame(time_s, _to_jpeg(frame, reader.stream), duration_s)
+            for time_s, frame in chosen
+        ]
 
 
 def _choose(

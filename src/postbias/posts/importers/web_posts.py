@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from postbias.posts.importers.durations import to_seconds
 from postbias.posts.importers.instagram_nodes import (
     get_nested,
     image_addresses,
@@ -51,6 +52,7 @@ def read_instagram(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
         sponsored=True if node.get("product_type") == "ad" else media.sponsored,
         images=image_addresses(node),
         file_stems=(media.shortcode,),
+        duration_s=media.duration_s,
     )
 
 
@@ -83,6 +85,7 @@ def read_threads(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
         sponsored=node.get("is_paid_partnership"),
         images=[url for url in addresses if url],
         file_stems=(node.get("code"),),
+        duration_s=node.get("video_duration"),
     )
 
 
@@ -172,7 +175,18 @@ def read_facebook(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
         sponsored=True if get_nested(node, "sponsored_data", "ad_id") else None,
         images=media,
         file_stems=[get_nested(item, "target", "id") for item in as_list(story.get("attachments"))],
+        duration_s=_facebook_duration_s(story),
     )  # fmt: skip
+
+
+def _facebook_duration_s(story: Node) -> object:
+    """Return the duration of a single video."""
+    first, *others = [*as_list(story.get("attachments")), None]
+    media = get_nested(first, "styles", "attachment", "media") or get_nested(first, "media")
+    milliseconds = get_nested(media, "playable_duration_in_ms")
+    if milliseconds is None:
+        milliseconds = get_nested(media, "video_grid_renderer", "video", "playable_duration_in_ms")
+    return to_seconds(milliseconds) if len(others) <= 1 else None
 
 
 def _facebook_name(actor: object) -> object:

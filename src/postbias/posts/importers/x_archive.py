@@ -25,16 +25,20 @@ def is_archive_file(name: str) -> bool:
     return _FILES.fullmatch(name.rpartition("/")[2]) is not None
 
 
-def archive_units(path: Path, name: str, folder: MediaFolder) -> Iterator[ReadUnit]:
+def archive_units(
+    path: Path, name: str, folder: MediaFolder, encoding: str | None = None
+) -> Iterator[ReadUnit]:
     """Iterate over the units of one file of an archive.
 
     Args:
         path: The file.
         name: Its path relative to the export.
         folder: The folder that has the images.
+        encoding: The encoding of the file, if the user named it.
     """
     author = _read_account(path.with_name("account.js"))
-    return json_units(path, name, replace(X_POSTS, read=partial(_read_post, author)), folder)
+    source = replace(X_POSTS, read=partial(_read_post, author))
+    return json_units(path, name, source, folder, encoding)
 
 
 def _read_account(path: Path) -> str:

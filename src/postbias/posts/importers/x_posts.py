@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from postbias.posts.importers.durations import to_seconds
 from postbias.posts.importers.instagram_nodes import get_nested
 from postbias.posts.importers.json_exports import JsonSource, Node, as_list, as_node
 from postbias.posts.importers.raw_posts import RawPost
@@ -122,6 +123,7 @@ def _read_v2(node: Node) -> RawPost:
         likes=get_nested(metrics, "like_count"),
         comments=get_nested(metrics, "reply_count"),
         media_type=_media_type(media),
+        duration_s=_duration_s(media, "duration_ms"),
         images=[_address(item, "url", "preview_image_url") for item in media],
     )
 
@@ -140,6 +142,7 @@ def _read_v1(node: Node) -> RawPost:
         likes=node.get("favorite_count"),
         comments=node.get("reply_count"),
         media_type=_media_type(media),
+        duration_s=_duration_s(media, "video_info", "duration_millis"),
         images=[_stored_image(item, node.get("id_str")) for item in media],
     )
 
@@ -165,6 +168,7 @@ def _read_web(node: Node) -> RawPost:
         likes=legacy.get("favorite_count"),
         comments=legacy.get("reply_count"),
         media_type=_media_type(media),
+        duration_s=_duration_s(media, "video_info", "duration_millis"),
         sponsored=node.get("promoted"),
         images=[_stored_image(item, node.get("rest_id")) for item in media],
     )
@@ -194,6 +198,11 @@ def _media_type(media: list[Any]) -> str | None:
         return "carousel"
     kind = get_nested(media, 0, "type")
     return _MEDIA_TYPES.get(kind) if isinstance(kind, str) else None
+
+
+def _duration_s(media: list[Any], *path: str) -> object:
+    """Return the duration of a single video, which is stated in milliseconds."""
+    return to_seconds(get_nested(media[0], *path)) if len(media) == 1 else None
 
 
 def _address(item: object, *keys: str) -> object:

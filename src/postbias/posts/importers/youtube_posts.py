@@ -86,6 +86,7 @@ def read_youtube_video(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
         likes=get_nested(statistics, "likeCount"),
         comments=get_nested(statistics, "commentCount"),
         media_type="video",
+        duration_s=get_nested(node, "contentDetails", "duration"),
         sponsored=get_nested(node, "paidProductPlacementDetails", "hasPaidProductPlacement"),
         images=[preview] if preview else [],
         file_ends=_PREVIEW_ENDS,
