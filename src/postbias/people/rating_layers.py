@@ -11,6 +11,7 @@ from postbias.people.rated_posts import RatedPosts
 from postbias.population.scored_corpus import ScoredCorpus
 from postbias.stats.bootstrap import Array
 from postbias.stats.rated_corpus import RatedCorpus, mean_ratings, share_of_ratings
+from postbias.stats.strata import Bools, Ints
 
 
 def layer_values(corpus: ScoredCorpus, posts: RatedPosts, axis: Axis) -> RatedCorpus:
@@ -26,12 +27,12 @@ def layer_values(corpus: ScoredCorpus, posts: RatedPosts, axis: Axis) -> RatedCo
     """
     matrix = posts.ratings[axis.name]
     has_rating = np.isfinite(matrix).any(axis=1)
-    weights, strata = _weigh(corpus, posts, has_rating)
+    weights = _weigh(corpus, posts, has_rating)
     return RatedCorpus(
         design=corpus.design,
         ratings=_spread(corpus, posts, mean_ratings(matrix)),
         rating_weights=_spread(corpus, posts, weights, missing=0.0),
-        rating_strata=_spread(corpus, posts, strata, missing=0.0).astype(np.int64),
+        rating_strata=_number_strata(corpus, posts),
         labels=corpus.labels[axis.name],
         scores=corpus.scores[axis.name],
     )
@@ -61,17 +62,17 @@ def layer_shares(
     )
 
 
-def _weigh(corpus: ScoredCorpus, posts: RatedPosts, has_rating: np.ndarray) -> tuple[Array, Array]:
-    """Compute the weight of each rated post, and the number of its stratum.
+def _weigh(corpus: ScoredCorpus, posts: RatedPosts, has_rating: Bools) -> Array:
+    """Compute the weight of each rated post, (n,).
 
     A post represents the labelled posts of its stratum, of which it is one of those that were
     rated: posts that were drawn but not rated are taken as missing at random. Each labelled post in
     turn represents 1 / p posts of the corpus.
     """
     label_weights = corpus.design.weights[posts.rows]
-    names = [item.stratum for item in posts.items]
-    n_rated = Counter(name for name, rated in zip(names, has_rating, strict=True) if rated)
-    codes = {name: code for code, name in enumerate(sorted(set(names)), start=1)}
+    n_rated = Counter(
+        item.stratum for item, rated in zip(posts.items, has_rating, strict=True) if rated
+    )
     weights = np.zeros(len(posts))
     for i, (item, rated) in enumerate(zip(posts.items, has_rating, strict=True)):
         if not rated:
@@ -82,7 +83,22 @@ def _weigh(corpus: ScoredCorpus, posts: RatedPosts, has_rating: np.ndarray) -> t
             weights[i] = 1 / item.probability
         else:
             weights[i] = max(label_weights[i], 1.0)
-    return weights, np.array([float(codes[name]) for name in names])
+    return weights
+
+
+def _number_strata(corpus: ScoredCorpus, posts: RatedPosts) -> Ints:
+    """Number the stratum of every post that could be drawn for rating, (N,); 0 for the others.
+
+    Rated posts have the stratum that they were drawn from. All other labelled posts have the band
+    of their score, which is what the strata are.
+    """
+    names = [item.stratum for item in posts.items]
+    codes = {name: code for code, name in enumerate(sorted(set(names)), start=1)}
+    is_labelled = np.isfinite(corpus.labels[corpus.axes[0].name])
+    bands = [codes.get(band, 0) for band in corpus.table["band"].to_pylist()]
+    strata = np.where(is_labelled, np.array(bands, dtype=np.int64), 0)
+    strata[posts.rows] = [codes[name] for name in names]
+    return strata
 
 
 def _spread(
