@@ -26,7 +26,7 @@ def layer_values(corpus: ScoredCorpus, posts: RatedPosts, axis: Axis) -> RatedCo
         The three layers, for means.
     """
     matrix = posts.ratings[axis.name]
-    has_rating = np.isfinite(matrix).any(axis=1)
+    has_rating = np.isfinite(matrix).sum(axis=1) > 0
     weights = _weigh(corpus, posts, has_rating)
     return RatedCorpus(
         design=corpus.design,

@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 from postbias.errors import CorpusError, UnreadableImageError
 from postbias.posts.images import decode_upright
-from postbias.posts.shards import iter_selected_posts
+from postbias.posts.shards import iter_selected_posts, list_shards
 
 _MAX_SIDE_PX = 1280
 _JPEG_QUALITY = 88
+_COLUMNS = ("post_id", "caption", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ def load_rating_posts(posts: Path, post_ids: Sequence[str], scratch: Path) -> di
     """
     loaded: dict[str, RatingPost] = {}
     with tqdm(total=len(post_ids), desc="reading posts", unit="post", disable=None) as progress:
-        for batch in iter_selected_posts(posts, post_ids, ["post_id", "caption", "images"]):
+        for batch in iter_selected_posts(
+            list_shards(posts), post_ids, ["post_id", "caption", "images"]
+        ):
             for row in batch.to_pylist():
                 files = tuple(
                     _save_jpeg(image["bytes"] or b"", scratch / f"{len(loaded)}-{i}.jpg")
