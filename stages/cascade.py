@@ -1,8 +1,9 @@
 """cascade: let the teacher decide the posts about which the student is least certain.
 
-Reads data, build/sample, build/labels.parquet, build/split.parquet, build/champion, build/scores
-and reports/labels.json; writes build/cascade.parquet and reports/cascade.json; params: seed,
-cascade, annotate, evaluate.bootstrap, evaluate.coverage and report.cost.
+Reads data, build/sample, build/labels.parquet, build/split.parquet, build/champion,
+build/out_of_fold, build/scores and reports/labels.json; writes build/cascade.parquet and
+reports/cascade.json; params: seed, cascade, annotate, evaluate.bootstrap, evaluate.coverage and
+report.cost.
 """
 
 from __future__ import annotations

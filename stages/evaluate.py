@@ -1,10 +1,10 @@
 """evaluate: measure the students as shipped, beside the baselines, and promote the best one.
 
 Reads build/sample/corpus, build/labels.parquet, build/split.parquet, reports/split.json,
-build/students and the word pairs of evaluate.audit; writes reports/evaluate.json,
-reports/metrics.json, reports/valid_predictions.csv, reports/plots and, if the gate passes,
-build/champion, and registers the champion with MLflow; params: seed, threads, images,
-train.modalities, evaluate, infer.precision, infer.device.
+build/students, build/out_of_fold and the word pairs of evaluate.audit; writes
+reports/evaluate.json, reports/metrics.json, reports/valid_predictions.csv, reports/plots and, if
+the gate passes, build/champion, and registers the champion with MLflow; params: seed, threads,
+images, train.modalities, train.cross_fit, evaluate, infer.precision, infer.device.
 """
 
 from __future__ import annotations

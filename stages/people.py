@@ -1,8 +1,8 @@
 """people: analyse ratings by people and labels by variants of the teacher.
 
-Reads data, build/sample, build/labels.parquet, build/split.parquet, build/champion, build/scores,
-build/variants.parquet and ratings/; writes reports/people.json; params: seed, rating.file,
-rating.epsilon, annotate.rubric, evaluate.bootstrap and report.min_posts.
+Reads data, build/sample, build/labels.parquet, build/split.parquet, build/champion,
+build/out_of_fold, build/scores, build/variants.parquet and ratings/; writes reports/people.json;
+params: seed, rating.file, rating.epsilon, annotate.rubric, evaluate.bootstrap and report.min_posts.
 """
 
 from __future__ import annotations

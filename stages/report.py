@@ -1,9 +1,9 @@
 """report: estimate what one may say of all posts, and write the page that a person takes away.
 
 Reads data, build/sample, build/labels.parquet, build/split.parquet, build/champion, build/scores,
-both tables of rejects and the reports of the stages before; writes build/report.html, build/cards,
-reports/population.json, reports/brands.json and reports/brands.csv; params: report, annotate,
-sample.method and evaluate.coverage.
+build/out_of_fold, both tables of rejects and the reports of the stages before; writes
+build/report.html, build/cards, reports/population.json, reports/brands.json and reports/brands.csv;
+params: report, annotate, sample.method and evaluate.coverage.
 """
 
 from __future__ import annotations

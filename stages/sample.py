@@ -3,7 +3,7 @@
 Reads data and the file named by split.folds, if any; writes build/sample/posts.parquet (the
 sample), build/sample/frame.parquet (what it was drawn from), build/sample/corpus (its posts, and
 the files of data that later stages read) and reports/sample.json; params: seed, sample,
-annotate.labels, split.folds, split.folds_column.
+annotate.labels, split.folds, split.folds_column, train.cross_fit, train.transfer.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """train: train the student of one modality.
 
 Reads build/sample/corpus/posts, build/labels.parquet and build/split.parquet; writes
-build/students/<modality>/, reports/train/<modality>.json and reports/curves/<modality>.csv; params:
-seed, threads, images, train, annotate.rubric, evaluate.coverage. Usage: python stages/train.py
-MODALITY. With torchrun in place of python, several processes train, of which only the main one
-writes files.
+build/students/<modality>/, build/out_of_fold/<modality>.parquet, reports/train/<modality>.json and
+reports/curves/<modality>.csv; params: seed, threads, images, train, annotate.rubric,
+evaluate.coverage. Usage: python stages/train.py MODALITY. With torchrun in place of python, several
+processes train, of which only the main one writes files.
 """
 
 import os

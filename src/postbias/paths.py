@@ -135,6 +135,11 @@ class Paths:
         return self.build / "students"
 
     @property
+    def out_of_fold(self) -> Path:
+        """Folder with the scores of cross-fitted students, one table per modality."""
+        return self.build / "out_of_fold"
+
+    @property
     def champion(self) -> Path:
         """Artifact that scoring uses."""
         return self.build / "champion"

@@ -15,8 +15,8 @@ from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.schema import SPLIT
 from postbias.posts.shards import read_table
+from postbias.student.fold_labels import read_fold_labels
 from postbias.student.subset_training import train_on_subsets
-from postbias.student.training_setup import read_fold_labels
 
 TOO_FEW, SHARE = 0.001, 0.4
 

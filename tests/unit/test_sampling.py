@@ -18,7 +18,9 @@ from tests.post_shards import write_shard
 from postbias.errors import CorpusError, InputError, ParamsError
 from postbias.params import SampleParams, load_params
 from postbias.paths import Paths
+from postbias.posts import cross_fitting_groups
 from postbias.posts.captions import normalise_caption
+from postbias.posts.cross_fitting_groups import draw_unlabelled
 from postbias.posts.sampling import SampleSummary, allocate_to_strata, sample, sample_posts
 from postbias.posts.schema import FRAME, POSTS, SAMPLE
 from postbias.posts.shards import list_shards, read_posts, read_table, write_table
@@ -366,6 +368,28 @@ def test_the_stage_writes_the_sample_and_its_report(tmp_path: Path) -> None:
     assert paths.sampled_file("data/labels.csv").read_text() == "post_id,bias\n"
     assert sorted(p.name for p in paths.sampled_corpus.iterdir()) == ["labels.csv", "posts"]
     assert paths.sampled_file("ratings.csv") == tmp_path / "ratings.csv"
+
+
+def test_with_cross_fitting_unlabelled_posts_are_written_beside_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cross_fitting_groups, "SAMPLED_POSTS", 15)
+    paths = Paths(tmp_path, tmp_path)
+    write_posts(paths.posts, plain(60))
+    settings = load_params(ROOT / "params.yaml")
+    train = settings.train.model_copy(update={"cross_fit": 3, "transfer": 12})
+    settings = settings.model_copy(update={"sample": params(n=10), "train": train})
+    sample(paths, settings)
+    sampled = set(read_table(paths.sample, SAMPLE)["post_id"].to_pylist())
+    everything = read_posts(paths.posts, ["post_id"])["post_id"].to_pylist()
+    written = set(read_posts(paths.sampled_posts, ["post_id"])["post_id"].to_pylist())
+    assert len(sampled) == 10
+    # The students draw from the posts that were written what they would draw from all posts, even
+    # if some of the sampled posts get no label.
+    for labelled in (sampled, set(sorted(sampled)[:4])):
+        drawn = draw_unlabelled(sorted(written - labelled), settings)
+        assert drawn == draw_unlabelled([p for p in everything if p not in labelled], settings)
+        assert (len(drawn.sampled), len(drawn.transfer)) == (15, 12)
 
 
 @pytest.mark.parametrize("imports", [1, 2, 3, None])

@@ -33,7 +33,9 @@ def params_with(**settings: Any) -> Params:
     return params.model_copy(update={"train": params.train.model_copy(update=settings)})
 
 
-def fit_head(folder: Path, *, noise: float = 0.0, **settings: Any) -> tuple[FitResult, Head, Any]:
+def fit_head(
+    folder: Path, *, noise: float = 0.0, n_epochs: int | None = None, **settings: Any
+) -> tuple[FitResult, Head, Any]:
     """Train a head on 160 posts; return the result, the head and the valid fold of 40 posts."""
     torch.manual_seed(0)
     weights = torch.randn(8, 2)
@@ -46,7 +48,7 @@ def fit_head(folder: Path, *, noise: float = 0.0, **settings: Any) -> tuple[FitR
     head, train, valid = Head([8], hidden=64, n_axes=2, dropout=0.0), fold(160), fold(40)
     result = fit(
         head, (train, valid), AXES, params_with(**settings),
-        seed=1, checkpoints=folder, on_epoch=lambda *_: None,
+        seed=1, checkpoints=folder, on_epoch=lambda *_: None, n_epochs=n_epochs,
     )  # fmt: skip
     return result, head.eval(), valid
 
@@ -67,6 +69,18 @@ def test_training_stops_without_improvement_on_valid_and_keeps_the_best_epoch(
         scores = head(valid.parts["text"], valid.parts["has_text"]).numpy()[:, 0].clip(0, 10)
     mae = np.abs(scores - valid.labels[:, 0]).mean()
     assert result.best_row["valid_mae"] == pytest.approx(float(mae), rel=1e-5)
+
+
+def test_a_given_number_of_epochs_leads_to_the_weights_of_that_epoch(tmp_path: Path) -> None:
+    settings = {"noise": 3.0, "epochs": 20, "patience": 2, "batch_size": 16, "lr_head": 0.02}
+    chosen, expected, _ = fit_head(tmp_path / "chosen", **settings)
+    assert chosen.best_epoch < len(chosen.curve)
+    n_epochs = chosen.best_epoch
+    given, head, _ = fit_head(tmp_path / "given", n_epochs=n_epochs, **settings)
+    assert (given.best_epoch, len(given.curve)) == (n_epochs, n_epochs)
+    assert given.best_row["train_loss"] == chosen.best_row["train_loss"]
+    for name, value in expected.state_dict().items():
+        assert torch.equal(head.state_dict()[name], value)
 
 
 def test_the_learning_rate_rises_and_falls_as_a_cosine(tmp_path: Path) -> None:

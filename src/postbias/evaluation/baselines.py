@@ -68,7 +68,11 @@ def find_best_constants(labels: Array, axis: Axis, nominal: float) -> dict[str, 
 
 
 def predict_tfidf_ridge(
-    captions: Mapping[str, Sequence[str]], labels: Mapping[str, Array], axes: Sequence[Axis]
+    captions: Mapping[str, Sequence[str]],
+    labels: Mapping[str, Array],
+    axes: Sequence[Axis],
+    *,
+    penalties: Sequence[float] | None = None,
 ) -> TfidfRidgePredictions:
     """Fit TF-IDF with ridge regression on train, choose the penalty on valid, predict every fold.
 
@@ -76,6 +80,7 @@ def predict_tfidf_ridge(
         captions: Captions by fold.
         labels: Labels of at least `train` and `valid`, one column per axis. (n, A)
         axes: Scored axes; predictions are clipped to their ranges, as a student's are.
+        penalties: Penalty per axis; None to choose it on valid.
 
     Returns:
         Predictions for every fold in `captions`.
@@ -97,7 +102,15 @@ def predict_tfidf_ridge(
         constant = {fold: np.tile(mean, (len(texts), 1)) for fold, texts in captions.items()}
         return TfidfRidgePredictions(constant, (None,) * len(axes), 0)
     terms |= {f: vectorizer.transform(c) for f, c in captions.items() if f != "train" and len(c)}
-    fitted = [_fit_ridge(terms, labels, column, axis) for column, axis in enumerate(axes)]
+    fitted = [
+        _fit_ridge(
+            terms,
+            labels,
+            (column, axis),
+            RIDGE_PENALTIES if penalties is None else penalties[column : column + 1],
+        )
+        for column, axis in enumerate(axes)
+    ]
     empty = np.empty(0)
     predictions = {
         fold: np.stack([by_fold.get(fold, empty) for _, by_fold in fitted], axis=1)
@@ -109,13 +122,17 @@ def predict_tfidf_ridge(
 
 
 def _fit_ridge(
-    terms: Mapping[str, csr_matrix], labels: Mapping[str, Array], column: int, axis: Axis
+    terms: Mapping[str, csr_matrix],
+    labels: Mapping[str, Array],
+    numbered_axis: tuple[int, Axis],
+    penalties: Sequence[float],
 ) -> tuple[float, dict[str, Array]]:
     """Return the penalty with the smallest squared error on valid, and its predictions by fold."""
     from sklearn.linear_model import Ridge
 
+    column, axis = numbered_axis
     best: tuple[float, float, Ridge] | None = None
-    for penalty in RIDGE_PENALTIES:
+    for penalty in penalties:
         model = Ridge(alpha=penalty, solver="sparse_cg", tol=1e-6)
         model.fit(terms["train"], labels["train"][:, column])
         predicted = np.clip(model.predict(terms["valid"]), axis.low, axis.high)

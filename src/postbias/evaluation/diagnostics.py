@@ -17,7 +17,11 @@ from postbias.evaluation.ablation import (
     sample_posts_with_both,
     shuffle_input,
 )
-from postbias.evaluation.calibration_scores import score_calibration_fold
+from postbias.evaluation.calibration_scores import (
+    CalibrationScores,
+    collect_recentred,
+    score_calibration_fold,
+)
 from postbias.evaluation.counterfactuals import (
     CaptionSample,
     CounterfactualResult,
@@ -25,7 +29,13 @@ from postbias.evaluation.counterfactuals import (
 )
 from postbias.evaluation.coverage import CalibrationSample, IntervalCoverage, measure_coverage
 from postbias.evaluation.evaluation_set import EvaluationSet, StudentResults
-from postbias.evaluation.labelled_folds import LabelledFold, iter_inputs
+from postbias.evaluation.labelled_folds import (
+    LabelledFold,
+    iter_inputs,
+    labels_by_id,
+    pool_folds,
+)
+from postbias.evaluation.out_of_fold_predictions import read_out_of_fold
 from postbias.evaluation.posts_with_text import classify_image_text
 from postbias.evaluation.slices import SliceResult, classify_posts, measure_slices
 from postbias.evaluation.teacher_noise import TeacherNoise, measure_teacher_noise
@@ -91,9 +101,14 @@ def diagnose_students(
     by_student = {name: student.test for name, student in students.items()}
     for name, student in students.items():
         with _open_shipped(paths, params, name) as scorer:
-            calib = _score_calib(
-                scorer, paths, folds["calib"], (test, evaluate.coverage), rng_calib
-            )
+            if params.train.cross_fit is None:
+                held_out = folds["calib"]
+                scores = score_calibration_fold(scorer, paths.sampled_posts, labels_by_id(held_out))
+            else:
+                held_out = pool_folds(folds)
+                out_of_fold = read_out_of_fold(paths, name, test.axes)
+                scores = collect_recentred(out_of_fold, labels_by_id(held_out))
+            calib = _resample_calib(scores, held_out, (test, evaluate.coverage), rng_calib)
             coverage[name] = measure_coverage(test, student.test, scorer.manifest.intervals, calib)
             if scorer.manifest.has_text:
                 counterfactuals[name] = measure_counterfactuals(test, scorer, captions)
@@ -127,17 +142,14 @@ def _open_shipped(paths: Paths, params: Params, name: str) -> Scorer:
     )
 
 
-def _score_calib(
-    scorer: Scorer,
-    paths: Paths,
+def _resample_calib(
+    scores: CalibrationScores,
     fold: LabelledFold,
     settings: tuple[EvaluationSet, float],
     rng: np.random.Generator,
 ) -> CalibrationSample:
-    """Score the calib fold and resample its authors as often as those of test."""
+    """Resample the authors of the residuals as often as those of test."""
     test, nominal = settings
-    labels = dict(zip(fold.post_ids, fold.labels, strict=True))
-    scores = score_calibration_fold(scorer, paths.sampled_posts, labels)
     author_of = dict(zip(fold.post_ids, fold.authors, strict=True))
     authors = [author_of[post_id] for post_id in scores.post_ids]
     resamples = resample_authors(authors, len(test.resamples.counts) - 1, rng)

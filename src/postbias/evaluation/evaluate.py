@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import pyarrow.compute as pc
 
-from postbias.errors import ArtifactError, InputError
+from postbias.errors import InputError
 from postbias.evaluation.coverage import ALL_GROUPS
 from postbias.evaluation.diagnostics import Diagnostics, diagnose_students
 from postbias.evaluation.evaluation_set import (
@@ -22,18 +21,16 @@ from postbias.evaluation.evaluation_set import (
     EvaluationSet,
     StudentResults,
     measure_baselines,
-    measure_student,
 )
 from postbias.evaluation.gate import GateEvidence, GateLine, evaluate_gate
-from postbias.evaluation.labelled_folds import LabelledFold, load_labelled_folds, score_folds
+from postbias.evaluation.labelled_folds import LabelledFold
 from postbias.evaluation.noise_ceiling import NoiseCeiling, measure_noise_ceilings
+from postbias.evaluation.student_measurement import measure_students
 from postbias.params import EvaluateParams, Params
 from postbias.paths import Paths
 from postbias.posts.image_text_table import read_seen_texts
 from postbias.posts.schema import EXCLUDED, SPLIT
 from postbias.posts.shards import read_table
-from postbias.scoring.manifest import Precision
-from postbias.scoring.scorer import Scorer
 from postbias.stats.bootstrap import Array
 from postbias.stats.metrics import LOWER_IS_BETTER, Predictions, mean_absolute_error
 
@@ -82,7 +79,8 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
     Returns:
         The results, the student chosen on valid, and the lines of the gate on test.
     """
-    students, valid, test, folds = _measure_students(paths, params)
+    students, sets = measure_students(paths, params)
+    test, folds = sets.test, sets.folds
     logger.info("baselines")
     texts = {
         fold: read_seen_texts(paths, params, posts.post_ids)
@@ -90,8 +88,8 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
         else posts.captions
         for fold, posts in folds.items()
     }
-    baselines = measure_baselines(test, folds, texts, params.evaluate.coverage)
-    chosen = choose_student(valid, students, params.evaluate.main_metric)
+    baselines = measure_baselines(sets, texts, params.evaluate.coverage)
+    chosen = choose_student(sets.valid, students, params.evaluate.main_metric)
     diagnostics = diagnose_students(paths, params, test, folds, students)
     evidence = _collect_evidence(
         test, students[chosen], baselines, params.evaluate, count_leaks(paths)
@@ -171,59 +169,6 @@ def count_leaks(paths: Paths) -> int:
             "the split has no audit", seen=str(report), do="run `dvc repro split`"
         ) from error
     return max(leaks, int(audited))
-
-
-def _measure_students(
-    paths: Paths, params: Params
-) -> tuple[dict[str, StudentResults], EvaluationSet, EvaluationSet, dict[str, LabelledFold]]:
-    """Score and measure every student; also return the valid fold, the test fold and all folds."""
-    modalities = params.train.modalities
-    with ExitStack() as stack:
-
-        def open_scorer(modality: str, precision: Precision) -> Scorer:
-            folder = paths.students / modality
-            scorer = Scorer.open(
-                folder,
-                precision=precision,
-                threads=params.threads,
-                device=params.infer.device,
-                image_texts=paths.image_texts,
-            )
-            return stack.enter_context(scorer)
-
-        shipped = {m: open_scorer(m, params.infer.precision) for m in modalities}
-        fp32 = {m: open_scorer(m, "fp32") for m in modalities}
-        axes = shipped[modalities[0]].manifest.axes
-        if others := [name for name, s in shipped.items() if s.manifest.axes != axes]:
-            raise ArtifactError(
-                "the students score different axes",
-                seen=others,
-                do="run `dvc repro` to train all of them",
-            )
-        folds = load_labelled_folds(paths, axes)
-        tasks = [
-            task
-            for modality in modalities
-            for task in (
-                (shipped[modality], folds["valid"]),
-                (shipped[modality], folds["test"]),
-                (fp32[modality], folds["test"]),
-            )
-        ]
-        scored = score_folds(paths, tasks, axes)
-        digests = {modality: shipped[modality].artifact.digest for modality in modalities}
-    generators = np.random.default_rng(params.seed).spawn(2)
-    valid, test = (
-        EvaluationSet.create(folds[fold], axes, params.evaluate.bootstrap, rng)
-        for fold, rng in zip(("valid", "test"), generators, strict=True)
-    )
-    students: dict[str, StudentResults] = {}
-    for i, modality in enumerate(modalities):
-        on_valid, on_test, on_test_fp32 = scored[3 * i : 3 * i + 3]
-        students[modality] = measure_student(
-            (valid, test), digests[modality], (on_valid, on_test, on_test_fp32)
-        )
-    return students, valid, test, folds
 
 
 def _pair_models(

@@ -168,10 +168,13 @@ def _metric_names(coverage: float) -> dict[str, str]:
     }
 
 
-def _metrics_to_json(measured: Measured, names: Mapping[str, str]) -> Json:
+def _metrics_to_json(parts: Mapping[str, Measured], names: Mapping[str, str]) -> Json:
     return {
-        axis: {name: _summarize(replicates[metric]) for metric, name in names.items()}
-        for axis, replicates in measured.items()
+        part: {
+            axis: {name: _summarize(replicates[metric]) for metric, name in names.items()}
+            for axis, replicates in measured.items()
+        }
+        for part, measured in parts.items()
     }
 
 
@@ -182,22 +185,17 @@ def _student_to_json(student: StudentResults, names: Mapping[str, str]) -> Json:
         "n": {fold: sum(scored.modality_counts.values()) for fold, scored in folds.items()},
         "unscored": {fold: dict(scored.unscored) for fold, scored in folds.items()},
         "modalities": dict(student.test.modality_counts),
-    } | {part: _metrics_to_json(measured, names) for part, measured in student.measured.items()}
+    } | _metrics_to_json(student.measured, names)
 
 
 def _baselines_to_json(evaluation: Evaluation, names: Mapping[str, str]) -> Json:
-    baselines = evaluation.baselines
+    baselines, tfidf = evaluation.baselines, evaluation.baselines.tfidf
     axes = (axis.name for axis in evaluation.test_set.axes)
     return {
-        CONSTANT: {
-            "test": _metrics_to_json(baselines.measured[CONSTANT], names),
-            "constants": baselines.constants,
-        },
-        TFIDF: {
-            "test": _metrics_to_json(baselines.measured[TFIDF], names),
-            "alphas": dict(zip(axes, baselines.tfidf.penalties, strict=True)),
-            "n_terms": baselines.tfidf.n_terms,
-        },
+        CONSTANT: _metrics_to_json(baselines.measured[CONSTANT], names)
+        | {"constants": baselines.constants},
+        TFIDF: _metrics_to_json(baselines.measured[TFIDF], names)
+        | {"alphas": dict(zip(axes, tfidf.penalties, strict=True)), "n_terms": tfidf.n_terms},
     }
 
 

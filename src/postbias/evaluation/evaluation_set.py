@@ -13,6 +13,7 @@ from postbias.evaluation.baselines import (
     find_best_constants,
     predict_tfidf_ridge,
 )
+from postbias.evaluation.cross_fitted_baseline import predict_tfidf_cross_fitted
 from postbias.evaluation.labelled_folds import FoldPredictions, LabelledFold
 from postbias.stats.bootstrap import Array, Resamples, resample_authors
 from postbias.stats.conformal import fit_intervals
@@ -38,7 +39,8 @@ class StudentResults:
         valid: Predictions of the valid fold, as shipped (int8).
         test: Predictions of the test fold, as shipped.
         test_fp32: Predictions of the test fold in full precision.
-        measured: Replicates of every metric, by `valid`, `test` and `test_fp32`.
+        measured: Replicates of every metric, by `valid`, `test`, `test_fp32` and, if cross-fitted,
+            `out_of_fold`.
     """
 
     digest: str
@@ -50,19 +52,20 @@ class StudentResults:
 
 @dataclass(frozen=True, slots=True)
 class BaselineResults:
-    """Predictions and metrics of the baselines on the test fold.
+    """Predictions and metrics of the baselines.
 
     Attributes:
         constants: Best constant of each metric by axis, found on train.
         tfidf: Predictions of TF-IDF with ridge regression for every fold.
         predictions: Its predictions of the test fold by axis, with intervals fitted on calib.
-        measured: Replicates of every metric, by `constant` and `tfidf_ridge`.
+        measured: Replicates of every metric, by `constant` and `tfidf_ridge`, then `test` and, if
+            cross-fitted, `out_of_fold`.
     """
 
     constants: Mapping[str, Mapping[str, float]]
     tfidf: TfidfRidgePredictions
     predictions: Mapping[str, Predictions]
-    measured: Mapping[str, Measured]
+    measured: Mapping[str, Mapping[str, Measured]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,22 +148,52 @@ class EvaluationSet:
         return Predictions(*(np.full(len(self.fold), value) for value in values))
 
 
+@dataclass(frozen=True, slots=True)
+class CrossFittedPosts:
+    """The posts of train, valid and calib, of which cross-fitted students have out-of-fold scores.
+
+    Attributes:
+        posts: All of them, with their resamples.
+        groups: Group of each post by id.
+    """
+
+    posts: EvaluationSet
+    groups: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSets:
+    """The posts that students are measured on.
+
+    Attributes:
+        valid: The valid fold.
+        test: The test fold.
+        cross_fitted: The posts with out-of-fold scores; None without cross-fitting.
+        folds: All folds.
+    """
+
+    valid: EvaluationSet
+    test: EvaluationSet
+    cross_fitted: CrossFittedPosts | None
+    folds: Mapping[str, LabelledFold]
+
+
 def measure_student(
-    folds: tuple[EvaluationSet, EvaluationSet],
+    sets: EvaluationSets,
     digest: str,
     predictions: tuple[FoldPredictions, FoldPredictions, FoldPredictions],
 ) -> StudentResults:
     """Measure one student on valid and test.
 
     Args:
-        folds: The valid and the test fold.
+        sets: The posts.
         digest: Digest of its artifact.
         predictions: Of valid and test as shipped, and of test in fp32.
 
     Returns:
         Its predictions and metrics.
     """
-    valid, test = folds
+    valid, test = sets.valid, sets.test
     measured = {
         "valid": valid.measure(predictions[0].by_axis),
         "test": test.measure(predictions[1].by_axis),
@@ -170,41 +203,54 @@ def measure_student(
 
 
 def measure_baselines(
-    test: EvaluationSet,
-    folds: Mapping[str, LabelledFold],
-    texts: Mapping[str, Sequence[str]],
-    coverage: float,
+    sets: EvaluationSets, texts: Mapping[str, Sequence[str]], coverage: float
 ) -> BaselineResults:
     """Fit the baselines on train, their intervals on calib, and measure them on test.
 
+    If the students are cross-fitted, so are the baselines.
+
     Args:
-        folds: All folds; valid is used to choose the ridge penalty.
+        sets: All posts; valid is used to choose the ridge penalty.
         texts: Text of every post by fold, for TF-IDF.
         coverage: Nominal coverage of the intervals.
 
     Returns:
         Their predictions and metrics.
     """
-    train = folds["train"].labels
+    test, folds, crossed = sets.test, sets.folds, sets.cross_fitted
+    if crossed is None:
+        train, calib = folds["train"], folds["calib"]
+        labels = {fold: posts.labels for fold, posts in folds.items()}
+        tfidf = predict_tfidf_ridge(texts, labels, test.axes)
+    else:
+        train = calib = crossed.posts.fold
+        tfidf = predict_tfidf_cross_fitted(folds, texts, test.axes, crossed.groups)
     constants = {
-        axis.name: find_best_constants(train[:, column], axis, coverage)
+        axis.name: find_best_constants(train.labels[:, column], axis, coverage)
         for column, axis in enumerate(test.axes)
     }
     constant = {
         axis.name: test.measure_constant(column, constants[axis.name])
         for column, axis in enumerate(test.axes)
     }
-    tfidf = predict_tfidf_ridge(
-        texts,
-        {fold: posts.labels for fold, posts in folds.items()},
-        test.axes,
-    )
     predictions = {
-        axis.name: _add_intervals(tfidf, column, folds["calib"], (axis, coverage))
+        axis.name: _add_intervals(tfidf, column, calib, (axis, coverage))
         for column, axis in enumerate(test.axes)
     }
-    measured = {CONSTANT: constant, TFIDF: test.measure(predictions)}
+    measured = {CONSTANT: {"test": constant}, TFIDF: {"test": test.measure(predictions)}}
+    if crossed is not None:
+        measured[TFIDF]["out_of_fold"] = crossed.posts.measure(_without_intervals(tfidf, test.axes))
     return BaselineResults(constants, tfidf, predictions, measured)
+
+
+def _without_intervals(
+    tfidf: TfidfRidgePredictions, axes: Sequence[Axis]
+) -> dict[str, Predictions]:
+    """Return the out-of-fold predictions by axis."""
+    columns = tfidf.predictions["calib"].T
+    unknown = np.full_like(columns[0], np.nan)
+    pairs = zip(axes, columns, strict=True)
+    return {axis.name: Predictions(values, unknown, unknown) for axis, values in pairs}
 
 
 def _add_intervals(

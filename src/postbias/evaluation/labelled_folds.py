@@ -16,7 +16,13 @@ from postbias.axes import Axis
 from postbias.errors import CorpusError, CountsError, LabelsError
 from postbias.paths import Paths
 from postbias.posts.authorship import AuthorCounts, count_authors
-from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_in_schema
+from postbias.posts.schema import (
+    CROSS_FITTED_FOLDS,
+    EXCLUDED,
+    FOLDS,
+    SPLIT,
+    axes_in_schema,
+)
 from postbias.posts.shards import (
     ROW_GROUP_POSTS,
     iter_posts,
@@ -128,6 +134,27 @@ def _build_fold(table: pa.Table, names: Sequence[str]) -> LabelledFold:
         captions=tuple(table["caption"].to_pylist()),
         labels=np.stack(columns, axis=1).astype(np.float64),
     )
+
+
+def pool_folds(folds: Mapping[str, LabelledFold]) -> LabelledFold:
+    """Join the folds that cross-fitted students are trained on, ordered by post id."""
+    parts = [folds[fold] for fold in CROSS_FITTED_FOLDS]
+    ids, authors, captions = (
+        [value for part in parts for value in getattr(part, name)]
+        for name in ("post_ids", "authors", "captions")
+    )
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return LabelledFold(
+        post_ids=tuple(ids[i] for i in order),
+        authors=tuple(authors[i] for i in order),
+        captions=tuple(captions[i] for i in order),
+        labels=np.concatenate([part.labels for part in parts])[order],
+    )
+
+
+def labels_by_id(fold: LabelledFold) -> dict[str, Array]:
+    """Return the labels (A,) by post id."""
+    return dict(zip(fold.post_ids, fold.labels, strict=True))
 
 
 def fold_digest(fold: LabelledFold) -> str:

@@ -95,6 +95,15 @@ class TrainParams(Group):
         description="number of training runs per student, with consecutive seeds from seed on; the"
         " best on the valid fold is kept"
     )
+    cross_fit: Annotated[int, Field(ge=2, le=20)] | None = Field(
+        description="number of students for cross-fitting (usually 5), each of which scores the"
+        " labelled posts that it was not trained on; the student that ships is trained on all"
+        " labels but those of the test fold; null trains one student on the train fold only"
+    )
+    transfer: Count | None = Field(
+        description="number of unlabelled posts that the student that ships also learns from, with"
+        " the mean score of the cross-fitted students as label; null for none"
+    )
     text_encoder: str = Field(
         description="hub name or folder of a Hugging Face encoder; scratch for random weights"
     )
@@ -172,3 +181,15 @@ class TrainParams(Group):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         description="auto: CUDA, else MPS, else CPU"
     )
+
+    @model_validator(mode="after")
+    def _can_cross_fit(self) -> Self:
+        if self.cross_fit is None:
+            if self.transfer is not None:
+                raise ValueError("transfer requires cross_fit, whose students score these posts")
+            return self
+        if self.seeds > 1:
+            raise ValueError("cross_fit requires seeds: 1, since no fold is left to choose a seed")
+        if self.launch != "python":
+            raise ValueError("cross_fit requires launch: python")
+        return self

@@ -96,7 +96,7 @@ def join_ratings(recorded: RecordedRatings, corpus: ScoredCorpus) -> RatedPosts:
         ratings=_fill(known, FIRST, post_ids, raters, corpus.axes),
         repeats=_fill(known, SECOND, post_ids, raters, corpus.axes),
         labels={name: values[rows] for name, values in corpus.labels.items()},
-        scores={name: values[rows] for name, values in corpus.scores.items()},
+        scores={name: corpus.held_out_scores(name)[rows] for name in corpus.scores},
         # A post without an author is its own cluster.
         authors=tuple(a or p for a, p in zip(taken.to_pylist(), post_ids, strict=True)),
         outcomes=dict(sorted(Counter(str(row.rating.outcome) for row in known).items())),

@@ -34,7 +34,7 @@ def layer_values(corpus: ScoredCorpus, posts: RatedPosts, axis: Axis) -> RatedCo
         rating_weights=_spread(corpus, posts, weights, missing=0.0),
         rating_strata=_number_strata(corpus, posts),
         labels=corpus.labels[axis.name],
-        scores=corpus.scores[axis.name],
+        scores=corpus.scores_to_estimate(axis.name, lambda scores: scores),
     )
 
 
@@ -58,7 +58,9 @@ def layer_shares(
     return layers.with_values(
         _spread(corpus, posts, shares),
         np.where(np.isnan(labels), np.nan, labels >= threshold),
-        (corpus.scores[axis.name] >= threshold).astype(np.float64),
+        corpus.scores_to_estimate(
+            axis.name, lambda scores: (scores >= threshold).astype(np.float64)
+        ),
     )
 
 

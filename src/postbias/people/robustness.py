@@ -154,7 +154,7 @@ def _layer_variant(corpus: ScoredCorpus, main: Axis, values: Array) -> RatedCorp
         rating_weights=np.where(has_value, corpus.design.weights * factor, 0.0),
         rating_strata=np.zeros(len(corpus), dtype=np.int64),
         labels=corpus.labels[main.name],
-        scores=corpus.scores[main.name],
+        scores=corpus.scores_to_estimate(main.name, lambda scores: scores),
     )
 
 

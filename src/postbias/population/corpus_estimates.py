@@ -8,12 +8,13 @@ which are shrunk toward the mean) and with the estimate from the labels alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from postbias.axes import BAND_NAMES
+from postbias.axes import BAND_NAMES, Axis
+from postbias.population.cross_fitted_scores import Transform
 from postbias.population.groups import Groups
 from postbias.population.later_posts import describe_later_posts
 from postbias.population.scored_corpus import ScoredCorpus
@@ -37,7 +38,8 @@ class Estimand:
         name: Its key in the reports, such as `bias` or `share_high`.
         bounds: Smallest and largest possible value; None for a share.
         labels: Value by the label; NaN for posts without a label. (N,)
-        scores: Value by the student's score. (N,)
+        scores: Value by the score of a student that has not seen the label. (N,)
+        plain: Value by the champion's score, for the plug-in estimate. (N,)
         tuning: How much the estimate relies on the scores.
         labels_only_tuning: Tuning of the estimate from the labels alone.
     """
@@ -46,6 +48,7 @@ class Estimand:
     bounds: tuple[float, float] | None
     labels: Array
     scores: Array
+    plain: Array
     tuning: EstimatorTuning
     labels_only_tuning: EstimatorTuning
 
@@ -65,18 +68,23 @@ def build_estimands(corpus: ScoredCorpus) -> tuple[Estimand, ...]:
     """
     estimands = []
     for axis in corpus.axes:
-        values = corpus.labels[axis.name], corpus.scores[axis.name]
-        estimands.append(_tune_estimand(corpus, axis.name, (axis.low, axis.high), *values))
-    main = corpus.axes[0]
-    labels, scores = corpus.labels[main.name], corpus.scores[main.name]
-    label_bands, score_bands = band_indices(np.nan_to_num(labels), main), band_indices(scores, main)
-    shares = {
-        band: (
-            np.where(np.isnan(labels), np.nan, label_bands == i),
-            (score_bands == i).astype(np.float64),
+        values = (
+            corpus.labels[axis.name],
+            corpus.scores_to_estimate(axis.name, lambda scores: scores),
+            corpus.scores[axis.name],
         )
-        for i, band in enumerate(BAND_NAMES)
-    }
+        estimands.append(_tune_estimand(corpus, axis.name, (axis.low, axis.high), values))
+    main = corpus.axes[0]
+    labels = corpus.labels[main.name]
+    label_bands = band_indices(np.nan_to_num(labels), main)
+    shares = {}
+    for i, band in enumerate(BAND_NAMES):
+        in_band = _band_indicator(main, i)
+        shares[band] = (
+            np.where(np.isnan(labels), np.nan, label_bands == i),
+            corpus.scores_to_estimate(main.name, in_band),
+            in_band(corpus.scores[main.name]),
+        )
     # All bands rely equally on the scores, so that the three shares add up to 1: as the high band
     # or, if that is empty, as the next one with labels.
     is_labelled = ~np.isnan(labels)
@@ -84,8 +92,8 @@ def build_estimands(corpus: ScoredCorpus) -> tuple[Estimand, ...]:
         (band for band in reversed(BAND_NAMES) if len(set(shares[band][0][is_labelled])) > 1),
         "high",
     )
-    tuned = _tune_estimand(corpus, "", None, *shares[reference])
-    for band, (in_label, in_score) in shares.items():
+    tuned = _tune_estimand(corpus, "", None, shares[reference])
+    for band, (in_label, in_score, plain) in shares.items():
         design = corpus.design
         tunings = (
             ppi.with_own_variances(tuned.tuning, design, in_label, in_score),
@@ -93,7 +101,7 @@ def build_estimands(corpus: ScoredCorpus) -> tuple[Estimand, ...]:
                 tuned.labels_only_tuning, labels_only_design(design), in_label, in_score
             ),
         )
-        estimands.append(Estimand(f"share_{band}", None, in_label, in_score, *tunings))
+        estimands.append(Estimand(f"share_{band}", None, in_label, in_score, plain, *tunings))
     return tuple(estimands)
 
 
@@ -112,8 +120,11 @@ def estimate_means(
     """
     design = corpus.design.subset(rows)
     return {
-        estimand.name: ppi.estimate_mean(
-            design, estimand.labels[rows], estimand.scores[rows], estimand.tuning
+        estimand.name: replace(
+            ppi.estimate_mean(
+                design, estimand.labels[rows], estimand.scores[rows], estimand.tuning
+            ),
+            plug_in=float(estimand.plain[rows].mean()) if rows.any() else np.nan,
         )
         for estimand in estimands
     }
@@ -146,7 +157,7 @@ def estimate_rows(corpus: ScoredCorpus, estimands: Iterable[Estimand], rows: Boo
         result[estimand.name] = estimand.interval(mean).as_dict() | {
             "uncorrected": mean.plug_in,
             "uncorrected_error": plug_in_error(
-                design.strata(), estimand.scores[rows], mean
+                design.strata(), estimand.plain[rows], mean
             ).as_dict(),
             "labels_alone": estimand.interval(labels_only).as_dict(),
         }
@@ -225,19 +236,23 @@ def estimate_difference(
     }
 
 
+def _band_indicator(axis: Axis, band: int) -> Transform:
+    return lambda scores: (band_indices(scores, axis) == band).astype(np.float64)
+
+
 def _tune_estimand(
     corpus: ScoredCorpus,
     name: str,
     bounds: tuple[float, float] | None,
-    labels: Array,
-    scores: Array,
+    values: tuple[Array, Array, Array],
 ) -> Estimand:
+    """Tune the estimate of a mean, given its labels, scores and plain scores."""
     design = corpus.design
+    labels, scores, _ = values
     return Estimand(
         name,
         bounds,
-        labels,
-        scores,
+        *values,
         ppi.tune_estimator(design, labels, scores),
         ppi.tune_estimator(labels_only_design(design), labels, scores),
     )

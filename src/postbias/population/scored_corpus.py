@@ -16,11 +16,14 @@ import pyarrow.compute as pc
 from postbias.axes import Axis
 from postbias.errors import CorpusError, SchemaError
 from postbias.paths import Paths
+from postbias.population.cross_fitted_scores import CrossFittedScores, Transform
 from postbias.posts.authorship import AuthorCounts, count_authors
-from postbias.posts.fold_assignment import find_oversized_groups, label_components
+from postbias.posts.cross_fitting_groups import link_split_posts
+from postbias.posts.fold_assignment import find_oversized_groups
 from postbias.posts.schema import FRAME, SAMPLE, SPLIT
 from postbias.posts.shards import list_shards, read_posts, read_table
 from postbias.scoring.artifact import Artifact
+from postbias.scoring.out_of_fold import OutOfFoldScores
 from postbias.scoring.post_scores import OK
 from postbias.stats.bootstrap import Array
 from postbias.stats.label_design import HELD_OUT, LEARNED, LabelDesign
@@ -41,6 +44,8 @@ class ScoredCorpus:
         design: Author, role of the label, and sampling weight of each post.
         labels: The teacher's label by axis; NaN where there is none. (N,)
         scores: The champion's score by axis. (N,)
+        cross_fitted: Scores of the cross-fitted students; None if the champion was trained on the
+            train fold only.
         n_posts: Posts that could have been sampled, including those without a score.
         n_lost_labels: Labelled posts that have no score or are in no fold.
         later: Scored posts of imports that the sample was not drawn from, with the columns of
@@ -57,10 +62,31 @@ class ScoredCorpus:
     n_lost_labels: int
     later: pa.Table
     n_later: int
+    cross_fitted: CrossFittedScores | None = None
 
     def __len__(self) -> int:
         """Return the number of scored posts."""
         return int(self.table.num_rows)
+
+    def scores_to_estimate(self, axis: str, transform: Transform) -> Array:
+        """Return values for the estimation of a mean, by students that have not seen the label.
+
+        Args:
+            axis: Name of the axis.
+            transform: What the mean is of.
+
+        Returns:
+            The transformed scores, corrected by those of cross-fitted students. (N,)
+        """
+        if self.cross_fitted is None:
+            return transform(self.scores[axis])
+        return self.cross_fitted.correct(axis, self.scores[axis], transform)
+
+    def held_out_scores(self, axis: str) -> Array:
+        """Return the score of each post; of held-out labels, by a student that has not seen it."""
+        if self.cross_fitted is None:
+            return self.scores[axis]
+        return self.cross_fitted.replace_seen(axis, self.scores[axis])
 
     def count_authors(self, rows: Bools) -> AuthorCounts:
         """Count the authors of the posts in a mask (N,)."""
@@ -81,7 +107,8 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
         CorpusError: If no post that could have been sampled has a score.
         SchemaError: If scores, sampling frame and posts are not from the same run.
     """
-    axes = Artifact.open(paths.champion).manifest.axes
+    manifest = Artifact.open(paths.champion).manifest
+    axes, is_cross_fitted = manifest.axes, manifest.cross_fit is not None
     names = [axis.name for axis in axes]
     posts = read_posts(paths.posts, ["post_id", "caption"])
     scores = pa.concat_tables([read_table(shard) for shard in list_shards(paths.scores)])
@@ -98,21 +125,28 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
         raise CorpusError("no post has a score", do="see reports/infer.json for the reasons")
     labels, n_lost = _align_labels(paths, names, table["post_id"])
     authors = np.unique(_as_objects(table["author"]), return_inverse=True)[1]
+    roles, never_held_out = labels["side"].astype(np.int8), _never_held_out(paths)
+    cross_fitted = None
+    if is_cross_fitted:  # every label is held out from one student
+        roles[roles == LEARNED] = HELD_OUT
+        never_held_out = never_held_out[:0]
+    is_never_held_out = pc.is_in(table["author"], value_set=never_held_out).to_numpy()
+    design = LabelDesign.of_corpus(authors, roles, labels["weight"], is_never_held_out)
+    if is_cross_fitted:
+        file = paths.out_of_fold / f"{manifest.modality}.parquet"
+        scores_of_students = OutOfFoldScores.read(file, names)
+        cross_fitted = CrossFittedScores.align(scores_of_students, table["post_id"], design)
     return ScoredCorpus(
         table=table,
         axes=axes,
-        design=LabelDesign.of_corpus(
-            authors,
-            labels["side"].astype(np.int8),
-            labels["weight"],
-            pc.is_in(table["author"], value_set=_never_held_out(paths)).to_numpy(),
-        ),
+        design=design,
         labels={name: labels[name] for name in names},
         scores={name: table[name].to_numpy().astype(np.float64) for name in names},
         n_posts=scores.num_rows - later.num_rows,
         n_lost_labels=n_lost,
         later=later.filter(pc.equal(later["status"], OK)).combine_chunks(),
         n_later=later.num_rows,
+        cross_fitted=cross_fitted,
     )
 
 
@@ -155,15 +189,9 @@ def _align_labels(
 def _never_held_out(paths: Paths) -> pa.Array:
     """List the authors in groups that are larger than a held-out fold."""
     split = read_table(paths.split, SPLIT, ["author", "cluster", "fold"])
-    n = split.num_rows
-    if not n:
+    if not split.num_rows:
         return split["author"].combine_chunks()
-    links = []
-    for column in ("author", "cluster"):
-        codes = split[column].combine_chunks().dictionary_encode().indices.to_numpy()
-        _, first = np.unique(codes, return_index=True)
-        links.append(np.column_stack([np.arange(n), first[codes]]))
-    groups = label_components(np.concatenate(links), n)
+    groups = link_split_posts(split)
     folds = np.asarray(split["fold"].to_pylist(), dtype=object)
     shares = {fold: float(np.mean(folds == fold)) for fold in _HELD_OUT}
     is_oversized = find_oversized_groups(groups, shares)[groups]

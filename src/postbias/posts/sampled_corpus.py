@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from postbias.errors import CountsError, StorageError
 from postbias.params import Params
 from postbias.paths import Paths
+from postbias.posts.cross_fitting_groups import draw_unlabelled
 from postbias.posts.schema import FRAME, POSTS
 from postbias.posts.selected_shards import write_selected_shards
 from postbias.posts.shards import atomic_write, count_rows, list_shards, read_table, write_table
@@ -29,7 +31,8 @@ def write_sampled_corpus(
     """Write `build/sample/corpus/` and `build/sample/frame.parquet`.
 
     Args:
-        params: `annotate.labels` and `split.folds` name files to copy if they are inside `data/`.
+        params: `annotate.labels` and `split.folds` name files to copy if they are inside `data/`;
+            with `train.cross_fit`, unlabelled posts are written too.
         shards: Shards of the posts that could have been sampled.
         post_ids: Ids of the sampled posts.
 
@@ -40,6 +43,7 @@ def write_sampled_corpus(
     """
     frame = pa.concat_tables([read_table(shard, POSTS, ["post_id"]) for shard in shards])
     write_table(frame, paths.sample_frame, FRAME)
+    post_ids = pa.concat_arrays([post_ids, _draw_others(frame, post_ids, params)])
     try:
         shutil.rmtree(paths.sampled_corpus, ignore_errors=True)
         write_selected_shards(shards, post_ids, paths.sampled_posts, first=0)
@@ -59,6 +63,15 @@ def write_sampled_corpus(
             allowed=len(post_ids),
             do="report this bug in postbias",
         )
+
+
+def _draw_others(frame: pa.Table, post_ids: pa.Array, params: Params) -> pa.Array:
+    """Draw posts that are not sampled for labelling, but scored by cross-fitted students."""
+    if params.train.cross_fit is None:
+        return pa.array([], pa.string())
+    others = frame.filter(pc.invert(pc.is_in(frame["post_id"], value_set=post_ids)))
+    drawn = draw_unlabelled(others["post_id"].to_pylist(), params)
+    return pa.array(sorted({*drawn.sampled, *drawn.transfer}), pa.string())
 
 
 def _copy_file(source: Path, copy: Path) -> None:

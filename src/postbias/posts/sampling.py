@@ -54,8 +54,8 @@ def sample(paths: Paths, params: Params) -> SampleSummary:
 
     Args:
         paths: The repository; reads `data/` and the file of given folds, if any.
-        params: `seed`, the group `sample`, `annotate.labels`, `split.folds` and
-            `split.folds_column` are used.
+        params: `seed`, the group `sample`, `annotate.labels`, `split.folds`,
+            `split.folds_column`, `train.cross_fit` and `train.transfer` are used.
 
     Raises:
         CorpusError: If there is no post, a post id occurs twice, or a stratifying column is empty.

@@ -72,6 +72,9 @@ SPLIT = pa.schema(
 FOLDS = ("train", "valid", "calib", "test")
 EXCLUDED = "excluded"
 
+#: Folds whose labels a cross-fitted student is trained on; those of test stay held out.
+CROSS_FITTED_FOLDS = ("train", "valid", "calib")
+
 
 def labels_schema(axes: Sequence[str]) -> pa.Schema:
     """Build the schema of labels.
@@ -149,6 +152,30 @@ def scores_schema(axes: Sequence[str]) -> pa.Schema:
             pa.field("n_images", pa.int32(), nullable=False),
             pa.field("status", pa.string(), nullable=False),
             pa.field("champion", pa.string(), nullable=False),
+        ]
+    )
+
+
+def out_of_fold_schema(axes: Sequence[str]) -> pa.Schema:
+    """Build the schema of out-of-fold scores.
+
+    Args:
+        axes: Names of the students' axes, the main one first.
+
+    Returns:
+        `post_id`, `student` (number from 1 of the cross-fitted student, or 0 for the one that
+        ships; neither has seen a label of the post), `is_whole` (false for a caption or images
+        alone), `modalities`, `<axis>` per axis (null if there is no score), and `status` (`ok` or a
+        `RejectReason`).
+    """
+    return pa.schema(
+        [
+            pa.field("post_id", pa.string(), nullable=False),
+            pa.field("student", pa.int32(), nullable=False),
+            pa.field("is_whole", pa.bool_(), nullable=False),
+            pa.field("modalities", pa.string()),
+            *(pa.field(axis, pa.float32()) for axis in axes),
+            pa.field("status", pa.string(), nullable=False),
         ]
     )
 

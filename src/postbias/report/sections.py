@@ -121,7 +121,7 @@ def _lay_out_calibration(corpus: ScoredCorpus) -> Json:
     main = corpus.axes[0]
     is_held_out = corpus.design.roles == HELD_OUT
     labels = corpus.labels[main.name][is_held_out]
-    scores = corpus.scores[main.name][is_held_out]
+    scores = corpus.held_out_scores(main.name)[is_held_out]
     points = [
         dict(zip(("score", "label", "n"), p, strict=True))
         for p in calibration_curve(labels, scores)

@@ -44,7 +44,7 @@ class Interval:
     Attributes:
         lo: Offset of the lower bound; usually negative.
         hi: Offset of the upper bound.
-        n: Number of posts of the calib fold that the offsets were estimated from.
+        n: Number of held-out posts that the offsets were estimated from.
     """
 
     lo: float
@@ -112,6 +112,8 @@ class Manifest:
             `student.json` if it is the default, which older artifacts were made with.
         text_convention: How the text encoder pools, and the prefix that `tokenizer.json` puts
             before captions; left out of `student.json` if it is mean pooling without a prefix.
+        cross_fit: Number of cross-fitted students whose residuals the intervals were fitted to;
+            left out of `student.json` if None: the calib fold was used.
         coverage: Nominal coverage of the intervals; None before calibration.
         intervals: By axis, then by modalities present (`image+text`, `text`, `image`).
         reference: Profile of the training posts, for `postbias.scoring.drift`; empty before
@@ -134,6 +136,7 @@ class Manifest:
     image_size: int | None = None
     image_preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING
     text_convention: TextConvention = DEFAULT_CONVENTION
+    cross_fit: int | None = None
     coverage: float | None = None
     intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
@@ -230,6 +233,7 @@ class Manifest:
             ),
             "max_images": self.max_images < 1,
             "max_tokens": self.modality in ENCODERS and self.has_text == (self.max_tokens is None),
+            "cross_fit": self.cross_fit is not None and not self.cross_fit >= 2,
             "ocr": self.ocr is not None
             and not (isinstance(self.ocr, str) and self.ocr and self.has_text),
             "image_size": self.modality in ENCODERS and self.has_image == (self.image_size is None),
@@ -246,6 +250,7 @@ class Manifest:
 # Optional keys of `student.json`, and what their absence means.
 _LEFT_OUT: Mapping[str, ImagePreprocessing | TextConvention | None] = {
     "ocr": None,
+    "cross_fit": None,
     "image_preprocessing": DEFAULT_PREPROCESSING,
     "text_convention": DEFAULT_CONVENTION,
 }

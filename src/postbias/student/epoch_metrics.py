@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def build_curve(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ...]:
+def build_curve(
+    history: Sequence[dict[str, Any]], column: str = "valid_loss"
+) -> tuple[dict[str, float], ...]:
     """Join the training and evaluation entries of each epoch in the Trainer's log.
 
     Args:
         history: `trainer.state.log_history`.
+        column: A metric; epochs without it are left out.
 
     Returns:
         One row per evaluated epoch, with `epoch`, `step` and the metrics.
@@ -32,7 +35,24 @@ def build_curve(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ..
         for name, value in entry.items():
             if name.startswith("eval_") and not name.endswith(("runtime", "per_second")):
                 row[f"valid_{name.removeprefix('eval_')}"] = value
-    return tuple(row for row in by_step.values() if "valid_loss" in row)
+    return tuple(row for row in by_step.values() if column in row)
+
+
+def mean_curve(curves: Sequence[Sequence[dict[str, float]]]) -> tuple[dict[str, float], ...]:
+    """Average the curves of several training runs over the epochs that all of them reached.
+
+    Args:
+        curves: Curves as `build_curve` returns them.
+
+    Returns:
+        One row per epoch, with the mean of each metric.
+    """
+    by_epoch = zip(*curves, strict=False)  # runs stop early, each after its own best epoch
+    return tuple(
+        {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        | {"epoch": rows[0]["epoch"]}
+        for rows in by_epoch
+    )
 
 
 def metric_values(row: dict[str, float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postbias.evaluation.calibration_scores import score_calibration_fold
+from postbias.evaluation.calibration_scores import CalibrationScores, score_calibration_fold
 from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import Interval
 from postbias.scoring.platforms import count_platforms
@@ -30,28 +30,35 @@ if TYPE_CHECKING:
     from postbias.paths import Paths
 
 
-def add_intervals(
-    folder: Path,
-    paths: Paths,
-    labels: dict[str, NDArray[np.float32]],
-    *,
-    coverage: float,
-    threads: int,
-) -> Artifact:
-    """Fit the offsets of the prediction intervals on the calib fold.
+def score_calib(
+    folder: Path, paths: Paths, labels: dict[str, NDArray[np.float32]], *, threads: int
+) -> CalibrationScores:
+    """Score the calib fold with a new student.
+
+    Args:
+        folder: Folder of the artifact.
+        paths: The repository.
+        labels: Labels (A,) by post id of the calib fold, which training has not used.
+
+    Returns:
+        The residuals.
+    """
+    with _open(folder, paths, threads) as scorer:
+        return score_calibration_fold(scorer, paths.sampled_posts, labels)
+
+
+def add_intervals(folder: Path, views: CalibrationScores, *, coverage: float) -> Artifact:
+    """Fit the offsets of the prediction intervals to residuals of posts that were held out.
 
     Args:
         folder: Folder of the artifact; its `student.json` is replaced.
-        paths: The repository.
-        labels: Labels (A,) by post id of the calib fold, which training has not used.
+        views: Residuals of the calib fold, or out-of-fold residuals.
         coverage: Nominal coverage of the intervals.
 
     Returns:
         The artifact with intervals.
     """
-    with _open(folder, paths, threads) as scorer:
-        manifest = scorer.manifest
-        views = score_calibration_fold(scorer, paths.sampled_posts, labels)
+    manifest = Artifact.open(folder).manifest
     intervals = {}
     for column, axis in enumerate(manifest.axes):
         span = axis.high - axis.low
@@ -75,8 +82,8 @@ def add_reference_profile(
     Args:
         folder: Folder of the artifact; its `student.json` is replaced.
         paths: The repository.
-        train: Ids of the train fold.
-        calib: Ids of the calib fold.
+        train: Ids of the posts that it was trained on.
+        calib: Ids of posts that the student has not seen.
 
     Returns:
         The complete artifact.
@@ -84,7 +91,7 @@ def add_reference_profile(
     with _open(folder, paths, threads) as scorer:
         manifest = scorer.manifest
         # Scores and embeddings of training posts differ from those of posts not seen before,
-        # so the latter come from calib.
+        # so those of calib are used.
         train = list(train)
         content = describe_content(paths.sampled_posts, sample_ids(train, REFERENCE_POSTS))
         platforms = sorted(count_platforms(paths.sampled_posts, train))

@@ -27,6 +27,7 @@ from postbias.student.compute_device import choose_device, uses_bf16
 from postbias.student.dataset import PostDataset
 from postbias.student.embedding_cache import EmbeddedDataset
 from postbias.student.epoch_metrics import build_curve, make_compute_metrics, metric_values
+from postbias.student.fixed_epochs import fix_epochs
 from postbias.student.network import Head, Student
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def fit(
     seed: int,
     checkpoints: Path,
     on_epoch: OnEpoch,
+    n_epochs: int | None = None,
 ) -> FitResult:
     """Train a student, or only its head on embeddings, in place.
 
@@ -89,6 +91,7 @@ def fit(
         checkpoints: Folder for this run's checkpoints, deleted at the end. Its name must depend on
             everything that determines the result, so that only the same run resumes from it.
         on_epoch: Called after each epoch; on resuming, also for the epochs already done.
+        n_epochs: Epoch to stop after, without a look at the valid fold; None to choose the best.
 
     Returns:
         The learning curve and the epoch with the best score on the valid fold.
@@ -104,6 +107,7 @@ def fit(
     while True:
         arguments = _arguments(params.train, seed, checkpoints, per_pass)
         trainer = _trainer(model, folds, axes, params.train, arguments, on_epoch)
+        fix_epochs(trainer, n_epochs)
         last = last_complete(checkpoints)
         if last:
             logger.info("resuming from %s", last.name)
@@ -121,10 +125,11 @@ def fit(
         logger.warning("out of memory: retrying with %d posts per pass", per_pass)
         remove_checkpoints(checkpoints)  # their steps have another size
         model.load_state_dict(initial)
-    curve = build_curve(trainer.state.log_history)
-    best_step = trainer.state.best_global_step
     remove_checkpoints(checkpoints)
-    return FitResult(curve, next(int(row["epoch"]) for row in curve if row["step"] == best_step))
+    curve = build_curve(trainer.state.log_history, "train_loss" if n_epochs else "valid_loss")
+    best_step = trainer.state.best_global_step
+    chosen = (int(row["epoch"]) for row in curve if row["step"] == best_step)
+    return FitResult(curve, n_epochs or next(chosen))
 
 
 def _trainer(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 #: Opens the log of one seed's training run; yields a function to call after each epoch.
 OnSeed = Callable[[int], AbstractContextManager[OnEpoch]]
 
-_MAX_CACHED = 3  # fusion students in store/encoders; older ones are deleted, they can be retrained
+_MAX_CACHED = 3  # students in store/encoders; older ones are deleted, they can be retrained
 _WEIGHTS, _FIT = "weights.safetensors", "fit.json"
 
 
@@ -48,11 +49,18 @@ class TrainedStudent:
         student: The student with the best score on the valid fold.
         fits: Result of each run, in the order of the seeds.
         best_index: Position of the student's own run in `fits`.
+        fusion_epochs: Best epoch of the fusion student that it took its encoders from, if any.
     """
 
     student: Student
     fits: tuple[FitResult, ...]
     best_index: int
+    fusion_epochs: int | None = None
+
+    @property
+    def best_fit(self) -> FitResult:
+        """Result of the student's own run."""
+        return self.fits[self.best_index]
 
 
 def train_seeds(setup: TrainingSetup, axes: tuple[Axis, ...], on_seed: OnSeed) -> TrainedStudent:
@@ -79,17 +87,20 @@ def train_seeds(setup: TrainingSetup, axes: tuple[Axis, ...], on_seed: OnSeed) -
             student, result = _train_seed(setup, axes, seed, fusion, on_epoch)
         students.append(student)
         fits.append(result)
-    sign = -1 if train.select_by == "spearman" else 1
-    losses = [sign * result.best_row[f"valid_{train.select_by}"] for result in fits]
-    best = losses.index(min(losses))
-    return TrainedStudent(students[best], tuple(fits), best)
+    best = 0
+    if train.seeds > 1:
+        sign = -1 if train.select_by == "spearman" else 1
+        losses = [sign * result.best_row[f"valid_{train.select_by}"] for result in fits]
+        best = losses.index(min(losses))
+    fusion_epochs = fusion.best_fit.best_epoch if fusion else None
+    return TrainedStudent(students[best], tuple(fits), best, fusion_epochs)
 
 
 def _train_seed(
     setup: TrainingSetup,
     axes: tuple[Axis, ...],
     seed: int,
-    fusion: Student | None,
+    fusion: TrainedStudent | None,
     on_epoch: OnEpoch,
 ) -> tuple[Student, FitResult]:
     job = setup.job
@@ -98,7 +109,7 @@ def _train_seed(
         student = setup.new_student()
         freeze(student, text=job.params.train.freeze.text, image=job.params.train.freeze.image)
     else:
-        student = _with_fusion_encoders(setup, fusion)
+        student = _with_fusion_encoders(setup, fusion.student)
     checkpoints = job.paths.store / "checkpoints" / f"{job.modality}-{setup.cache_key(seed)[:16]}"
     if student.encoders_are_frozen:
         result = fit(
@@ -109,6 +120,7 @@ def _train_seed(
             seed=seed,
             checkpoints=checkpoints,
             on_epoch=on_epoch,
+            n_epochs=setup.n_epochs,
         )
     else:
         result = fit(
@@ -119,6 +131,7 @@ def _train_seed(
             seed=seed,
             checkpoints=checkpoints,
             on_epoch=on_epoch,
+            n_epochs=setup.n_epochs,
         )
     return student, result
 
@@ -166,18 +179,20 @@ def _embed_folds(setup: TrainingSetup, student: Student) -> tuple[EmbeddedDatase
     )
 
 
-def _fusion_student(setup: TrainingSetup, axes: tuple[Axis, ...]) -> Student:
+def _fusion_student(setup: TrainingSetup, axes: tuple[Axis, ...]) -> TrainedStudent:
     """Load the fusion student of the same posts and params, or train it."""
     fusion_setup = setup.for_modality("fusion")
     trained = load_cached(fusion_setup)
     if trained is None:
         logger.info("training the fusion student for its encoders")
         trained = train_or_load(fusion_setup, axes, lambda _: nullcontext(lambda *_: None))
-    return trained.student
+    return trained
 
 
 def train_or_load(setup: TrainingSetup, axes: tuple[Axis, ...], on_seed: OnSeed) -> TrainedStudent:
-    """Train a student, with a cache for a fusion student whose encoders others take over.
+    """Train a student, with a cache for fusion students whose encoders others take over.
+
+    Cross-fitted students are all cached, so that a killed run does not train them again.
 
     Args:
         setup: The job and its data.
@@ -189,14 +204,16 @@ def train_or_load(setup: TrainingSetup, axes: tuple[Axis, ...], on_seed: OnSeed)
     """
     train = setup.job.params.train
     is_shared = setup.job.modality == "fusion" and train.ablation == "heads"
-    if is_shared and (trained := load_cached(setup)):
+    is_cross_fitted = train.cross_fit is not None
+    if (is_shared or is_cross_fitted) and (trained := load_cached(setup)):
         for offset, result in enumerate(trained.fits):
             with on_seed(setup.job.params.seed + offset) as on_epoch:
                 for row in result.curve:
                     on_epoch(int(row["epoch"]), metric_values(row))
         return trained
     trained = train_seeds(setup, axes, on_seed)
-    if is_shared and len(train.modalities) > 1 and distributed.is_main_process():
+    is_needed = is_cross_fitted or (is_shared and len(train.modalities) > 1)
+    if is_needed and distributed.is_main_process():
         _save_to_cache(setup, trained)
     return trained
 
@@ -206,15 +223,16 @@ def load_cached(setup: TrainingSetup) -> TrainedStudent | None:
     folder = _cache_folder(setup)
     if not distributed.broadcast_value((folder / _FIT).exists()):
         return None
-    logger.info("loading the fusion student from %s", folder)
+    logger.info("loading the %s student from %s", setup.job.modality, folder)
     student = setup.new_student()
     try:
         student.load_state_dict(load_file(folder / _WEIGHTS))
         record = json.loads((folder / _FIT).read_text(encoding="utf-8"))
         fits = tuple(FitResult(tuple(run["curve"]), run["best_epoch"]) for run in record["fits"])
-        return TrainedStudent(student, fits, record["best"])
+        os.utime(folder)  # the least recently used ones are deleted
+        return TrainedStudent(student, fits, record["best"], record.get("fusion_epochs"))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-        logger.warning("%s is damaged: the fusion student is trained again", folder)
+        logger.warning("%s is damaged: the %s student is trained again", folder, setup.job.modality)
         return None
 
 
@@ -224,12 +242,18 @@ def _save_to_cache(setup: TrainingSetup, trained: TrainedStudent) -> None:
     folder.mkdir(parents=True)
     state = {name: value.cpu().contiguous() for name, value in trained.student.state_dict().items()}
     save_file(state, folder / _WEIGHTS, {"format": "pt"})
-    record = {"best": trained.best_index, "fits": [asdict(result) for result in trained.fits]}
+    record = {
+        "best": trained.best_index,
+        "fits": [asdict(result) for result in trained.fits],
+        "fusion_epochs": trained.fusion_epochs,
+    }
     temporary = folder / f".{_FIT}"
     temporary.write_text(json.dumps(record), encoding="utf-8")
     temporary.replace(folder / _FIT)  # written last: its presence marks the folder as complete
     newest = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in newest[_MAX_CACHED:]:
+    # All cross-fitted text or image students, and the fusion students that they need again.
+    n_students = (setup.job.params.train.cross_fit or -1) + 1
+    for old in newest[_MAX_CACHED + 2 * n_students :]:
         shutil.rmtree(old)
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from postbias.errors import CorpusError
 from postbias.posts.image_text import ocr_engine_name
 from postbias.posts.image_text_table import read_seen_texts
-from postbias.posts.schema import SPLIT, axes_in_schema, labels_schema
-from postbias.posts.shards import read_table
 from postbias.student import distributed
 from postbias.student.compute_device import choose_device, uses_bf16
 from postbias.student.dataset import Examples, PostDataset, load_examples, tokenise_captions
@@ -26,11 +23,11 @@ from postbias.student.encoder_settings import (
     load_tokenizer_of,
     package_versions,
 )
+from postbias.student.fold_labels import LabelsByPost
 from postbias.student.int8_loss import QuantizationPosts, draw_encoder_inputs
 from postbias.student.network import Student
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
     from postbias.params import Params
@@ -40,8 +37,6 @@ if TYPE_CHECKING:
 MIN_POSTS = 10
 _N_CALIBRATION, _N_HELD_OUT = 256, 64
 _RECIPE = 3  # increase when unchanged params and posts lead to different weights or graphs
-
-LabelsByPost = dict[str, "NDArray[np.float32]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +100,25 @@ class TrainingSetup:
         tokenizer: Tokenizer of the captions; None for an image student.
         train: The train fold.
         valid: The valid fold.
+        fixed_epochs: Number of epochs by modality; empty to choose the best epoch on the valid
+            fold.
     """
 
     job: TrainingJob
     tokenizer: Tokenizer | None
     train: Examples
     valid: Examples
+    fixed_epochs: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def n_axes(self) -> int:
         """Number of labelled axes."""
         return int(self.train.labels.shape[1])
+
+    @property
+    def n_epochs(self) -> int | None:
+        """Number of epochs; None to choose the best epoch on the valid fold."""
+        return self.fixed_epochs.get(self.job.modality)
 
     def for_modality(self, modality: str) -> TrainingSetup:
         """Copy the setup for a student of another modality, with the same posts.
@@ -127,7 +130,7 @@ class TrainingSetup:
     def cache_key(self, seed: int) -> str:
         """Compute the SHA-256 (hex) of everything that determines the trained weights."""
         params = self.job.params
-        left_out = {"modalities", "seeds", "ablation", "launch"}
+        left_out = {"modalities", "seeds", "ablation", "launch", "cross_fit", "transfer"}
         group = params.train.model_dump(mode="json", exclude=left_out)
         data = [self.train.digest(), self.valid.digest()]
         device = choose_device(params.train.device)
@@ -140,7 +143,9 @@ class TrainingSetup:
             list(package_versions(params.train).values()),
             distributed.process_count(),
         ]
-        parts = [data, group, self.job.modality, seed, environment]
+        used = [self.job.modality, *(["fusion"] if self.job.has_fusion_encoders else [])]
+        epochs = [self.fixed_epochs.get(modality) for modality in used]
+        parts = [data, group, self.job.modality, seed, environment, epochs]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def usable_rows(self) -> tuple[list[int], list[int]]:
@@ -221,34 +226,11 @@ class TrainingSetup:
         )
 
 
-def read_fold_labels(paths: Paths, *, share: float = 1.0) -> dict[str, LabelsByPost]:
-    """Read the labels of the folds that training may use.
-
-    Args:
-        share: Share of the train fold to keep, for a learning curve. Posts are chosen by the hash
-            of their ids, so that smaller shares are subsets of larger ones.
-
-    Returns:
-        For `train`, `valid` and `calib`: labels (A,) by post id, in the order of the split.
-    """
-    labels = read_table(paths.labels)
-    axes = axes_in_schema(labels.schema, companion="_sd")
-    labels = read_table(paths.labels, labels_schema(axes))
-    values = np.column_stack([labels[axis].to_numpy() for axis in axes]).astype(np.float32)
-    by_id = dict(zip(labels["post_id"].to_pylist(), values, strict=True))
-    folds: dict[str, LabelsByPost] = {"train": {}, "valid": {}, "calib": {}}
-    split = read_table(paths.split, SPLIT)
-    for post_id, fold in zip(split["post_id"].to_pylist(), split["fold"].to_pylist(), strict=True):
-        if fold in folds:
-            folds[fold][post_id] = by_id[post_id]
-    if share < 1:
-        ranked = sorted(folds["train"], key=lambda p: hashlib.sha256(p.encode()).digest())
-        kept = set(ranked[: round(share * len(ranked))])
-        folds["train"] = {p: values for p, values in folds["train"].items() if p in kept}
-    return folds
-
-
-def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> TrainingSetup:
+def load_training_setup(
+    job: TrainingJob,
+    folds: Mapping[str, LabelsByPost],
+    fixed_epochs: Mapping[str, int] | None = None,
+) -> TrainingSetup:
     """Load, tokenise and decode the posts of a training job.
 
     A student with the fusion student's encoders gets captions and images, whatever its modality:
@@ -257,6 +239,7 @@ def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> Tra
     Args:
         job: What to train.
         folds: Labels by fold, as `read_fold_labels` returns them.
+        fixed_epochs: Number of epochs by modality; None to choose the best epoch on the valid fold.
 
     Returns:
         The job with its data.
@@ -285,4 +268,4 @@ def load_training_setup(job: TrainingJob, folds: dict[str, LabelsByPost]) -> Tra
         texts = read_seen_texts(job.paths, job.params, examples.post_ids)
         return replace(examples, token_ids=tokenise_captions(texts, tokenizer, train.max_tokens))
 
-    return TrainingSetup(job, tokenizer, load_fold("train"), load_fold("valid"))
+    return TrainingSetup(job, tokenizer, load_fold("train"), load_fold("valid"), fixed_epochs or {})

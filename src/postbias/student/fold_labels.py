@@ -1,0 +1,45 @@
+"""Read the labels of the folds that training may use."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from postbias.posts.schema import SPLIT, axes_in_schema, labels_schema
+from postbias.posts.shards import read_table
+
+if TYPE_CHECKING:
+    from postbias.paths import Paths
+
+#: Labels (A,) by post id.
+LabelsByPost = dict[str, NDArray[np.float32]]
+
+
+def read_fold_labels(paths: Paths, *, share: float = 1.0) -> dict[str, LabelsByPost]:
+    """Read the labels of the folds that training may use.
+
+    Args:
+        share: Share of the train fold to keep, for a learning curve. Posts are chosen by the hash
+            of their ids, so that smaller shares are subsets of larger ones.
+
+    Returns:
+        For `train`, `valid` and `calib`: labels (A,) by post id, in the order of the split.
+    """
+    labels = read_table(paths.labels)
+    axes = axes_in_schema(labels.schema, companion="_sd")
+    labels = read_table(paths.labels, labels_schema(axes))
+    values = np.column_stack([labels[axis].to_numpy() for axis in axes]).astype(np.float32)
+    by_id = dict(zip(labels["post_id"].to_pylist(), values, strict=True))
+    folds: dict[str, LabelsByPost] = {"train": {}, "valid": {}, "calib": {}}
+    split = read_table(paths.split, SPLIT)
+    for post_id, fold in zip(split["post_id"].to_pylist(), split["fold"].to_pylist(), strict=True):
+        if fold in folds:
+            folds[fold][post_id] = by_id[post_id]
+    if share < 1:
+        ranked = sorted(folds["train"], key=lambda p: hashlib.sha256(p.encode()).digest())
+        kept = set(ranked[: round(share * len(ranked))])
+        folds["train"] = {p: values for p, values in folds["train"].items() if p in kept}
+    return folds
