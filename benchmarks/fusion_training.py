@@ -27,7 +27,8 @@ from postbias.student.network import Student
 from postbias.student.training import train_or_load
 from postbias.student.training_setup import TrainingJob, TrainingSetup
 
-STUDENTS = ("fusion", "text", "image")
+#: In this order, a fusion student that starts from the others finds them in the store.
+STUDENTS = ("text", "image", "fusion")
 
 _STORE = ROOT / "store" / "fusion_trials"
 _CODE = ("fusion_corpora.py", "fusion_training.py", "train")
@@ -75,11 +76,11 @@ def run(trial: Trial) -> None:
     posts = draw_posts(CORPORA[trial.corpus], trial.n_labels + _N_TEST, rng)
     labels = posts.labels[trial.n_labels :]
     errors: dict[str, Array] = {}
-    for modality in STUDENTS:
-        with tempfile.TemporaryDirectory(prefix="postbias-trial-") as folder:
+    with tempfile.TemporaryDirectory(prefix="postbias-trial-") as folder:
+        for modality in STUDENTS:
             setup, test = _open_setup(posts, trial.n_labels, params, modality, Path(folder))
             trained = train_or_load(setup, (_AXIS,), lambda _: nullcontext(lambda *_: None))
-        errors[modality] = (_score(trained.student, test) - labels) ** 2
+            errors[modality] = (_score(trained.student, test) - labels) ** 2
     r2 = {modality: 1 - squared.mean() / labels.var() for modality, squared in errors.items()}
     gain = errors["text" if r2["text"] > r2["image"] else "image"] - errors["fusion"]
     t = gain.mean() / (gain.std(ddof=1) / np.sqrt(len(gain))) if gain.any() else 0.0

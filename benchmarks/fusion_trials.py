@@ -130,7 +130,7 @@ def _table(trials: Sequence[Trial]) -> Iterator[str]:
     )
     yield f"|---|{'---:|' * 9}"
     for (key, results), better, worse in zip(rows.items(), p_better, p_worse, strict=True):
-        means = (np.mean([r["r2"][name] for r in results]) for name in ("text", "image", "fusion"))
+        means = (np.mean([r["r2"][name] for r in results]) for name in STUDENTS)
         t = np.array([r["t"] for r in results])
         counts = (np.count_nonzero(holm(stats.norm.sf(s * t)) < _ALPHA) for s in (1, -1))
         cells = (
