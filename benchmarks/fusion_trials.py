@@ -8,7 +8,7 @@ table), and the number of draws in which fusion is significantly better or worse
 (corrected over the draws). Finished draws are kept in `store/fusion_trials/`, by params and code.
 
     python -m benchmarks.fusion_trials [--draws 30] [--processes 2] [--only "image useless" both]
-        [--sizes 500 2000] [--set train.fusion=parts]
+        [--sizes 500 5000] [--set train.fusion=parts]
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=CORPORA, default=list(CORPORA))
-    parser.add_argument("--sizes", nargs="+", type=int, default=[500, 2000], help="labels")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[1000], help="labels")
     parser.add_argument("--params", type=Path, default=ROOT / "params" / "resnet18-distilbert.yaml")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other params")
     options = parser.parse_args()
