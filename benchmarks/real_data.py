@@ -88,7 +88,9 @@ Json = dict[str, Any]
 def main() -> None:
     """Run what is not in the store, print the table and write it."""
     options = _parse()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
+    for name in (logger.name, "postbias"):
+        logging.getLogger(name).setLevel(logging.INFO)
     if missing := [name for name in FILES if not (options.data / name).is_file()]:
         print(f"bench-real is skipped: {options.data} has no {', '.join(missing)}")
         return
