@@ -78,7 +78,7 @@ def score_student(paths: Paths, params: Params) -> Result:
     with Scorer.open(paths.students / modality, threads=params.threads) as scorer:
         (scored,) = score_folds(paths, [(scorer, test)], _AXES)
         precision = scorer.manifest.precision["text"].ships
-    return _result(test, scored.by_axis["bias"].value, precision)
+    return _result(test, scored.by_axis["bias"].values, precision)
 
 
 @torch.no_grad()

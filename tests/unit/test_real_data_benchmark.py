@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks.labelled_captions import TASKS
+from benchmarks.labelled_captions import TASKS, prepare_repository
 from benchmarks.ranking_metrics import RankedPosts, average_precision
+from benchmarks.text_classifiers import score_student
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.conftest import ROOT
 
+from postbias.params import Params, load_params
+from postbias.scoring.artifact import Artifact
 from postbias.stats.bootstrap import resample_authors
 
 
@@ -76,6 +80,32 @@ def test_tasks_test_given_or_stratified_folds_once_and_never_train_on_them(data:
     shares = tested.groupby(np.repeat(range(5), 80))["bias"].mean()
     assert shares.max() - shares.min() < 0.3
     assert len(task.first(2).posts) == 160
+
+
+def test_a_student_goes_through_the_pipeline_and_is_scored_with_its_artifact(
+    data: Path, tmp_path: Path
+) -> None:
+    (partition, *_) = TASKS["instagram"](data).partitions
+    params = load_params(ROOT / "params" / "labelled-text-pretrained.yaml").model_dump(mode="json")
+    params["train"] |= {
+        "text_encoder": "scratch",
+        "epochs": 6,
+        "lr_text": 3e-3,
+        "precision": "fp32",
+    }
+    params["train"]["text_scratch"] = {"vocab_size": 320, "hidden": 32, "layers": 1, "heads": 2}
+    root = tmp_path / "repository"
+    root.mkdir()
+    chosen = Params.model_validate_json(json.dumps(params | {"threads": 1}))
+    paths = prepare_repository(root, partition, chosen)
+    result = score_student(paths, chosen)
+    tested = partition[partition["fold"] == "test"].set_index("post_id")
+    assert set(result.scores) == set(tested.index)
+    assert (
+        result.precision == Artifact.open(paths.students / "text").manifest.precision["text"].ships
+    )
+    scores = tested.index.map(result.scores)
+    assert roc_auc_score(tested["bias"] > 5, scores) > 0.6
 
 
 def run(*arguments: str | Path) -> str:
