@@ -3,10 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test coverage check ui serve verify bench docs deps plots demo-data lock clean
+.PHONY: help setup repro test coverage check ui serve verify bench bench-real docs deps plots demo-data lock clean
 
 PYTHON ?= python3
 PORT ?= 5000
+# For `make bench-real`; ENCODER has no default, because no text encoder comes with the repository.
+DATA ?= ../shared/real
+ENCODER ?=
+ARGS ?=
 # Each worker takes whole files, starting with those that have slow tests: see tests/conftest.py.
 IN_PARALLEL := -q -n logical --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
@@ -75,6 +79,9 @@ verify: setup ## run the pipeline twice in a fresh clone and compare every outpu
 
 bench: setup ## benchmark speed, memory and size; writes reports/bench.json
 	@$(RUN) python benchmarks/run.py
+
+bench-real: setup ## compare students with simple methods on real posts (DATA=folder ENCODER=folder)
+	@$(RUN) python -m benchmarks.real_data --data $(DATA) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
 
 plots: setup ## render DVC's plots as one offline page
 	@$(RUN) python docs/plots.py
