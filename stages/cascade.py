@@ -8,7 +8,7 @@ report.cost.
 
 from __future__ import annotations
 
-from postbias.population.decided_posts import run_cascade
+from postbias.population.decided_posts import collect_cascade_metrics, run_cascade
 from postbias.tracking.runs import stage_run
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     """Run the stage."""
     with stage_run("cascade") as run:
         report = run_cascade(run.paths, run.params)
-        run.log_metrics({f"decided.{who}": float(n) for who, n in report["decided"].items()})
+        run.log_metrics(collect_cascade_metrics(report))
 
 
 if __name__ == "__main__":

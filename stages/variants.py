@@ -6,7 +6,7 @@ build/variants.parquet and reports/variants.json; params: seed, variants and ann
 
 from __future__ import annotations
 
-from postbias.teacher.variant_labels import label_variants
+from postbias.teacher.variant_labels import collect_variant_metrics, label_variants
 from postbias.tracking.runs import stage_run
 
 
@@ -14,7 +14,7 @@ def main() -> None:
     """Run the stage."""
     with stage_run("variants") as run:
         report = label_variants(run.paths, run.params)
-        run.log_metrics({f"{name}.labelled": float(v["labelled"]) for name, v in report.items()})
+        run.log_metrics(collect_variant_metrics(report))
 
 
 if __name__ == "__main__":

@@ -87,6 +87,11 @@ def run_cascade(paths: Paths, params: Params) -> Json:
     return report
 
 
+def collect_cascade_metrics(report: Json) -> dict[str, float]:
+    """Collect the numbers of posts to log, by who decided them."""
+    return {f"decided.{who}": float(n) for who, n in report["decided"].items()}
+
+
 def prioritise(corpus: ScoredCorpus, coverage: float) -> Array:
     """Compute the probability that each score of the main axis is in the wrong band, (N,)."""
     main = corpus.axes[0]

@@ -74,6 +74,11 @@ def label_variants(paths: Paths, params: Params) -> Json:
     return report
 
 
+def collect_variant_metrics(report: Json) -> dict[str, float]:
+    """Collect the number of labels of each variant, to log."""
+    return {f"{name}.labelled": float(variant["labelled"]) for name, variant in report.items()}
+
+
 def choose_posts(paths: Paths, rubric: Rubric, params: Params) -> list[str]:
     """Choose the posts that variants label: a simple random sample of the labelled posts.
 
