@@ -165,7 +165,7 @@ def fit_head(params: Params, folder: Path, *, limit: int = 10**6, **settings: An
     settings = {"epochs": 3, "batch_size": 64} | settings
     params = params.model_copy(update={"train": params.train.model_copy(update=settings)})
     axes = (Axis("bias", 0, 10), Axis("orientation", 0, 10))
-    return fit(head, folds, axes, params, seed=1, checkpoints=folder, on_epoch=lambda *_: None)
+    return fit(head, folds, axes, params, seed=1, checkpoints=folder, on_evaluation=lambda *_: None)
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_split(
@@ -218,7 +218,7 @@ def test_cross_entropy_learns_the_probabilities_of_a_logistic_regression(
         params,
         seed=1,
         checkpoints=tmp_path,
-        on_epoch=lambda *_: None,
+        on_evaluation=lambda *_: None,
     )
 
     text = torch.from_numpy(x[2400:])

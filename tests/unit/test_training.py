@@ -46,7 +46,7 @@ def fit_head(folder: Path, *, noise: float = 0.0, **settings: Any) -> tuple[FitR
     head, train, valid = Head([8], hidden=64, n_axes=2, dropout=0.0), fold(160), fold(40)
     result = fit(
         head, (train, valid), AXES, params_with(**settings),
-        seed=1, checkpoints=folder, on_epoch=lambda *_: None,
+        seed=1, checkpoints=folder, on_evaluation=lambda *_: None,
     )  # fmt: skip
     return result, head.eval(), valid
 
@@ -106,7 +106,7 @@ def test_encoders_and_head_have_separate_learning_rates(tmp_path: Path, fixed: s
     rates = {f"lr_{part}": 1e-30 if part == fixed else 1e-2 for part in ("text", "image", "head")}
     fit(
         student, (rows, rows), AXES, params_with(epochs=1, batch_size=16, **rates),
-        seed=1, checkpoints=tmp_path, on_epoch=lambda *_: None,
+        seed=1, checkpoints=tmp_path, on_evaluation=lambda *_: None,
     )  # fmt: skip
     changed = {
         name.partition(".")[0]

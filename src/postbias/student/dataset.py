@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,16 @@ class Examples:
             "fusion": [text or image for text, image in zip(has_text, has_image, strict=True)],
         }[modality]
         return [row for row, keep in enumerate(usable) if keep]
+
+    def restricted_to(self, modality: str) -> Examples:
+        """Copy the examples as they are loaded for a text student or for an image student."""
+        if modality == "image":
+            return replace(self, token_ids=tuple(() for _ in self.token_ids))
+        return replace(
+            self,
+            pixels=_map_pixels(None, (0, 1, 1, 3)),
+            image_rows=tuple(range(0) for _ in self.image_rows),
+        )
 
     def digest(self) -> str:
         """Compute the SHA-256 (hex) of everything that training uses."""
