@@ -109,6 +109,27 @@ def test_an_interrupted_run_is_resumed_and_ends_with_the_same_bytes(
     assert resumed == train("text", ablation="whole", freeze=freeze)
 
 
+@pytest.mark.parametrize(("modality", "last"), [("text", 3), ("fusion", 1)])
+def test_a_run_with_everything_on_is_resumed_and_ends_with_the_same_bytes(
+    train: Train, modality: str, last: int
+) -> None:
+    settings = {
+        "ablation": "whole", "fusion": "parts", "head_epochs": 2, "epochs": 2, "average": 0.2,
+        "evaluations_per_epoch": 2, "layer_decay": 0.3, "freeze": {"text": 0, "image": 2},
+    }  # fmt: skip
+
+    def interrupt(number: int, _: dict[str, float]) -> None:
+        if number == last:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(modality, lambda _: nullcontext(interrupt), **settings)
+    resumed = train(modality, **settings)
+    assert {row["epoch"] for row in resumed.fit.curve} == {0, 0.5, 1, 1.5, 2}
+    shutil.rmtree(train.store)  # type: ignore[attr-defined]
+    assert resumed == train(modality, **settings)
+
+
 def test_of_several_seeds_the_best_on_the_valid_fold_is_kept(
     train: Train, trained: Trained
 ) -> None:

@@ -85,9 +85,9 @@ class KeptWeights(transformers.TrainerCallback):
             else:
                 average.copy_(value)
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+    def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ANN401, ARG002
         """Keep the evaluated weights if they are the best so far."""
-        value, best = metrics[args.metric_for_best_model], state.best_metric
+        value, best = given["metrics"][args.metric_for_best_model], state.best_metric
         if best is None or (value > best if args.greater_is_better else value < best):
             state.best_metric, state.best_global_step = value, state.global_step
             self._best = {name: value.cpu() for name, value in _copy(self._model).items()}

@@ -94,7 +94,12 @@ class _Fit:
                 _with_train(self.setup.job.params, epochs=train.head_epochs,
                             evaluations_per_epoch=1, average=None)
             )  # fmt: skip
-            return self._fit(self.setup.job.params, is_fitted=True)
+            # From then on the head is no further from its optimum than the encoders, and with its
+            # own rate it would overfit before they have adapted.
+            rates = [train.lr_text] * (self.student.text is not None)
+            rates += [train.lr_image] * (self.student.image is not None)
+            rate = min(train.lr_head, *rates)
+            return self._fit(_with_train(self.setup.job.params, lr_head=rate), is_fitted=True)
         return self._fit(self.setup.job.params, is_fitted=False)
 
     def fit_parts(self, parts: Mapping[str, Student]) -> FitResult:
