@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression
 from tests.unit.test_training import AXES, params_with
 
 from postbias.paths import Paths
@@ -143,21 +143,33 @@ def test_a_change_of_units_does_not_change_scores() -> None:
     assert head.scale.tolist() == [2.0, 0.5]
 
 
-def test_weights_are_those_of_a_regression_and_never_negative() -> None:
+def test_with_many_posts_weights_are_those_of_a_regression_and_never_negative() -> None:
     rng = np.random.default_rng(0)
-    scores = rng.normal(size=(500, 2))
-    labels = 0.8 * scores[:, 0] + 0.3 * scores[:, 1] - 0.2 + rng.normal(size=500)
-    weights, offset = weigh_scores(scores, labels, is_logistic=False)
-    linear = LinearRegression().fit(scores, labels)
-    np.testing.assert_allclose([*weights, offset], [*linear.coef_, linear.intercept_], atol=1e-4)
-    binary = (labels > 0).astype(float)
-    weights, offset = weigh_scores(scores, binary, is_logistic=True)
-    logistic = LogisticRegression(C=1e9).fit(scores, binary)
-    expected = [*logistic.coef_[0], logistic.intercept_[0]]
-    np.testing.assert_allclose([*weights, offset], expected, atol=1e-2)
-    weights, _ = weigh_scores(scores * [1, -1], labels, is_logistic=False)
+    scores, base = rng.normal(size=(20_000, 2)) - 1, -1.0
+    labels = base + 0.8 * (scores[:, 0] - base) + 0.3 * (scores[:, 1] - base)
+    noisy = labels + rng.normal(size=len(labels))
+    linear = LinearRegression(fit_intercept=False).fit(scores - base, noisy - base)
+    weights = weigh_scores(scores, noisy, base, is_logistic=False)
+    np.testing.assert_allclose(weights, linear.coef_, atol=1e-3)
+    binary = (rng.random(len(labels)) < 1 / (1 + np.exp(-labels))).astype(float)
+    weights = weigh_scores(scores, binary, base, is_logistic=True)
+    np.testing.assert_allclose(weights, [0.8, 0.3], atol=0.08)
+    opposite = np.column_stack([scores[:, 0], 2 * base - scores[:, 1]])
+    weights = weigh_scores(opposite, noisy, base, is_logistic=False)
     assert weights[0] > 0.7
     assert weights[1] == 0
+
+
+def test_with_few_posts_weights_stay_moderate() -> None:
+    rng = np.random.default_rng(0)
+    # Weak scores: a regression on 30 posts gives almost any weight.
+    scores, labels = 0.1 * rng.normal(size=(200, 30, 2)), rng.normal(size=(200, 30))
+    fitted = [
+        weigh_scores(*pair, 0.0, is_logistic=False) for pair in zip(scores, labels, strict=True)
+    ]
+    assert np.abs(np.array(fitted) - 0.75).max() < 1
+    none = weigh_scores(scores[0][:0], labels[0][:0], 0.0, is_logistic=False)
+    assert none.tolist() == [0.75, 0.75]
 
 
 def test_a_gain_within_its_standard_error_is_not_clear() -> None:

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _POSTS_PER_PASS = 64
-
-#: Fewer valid posts with both modalities do not determine the weights, which then stay equal.
-MIN_POSTS = 10
+# Between the best weights of two scores that say the same (0.5) and of independent ones (1).
+_PRIOR_WEIGHT, _PRIOR_SD = 0.75, 0.5
 
 
 def join_parts(fusion: Student, parts: Mapping[str, Student]) -> None:
@@ -50,7 +49,7 @@ def join_parts(fusion: Student, parts: Mapping[str, Student]) -> None:
 
 
 @torch.no_grad()
-def fit_weights(head: LateFusionHead, valid: EmbeddedDataset) -> None:
+def fit_weights(head: LateFusionHead, valid: EmbeddedDataset, base_labels: Array) -> None:
     """Fit the weights of the two scores to the labels of posts with both modalities.
 
     Scores of posts that the two heads were trained on are too good to weigh them by, so that the
@@ -59,59 +58,63 @@ def fit_weights(head: LateFusionHead, valid: EmbeddedDataset) -> None:
     Args:
         head: The head, changed in place.
         valid: The valid fold.
+        base_labels: Mean label of the train fold, (A,); posts of which both heads know nothing
+            keep this score.
     """
     parts = valid.parts
     has_both = (parts["has_text"] * parts["has_image"]).squeeze(1) > 0  # (N,)
-    if int(has_both.sum()) < MIN_POSTS:
-        return
-    head = head.cpu().eval()
+    head.cpu().eval()
     scores = [
         own_head.raw_scores((parts[name][has_both], parts[f"has_{name}"][has_both]))
         for name, own_head in (("text", head.text), ("image", head.image))
     ]
-    targets = (torch.from_numpy(valid.labels)[has_both] - head.center) / head.scale
-    for axis in range(targets.shape[1]):
-        columns = torch.stack([score[:, axis] for score in scores], dim=1)
-        weights, offset = weigh_scores(
-            columns.double().numpy(), targets[:, axis].double().numpy(), is_logistic=head.bounded
+    targets = ((torch.from_numpy(valid.labels)[has_both] - head.center) / head.scale).double()
+    shares = (torch.from_numpy(base_labels) - head.center) / head.scale
+    base = shares.logit(1e-6) if head.bounded else shares  # (A,)
+    for axis in range(len(base)):
+        columns = torch.stack([score[:, axis] for score in scores], dim=1).double()
+        weights = weigh_scores(
+            columns.numpy(), targets[:, axis].numpy(), float(base[axis]), is_logistic=head.bounded
         )
         head.weights[:, axis] = torch.from_numpy(weights)
-        head.offset[axis] = offset
+        head.offset[axis] = float(base[axis]) * (1 - weights.sum())
 
 
-def weigh_scores(scores: Array, targets: Array, *, is_logistic: bool) -> tuple[Array, float]:
-    """Fit non-negative weights and an offset by least squares or by logistic regression.
+def weigh_scores(scores: Array, targets: Array, base: float, *, is_logistic: bool) -> Array:
+    """Fit non-negative weights of scores by penalised least squares or logistic regression.
 
-    Non-negative weights need no penalty: that of a useless score is near 0 (Breiman, Stacked
-    Regressions, Machine Learning 1996).
+    Non-negative weights of a useless score are near 0 (Breiman, Stacked Regressions, Machine
+    Learning 1996). The penalty is a normal prior, which matters only if there are few posts.
 
     Args:
-        scores: Scores of K models, (N, K).
-        targets: Labels, (N,); shares of the range for logistic regression.
+        scores: Scores of K models, (N, K), in standard deviations of the labels or as logits.
+        targets: Labels, (N,), in the same units; shares of the range for logistic regression.
+        base: Score of a post of which no model knows anything.
         is_logistic: Whether the weighted sum is the logit of the target.
 
     Returns:
-        Weights (K,) and offset.
+        Weights (K,) of the differences from the base.
     """
     from scipy.optimize import minimize
 
-    design = np.column_stack([scores, np.ones(len(scores))])  # (N, K + 1)
-    n_scores = scores.shape[1]
+    design = scores - base
 
-    def loss(coefficients: Array) -> tuple[float, Array]:
-        fitted = design @ coefficients
+    def loss(weights: Array) -> tuple[float, Array]:
+        fitted = base + design @ weights
         if is_logistic:
             value = np.logaddexp(0, fitted) - targets * fitted
             error = 0.5 * (1 + np.tanh(fitted / 2)) - targets
         else:
             error = fitted - targets
             value = error**2 / 2
-        return float(value.mean()), design.T @ error / len(targets)
+        pull = (weights - _PRIOR_WEIGHT) / _PRIOR_SD**2
+        penalty = float(pull @ (weights - _PRIOR_WEIGHT)) / 2
+        return float(value.sum()) + penalty, design.T @ error + pull
 
-    start = np.append(np.full(n_scores, 1 / n_scores), 0.0)
-    bounds = [(0, None)] * n_scores + [(None, None)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return found.x[:n_scores], float(found.x[n_scores])
+    n_scores = scores.shape[1]
+    start, bounds = np.full(n_scores, _PRIOR_WEIGHT), [(0, None)] * n_scores
+    found: Array = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return found
 
 
 @torch.no_grad()

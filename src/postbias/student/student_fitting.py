@@ -110,7 +110,7 @@ class _Fit:
         set_units(student.head, folds[0].labels, self.axes)
         join_parts(student, parts)
         assert isinstance(student.head, LateFusionHead)
-        fit_weights(student.head, embed_fold(setup, student, "valid"))
+        fit_weights(student.head, embed_fold(setup, student, "valid"), folds[0].labels.mean(0))
         logger.info("late fusion: weights of text and image %s", student.head.weights.tolist())
         start = {name: value.cpu().clone() for name, value in student.state_dict().items()}
         losses = measure_losses(student, folds[1], train.loss)
