@@ -126,8 +126,8 @@ def measure_losses(student: Student, posts: PostDataset, loss: str) -> Array:
         posts: The posts.
         loss: Value of `train.loss`.
     """
-    student.eval()
-    device = next(student.parameters()).device
+    device = next(student.parameters()).device  # of the encoders; weights are fitted on the CPU
+    student.to(device).eval()
     losses: list[NDArray[np.float64]] = []
     for batch in DataLoader(posts, _POSTS_PER_PASS, collate_fn=posts.collate):
         inputs = {name: value.to(device) for name, value in batch.items()}
