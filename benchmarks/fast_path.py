@@ -115,7 +115,7 @@ def train_plainly(encoders: Student, examples: Examples, modality: str, folder: 
     folds = (PostDataset(examples, rows[n_valid:]), PostDataset(examples, rows[:n_valid]))
     return fit(
         student, folds, AXES, params_of(1), seed=0, checkpoints=folder / "plain",
-        on_epoch=lambda *_: None,
+        on_evaluation=lambda *_: None,
     )  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def train_fast(
     folds = (fold(n_valid, len(examples)), fold(0, n_valid))
     return fit(
         student.head, folds, AXES, params, seed=0, checkpoints=folder / "fast",
-        on_epoch=lambda *_: None,
+        on_evaluation=lambda *_: None,
     )  # fmt: skip
 
 

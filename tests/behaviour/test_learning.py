@@ -109,6 +109,27 @@ def test_an_interrupted_run_is_resumed_and_ends_with_the_same_bytes(
     assert resumed == train("text", ablation="whole", freeze=freeze)
 
 
+@pytest.mark.parametrize(("modality", "last"), [("text", 3), ("fusion", 1)])
+def test_a_run_with_everything_on_is_resumed_and_ends_with_the_same_bytes(
+    train: Train, modality: str, last: int
+) -> None:
+    settings = {
+        "ablation": "whole", "fusion": "parts", "head_epochs": 2, "epochs": 2, "average": 0.2,
+        "evaluations_per_epoch": 2, "layer_decay": 0.3, "freeze": {"text": 0, "image": 2},
+    }  # fmt: skip
+
+    def interrupt(number: int, _: dict[str, float]) -> None:
+        if number == last:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(modality, lambda _: nullcontext(interrupt), **settings)
+    resumed = train(modality, **settings)
+    assert {row["epoch"] for row in resumed.fit.curve} == {0, 0.5, 1, 1.5, 2}
+    shutil.rmtree(train.store)  # type: ignore[attr-defined]
+    assert resumed == train(modality, **settings)
+
+
 def test_of_several_seeds_the_best_on_the_valid_fold_is_kept(
     train: Train, trained: Trained
 ) -> None:
@@ -165,7 +186,7 @@ def fit_head(params: Params, folder: Path, *, limit: int = 10**6, **settings: An
     settings = {"epochs": 3, "batch_size": 64} | settings
     params = params.model_copy(update={"train": params.train.model_copy(update=settings)})
     axes = (Axis("bias", 0, 10), Axis("orientation", 0, 10))
-    return fit(head, folds, axes, params, seed=1, checkpoints=folder, on_epoch=lambda *_: None)
+    return fit(head, folds, axes, params, seed=1, checkpoints=folder, on_evaluation=lambda *_: None)
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_split(
@@ -218,7 +239,7 @@ def test_cross_entropy_learns_the_probabilities_of_a_logistic_regression(
         params,
         seed=1,
         checkpoints=tmp_path,
-        on_epoch=lambda *_: None,
+        on_evaluation=lambda *_: None,
     )
 
     text = torch.from_numpy(x[2400:])

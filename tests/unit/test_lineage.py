@@ -70,6 +70,16 @@ def test_curves_are_csv_files_by_epoch(tmp_path: Path) -> None:
     assert recorded_curves(paths, RECORD) == expected
 
 
+def test_evaluations_within_epochs_are_numbered(tmp_path: Path) -> None:
+    paths = Paths(tmp_path, tmp_path)
+    _write(paths)
+    for epochs, steps in (("0.5 1.0 1.5", [1, 2, 3]), ("0.0 0.5 1.0", [0, 1, 2])):
+        rows = "".join(f"{epoch},2.0\n" for epoch in epochs.split())
+        curve = paths.reports / "curves" / "text.csv"
+        curve.write_text(f"epoch,valid.loss\n{rows}")
+        assert recorded_curves(paths, RECORD) == {"valid.loss": [(step, 2.0) for step in steps]}
+
+
 def test_files_that_differ_from_their_record_are_not_read(tmp_path: Path) -> None:
     paths = Paths(tmp_path, tmp_path)
     _write(paths)

@@ -194,9 +194,9 @@ def chart_training(source: ChartSource) -> alt.Chart:
         .mark_line(point=True)
         .encode(
             alt.X(
-                "epoch:O",
-                axis=alt.Axis(labelAngle=0, labelOverlap=True, grid=True),
-                scale=alt.Scale(type="point", padding=0.2),
+                "epoch:Q",  # a fraction if there are several evaluations per epoch
+                axis=alt.Axis(format="d", tickMinStep=1, grid=True),
+                scale=alt.Scale(zero=False, nice=False, padding=12),
             ),
             alt.Y("loss:Q", title="training loss", scale=_FREE),
             alt.Color(

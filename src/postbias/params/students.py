@@ -87,6 +87,11 @@ class TrainParams(Group):
         " train only a head on the fusion student's encoders, in seconds; whole: train their own"
         " encoders"
     )
+    fusion: Literal["joint", "parts"] = Field(
+        description="how the fusion student is trained. joint: as a whole; parts: the text and"
+        " image students first, then from their weighted mean on, which it keeps unless joint"
+        " training is better on the valid fold (with ablation: whole)"
+    )
     launch: Annotated[str, Field(pattern=r"^(python|torchrun( [\w.:=-]+)*)$")] = Field(
         description="command that runs stages/train.py: python, or torchrun --nproc-per-node N for"
         " N GPUs"
@@ -147,13 +152,24 @@ class TrainParams(Group):
     token_dropout: Share = Field(
         description="share of a caption's tokens that are dropped at random in training"
     )
+    head_epochs: Annotated[int, Field(ge=0)] = Field(
+        description="epochs in which only the head is trained, on embeddings of the pretrained"
+        " encoders, before everything is trained (LP-FT); 0 for none"
+    )
     epochs: Count = Field(description="maximum number of epochs")
+    evaluations_per_epoch: Count = Field(
+        description="evaluations on the valid fold per epoch, at equal distances"
+    )
     patience: Count = Field(
-        description="epochs without improvement on the valid fold before training stops"
+        description="evaluations without improvement on the valid fold before training stops"
+    )
+    average: Annotated[float, Field(gt=0, le=0.5)] | None = Field(
+        description="evaluate and keep an average of the weights, whose mean age is this share of"
+        " the steps so far; null for the weights themselves"
     )
     select_by: Literal["loss", "mae", "rmse", "spearman"] = Field(
-        description="criterion on the valid fold for the epoch to keep: the loss over all axes, or"
-        " a metric of the main axis"
+        description="criterion on the valid fold for the weights to keep: the loss over all axes,"
+        " or a metric of the main axis"
     )
     batch_size: Count = Field(description="posts per update of the weights")
     micro_batch_size: Count | None = Field(
@@ -165,6 +181,10 @@ class TrainParams(Group):
         description="learning rate of the image encoder"
     )
     lr_head: Annotated[float, Field(gt=0)] = Field(description="learning rate of the head")
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="learning rate of an encoder's first layer relative to its last; geometric in"
+        " between. 1 for equal rates"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(description="weight decay of AdamW")
     warmup: Share = Field(
         description="share of steps with a rising learning rate, before it falls as a cosine"
@@ -192,4 +212,15 @@ class TrainParams(Group):
             raise ValueError("cross_fit requires seeds: 1, since no fold is left to choose a seed")
         if self.launch != "python":
             raise ValueError("cross_fit requires launch: python")
+        if self.fusion != "joint" or self.head_epochs or self.average is not None:
+            raise ValueError("cross_fit requires fusion: joint, head_epochs: 0 and average: null")
+        if self.evaluations_per_epoch > 1:
+            raise ValueError("cross_fit requires evaluations_per_epoch: 1")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_whole(self) -> Self:
+        if self.fusion == "parts" and self.ablation != "whole":
+            raise ValueError("fusion: parts trains the text and image students' own encoders: set"
+                             " ablation to whole, or fusion to joint")  # fmt: skip
         return self

@@ -150,7 +150,7 @@ def _report(trained: TrainedStudent, setup: TrainingSetup) -> TrainingReport:
     report = {
         "n_train": n_train,
         "n_valid": n_valid,
-        "epochs": len(kept.curve),
+        "epochs": kept.curve[-1]["epoch"],
         "best_epoch": kept.best_epoch,
         "parameters": sum(p.numel() for p in weights),
         "trained_parameters": sum(p.numel() for p in weights if p.requires_grad),

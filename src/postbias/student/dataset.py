@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from postbias.params import TrainParams
-
 
 _MAX_SHIFT = 0.08  # of augmentation, as a share of the image's side
 
@@ -62,14 +61,18 @@ class Examples:
 
     def usable_rows(self, modality: str) -> list[int]:
         """List the rows with a caption (text), a readable image (image), or either (fusion)."""
-        has_text = [bool(tokens) for tokens in self.token_ids]
-        has_image = [len(rows) > 0 for rows in self.image_rows]
-        usable = {
-            "text": has_text,
-            "image": has_image,
-            "fusion": [text or image for text, image in zip(has_text, has_image, strict=True)],
-        }[modality]
-        return [row for row, keep in enumerate(usable) if keep]
+        used = [
+            (modality != "image" and bool(tokens)) or (modality != "text" and len(images) > 0)
+            for tokens, images in zip(self.token_ids, self.image_rows, strict=True)
+        ]
+        return [row for row, keep in enumerate(used) if keep]
+
+    def restricted_to(self, modality: str) -> Examples:
+        """Copy the examples as they are loaded for a text student or for an image student."""
+        if modality == "image":
+            return replace(self, token_ids=((),) * len(self))
+        pixels = _map_pixels(None, (0, 1, 1, 3))
+        return replace(self, pixels=pixels, image_rows=(range(0),) * len(self))
 
     def digest(self) -> str:
         """Compute the SHA-256 (hex) of everything that training uses."""

@@ -1,4 +1,4 @@
-"""Compute metrics on the valid fold after each epoch, and collect them into a learning curve."""
+"""Compute metrics on the valid fold while training, and collect them into a learning curve."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
 def build_curve(
     history: Sequence[dict[str, Any]], column: str = "valid_loss"
 ) -> tuple[dict[str, float], ...]:
-    """Join the training and evaluation entries of each epoch in the Trainer's log.
+    """Join the training and evaluation entries of each step in the Trainer's log.
 
     Args:
         history: `trainer.state.log_history`.
         column: A metric; epochs without it are left out.
 
     Returns:
-        One row per evaluated epoch, with `epoch`, `step` and the metrics.
+        One row per evaluation, with `epoch`, `step` and the metrics.
     """
     by_step: dict[int, dict[str, float]] = {}
     for entry in history:
         row = by_step.setdefault(entry["step"], {})
-        row |= {"epoch": round(entry["epoch"]), "step": entry["step"]}
+        epoch = round(entry["epoch"], 4)
+        row |= {"epoch": int(epoch) if epoch == int(epoch) else epoch, "step": entry["step"]}
         if "loss" in entry:
             row |= {"train_loss": entry["loss"], "learning_rate": entry["learning_rate"]}
         for name, value in entry.items():

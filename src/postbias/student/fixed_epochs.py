@@ -6,6 +6,9 @@ from typing import Any
 
 import transformers
 
+from postbias.student.evaluation_schedule import EvaluationSchedule
+from postbias.student.kept_weights import KeptWeights
+
 
 def fix_epochs(trainer: transformers.Trainer, n_epochs: int | None) -> None:
     """Let training stop after an epoch of its schedule and keep its weights.
@@ -18,10 +21,10 @@ def fix_epochs(trainer: transformers.Trainer, n_epochs: int | None) -> None:
     """
     if n_epochs is None:
         return
-    trainer.remove_callback(transformers.EarlyStoppingCallback)
+    for callback in (transformers.EarlyStoppingCallback, EvaluationSchedule, KeptWeights):
+        trainer.remove_callback(callback)
     trainer.add_callback(_StopCallback(n_epochs))
     trainer.args.eval_strategy = transformers.trainer_utils.IntervalStrategy.NO
-    trainer.args.load_best_model_at_end = False
 
 
 class _StopCallback(transformers.TrainerCallback):

@@ -10,15 +10,38 @@ from torch import Tensor, nn
 from postbias.student.encoders import ImageEncoder, TextEncoder
 
 
-class Head(nn.Module):
+class ScoreHead(nn.Module):
+    """What heads have in common: the units of their scores."""
+
+    center: Tensor
+    scale: Tensor
+
+    def __init__(self, n_axes: int, *, bounded: bool) -> None:
+        """Start with standardised units.
+
+        Args:
+            n_axes: Number of axes A.
+            bounded: Whether a logistic function limits scores to the range from `center` to
+                `center` + `scale`. Otherwise scores are unlimited, and `center` and `scale` hold
+                the labels' mean and standard deviation.
+        """
+        super().__init__()
+        self.bounded = bounded
+        self.register_buffer("center", torch.zeros(n_axes))
+        self.register_buffer("scale", torch.ones(n_axes))
+
+    def to_scores(self, raw: Tensor) -> Tensor:
+        """Convert raw scores (B, A), before the logistic function, to units of the axes (B, A)."""
+        standardised = raw.sigmoid() if self.bounded else raw
+        return standardised * self.scale + self.center
+
+
+class Head(ScoreHead):
     """An MLP on the concatenated embeddings.
 
     Each embedding is layer-normalised, so that both modalities start with equal weight. A missing
     modality is a zero vector with a zero flag.
     """
-
-    center: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -36,11 +59,9 @@ class Head(nn.Module):
             hidden: Width of the hidden layer.
             n_axes: Number of axes A.
             dropout: Share of hidden units dropped in training.
-            bounded: Whether a logistic function limits scores to the range from `center` to
-                `center` + `scale`. Otherwise scores are unlimited, and `center` and `scale` hold
-                the labels' mean and standard deviation.
+            bounded: Whether scores are limited to the axes' ranges.
         """
-        super().__init__()
+        super().__init__(n_axes, bounded=bounded)
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in dims)
         self.mlp = nn.Sequential(
             nn.Linear(sum(dims) + len(dims), hidden),
@@ -48,9 +69,6 @@ class Head(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(hidden, n_axes),
         )
-        self.bounded = bounded
-        self.register_buffer("center", torch.zeros(n_axes))
-        self.register_buffer("scale", torch.ones(n_axes))
 
     def forward(
         self,
@@ -70,16 +88,74 @@ class Head(nn.Module):
         Returns:
             Scores in units of the axes, not clipped, float32 (B, A).
         """
-        inputs = [(e, h) for e, h in ((text, has_text), (image, has_image)) if e is not None]
+        return self.to_scores(self.raw_scores((text, has_text), (image, has_image)))
+
+    def raw_scores(self, *inputs: tuple[Tensor | None, Tensor | None]) -> Tensor:
+        """Compute scores before the logistic function and before units, float32 (B, A).
+
+        Args:
+            inputs: Embeddings (B, D) and flags (B, 1) of each modality, text before image.
+        """
+        used = [(embedding, has) for embedding, has in inputs if embedding is not None]
         parts: list[Tensor] = []
-        for norm, (embedding, has) in zip(self.norms, inputs, strict=True):
+        for norm, (embedding, has) in zip(self.norms, used, strict=True):
             assert has is not None
             parts += [norm(embedding) * has, has]
-        standardised: Tensor = self.mlp(torch.cat(parts, dim=1)).float()  # (B, A)
+        raw: Tensor = self.mlp(torch.cat(parts, dim=1)).float()  # (B, A)
+        return raw
+
+    @torch.no_grad()
+    def change_units(self, center: Tensor, scale: Tensor) -> None:
+        """Change the units of the raw scores; the scores stay the same.
+
+        Args:
+            center: New center, (A,); of a bounded head only the present one is allowed.
+            scale: New scale, (A,).
+        """
         if self.bounded:
-            standardised = standardised.sigmoid()
-        scores: Tensor = standardised * self.scale + self.center
-        return scores
+            assert torch.equal(center, self.center)
+            assert torch.equal(scale, self.scale)
+            return
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.mul_((self.scale / scale).unsqueeze(1))
+        last.bias.mul_(self.scale / scale).add_((self.center - center) / scale)
+        self.center.copy_(center)
+        self.scale.copy_(scale)
+
+
+class LateFusionHead(ScoreHead):
+    """A weighted sum of a text head and an image head, and a correction for posts with both.
+
+    A post with one modality gets the score of its head. The correction is zero at first; training
+    makes it depend on caption and image together.
+    """
+
+    def __init__(self, text: Head, image: Head, joint: Head) -> None:
+        """Combine heads with equal weights.
+
+        Args:
+            text: Head on caption embeddings.
+            image: Head on image embeddings.
+            joint: Head on both, for the correction; its last layer is set to zero.
+        """
+        n_axes = len(joint.center)
+        super().__init__(n_axes, bounded=joint.bounded)
+        self.text, self.image, self.joint = text, image, joint
+        self.weights = nn.Parameter(torch.full((2, n_axes), 0.5))
+        self.offset = nn.Parameter(torch.zeros(n_axes))
+        for parameter in joint.mlp[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, text: Tensor, has_text: Tensor, image: Tensor, has_image: Tensor) -> Tensor:
+        """Score posts; arguments and result as for `Head`."""
+        by_text = self.text.raw_scores((text, has_text))  # (B, A)
+        by_image = self.image.raw_scores((image, has_image))  # (B, A)
+        correction = self.joint.raw_scores((text, has_text), (image, has_image))  # (B, A)
+        by_both = self.weights[0] * by_text + self.weights[1] * by_image + self.offset + correction
+        has_both = has_text * has_image
+        by_one = has_text * by_text + has_image * by_image
+        return self.to_scores(has_both * by_both + (1 - has_both) * by_one)
 
 
 class Student(nn.Module):
@@ -94,6 +170,7 @@ class Student(nn.Module):
         n_axes: int,
         dropout: float,
         bounded: bool = False,
+        late_fusion: bool = False,
     ) -> None:
         """Combine encoders with a new head.
 
@@ -104,12 +181,21 @@ class Student(nn.Module):
             n_axes: Number of axes A.
             dropout: Dropout in the head.
             bounded: Whether scores are limited to the axes' ranges.
+            late_fusion: Whether the head starts as a weighted sum of two.
         """
         super().__init__()
         self.text = text
         self.image = image
         dims = [encoder.dim for encoder in (text, image) if encoder is not None]
-        self.head = Head(dims, hidden, n_axes, dropout, bounded=bounded)
+
+        def new_head(dims: Sequence[int]) -> Head:
+            return Head(dims, hidden, n_axes, dropout, bounded=bounded)
+
+        self.head: Head | LateFusionHead = (
+            LateFusionHead(new_head(dims[:1]), new_head(dims[1:]), new_head(dims))
+            if late_fusion
+            else new_head(dims)
+        )
         self._frozen: list[nn.Module] = []
 
     def keep_in_eval_mode(self, module: nn.Module) -> None:

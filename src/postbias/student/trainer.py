@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,21 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from postbias.axes import Axis
 from postbias.errors import ParamsError
 from postbias.student import distributed
-from postbias.student.checkpoints import last_complete, mark_complete, remove_checkpoints
+from postbias.student.checkpoints import last_complete, remove_checkpoints
 from postbias.student.compute_device import choose_device, uses_bf16
 from postbias.student.dataset import PostDataset
 from postbias.student.embedding_cache import EmbeddedDataset
-from postbias.student.epoch_metrics import build_curve, make_compute_metrics, metric_values
+from postbias.student.epoch_metrics import build_curve, make_compute_metrics
+from postbias.student.evaluation_schedule import (
+    EvaluationReport,
+    EvaluationSchedule,
+    OnEvaluation,
+)
 from postbias.student.fixed_epochs import fix_epochs
-from postbias.student.network import Head, Student
+from postbias.student.kept_weights import KeptWeights
+from postbias.student.losses import compute_losses
+from postbias.student.network import ScoreHead, Student
+from postbias.student.optimizer import build_optimizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,15 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Called after each epoch with its number and its metrics.
-OnEpoch = Callable[[int, dict[str, float]], None]
-
 #: One fold: posts for a student, embeddings for a head.
 FoldDataset = PostDataset | EmbeddedDataset
-
-_LOGGED = ("train_loss", "valid_loss", "valid_mae", "valid_rmse", "valid_r2")
-_HUBER_DELTA = 1.0  # in standard deviations of the labels
-_MIN_SHARE = 1e-6  # of the range; cross-entropy is clamped there, float32 resolves no less
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +55,30 @@ class FitResult:
     """Result of one training run.
 
     Attributes:
-        curve: Metrics of each epoch, with `epoch` and `step`.
-        best_epoch: The epoch whose weights were kept.
+        curve: Metrics of each evaluation, with `epoch` and `step`; the epoch is a fraction within
+            an epoch, and 0 before training.
+        best_epoch: The epoch of the evaluation whose weights were kept.
     """
 
     curve: tuple[dict[str, float], ...]
-    best_epoch: int
+    best_epoch: float
 
     @property
     def best_row(self) -> dict[str, float]:
-        """Row of the curve for the epoch whose weights were kept."""
+        """Row of the curve for the evaluation whose weights were kept."""
         return next(row for row in self.curve if row["epoch"] == self.best_epoch)
 
 
 def fit(
-    model: Student | Head,
+    model: Student | ScoreHead,
     folds: tuple[FoldDataset, FoldDataset],
     axes: Sequence[Axis],
     params: Params,
     *,
     seed: int,
     checkpoints: Path,
-    on_epoch: OnEpoch,
+    on_evaluation: OnEvaluation,
+    is_fitted: bool = False,
     n_epochs: int | None = None,
 ) -> FitResult:
     """Train a student, or only its head on embeddings, in place.
@@ -90,7 +93,9 @@ def fit(
         seed: Seed of the order of posts, of augmentation and of dropout.
         checkpoints: Folder for this run's checkpoints, deleted at the end. Its name must depend on
             everything that determines the result, so that only the same run resumes from it.
-        on_epoch: Called after each epoch; on resuming, also for the epochs already done.
+        on_evaluation: Called after each evaluation; on resuming, also for those already done.
+        is_fitted: Whether the model already scores posts: it is then evaluated before training too,
+            and kept as it is if training does not improve it.
         n_epochs: Epoch to stop after, without a look at the valid fold; None to choose the best.
 
     Returns:
@@ -99,22 +104,27 @@ def fit(
     Raises:
         ParamsError: If a batch does not fit into memory and several processes train together.
     """
-    head = _head_of(model)
-    _set_units(head, folds[0].labels, axes)
+    head = head_of(model)
+    set_units(head, folds[0].labels, axes)
     initial = {name: value.clone() for name, value in model.state_dict().items()}
     n_processes = distributed.process_count()
     per_pass = params.train.micro_batch_size or -(-params.train.batch_size // n_processes)
     while True:
-        arguments = _arguments(params.train, seed, checkpoints, per_pass)
-        trainer = _trainer(model, folds, axes, params.train, arguments, on_epoch)
-        fix_epochs(trainer, n_epochs)
         last = last_complete(checkpoints)
+        arguments = _arguments(params.train, seed, checkpoints, per_pass)
+        arguments.eval_on_start = is_fitted and last is None
+        kept = KeptWeights(model, params.train.average)
         if last:
             logger.info("resuming from %s", last.name)
+            kept.read(last)
+        trainer = _trainer(model, folds, axes, params.train, arguments, kept, on_evaluation)
+        fix_epochs(trainer, n_epochs)
         try:
             trainer.train(resume_from_checkpoint=str(last) if last else None)
             # The Trainer wraps `forward` in autocast, in place; the exported model must not be.
             trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+            if n_epochs is None:
+                kept.load_best()
             break
         except RuntimeError as error:
             if per_pass == 1 or not should_reduce_batch_size(error):
@@ -128,17 +138,18 @@ def fit(
     remove_checkpoints(checkpoints)
     curve = build_curve(trainer.state.log_history, "train_loss" if n_epochs else "valid_loss")
     best_step = trainer.state.best_global_step
-    chosen = (int(row["epoch"]) for row in curve if row["step"] == best_step)
+    chosen = (row["epoch"] for row in curve if row["step"] == best_step)
     return FitResult(curve, n_epochs or next(chosen))
 
 
 def _trainer(
-    model: Student | Head,
+    model: Student | ScoreHead,
     folds: tuple[FoldDataset, FoldDataset],
     axes: Sequence[Axis],
     params: TrainParams,
     arguments: transformers.TrainingArguments,
-    on_epoch: OnEpoch,
+    kept: KeptWeights,
+    on_evaluation: OnEvaluation,
 ) -> transformers.Trainer:
     train, valid = folds
     trainer = _StudentTrainer(
@@ -148,9 +159,15 @@ def _trainer(
         eval_dataset=valid,
         data_collator=train.collate,
         compute_metrics=make_compute_metrics(axes),
-        optimizers=(_optimizer(model, params), None),
-        callbacks=[transformers.EarlyStoppingCallback(params.patience), _EpochCallback(on_epoch)],
+        optimizers=(build_optimizer(model, params), None),
+        callbacks=[
+            EvaluationSchedule(params.evaluations_per_epoch),
+            transformers.EarlyStoppingCallback(params.patience),
+            kept,
+            EvaluationReport(on_evaluation),
+        ],
         loss=params.loss,
+        kept=kept,
     )
     trainer.remove_callback(transformers.PrinterCallback)
     if not distributed.is_main_process():
@@ -159,7 +176,7 @@ def _trainer(
     return trainer
 
 
-def _set_units(head: Head, labels: NDArray[np.float32], axes: Sequence[Axis]) -> None:
+def set_units(head: ScoreHead, labels: NDArray[np.float32], axes: Sequence[Axis]) -> None:
     """Set the units of the head's outputs: shares of the range, or standard deviations."""
     if head.bounded:
         head.center.copy_(torch.tensor([axis.low for axis in axes]))
@@ -169,18 +186,20 @@ def _set_units(head: Head, labels: NDArray[np.float32], axes: Sequence[Axis]) ->
         head.scale.copy_(torch.from_numpy(labels.std(0).clip(min=1e-3)))
 
 
-def _head_of(model: Any) -> Head:  # noqa: ANN401 - the Trainer's type is wider
-    head = model if isinstance(model, Head) else model.head
-    assert isinstance(head, Head)
+def head_of(model: Any) -> ScoreHead:  # noqa: ANN401 - the Trainer's type is wider
+    """Return the head of a student, or the head itself."""
+    head = model if isinstance(model, ScoreHead) else model.head
+    assert isinstance(head, ScoreHead)
     return head
 
 
 class _StudentTrainer(transformers.Trainer):
     """A Trainer with the student's loss and with batches of captions of similar length."""
 
-    def __init__(self, *, loss: str, **kwargs: Any) -> None:  # noqa: ANN401 - the Trainer's own
+    def __init__(self, *, loss: str, kept: KeptWeights, **kwargs: Any) -> None:  # noqa: ANN401 - the Trainer's own
         super().__init__(**kwargs)
         self._loss = loss
+        self._kept = kept
 
     def compute_loss(
         self,
@@ -192,17 +211,7 @@ class _StudentTrainer(transformers.Trainer):
         inputs = dict(inputs)
         labels = inputs.pop("labels")
         scores = model(**inputs).float()  # (B, A)
-        head = _head_of(self.model)
-        scale = head.scale
-        error = (scores - labels) / scale
-        if self._loss == "cross_entropy":
-            shares, targets = ((value - head.center) / scale for value in (scores, labels))
-            logits = shares.logit(_MIN_SHARE)
-            loss = nn.functional.binary_cross_entropy_with_logits(logits, targets)
-        elif self._loss == "huber":
-            loss = nn.functional.huber_loss(error, torch.zeros_like(error), delta=_HUBER_DELTA)
-        else:
-            loss = error.square().mean()
+        loss = compute_losses(scores, labels, head_of(self.model), self._loss).mean()
         return (loss, {"loss": loss, "scores": scores}) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ANN401
@@ -217,27 +226,9 @@ class _StudentTrainer(transformers.Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ANN401 - the Trainer's own
         assert self.model is not None
-        distributed.broadcast_buffers(self.model)
-        return dict(super().evaluate(*args, **kwargs))
-
-
-class _EpochCallback(transformers.TrainerCallback):
-    """Report each epoch, and mark complete checkpoints."""
-
-    def __init__(self, on_epoch: OnEpoch) -> None:
-        self._on_epoch = on_epoch
-        self._n_reported = 0
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        for row in build_curve(state.log_history)[self._n_reported :]:
-            self._n_reported += 1
-            metrics = metric_values(row)
-            line = "  ".join(f"{name} {metrics[name]:.4g}" for name in _LOGGED if name in metrics)
-            logger.info("epoch %d  %s", row["epoch"], line)
-            self._on_epoch(int(row["epoch"]), metrics)
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        with self._kept.averaged():
+            distributed.broadcast_buffers(self.model)
+            return dict(super().evaluate(*args, **kwargs))
 
 
 def _arguments(
@@ -260,8 +251,7 @@ def _arguments(
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",
-        save_total_limit=1,  # in addition to the best one
-        load_best_model_at_end=True,
+        save_total_limit=1,
         metric_for_best_model=f"eval_{train.select_by}",
         greater_is_better=train.select_by == "spearman",
         seed=seed,
@@ -284,17 +274,3 @@ def _out_of_memory(per_pass: int) -> ParamsError:
         seen=f"{per_pass} posts per pass",
         do=f"set train.micro_batch_size to {max(1, per_pass // 2)}",
     )
-
-
-def _optimizer(model: Student | Head, params: TrainParams) -> torch.optim.Optimizer:
-    """Build AdamW with a learning rate per part; no weight decay of vectors (norms, biases)."""
-    groups = []
-    rates = {"text": params.lr_text, "image": params.lr_image, "head": params.lr_head}
-    parts = {"head": model} if isinstance(model, Head) else dict(model.named_children())
-    for name, part in parts.items():
-        rate = rates[name]
-        weights = [p for p in part.parameters() if p.requires_grad]
-        for decays, decay in ((True, params.weight_decay), (False, 0.0)):
-            chosen = [p for p in weights if (p.ndim > 1) is decays]
-            groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups, fused=True)

@@ -1,11 +1,4 @@
-"""Train a student from one or several seeds: end to end, or its head only on cached embeddings.
-
-Only the head is trained if params freeze both encoders, or if a text or image student takes its
-encoder from the fusion student. The latter is learning using privileged information (Vapnik &
-Vashist, 2009): the image accounts for its own share of the labels while the fusion student's text
-encoder is trained, which leaves less noise in what that encoder learns from. The head that is
-trained on top still sees one modality only.
-"""
+"""Train a student from one or several seeds, and cache those from which others start."""
 
 from __future__ import annotations
 
@@ -18,26 +11,24 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from postbias.axes import Axis
 from postbias.student import distributed
-from postbias.student.compute_device import choose_device, uses_bf16
-from postbias.student.embedding_cache import EmbeddedDataset, Embedder
 from postbias.student.epoch_metrics import metric_values
-from postbias.student.freezing import freeze
+from postbias.student.evaluation_schedule import OnEvaluation, number_evaluations
 from postbias.student.network import Student
-from postbias.student.trainer import FitResult, OnEpoch, fit
+from postbias.student.student_fitting import fit_from_seed
+from postbias.student.trainer import FitResult
 from postbias.student.training_setup import TrainingSetup
 
 logger = logging.getLogger(__name__)
 
-#: Opens the log of one seed's training run; yields a function to call after each epoch.
-OnSeed = Callable[[int], AbstractContextManager[OnEpoch]]
+#: Opens the log of one seed's training run; yields a function to call after each evaluation.
+OnSeed = Callable[[int], AbstractContextManager[OnEvaluation]]
 
-_MAX_CACHED = 3  # students in store/encoders; older ones are deleted, they can be retrained
+_MAX_CACHED = 6  # students in store/encoders; older ones are deleted, they can be retrained
 _WEIGHTS, _FIT = "weights.safetensors", "fit.json"
 
 
@@ -55,7 +46,7 @@ class TrainedStudent:
     student: Student
     fits: tuple[FitResult, ...]
     best_index: int
-    fusion_epochs: int | None = None
+    fusion_epochs: float | None = None
 
     @property
     def best_fit(self) -> FitResult:
@@ -79,12 +70,13 @@ def train_seeds(setup: TrainingSetup, axes: tuple[Axis, ...], on_seed: OnSeed) -
         WeightsError: If pretrained weights cannot be loaded.
     """
     train = setup.job.params.train
-    fusion = _fusion_student(setup, axes) if setup.job.has_fusion_encoders else None
+    others = _other_students(setup, axes)
+    parts = {modality: other.student for modality, other in others.items()}
     students, fits = [], []
     for offset in range(train.seeds):
         seed = setup.job.params.seed + offset
-        with on_seed(seed) as on_epoch:
-            student, result = _train_seed(setup, axes, seed, fusion, on_epoch)
+        with on_seed(seed) as on_evaluation:
+            student, result = fit_from_seed(setup, axes, parts, seed, on_evaluation)
         students.append(student)
         fits.append(result)
     best = 0
@@ -92,105 +84,27 @@ def train_seeds(setup: TrainingSetup, axes: tuple[Axis, ...], on_seed: OnSeed) -
         sign = -1 if train.select_by == "spearman" else 1
         losses = [sign * result.best_row[f"valid_{train.select_by}"] for result in fits]
         best = losses.index(min(losses))
+    fusion = others.get("fusion")
     fusion_epochs = fusion.best_fit.best_epoch if fusion else None
     return TrainedStudent(students[best], tuple(fits), best, fusion_epochs)
 
 
-def _train_seed(
-    setup: TrainingSetup,
-    axes: tuple[Axis, ...],
-    seed: int,
-    fusion: TrainedStudent | None,
-    on_epoch: OnEpoch,
-) -> tuple[Student, FitResult]:
-    job = setup.job
-    transformers.set_seed(seed)
-    if fusion is None:
-        student = setup.new_student()
-        freeze(student, text=job.params.train.freeze.text, image=job.params.train.freeze.image)
+def _other_students(setup: TrainingSetup, axes: tuple[Axis, ...]) -> dict[str, TrainedStudent]:
+    """Load the students that this one starts from, or train them."""
+    if setup.job.has_fusion_encoders:
+        needed = ["fusion"]
     else:
-        student = _with_fusion_encoders(setup, fusion.student)
-    checkpoints = job.paths.store / "checkpoints" / f"{job.modality}-{setup.cache_key(seed)[:16]}"
-    if student.encoders_are_frozen:
-        result = fit(
-            student.head,
-            _embed_folds(setup, student),
-            axes,
-            job.params,
-            seed=seed,
-            checkpoints=checkpoints,
-            on_epoch=on_epoch,
-            n_epochs=setup.n_epochs,
-        )
-    else:
-        result = fit(
-            student,
-            setup.datasets(),
-            axes,
-            job.params,
-            seed=seed,
-            checkpoints=checkpoints,
-            on_epoch=on_epoch,
-            n_epochs=setup.n_epochs,
-        )
-    return student, result
-
-
-def _with_fusion_encoders(setup: TrainingSetup, fusion: Student) -> Student:
-    """Combine the fusion student's encoder of this modality with a new head."""
-    train = setup.job.params.train
-    student = Student(
-        fusion.text if setup.job.has_text else None,
-        fusion.image if setup.job.has_image else None,
-        hidden=train.head_hidden,
-        n_axes=setup.n_axes,
-        dropout=train.dropout,
-        bounded=train.loss == "cross_entropy",
-    )
-    freeze(student, text="all", image="all")
-    return student
-
-
-def _embed_folds(setup: TrainingSetup, student: Student) -> tuple[EmbeddedDataset, EmbeddedDataset]:
-    """Embed the train and valid folds; augmentation and token dropout do not apply here."""
-    job = setup.job
-    train = job.params.train
-    device = choose_device(train.device)
-    embedder = Embedder(
-        student,
-        job.paths.store / "embeddings",
-        device=device,
-        bf16=uses_bf16(train.precision, device),
-    )
-    train_rows, valid_rows = setup.usable_rows()
-    if (n_processes := distributed.process_count()) > 1:
-        # Each process embeds its share into the store, from which all then read everything.
-        for examples, rows in ((setup.train, train_rows), (setup.valid, valid_rows)):
-            embedder.embed(examples, rows[distributed.process_rank() :: n_processes])
-        distributed.barrier()
-    dropout = train.modality_dropout if job.modality == "fusion" else 0.0
-    return (
-        EmbeddedDataset(
-            embedder.embed(setup.train, train_rows),
-            setup.train.labels[train_rows],
-            modality_dropout=dropout,
-        ),
-        EmbeddedDataset(embedder.embed(setup.valid, valid_rows), setup.valid.labels[valid_rows]),
-    )
-
-
-def _fusion_student(setup: TrainingSetup, axes: tuple[Axis, ...]) -> TrainedStudent:
-    """Load the fusion student of the same posts and params, or train it."""
-    fusion_setup = setup.for_modality("fusion")
-    trained = load_cached(fusion_setup)
-    if trained is None:
-        logger.info("training the fusion student for its encoders")
-        trained = train_or_load(fusion_setup, axes, lambda _: nullcontext(lambda *_: None))
-    return trained
+        needed = ["text", "image"] if setup.job.starts_from_parts else []
+    students = {}
+    for modality in needed:
+        logger.info("the %s student starts from the %s student", setup.job.modality, modality)
+        other = setup.for_modality(modality)
+        students[modality] = train_or_load(other, axes, lambda _: nullcontext(lambda *_: None))
+    return students
 
 
 def train_or_load(setup: TrainingSetup, axes: tuple[Axis, ...], on_seed: OnSeed) -> TrainedStudent:
-    """Train a student, with a cache for fusion students whose encoders others take over.
+    """Train a student, with a cache for students from which others start.
 
     Cross-fitted students are all cached, so that a killed run does not train them again.
 
@@ -203,13 +117,17 @@ def train_or_load(setup: TrainingSetup, axes: tuple[Axis, ...], on_seed: OnSeed)
         The best student, and the result of every run.
     """
     train = setup.job.params.train
-    is_shared = setup.job.modality == "fusion" and train.ablation == "heads"
+    is_shared = (
+        train.ablation == "heads"
+        if setup.job.modality == "fusion"
+        else train.fusion == "parts" and "fusion" in train.modalities
+    )
     is_cross_fitted = train.cross_fit is not None
     if (is_shared or is_cross_fitted) and (trained := load_cached(setup)):
         for offset, result in enumerate(trained.fits):
-            with on_seed(setup.job.params.seed + offset) as on_epoch:
-                for row in result.curve:
-                    on_epoch(int(row["epoch"]), metric_values(row))
+            with on_seed(setup.job.params.seed + offset) as on_evaluation:
+                for number, row in number_evaluations(result.curve):
+                    on_evaluation(number, metric_values(row))
         return trained
     trained = train_seeds(setup, axes, on_seed)
     is_needed = is_cross_fitted or (is_shared and len(train.modalities) > 1)

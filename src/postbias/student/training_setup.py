@@ -74,6 +74,11 @@ class TrainingJob:
         )
 
     @property
+    def starts_from_parts(self) -> bool:
+        """Whether the student starts from a text student and an image student."""
+        return self.modality == "fusion" and self.params.train.fusion == "parts"
+
+    @property
     def has_ocr(self) -> bool:
         """Whether the text encoder sees the text inside images."""
         return self.params.images.ocr and self.has_text
@@ -125,7 +130,11 @@ class TrainingSetup:
 
         Captions and images must have been loaded for both.
         """
-        return replace(self, job=replace(self.job, modality=modality))
+        other = replace(self, job=replace(self.job, modality=modality))
+        if modality == "fusion" or other.job.has_fusion_encoders:
+            return other
+        train, valid = (fold.restricted_to(modality) for fold in (self.train, self.valid))
+        return replace(other, train=train, valid=valid)
 
     def cache_key(self, seed: int) -> str:
         """Compute the SHA-256 (hex) of everything that determines the trained weights."""
@@ -214,6 +223,7 @@ class TrainingSetup:
             n_axes=self.n_axes,
             dropout=train.dropout,
             bounded=train.loss == "cross_entropy",
+            late_fusion=self.job.starts_from_parts,
         )
 
     def quantization_posts(self) -> QuantizationPosts:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -169,11 +169,19 @@ def recorded_curves(paths: Paths, record: StageRecord) -> dict[str, list[tuple[i
             rows = list(csv.reader(lines))
         if not rows or rows[0][0] not in STEPS:
             continue
-        for row in rows[1:]:
+        steps = _whole_steps([float(row[0]) for row in rows[1:]])
+        for step, row in zip(steps, rows[1:], strict=True):
             for name, text in zip(rows[0][1:], row[1:], strict=True):
                 with suppress(ValueError):
-                    curves.setdefault(name, []).append((int(float(row[0])), float(text)))
+                    curves.setdefault(name, []).append((step, float(text)))
     return curves
+
+
+def _whole_steps(epochs: Sequence[float]) -> list[int]:
+    """Convert epochs to MLflow's steps: themselves, or the number of the row for fractions."""
+    if all(epoch.is_integer() for epoch in epochs):
+        return [int(epoch) for epoch in epochs]
+    return list(range(int(epochs[0] > 0), len(epochs) + int(epochs[0] > 0)))
 
 
 def git_state(paths: Paths) -> dict[str, str]:
