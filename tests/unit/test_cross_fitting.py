@@ -113,6 +113,9 @@ def test_samples_with_different_keys_are_independent_and_grow_by_addition() -> N
         ({"transfer": 100}, "transfer requires cross_fit"),
         ({"cross_fit": 3, "seeds": 2}, "requires seeds: 1"),
         ({"cross_fit": 3, "launch": "torchrun --nproc-per-node 2"}, "requires launch: python"),
+        ({"cross_fit": 3, "fusion": "parts", "ablation": "whole"}, "requires fusion: joint"),
+        ({"cross_fit": 3, "average": 0.1}, "average: null"),
+        ({"cross_fit": 3, "evaluations_per_epoch": 2}, "requires evaluations_per_epoch: 1"),
         ({"cross_fit": 1}, "greater than or equal to 2"),
     ],
 )
