@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Metric = Literal["mae", "rmse", "spearman"]
 Array = NDArray[np.float32]
 
-_N_MEASURED = 64  # images, and captions, that the loss is measured on
+_N_MEASURED = 256  # images, and captions, that the loss is measured on
 _IMAGES_PER_RUN = 8
 
 

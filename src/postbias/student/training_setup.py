@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 #: Minimum number of posts in the train and in the valid fold.
 MIN_POSTS = 10
-_N_CALIBRATION, _N_HELD_OUT = 256, 64
+_N_CALIBRATION, _N_HELD_OUT = 256, 256
 _RECIPE = 3  # increase when unchanged params and posts lead to different weights or graphs
 
 
