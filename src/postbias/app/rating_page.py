@@ -9,15 +9,12 @@ from pathlib import Path
 from postbias.app.access import Access
 from postbias.app.local_server import open_socket, run_server
 from postbias.app.rating_server import build_rating_app
-from postbias.errors import InputError
 from postbias.params import Params
 from postbias.paths import Paths
+from postbias.people.rating_items import open_items
 from postbias.people.rating_posts import load_rating_posts
-from postbias.people.rating_records import RatingItem
-from postbias.people.rating_sample import draw_rating_sample
 from postbias.people.rating_session import RatingSession
-from postbias.people.rating_store import RatingStore
-from postbias.teacher.rubric import Rubric, load_rubric
+from postbias.teacher.rubric import load_rubric
 
 
 def serve_rating_page(
@@ -56,27 +53,3 @@ def serve_rating_page(
             lambda url: announce(f"Rate posts at {url} (Ctrl+C stops; answers are stored at once)"),
             opens_browser=opens_browser,
         )
-
-
-def open_items(
-    paths: Paths, params: Params, rubric: Rubric, announce: Callable[[str], None]
-) -> tuple[RatingItem, ...]:
-    """Read the posts to rate from the store; draw them if it has none.
-
-    Raises:
-        CorpusError: If there is no post to rate.
-        InputError: If the store has ratings by another rubric.
-        StorageError: If the store cannot be used.
-    """
-    with RatingStore.open(paths.ratings) as store:
-        if other := {rating.rubric for rating in store.history()} - {rubric.ref}:
-            raise InputError(
-                f"{paths.ratings} has ratings by another rubric",
-                seen=min(other),
-                allowed=rubric.ref,
-                do="export them (`postbias ratings export`), then move the store away",
-            )
-        if not store.items():
-            store.add_items(draw_rating_sample(paths, params))
-            announce(f"{len(store.items())} posts drawn for rating")
-        return store.items()

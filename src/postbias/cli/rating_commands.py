@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 _PORT = 8765
+_MAX_FAULTS = 20
 
 
 @click.command("rate")
@@ -123,7 +124,7 @@ def plan_command(
 
 @click.group("ratings")
 def ratings() -> None:
-    """Show and export ratings by people."""
+    """Show, export and import ratings by people."""
 
 
 @ratings.command("show")
@@ -159,3 +160,57 @@ def ratings_export(*, dest: Path) -> None:
     with RatingStore.open(paths.ratings) as store:
         n = write_ratings(dest, store.ratings(), store.items(), rubric.axes)
     click.echo(f"{n} answers written to {dest}")
+
+
+_FORMATS = ("spreadsheet", "csv")
+
+
+@ratings.command("tasks")
+@click.argument("tool", metavar="FORMAT", type=click.Choice(_FORMATS))
+@click.argument("dest", type=click.Path(file_okay=False, path_type=Path))
+def ratings_tasks(*, tool: str, dest: Path) -> None:
+    """Write the posts to rate to the folder DEST, for another tool.
+
+    FORMAT is spreadsheet (Excel files), csv, label-studio, potato or argilla. The posts are those
+    of `postbias rate`. DEST gets the images as JPEG files, and the files that the tool reads. See
+    docs/rating.md for what to do with them.
+    """
+    from postbias.params import load_params
+    from postbias.paths import Paths
+    from postbias.people.exchange.tool_formats import ToolFormat, write_tool_tasks
+
+    paths = Paths.find()
+    params = load_params(paths.params)
+    for tasks in write_tool_tasks(paths, params, ToolFormat(tool), dest, click.echo):
+        click.echo(f"{len(tasks.tasks)} posts for {tasks.rater or 'every rater'} in {dest}")
+
+
+@ratings.command("import")
+@click.argument("tool", metavar="FORMAT", type=click.Choice(_FORMATS))
+@click.argument("src", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--rater",
+    help="Pseudonym, if SRC has the answers of one person.  [default: rater-1, rater-2, ...]",
+)
+def ratings_import(*, tool: str, src: Path, rater: str | None) -> None:
+    """Add answers that were given with another tool.
+
+    SRC is what the tool exported; for potato, its folder annotation_output. Names and e-mail
+    addresses of annotators are not stored. An answer to a post that its rater has answered already
+    is not added.
+    """
+    from postbias.params import load_params
+    from postbias.paths import Paths
+    from postbias.people.exchange.tool_formats import ToolFormat, import_tool_answers
+
+    paths = Paths.find()
+    summary = import_tool_answers(paths, load_params(paths.params), ToolFormat(tool), src, rater)
+    click.echo(f"{summary.added} answers added, of {', '.join(summary.raters) or 'nobody'}")
+    if summary.known:
+        click.echo(f"{summary.known} answers to posts that the rater has answered before")
+    if summary.faults:
+        click.echo(f"{len(summary.faults)} could not be used:")
+    for fault in summary.faults[:_MAX_FAULTS]:
+        click.echo(f"  {fault}")
+    if len(summary.faults) > _MAX_FAULTS:
+        click.echo(f"  ... and {len(summary.faults) - _MAX_FAULTS} more")

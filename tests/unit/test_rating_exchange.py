@@ -1,0 +1,281 @@
+"""Posts to rate go to other tools and answers come back, with files that those tools wrote."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import openpyxl
+import pytest
+from click.testing import CliRunner
+from tests.conftest import ROOT
+from tests.scored_repo import write_scored_repo
+
+from postbias.cli import main
+from postbias.errors import InputError, MissingExtraError
+from postbias.params import Params, load_params
+from postbias.paths import Paths
+from postbias.people.exchange.spreadsheet import neutralise
+from postbias.people.exchange.tool_formats import (
+    ToolFormat,
+    import_tool_answers,
+    write_tool_tasks,
+)
+from postbias.people.exchange.tool_tasks import ALTERNATIVES, task_key
+from postbias.people.rating_records import Outcome, Rating, RatingItem, RatingTask
+from postbias.people.rating_store import RatingStore
+from postbias.posts.images import decode_upright
+from postbias.teacher.rubric import load_rubric
+
+RUBRIC = load_rubric(ROOT / "rubrics" / "gender_bias.yaml")
+DATA = ROOT / "tests" / "data" / "exchange"
+EXPECTED = {
+    "p0": (Outcome.RATED, {"bias": 3.0, "orientation": 5.0}, ""),
+    "p1": (Outcome.RATED, {"bias": 10.0, "orientation": 0.0}, ""),
+    "p2": (Outcome.CANNOT_TELL, {}, ""),
+    "p3": (Outcome.SKIPPED, {}, "distressing"),
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    return write_scored_repo(tmp_path_factory.mktemp("exchange"), n_posts=60)
+
+
+@pytest.fixture
+def repo(corpus: Paths) -> Paths:
+    corpus.ratings.unlink(missing_ok=True)
+    return corpus
+
+
+def _params(repo: Paths, **rating: object) -> Params:
+    params = load_params(repo.params)
+    settings = {"n": 12, "repeat_share": 0.2} | rating
+    return params.model_copy(update={"rating": params.rating.model_copy(update=settings)})
+
+
+def _draw(paths: Paths, *post_ids: str) -> None:
+    """Make a store with given posts, as those of the recorded files."""
+    with RatingStore.open(paths.ratings) as store:
+        store.add_items([RatingItem(p, "all", len(post_ids), 0.5, None) for p in post_ids])
+
+
+def _answers(paths: Paths, rater: str | None = None) -> dict[RatingTask, Rating]:
+    with RatingStore.open(paths.ratings) as store:
+        return {rating.task: rating for rating in store.ratings(rater)}
+
+
+def _contents(paths: Paths, rater: str) -> dict[str, tuple[Outcome, dict[str, float], str]]:
+    return {
+        task.post_id: (rating.outcome, dict(rating.scores), rating.note)
+        for task, rating in _answers(paths, rater).items()
+    }
+
+
+def _ignore(_: str) -> None:
+    pass
+
+
+def _wanted(place: int) -> tuple[dict[str, float], str]:
+    """Return simulated scores, or what is given in their place."""
+    alternatives = ["", *ALTERNATIVES]
+    if alternative := alternatives[place % len(alternatives)]:
+        return {}, alternative
+    return {"bias": float(place % 11), "orientation": float(10 - place % 11)}, ""
+
+
+def _check_round_trip(paths: Paths, wanted: dict[str, tuple[dict[str, float], str]]) -> None:
+    answers = _answers(paths)
+    assert {task_key(task) for task in answers} == set(wanted)
+    for task, rating in answers.items():
+        scores, alternative = wanted[task_key(task)]
+        outcome, note = ALTERNATIVES.get(alternative, (Outcome.RATED, ""))
+        assert (rating.outcome, rating.scores, rating.note) == (outcome, scores, note)
+        assert rating.rubric == RUBRIC.ref
+
+
+def _fill_excel(path: Path) -> dict[str, tuple[dict[str, float], str]]:
+    book = openpyxl.load_workbook(path)
+    sheet = book["posts"]
+    names = [cell.value for cell in sheet[1]]
+    wanted = {}
+    for place, row in enumerate(sheet.iter_rows(min_row=2)):
+        cells = dict(zip(names, row, strict=True))
+        scores, alternative = _wanted(place)
+        for name, score in scores.items():
+            cells[name].value = score
+        cells["instead of scores"].value = alternative or None
+        wanted[str(cells["task"].value)] = scores, alternative
+    book.save(path)
+    return wanted
+
+
+def _fill_csv(path: Path) -> dict[str, tuple[dict[str, float], str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = {}
+    for place, row in enumerate(rows):
+        scores, alternative = _wanted(place)
+        row.update({name: f"{score:g}" for name, score in scores.items()})
+        row["instead of scores"] = alternative
+        wanted[row["task"]] = scores, alternative
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")  # as Excel does in Europe
+        writer.writeheader()
+        writer.writerows(rows)
+    return wanted
+
+
+@pytest.mark.parametrize(
+    ("tool", "suffix", "fill"),
+    [(ToolFormat.SPREADSHEET, "xlsx", _fill_excel), (ToolFormat.CSV, "csv", _fill_csv)],
+)
+def test_answers_in_spreadsheets_come_back_as_they_were_given(
+    repo: Paths,
+    tmp_path: Path,
+    tool: ToolFormat,
+    suffix: str,
+    fill: Callable[[Path], dict[str, tuple[dict[str, float], str]]],
+) -> None:
+    params, dest = _params(repo), tmp_path / "tasks"
+    lists = write_tool_tasks(repo, params, tool, dest, _ignore)
+    assert [tasks.rater for tasks in lists] == ["rater-1", "rater-2"]
+    keys = [[task.key for task in tasks.tasks] for tasks in lists]
+    assert keys[0] != keys[1]
+    path = dest / f"rater-2.{suffix}"
+    assert import_tool_answers(repo, params, tool, path, None).added == 0
+    wanted = fill(path)
+    assert list(wanted) == keys[1]
+    summary = import_tool_answers(repo, params, tool, path, None)
+    assert (summary.added, summary.known, summary.faults) == (14, 0, ())
+    _check_round_trip(repo, wanted)
+    before = _answers(repo)
+    assert {rating.rater for rating in before.values()} == {"rater-2"}
+    again = import_tool_answers(repo, params, tool, path, None)
+    assert (again.added, again.known) == (0, 14)
+    assert _answers(repo) == before
+    for name in {image for tasks in lists for task in tasks.tasks for image in task.images}:
+        assert decode_upright((dest / name).read_bytes(), max_side_px=64).size
+
+
+def test_no_exported_file_names_a_post_or_runs_a_formula(repo: Paths, tmp_path: Path) -> None:
+    write_tool_tasks(repo, _params(repo), ToolFormat.CSV, tmp_path / "csv", _ignore)
+    with RatingStore.open(repo.ratings) as store:
+        post_ids = [item.post_id for item in store.items()]
+    text = (tmp_path / "csv" / "rater-1.csv").read_text(encoding="utf-8-sig")
+    assert not [post_id for post_id in post_ids if post_id in text]
+    for formula in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\x00=1", "\r\n=1"):
+        assert neutralise(formula).startswith("'")
+    assert neutralise("a=1") == "a=1"
+
+
+def test_formulas_in_captions_stay_text_in_excel(repo: Paths, tmp_path: Path) -> None:
+    write_tool_tasks(repo, _params(repo, n=60), ToolFormat.SPREADSHEET, tmp_path / "x", _ignore)
+    book = openpyxl.load_workbook(tmp_path / "x" / "rater-1.xlsx")
+    types = {cell.data_type for sheet in book for row in sheet.iter_rows() for cell in row}
+    assert "f" not in types
+    captions = [str(row[1].value) for row in book["posts"].iter_rows(min_row=2)]
+    assert any("<script>" in caption for caption in captions)
+
+
+def test_posts_of_one_rater_are_in_the_files_of_this_rater_only(
+    repo: Paths, tmp_path: Path
+) -> None:
+    params = _params(repo, overlap=0.5, repeat_share=0.0)
+    lists = write_tool_tasks(repo, params, ToolFormat.CSV, tmp_path / "tasks", _ignore)
+    first, second = ({task.key for task in tasks.tasks} for tasks in lists)
+    assert len(first & second) == 6
+    assert len(first | second) == 12
+
+
+def test_each_row_that_cannot_be_used_is_named(repo: Paths, tmp_path: Path) -> None:
+    _draw(repo, "p0", "p1", "p2", "p3", "p4", "p5", "p6")
+    key = [task_key(RatingTask(f"p{i}", 1)) for i in range(7)]
+    rows = [
+        ["task", "bias", "orientation", "instead of scores"],
+        [key[0], "3", "5", ""],
+        [key[0], "4", "5", ""],
+        ["another-project", "3", "5", ""],
+        [key[1], "11", "5", ""],
+        [key[2], "3", "", ""],
+        [key[3], "3", "5", "cannot tell"],
+        [key[4], "", "", "dull"],
+        [key[5], "", "", ""],
+        ["", "3", "5", ""],
+        [key[6], "nan", "1e999", ""],
+        [key[6], "3,0", "5", ""],
+        [key[5]],
+    ]
+    path = tmp_path / "rater-1.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+    summary = import_tool_answers(repo, _params(repo), ToolFormat.CSV, path, None)
+    assert {int(fault.split(":")[1]) for fault in summary.faults} == {3, 4, 5, 6, 7, 8, 10, 11}
+    assert _contents(repo, "rater-1") == {
+        "p0": EXPECTED["p0"],
+        "p6": (Outcome.RATED, {"bias": 3.0, "orientation": 5.0}, ""),
+    }
+
+
+def test_answers_given_elsewhere_are_kept(repo: Paths, tmp_path: Path) -> None:
+    _draw(repo, "p0", "p1")
+    task = RatingTask("p0", 1)
+    scores = {"bias": 9.0, "orientation": 9.0}
+    own = Rating("page-nonce", "ann", task, Outcome.RATED, scores, "", 1.0, RUBRIC.ref, "")
+    with RatingStore.open(repo.ratings) as store:
+        store.add_rater("ann", 2)
+        store.add(own)
+    path = tmp_path / "any.csv"
+    lines = [f"{task_key(RatingTask(p, 1))},3,5" for p in ("p0", "p1")]
+    path.write_text("\n".join(("task,bias,orientation", *lines)), encoding="utf-8")
+    params = _params(repo)
+    with pytest.raises(InputError, match="does not say who filled it in"):
+        import_tool_answers(repo, params, ToolFormat.CSV, path, None)
+    with pytest.raises(InputError, match="not a pseudonym"):
+        import_tool_answers(repo, params, ToolFormat.CSV, path, "ann@example.org")
+    summary = import_tool_answers(repo, params, ToolFormat.CSV, path, "ann")
+    assert (summary.added, summary.known) == (1, 1)
+    assert _answers(repo)[task] == own
+    assert import_tool_answers(repo, params, ToolFormat.CSV, path, "ben").added == 2
+    full = import_tool_answers(repo, params, ToolFormat.CSV, path, "eve")
+    assert full.added == 0
+    assert all("all raters have begun" in fault for fault in full.faults)
+
+
+def test_unusable_spreadsheets_are_refused(
+    repo: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = _params(repo)
+    path = tmp_path / "rater-1.csv"
+    path.write_text("task,bias,orientation\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no posts were drawn"):
+        import_tool_answers(repo, params, ToolFormat.CSV, path, None)
+    path.write_text("task,bias\n", encoding="utf-8")
+    with pytest.raises(InputError, match="has no column orientation"):
+        import_tool_answers(repo, params, ToolFormat.CSV, path, None)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="is not UTF-8"):
+        import_tool_answers(repo, params, ToolFormat.CSV, path, None)
+    path.with_suffix(".xlsx").write_bytes(b"PK not a workbook")
+    with pytest.raises(InputError, match="is damaged"):
+        import_tool_answers(repo, params, ToolFormat.CSV, path.with_suffix(".xlsx"), None)
+    with pytest.raises(InputError, match="folder for the tasks is not empty"):
+        write_tool_tasks(repo, params, ToolFormat.CSV, tmp_path, _ignore)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'postbias\[excel\]'"):
+        write_tool_tasks(repo, params, ToolFormat.SPREADSHEET, tmp_path / "new", _ignore)
+
+
+def test_the_commands_say_what_they_did(
+    repo: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repo.root)
+    dest = tmp_path / "tasks"
+    written = CliRunner().invoke(main, ["ratings", "tasks", "csv", str(dest)])
+    assert written.exit_code == 0, written.output
+    assert "posts for rater-1 in" in written.output
+    wanted = _fill_csv(dest / "rater-1.csv")
+    result = CliRunner().invoke(main, ["ratings", "import", "csv", str(dest / "rater-1.csv")])
+    assert result.output == f"{len(wanted)} answers added, of rater-1\n"
