@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
 
 import openpyxl
 import pytest
 from click.testing import CliRunner
+from ruamel.yaml import YAML
 from tests.conftest import ROOT
 from tests.scored_repo import write_scored_repo
 
@@ -18,6 +23,7 @@ from postbias.errors import InputError, MissingExtraError
 from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.people.exchange.spreadsheet import neutralise
+from postbias.people.exchange.tool_answers import ImportSummary
 from postbias.people.exchange.tool_formats import (
     ToolFormat,
     import_tool_answers,
@@ -28,6 +34,8 @@ from postbias.people.rating_records import Outcome, Rating, RatingItem, RatingTa
 from postbias.people.rating_store import RatingStore
 from postbias.posts.images import decode_upright
 from postbias.teacher.rubric import load_rubric
+
+Json = dict[str, Any]
 
 RUBRIC = load_rubric(ROOT / "rubrics" / "gender_bias.yaml")
 DATA = ROOT / "tests" / "data" / "exchange"
@@ -126,6 +134,16 @@ def _fill_csv(path: Path) -> dict[str, tuple[dict[str, float], str]]:
         writer.writeheader()
         writer.writerows(rows)
     return wanted
+
+
+@pytest.mark.parametrize("name", ["openpyxl.xlsx", "pandas.xlsx", "pandas.csv"])
+def test_spreadsheets_that_other_programs_wrote_are_read(repo: Paths, name: str) -> None:
+    _draw(repo, "p0", "p1", "p2", "p3")
+    path = DATA / "spreadsheet" / name
+    tool = ToolFormat.SPREADSHEET
+    summary = import_tool_answers(repo, _params(repo), tool, path, "ann")
+    assert (summary.added, summary.faults) == (4, ())
+    assert _contents(repo, "ann") == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -279,3 +297,240 @@ def test_the_commands_say_what_they_did(
     wanted = _fill_csv(dest / "rater-1.csv")
     result = CliRunner().invoke(main, ["ratings", "import", "csv", str(dest / "rater-1.csv")])
     assert result.output == f"{len(wanted)} answers added, of rater-1\n"
+
+
+def _edit(path: Path, change: Callable[[list[Json]], None], dest: Path) -> Path:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    dest.write_text(json.dumps(content), encoding="utf-8")
+    return dest
+
+
+def _check_recorded(paths: Paths, summary: ImportSummary, n_faults: int) -> None:
+    """Check the import of the recorded files: two annotators, four posts."""
+    assert summary.raters == ("rater-1", "rater-2")
+    assert _contents(paths, "rater-1") == EXPECTED
+    second = _contents(paths, "rater-2")
+    assert second["p0"] == (Outcome.RATED, {"bias": 4.0, "orientation": 5.0}, "")
+    assert second["p1"] == (Outcome.RATED, {"bias": 9.0, "orientation": 1.0}, "")
+    assert "p3" not in second
+    assert len(summary.faults) == n_faults
+    assert any("no score of orientation" in fault for fault in summary.faults)
+
+
+def test_an_export_of_label_studio_is_read_and_annotators_stay_the_same(
+    repo: Paths, tmp_path: Path
+) -> None:
+    _draw(repo, "p0", "p1", "p2", "p3")
+    params, path = _params(repo), DATA / "label_studio" / "export.json"
+    summary = import_tool_answers(repo, params, ToolFormat.LABEL_STUDIO, path, None)
+    _check_recorded(repo, summary, 1)
+    assert _contents(repo, "rater-2")["p2"] == (Outcome.SKIPPED, {}, "other")
+    answer = _answers(repo, "rater-1")[RatingTask("p0", 1)]
+    assert answer.seconds == 7.5
+    assert answer.rated_at.startswith("2026-11-27T")
+    assert answer.rated_at.endswith("+00:00")
+
+    def rename(tasks: list[Json]) -> None:
+        """Order annotators otherwise, and export them with their addresses."""
+        for task in tasks:
+            task["annotations"].reverse()
+            for annotation in task["annotations"]:
+                email = f"name{annotation['completed_by']}@example.org"
+                annotation["completed_by"] = {"id": None, "email": email}
+
+    again = import_tool_answers(
+        repo, params, ToolFormat.LABEL_STUDIO, _edit(path, rename, tmp_path / "e.json"), None
+    )
+    assert (again.added, again.known, again.raters) == (0, 7, ("rater-2", "rater-1"))
+    assert b"example.org" not in repo.ratings.read_bytes()
+
+
+def test_a_pseudonym_is_not_given_to_several_annotators(repo: Paths) -> None:
+    _draw(repo, "p0", "p1", "p2", "p3")
+    params = _params(repo)
+    for tool, path in (
+        (ToolFormat.LABEL_STUDIO, DATA / "label_studio" / "export.json"),
+        (ToolFormat.POTATO, DATA / "potato" / "annotation_output"),
+        (ToolFormat.ARGILLA, DATA / "argilla" / "answers.json"),
+    ):
+        with pytest.raises(InputError, match="answers of several annotators"):
+            import_tool_answers(repo, params, tool, path, "ann")
+        assert _answers(repo) == {}
+
+
+def test_answers_in_label_studio_come_back_as_they_were_given(repo: Paths, tmp_path: Path) -> None:
+    params, dest = _params(repo), tmp_path / "tasks"
+    write_tool_tasks(repo, params, ToolFormat.LABEL_STUDIO, dest, _ignore)
+    wanted = {}
+    tasks = json.loads((dest / "tasks.json").read_text(encoding="utf-8"))
+    for place, task in enumerate(tasks):
+        scores, alternative = _wanted(place)
+        values = {name: f"{score:g}" for name, score in scores.items()}
+        values |= {"instead": alternative} if alternative else {}
+        results = [
+            {"from_name": name, "type": "choices", "value": {"choices": [value]}}
+            for name, value in values.items()
+        ]
+        task["annotations"] = [{"id": place, "completed_by": 1, "result": results}]
+        wanted[task["data"]["task"]] = scores, alternative
+        for url in task["data"]["images"]:
+            assert (dest / url.partition("?d=")[2]).is_file()
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(tasks), encoding="utf-8")
+    summary = import_tool_answers(repo, params, ToolFormat.LABEL_STUDIO, path, None)
+    assert (summary.added, summary.faults) == (14, ())
+    _check_round_trip(repo, wanted)
+    names = {node.get("name") for node in ET.parse(dest / "interface.xml").iter()}  # noqa: S314 - written above
+    assert {"bias", "orientation", "instead", "images", "caption"} <= names
+
+
+def test_odd_entries_of_a_label_studio_export_are_named(repo: Paths, tmp_path: Path) -> None:
+    _draw(repo, "p0", "p1", "p2", "p3")
+
+    def spoil(tasks: list[Json]) -> None:
+        first, second = tasks[0]["annotations"]
+        tasks[0]["annotations"].append(second | {"unique_id": "another"})
+        first["result"][0]["value"] = {"choices": ["11"]}
+        tasks[1]["data"]["task"] = {"of": "another project"}
+        del tasks[2]["annotations"]
+        tasks[3]["annotations"] = [
+            None, {}, {"completed_by": True, "id": 1}, {"completed_by": 1, "id": 8, "result": {}},
+            {"completed_by": 1, "id": 9, "result": [{"from_name": "bias", "value": {"x": 1}}]},
+            {"completed_by": 1, "id": 10, "result": [None]},
+        ]  # fmt: skip
+        tasks += [None, {"data": 3}, {"data": {}}]  # type: ignore[list-item]
+
+    path = _edit(DATA / "label_studio" / "export.json", spoil, tmp_path / "e.json")
+    params = _params(repo)
+    summary = import_tool_answers(repo, params, ToolFormat.LABEL_STUDIO, path, None)
+    assert summary.added == 1  # the second annotator's of p0
+    assert len(summary.faults) == 14
+    for content, message in (("{}", "not a list of tasks"), ("[" * 9, "not valid JSON")):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(InputError, match=message):
+            import_tool_answers(repo, params, ToolFormat.LABEL_STUDIO, path, None)
+
+
+def test_annotations_of_potato_are_read_and_annotators_stay_the_same(
+    repo: Paths, tmp_path: Path
+) -> None:
+    _draw(repo, "p0", "p1", "p2", "p3")
+    params, recorded = _params(repo), DATA / "potato" / "annotation_output"
+    summary = import_tool_answers(repo, params, ToolFormat.POTATO, recorded, None)
+    _check_recorded(repo, summary, 1)
+    shutil.copytree(recorded / "first", tmp_path / "z@example.org")
+    shutil.copytree(recorded / "second", tmp_path / "a@example.org")
+    again = import_tool_answers(repo, params, ToolFormat.POTATO, tmp_path, None)
+    assert (again.added, again.known, again.raters) == (0, 6, ("rater-2", "rater-1"))
+    assert not any("example.org" in fault for fault in again.faults)
+
+
+def test_odd_files_of_potato_are_named(repo: Paths, tmp_path: Path) -> None:
+    _draw(repo, "p0", "p1", "p2", "p3")
+    params, recorded = _params(repo), DATA / "potato" / "annotation_output"
+    with pytest.raises(InputError, match="no annotations of potato"):
+        import_tool_answers(repo, params, ToolFormat.POTATO, tmp_path, None)
+    shutil.copytree(recorded / "first", tmp_path / "a" / "1")
+    (tmp_path / "a" / "1" / "annotation_history.jsonl").write_text("[]\n{\n{}\n", encoding="utf-8")
+    summary = import_tool_answers(repo, params, ToolFormat.POTATO, tmp_path / "a", None)
+    assert (summary.added, len(summary.faults)) == (0, 4)
+    assert "give --rater" in summary.faults[0]
+    source = tmp_path / "a" / "1"
+    for n_new in (4, 0):
+        assert import_tool_answers(repo, params, ToolFormat.POTATO, source, "ann").added == n_new
+    labels = {"t1": [], "t2": 3, "t3": [[{"schema": "bias"}, "3"]] * 2, "t4": [["x", "3"]], "t5": 0}
+    for number, content in enumerate(
+        ("{", "[]", "{}", json.dumps({"instance_id_to_label_to_value": labels}))
+    ):
+        (tmp_path / "b" / str(number)).mkdir(parents=True)
+        (tmp_path / "b" / str(number) / "user_state.json").write_text(content, encoding="utf-8")
+    summary = import_tool_answers(repo, params, ToolFormat.POTATO, tmp_path / "b", "ann")
+    assert (summary.added, len(summary.faults)) == (0, 7)
+
+
+def _read_lines(path: Path) -> list[Json]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def test_answers_in_potato_come_back_as_they_were_given(repo: Paths, tmp_path: Path) -> None:
+    params, dest = _params(repo, overlap=0.5), tmp_path / "tasks"
+    lists = write_tool_tasks(repo, params, ToolFormat.POTATO, dest, _ignore)
+    config = YAML(typ="safe").load(dest / "config-rater-2.yaml")
+    rows = _read_lines(dest / config["data_files"][0])
+    assert [row["task"] for row in rows] == [task.key for task in lists[1].tasks]
+    assert not any("<" in row["caption"] for row in rows)
+    wanted, labels, history = {}, {}, []
+    for place, row in enumerate(rows):
+        scores, alternative = _wanted(place)
+        values = {name: f"{score:g}" for name, score in scores.items()} or {"instead": alternative}
+        labels[row["task"]] = [[{"schema": k, "name": v}, v] for k, v in values.items()]
+        history.append({"action_id": f"a{place}", "instance_id": row["task"]})
+        wanted[row["task"]] = scores, alternative
+    folder = dest / config["output_annotation_dir"] / "anybody"
+    folder.mkdir(parents=True)
+    spent = {row["task"]: {"total_time_ms": 2500} for row in rows}
+    state = {"instance_id_to_label_to_value": labels, "instance_id_to_behavioral_data": spent}
+    (folder / "user_state.json").write_text(json.dumps(state), encoding="utf-8")
+    lines = "\n".join(map(json.dumps, history))
+    (folder / "annotation_history.jsonl").write_text(lines, encoding="utf-8")
+    summary = import_tool_answers(repo, params, ToolFormat.POTATO, folder.parent, None)
+    assert (summary.added, summary.faults) == (len(wanted), ())
+    _check_round_trip(repo, wanted)
+    assert {rating.seconds for rating in _answers(repo).values()} == {2.5}
+
+
+def test_records_of_argilla_are_read_and_annotators_stay_the_same(
+    repo: Paths, tmp_path: Path
+) -> None:
+    _draw(repo, "p0", "p1", "p2", "p3")
+    params, path = _params(repo), DATA / "argilla" / "answers.json"
+    summary = import_tool_answers(repo, params, ToolFormat.ARGILLA, path, None)
+    _check_recorded(repo, summary, 1)
+    before = _answers(repo, "rater-1")
+    reversed_path = _edit(path, list.reverse, tmp_path / "reversed.json")
+    again = import_tool_answers(repo, params, ToolFormat.ARGILLA, reversed_path, None)
+    assert (again.added, again.known) == (0, 6)
+    assert _answers(repo, "rater-1") == before
+
+
+def test_odd_records_of_argilla_are_named(repo: Paths, tmp_path: Path) -> None:
+    _draw(repo, "p0", "p1", "p2", "p3")
+
+    def spoil(records: list[Json]) -> None:
+        records[0]["responses"]["bias"][0]["value"] = 99
+        records[1]["responses"]["bias"] *= 2
+        records[2]["responses"] = {"bias": 3}
+        records[3]["id"] = None
+        records += [None, {"id": "t"}]  # type: ignore[list-item]
+
+    path = _edit(DATA / "argilla" / "answers.json", spoil, tmp_path / "a.json")
+    params = _params(repo)
+    summary = import_tool_answers(repo, params, ToolFormat.ARGILLA, path, None)
+    assert (summary.added, len(summary.faults)) == (3, 8)
+    path.write_text("3", encoding="utf-8")
+    with pytest.raises(InputError, match="not a list of records"):
+        import_tool_answers(repo, params, ToolFormat.ARGILLA, path, None)
+
+
+def test_answers_in_argilla_come_back_as_they_were_given(repo: Paths, tmp_path: Path) -> None:
+    params, dest = _params(repo), tmp_path / "tasks"
+    write_tool_tasks(repo, params, ToolFormat.ARGILLA, dest, _ignore)
+    settings = json.loads((dest / "settings.json").read_text(encoding="utf-8"))
+    assert [q["name"] for q in settings["questions"]] == ["bias", "orientation", "outcome"]
+    records = json.loads((dest / "records.json").read_text(encoding="utf-8"))
+    wanted = {}
+    for place, record in enumerate(records):
+        scores, alternative = _wanted(place)
+        values = {**scores, "outcome": alternative or "rated"}
+        record["responses"] = {
+            name: [{"value": value, "user_id": "u"}] for name, value in values.items()
+        }
+        wanted[record["id"]] = scores, alternative
+        names = {field["name"] for field in settings["fields"]}
+        assert names >= record["fields"].keys()
+    path = tmp_path / "answers.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    summary = import_tool_answers(repo, params, ToolFormat.ARGILLA, path, None)
+    assert (summary.added, summary.faults) == (14, ())
+    _check_round_trip(repo, wanted)

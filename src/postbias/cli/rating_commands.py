@@ -162,7 +162,7 @@ def ratings_export(*, dest: Path) -> None:
     click.echo(f"{n} answers written to {dest}")
 
 
-_FORMATS = ("spreadsheet", "csv")
+_FORMATS = ("spreadsheet", "csv", "label-studio", "potato", "argilla")
 
 
 @ratings.command("tasks")

@@ -104,7 +104,8 @@ def import_openpyxl() -> ModuleType:
             "Excel files need the package openpyxl",
             do="run `pip install 'postbias[excel]'`, or use CSV files",
         ) from error
-    return openpyxl
+    module: ModuleType = openpyxl
+    return module
 
 
 def neutralise(text: str) -> str:

@@ -6,6 +6,7 @@ becomes `rater-N`, recognised at the next import by answers that are in the stor
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,19 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", do="name a file") from error
+
+
+def load_json(path: Path) -> object:
+    """Read a JSON file.
+
+    Raises:
+        InputError: If it cannot be read, or is not JSON.
+    """
+    try:
+        content: object = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    return content
 
 
 def show(value: object) -> str:

@@ -10,6 +10,9 @@ from pathlib import Path
 from postbias.errors import InputError
 from postbias.params import Params
 from postbias.paths import Paths
+from postbias.people.exchange.argilla import read_argilla, write_argilla_tasks
+from postbias.people.exchange.label_studio import read_label_studio, write_label_studio_tasks
+from postbias.people.exchange.potato import read_potato, write_potato_tasks
 from postbias.people.exchange.spreadsheet import (
     import_openpyxl,
     read_spreadsheet,
@@ -28,11 +31,17 @@ class ToolFormat(StrEnum):
 
     SPREADSHEET = "spreadsheet"
     CSV = "csv"
+    LABEL_STUDIO = "label-studio"
+    POTATO = "potato"
+    ARGILLA = "argilla"
 
 
 _WRITERS: dict[ToolFormat, Callable[[Path, Sequence[TaskList], Sequence[RubricAxis]], None]] = {
     ToolFormat.SPREADSHEET: write_excel_tasks,
     ToolFormat.CSV: write_csv_tasks,
+    ToolFormat.LABEL_STUDIO: write_label_studio_tasks,
+    ToolFormat.POTATO: write_potato_tasks,
+    ToolFormat.ARGILLA: write_argilla_tasks,
 }
 _PER_RATER = frozenset({ToolFormat.SPREADSHEET, ToolFormat.CSV})
 
@@ -97,6 +106,12 @@ def import_tool_answers(
             case ToolFormat.SPREADSHEET | ToolFormat.CSV:
                 rater = rater or _rater_of_file(src, store.raters())
                 answers = read_spreadsheet(src, rubric.axes, rater)
+            case ToolFormat.LABEL_STUDIO:
+                answers = read_label_studio(src)
+            case ToolFormat.POTATO:
+                answers = read_potato(src, rater)
+            case ToolFormat.ARGILLA:
+                answers = read_argilla(src)
         return store_answers(store, answers, rubric, params.rating.raters, rater)
 
 

@@ -140,15 +140,15 @@ def _to_tool(task: RatingTask, posts: Mapping[str, RatingPost]) -> ToolTask:
 
 def describe_axis(axis: RubricAxis) -> list[str]:
     """Return the question, the scale and the anchors with examples, a line each."""
-    anchors = (
-        f"{anchor.score:g}: {anchor.meaning} For example: {' '.join(anchor.examples)}"
-        for anchor in axis.anchors
-    )
+    anchors = (describe_score(axis, anchor.score) for anchor in axis.anchors)
     scale = f"Scores: {axis.low:g} to {axis.high:g} in steps of {axis.step:g}."
     return [axis.question, scale, *anchors]
 
 
 def describe_score(axis: RubricAxis, score: float) -> str:
-    """Return a score with its description if it is an anchor, as in `4 (a mild stereotype)`."""
-    meanings = {anchor.score: anchor.meaning for anchor in axis.anchors}
-    return f"{score:g} ({meanings[score]})" if score in meanings else f"{score:g}"
+    """Return a score, with its description and examples if it is an anchor."""
+    anchors = (anchor for anchor in axis.anchors if anchor.score == score)
+    anchor = next(anchors, None)
+    if anchor is None:
+        return f"{score:g}"
+    return f"{score:g}: {anchor.meaning} For example: {' '.join(anchor.examples)}"
