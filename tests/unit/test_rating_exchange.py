@@ -22,18 +22,26 @@ from postbias.cli import main
 from postbias.errors import InputError, MissingExtraError
 from postbias.params import Params, load_params
 from postbias.paths import Paths
-from postbias.people.exchange.spreadsheet import neutralise
-from postbias.people.exchange.tool_answers import ImportSummary
+from postbias.people.exchange.argilla import write_argilla_tasks
+from postbias.people.exchange.label_studio import read_label_studio, write_label_studio_tasks
+from postbias.people.exchange.potato import write_potato_tasks
+from postbias.people.exchange.spreadsheet import (
+    neutralise,
+    read_spreadsheet,
+    write_csv_tasks,
+    write_excel_tasks,
+)
+from postbias.people.exchange.tool_answers import ImportSummary, store_answers
 from postbias.people.exchange.tool_formats import (
     ToolFormat,
     import_tool_answers,
     write_tool_tasks,
 )
-from postbias.people.exchange.tool_tasks import ALTERNATIVES, task_key
+from postbias.people.exchange.tool_tasks import ALTERNATIVES, TaskList, ToolTask, task_key
 from postbias.people.rating_records import Outcome, Rating, RatingItem, RatingTask
 from postbias.people.rating_store import RatingStore
 from postbias.posts.images import decode_upright
-from postbias.teacher.rubric import load_rubric
+from postbias.teacher.rubric import Rubric, load_rubric
 
 Json = dict[str, Any]
 
@@ -534,3 +542,50 @@ def test_answers_in_argilla_come_back_as_they_were_given(repo: Paths, tmp_path: 
     summary = import_tool_answers(repo, params, ToolFormat.ARGILLA, path, None)
     assert (summary.added, summary.faults) == (14, ())
     _check_round_trip(repo, wanted)
+
+
+def test_raters_who_have_begun_keep_their_names_and_others_get_free_ones(
+    repo: Paths, tmp_path: Path
+) -> None:
+    with RatingStore.open(repo.ratings) as store:
+        store.add_rater("rater-2", 3)
+    params = _params(repo, raters=3)
+    lists = write_tool_tasks(repo, params, ToolFormat.CSV, tmp_path / "tasks", _ignore)
+    assert [tasks.rater for tasks in lists] == ["rater-2", "rater-1", "rater-3"]
+
+
+def test_fine_scales_are_numbers_in_all_tools(tmp_path: Path) -> None:
+    anchor = RUBRIC.axes[0].anchors[0]
+    scale = (anchor.model_copy(update={"score": -5.0}), anchor.model_copy(update={"score": 5.0}))
+    changes = {"low": -5.0, "high": 5.0, "step": 0.25, "anchors": scale}
+    axes = (RUBRIC.axes[0].model_copy(update=changes),)
+    rubric = Rubric("fine", 1, "0" * 12, axes, RUBRIC.prompt, RUBRIC.reply)
+    key = task_key(RatingTask("p0", 1))
+    lists = [TaskList("rater-1", (ToolTask(key, "=cmd", ()),))]
+    (tmp_path / "images").mkdir()
+    for write in (
+        write_excel_tasks, write_csv_tasks, write_label_studio_tasks, write_potato_tasks,
+        write_argilla_tasks,
+    ):  # fmt: skip
+        write(tmp_path, lists, axes)
+    number = ET.parse(tmp_path / "interface.xml").find(".//Number")  # noqa: S314 - written above
+    assert number is not None
+    assert (number.get("min"), number.get("max"), number.get("step")) == ("-5", "5", "0.25")
+    scheme = YAML(typ="safe").load(tmp_path / "config-rater-1.yaml")["annotation_schemes"][0]
+    assert (scheme["annotation_type"], scheme["min_value"], scheme["step"]) == ("number", -5, 0.25)
+    settings = json.loads((tmp_path / "settings-rater-1.json").read_text(encoding="utf-8"))
+    values = [option["value"] for option in settings["questions"][0]["settings"]["options"]]
+    assert [float(value) for value in values] == list(axes[0].points)
+    result = [{"from_name": "bias", "value": {"number": -0.75}}]
+    annotations = [{"id": 1, "completed_by": 1, "result": result}]
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps([{"data": {"task": key}, "annotations": annotations}]))
+    with (tmp_path / "rater-1.csv").open("a", encoding="utf-8") as file:
+        file.write(f'{key},,"-1,25",\n')
+    with RatingStore.open(tmp_path / "ratings.sqlite") as store:
+        store.add_items([RatingItem("p0", "all", 1, 1.0, None)])
+        sheet = read_spreadsheet(tmp_path / "rater-1.csv", axes, "ann")
+        for found, rater in ((read_label_studio(export), None), (sheet, "ann")):
+            assert store_answers(store, found, rubric, 2, rater).added == 1
+        scores = {rating.rater: rating.scores["bias"] for rating in store.ratings()}
+    assert scores == {"rater-1": -0.75, "ann": -1.25}

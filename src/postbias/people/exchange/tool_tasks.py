@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import count, islice
 from pathlib import Path
 
 from postbias.errors import InputError
@@ -117,7 +118,9 @@ def prepare_tasks(
     if not per_rater and all(item.slot is None for item in items):
         shared = list_tasks(items, "", 0, params.repeat_share)
         return [TaskList(None, tuple(_to_tool(task, posts) for task in shared))]
-    names = [*raters, *(f"rater-{slot + 1}" for slot in range(len(raters), params.raters))]
+    # Raters who have not begun get the first names that are free.
+    free = (name for n in count(1) if (name := f"rater-{n}") not in raters)
+    names = [*raters, *islice(free, max(0, params.raters - len(raters)))]
     return [
         TaskList(
             name,
