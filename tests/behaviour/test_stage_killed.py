@@ -109,7 +109,7 @@ def test_a_killed_stage_is_resumed_and_ends_with_the_same_bytes(
     assert Artifact.open(repo.students / "text").digest == digest
     assert _report(repo) == _report(reference)
     # Only the main process logs and writes.
-    assert log.count("INFO postbias.student.trainer: epoch 1 ") == 1
+    assert log.count("INFO postbias.student.evaluation_schedule: epoch 1 ") == 1
     from mlflow import MlflowClient
 
     for paths in (reference, repo):
