@@ -16,7 +16,9 @@ from ruamel.yaml import YAML
 from tests.conftest import ROOT, run_command
 from tests.small_corpus import write_small_corpus
 
-_COPIED = (".dvcignore", ".gitignore", "brands", "dvc.yaml", "rubrics", "src", "stages")
+_COPIED = (
+    ".dvcignore", ".gitignore", "brands", "dvc.yaml", "ratings", "rubrics", "src", "stages",
+)  # fmt: skip
 
 #: Values of params.yaml that differ, by dotted key.
 SMALL: Mapping[str, object] = {
@@ -30,6 +32,9 @@ SMALL: Mapping[str, object] = {
     "train.batch_size": 16,
     "train.lr_text": 3e-3,
     "train.lr_head": 3e-3,
+    "cascade.share": None,
+    "variants.teachers": [],  # of the demo
+    "rating.file": None,
     "evaluate.bootstrap": 100,
     "evaluate.gate": {
         "min_spread": 0.0,
