@@ -114,7 +114,10 @@ def test_dvc_scores_only_new_shards_and_trains_nothing_again(
     _append(_export(tmp_path / "b.jsonl", 5000, 5003), repo / "data")
     run_command(repo, "dvc", "add", "-q", "data")
     output = run_command(repo, "dvc", "repro", "report").stdout
-    assert re.findall("Running stage '(.*)'", output) == ["sample", "infer", "report"]
+    first, second, *others, last = re.findall("Running stage '(.*)'", output)
+    assert (first, second, set(others), last) == (
+        "sample", "infer", {"cascade", "people"}, "report",
+    )  # fmt: skip
     new = set(store.rglob("*.scores.parquet")) - before
     assert count_rows(sorted(new)) == 3
     assert count_rows(list_shards(repo / "build" / "scores")) == 243

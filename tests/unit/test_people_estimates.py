@@ -296,13 +296,14 @@ def test_an_author_with_a_third_of_the_posts_is_taken_as_given() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["good teacher", "mediocre teacher", "random teacher"])
+@pytest.mark.parametrize("name", ["good teacher", "random teacher"])
 def test_coverage_is_nominal_at_100_ratings_and_good_teachers_narrow_intervals(name: str) -> None:
-    for quantity, row in measure(STUDIES[name], 500).items():
-        # The standard error of coverage over 500 replications is 1 point.
-        assert 0.92 <= row["coverage"] <= 0.985, (quantity, row)
+    # `benchmarks/people_estimates.py` has all studies, with 500 replications.
+    for quantity, row in measure(STUDIES[name], 150).items():
+        # The standard error of coverage over 150 replications is 1.8 points.
+        assert 0.89 <= row["coverage"] <= 0.995, (quantity, row)
         assert row["width"] <= 1.0, (quantity, row)
-        assert abs(row["bias"]) < 0.25, (quantity, row)
+        assert abs(row["bias"]) < 0.35, (quantity, row)
         if name == "good teacher":
             assert row["width"] < 0.95, (quantity, row)
         if quantity == "difference":  # the teacher underrates sponsored posts

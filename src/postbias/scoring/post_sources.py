@@ -28,7 +28,8 @@ class PostSource:
     Attributes:
         path: Post shards, a table, or an export.
         layout: Layout of an export; None for shards and tables.
-        evidence: Why it has this layout, in one line; "" if that was not found out.
+        evidence: Why it has this layout, in one line; "" if that was not found out, or if it is
+            a table and nobody asked.
     """
 
     path: AnyPath
@@ -79,7 +80,8 @@ def _detect(path: Path, options: ReadingOptions, *, is_asked: bool) -> PostSourc
             raise
         # The error of the table says which columns are missing.
         return PostSource(path, None)
-    evidence = f"layout {found.layout}: {found.evidence}"
+    is_obvious = found.layout == "table" and not is_asked
+    evidence = "" if is_obvious else f"layout {found.layout}: {found.evidence}"
     return PostSource(found.src, found.layout, evidence)
 
 
