@@ -22,6 +22,7 @@ from postbias.posts.schema import (
     SAMPLE,
     SPLIT,
     labels_schema,
+    out_of_fold_schema,
     scores_schema,
     variants_schema,
 )
@@ -245,5 +246,9 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
         ("cascade", {"curve": {"posts": 0, "points": []}}),
     ):
         write_json(paths.reports / f"{name}.json", report)
+    for modality in ("fusion", "text", "image"):
+        path = paths.out_of_fold / f"{modality}.parquet"
+        schema = out_of_fold_schema(_NAMES)
+        write_table(schema.empty_table(), path, schema)
     schema = variants_schema(_NAMES)
     write_table(schema.empty_table(), paths.variants, schema)

@@ -125,7 +125,7 @@ def test_a_run_with_everything_on_is_resumed_and_ends_with_the_same_bytes(
     with pytest.raises(Killed):
         train(modality, lambda _: nullcontext(interrupt), **settings)
     resumed = train(modality, **settings)
-    assert {row["epoch"] for row in resumed.fit.curve} == {0, 0.5, 1, 1.5, 2}
+    assert {row["epoch"] for row in resumed.curve} == {0, 0.5, 1, 1.5, 2}
     shutil.rmtree(train.store)  # type: ignore[attr-defined]
     assert resumed == train(modality, **settings)
 
