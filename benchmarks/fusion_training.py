@@ -68,7 +68,7 @@ def run(trial: Trial) -> None:
     The result has `r2` by student, and `t`: the paired t statistic of the test posts' squared
     errors, positive if fusion is better than the better half.
     """
-    logging.disable(logging.WARNING)
+    logging.getLogger("postbias").setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     torch.set_num_threads(1)
     params = Params.model_validate_json(trial.params)

@@ -59,7 +59,8 @@ class RatingServer:
         headers = {"Content-Type": "application/json"} | headers
         url = self.url.rstrip("/") + path
         request = urllib.request.Request(url, data, headers)  # noqa: S310 - on loopback
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(request, timeout=10) as response:
             answer: Json = json.load(response)
             return answer
 

@@ -17,6 +17,7 @@ from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.scorer import PostInput, Scorer
+from postbias.student import export
 from postbias.student.distillation import distil_artifact
 
 TEXT_CONFIGS: dict[str, dict[str, Any]] = {
@@ -89,8 +90,14 @@ def write_image_checkpoint(path: Path, name: str) -> None:
     ],
 )
 def test_ready_made_params_train_export_and_score(
-    trained: tuple[Paths, Params], tmp_path: Path, file: str, max_mb: float | None
+    trained: tuple[Paths, Params],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    max_mb: float | None,
 ) -> None:
+    # So few posts and epochs leave it to chance whether int8 or fp32 scores are closer to labels.
+    monkeypatch.setattr(export, "MAX_METRIC_LOSS", float("inf"))
     ready = load_params(ROOT / "params" / file).model_dump(mode="json")
     text, image = tmp_path / "text", tmp_path / "image.safetensors"
     text.mkdir()

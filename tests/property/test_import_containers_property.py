@@ -106,6 +106,8 @@ def test_a_damaged_container_loses_nothing_silently(data: st.DataObject, name: s
     counts = _import_counts(name, bytes(content))
     if counts is None or name == "a.json":
         return  # damage to JSON may join or split its objects: see below
+    if name.endswith(".zst") and kind != "truncate":
+        return  # without a checksum, damage may repeat or replace any part of the content
     assert sum(counts) in {N_ROWS, N_ROWS + 1}  # an insertion may be a row
 
 

@@ -31,7 +31,7 @@ from postbias.people.exchange.spreadsheet import (
     write_csv_tasks,
     write_excel_tasks,
 )
-from postbias.people.exchange.tool_answers import ImportSummary, store_answers
+from postbias.people.exchange.tool_answers import AnswersSummary, store_answers
 from postbias.people.exchange.tool_formats import (
     ToolFormat,
     import_tool_answers,
@@ -314,7 +314,7 @@ def _edit(path: Path, change: Callable[[list[Json]], None], dest: Path) -> Path:
     return dest
 
 
-def _check_recorded(paths: Paths, summary: ImportSummary, n_faults: int) -> None:
+def _check_recorded(paths: Paths, summary: AnswersSummary, n_faults: int) -> None:
     """Check the import of the recorded files: two annotators, four posts."""
     assert summary.raters == ("rater-1", "rater-2")
     assert _contents(paths, "rater-1") == EXPECTED

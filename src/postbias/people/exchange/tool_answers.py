@@ -69,7 +69,7 @@ class ToolAnswers:
 
 
 @dataclass(frozen=True, slots=True)
-class ImportSummary:
+class AnswersSummary:
     """Outcome of an import.
 
     Attributes:
@@ -144,7 +144,7 @@ def parse_seconds(value: object) -> float:
 
 def store_answers(
     store: RatingStore, found: ToolAnswers, rubric: Rubric, max_raters: int, rater: str | None
-) -> ImportSummary:
+) -> AnswersSummary:
     """Add a tool's answers to the store; nothing in the store is changed.
 
     Args:
@@ -202,7 +202,7 @@ def store_answers(
                 continue
             store.add(_renamed(rating, name))
             added += 1
-    return ImportSummary(added, known, tuple(used), tuple(faults))
+    return AnswersSummary(added, known, tuple(used), tuple(faults))
 
 
 def _check_name(name: str, ratings: Mapping[str, object]) -> None:

@@ -19,7 +19,7 @@ from postbias.people.exchange.spreadsheet import (
     write_csv_tasks,
     write_excel_tasks,
 )
-from postbias.people.exchange.tool_answers import ImportSummary, store_answers
+from postbias.people.exchange.tool_answers import AnswersSummary, store_answers
 from postbias.people.exchange.tool_tasks import TaskList, prepare_tasks
 from postbias.people.rating_items import open_items
 from postbias.people.rating_store import RatingStore
@@ -84,7 +84,7 @@ def write_tool_tasks(
 
 def import_tool_answers(
     paths: Paths, params: Params, tool: ToolFormat, src: Path, rater: str | None
-) -> ImportSummary:
+) -> AnswersSummary:
     """Add the answers in a tool's export to the store.
 
     Args:
