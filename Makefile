@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test coverage check ui serve verify bench bench-real docs deps plots demo-data lock clean
+.PHONY: help setup repro test test-slow coverage check ui serve verify bench bench-real docs deps plots demo-data lock clean
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -50,9 +50,12 @@ repro: setup ## run the pipeline (on the demo corpus by default) and show the re
 	@$(RUN) postbias results
 	@echo "Report: $(CURDIR)/build/report.html"
 
-test: setup ## run all checks and tests (CI also runs make verify and checks dvc.lock)
+test: setup ## run all checks, and the tests that take less than a minute each
 	@$(MAKE) --no-print-directory check
-	@$(RUN) python -m pytest $(IN_PARALLEL)
+	@$(RUN) python -m pytest $(IN_PARALLEL) -m "not slow"
+
+test-slow: setup ## run the tests that take longer, such as kills, clusters and simulations
+	@$(RUN) python -m pytest $(IN_PARALLEL) -m slow
 
 coverage: setup ## run all tests and report code coverage
 	@$(RUN) python -m pytest $(IN_PARALLEL) --cov --cov-report=term:skip-covered

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.teacher_corpus import ROOT, make_params
 
@@ -57,6 +57,7 @@ def test_any_content_gives_either_scores_in_range_or_one_fault(
 
 
 @given(body=st.dictionaries(keys, anything, max_size=4))
+@example(body={"choices": [{}, None]})
 @settings(deadline=None)
 def test_any_body_is_validated_without_an_exception(body: dict[str, Any]) -> None:
     assert parse_reply(body, RUBRIC, frozenset({"m"})).fault is not None or body

@@ -122,11 +122,15 @@ def load_language_identifier() -> None:
     _language_identifier()
 
 
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
 def _first_choice(reply: dict[str, Any]) -> dict[str, Any]:
     choices = reply.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    if not isinstance(choices, list) or not choices or not all(map(_is_object, choices)):
         raise _UnusableError(RejectReason.EMPTY_REPLY, "it holds no answer")
-    first = choices[0]
+    first: dict[str, Any] = choices[0]
     for other in choices[1:]:
         has_own_index = isinstance(other.get("index"), int) and other["index"] != first.get("index")
         if not has_own_index and message_of(other) != message_of(first):
