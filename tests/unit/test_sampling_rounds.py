@@ -28,7 +28,7 @@ from postbias.posts.sampling_rounds import (
     combine_rounds,
     read_rounds,
 )
-from postbias.posts.schema import SAMPLE, SPLIT, labels_schema
+from postbias.posts.schema import SAMPLE, SPLIT, labels_schema, scores_schema
 from postbias.posts.shards import read_table, write_table
 from postbias.privacy.forget import forget_posts
 from postbias.stats.active_sampling import Round, sampling_probabilities
@@ -132,11 +132,26 @@ def test_posts_with_larger_expected_errors_are_drawn_more_often(
     corpus = load_scored_corpus(paths)
     errors, is_high = estimate_errors(corpus), corpus.scores["bias"] > 4
     assert errors[is_high].mean() > 1.6 * errors[~is_high].mean()
-    drawn = draw_next_round(paths, params, N_NEXT).planned
+    found = draw_next_round(paths, params, N_NEXT)
+    drawn = found.planned
     p = np.array(list(drawn.probabilities.values()))
     high = np.array([score.get(post_id, 0.0) > 4 for post_id in drawn.probabilities])
     assert p[high].mean() > 1.3 * p[~high].mean()
-    assert drawn.worth > N_NEXT
+    assert 1.02 * N_NEXT < found.n_random < 1.5 * N_NEXT
+
+
+def test_without_prediction_intervals_the_errors_of_similar_scores_are_enough(
+    repo: tuple[Paths, Params],
+) -> None:
+    paths, params = repo
+    shard = paths.scores / "00000.parquet"
+    rows = [row | {"bias_lo": None, "bias_hi": None} for row in read_table(shard).to_pylist()]
+    schema = scores_schema(("bias", "orientation"))
+    write_table(pa.Table.from_pylist(rows, schema), shard, schema)
+    drawn = draw_next_round(paths, params, N_NEXT)
+    assert len(drawn.planned.probabilities) == N_NEXT
+    assert np.isfinite(drawn.errors).all()
+    assert N_NEXT <= round(drawn.n_random) < 1.2 * N_NEXT
 
 
 def test_nothing_is_measured_on_later_rounds_but_students_and_baselines_learn_from_them(
@@ -281,7 +296,7 @@ def test_the_command_says_what_it_drew_and_what_to_do(
     result = CliRunner().invoke(main, ["next-posts", str(N_NEXT)])
     assert result.exit_code == 0, result.output
     assert f"round 2: {N_NEXT} of " in result.output
-    assert "posts drawn at random\nnext: `dvc repro`, and commit samples/rounds.csv" in (
+    assert "of these posts drawn at random\nnext: `dvc repro`, and commit samples/rounds.csv" in (
         result.output
     )
     again = CliRunner().invoke(main, ["next-posts", str(N_NEXT)])

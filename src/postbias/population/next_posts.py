@@ -52,12 +52,14 @@ class DrawnRound:
         n_open: Posts that it was drawn from.
         axis: The axis whose errors it follows.
         errors: Expected errors of the open posts with a score, in points, ascending. (M,)
+        n_random: Number of open posts drawn with equal probability that would be as informative.
     """
 
     planned: PlannedRound
     n_open: int
     axis: str
     errors: Array
+    n_random: float
 
     def describe(self) -> str:
         """Describe the round in a few lines of text."""
@@ -68,7 +70,7 @@ class DrawnRound:
             f"with probabilities from {min(probabilities):.3g} to {max(probabilities):.3g}\n"
             f"expected error of {self.axis}: {low:.2f} to {high:.2f} points (from the 10% to the "
             f"90% quantile of the open posts)\n"
-            f"for the mean of {self.axis}, the round is worth about {self.planned.worth:,.0f} "
+            f"for the mean of {self.axis}, the round is worth about {self.n_random:,.0f} of these "
             "posts drawn at random"
         )
 
@@ -126,8 +128,10 @@ def draw_next_round(paths: Paths, params: Params, n: int) -> DrawnRound:
         first_sample=describe_first_sample(params.sample, params.seed),
     )
     append_round(paths.sample_rounds, planned)
-    known = errors[is_open & np.isfinite(errors)]
-    return DrawnRound(planned, int(is_open.sum()), corpus.axes[0].name, np.sort(known))
+    n_open, known = int(is_open.sum()), errors[is_open & np.isfinite(errors)]
+    by_chance = equivalent_sample_size(total_errors, np.where(is_open, n / n_open, 0.0))
+    n_random = n * planned.worth / by_chance
+    return DrawnRound(planned, n_open, corpus.axes[0].name, np.sort(known), n_random)
 
 
 def estimate_errors(corpus: ScoredCorpus) -> Array:
@@ -148,7 +152,10 @@ def estimate_errors(corpus: ScoredCorpus) -> Array:
         corpus.table[f"{main}_{end}"].to_numpy(zero_copy_only=False).astype(np.float64)
         for end in ("lo", "hi")
     )
-    scale = np.maximum(hi - lo, _SMALLEST_WIDTH * np.mean(hi - lo))
+    width = hi - lo  # NaN if the student has no intervals
+    scale = np.ones_like(width)
+    if np.isfinite(width).all():
+        scale = np.maximum(width, _SMALLEST_WIDTH * width.mean())
     is_known = corpus.design.roles == HELD_OUT
     squares = ((corpus.labels[main] - corpus.held_out_scores(main)) / scale) ** 2
     squares = np.where(is_known, squares, np.nan)
