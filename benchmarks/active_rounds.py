@@ -3,7 +3,7 @@
 Each replication draws a corpus of 8,000 posts, labels a simple random sample, fits a ridge
 regression, draws the next round by the expected errors of its scores as `postbias next-posts` does,
 labels it, fits again, and so on. The estimates are those of the report (`postbias.stats.ppi`), once
-with folds set aside and once cross-fitted. Truth: the mean of 400,000 posts of the same kind.
+with folds set aside and once cross-fitted. Truth: the mean of 2,000,000 posts of the same kind.
 
 Corpora: `demo`, with the planted truth and the simulated teacher of the demo, whose noise is the
 same for all posts; `rare`, where most posts have no bias and little error, and errors grow with it.
@@ -35,7 +35,7 @@ from postbias.stats.label_design import HELD_OUT, LEARNED, LabelDesign, labels_o
 from postbias.stats.ppi import estimate_mean, tune_estimator
 from postbias.stats.strata import Bools, Ints
 
-N, N_POPULATION = 8000, 400_000
+N, N_POPULATION = 8000, 2_000_000
 GROUPS, PENALTY, HIGH = 5, 3.0, 6.5
 SHARES = {"train": 0.72, "held out": 0.28}  # train and valid, calib and test
 ROUNDS = 3
@@ -225,7 +225,7 @@ def measure_rounds(
 
 def known_worth(kind: str) -> float:
     """Return what a post of a later round would be worth if all expected errors were known."""
-    large = CORPORA[kind](N_POPULATION // 4, np.random.default_rng(0))
+    large = CORPORA[kind](N_POPULATION // 20, np.random.default_rng(0))
     corpus = CORPORA[kind](N, np.random.default_rng(1))
     coefficients = fit_ridge(large.x, large.y)
     known, scores = (np.clip(part.x @ coefficients, 0, 10) for part in (large, corpus))

@@ -66,14 +66,16 @@ def sample(paths: Paths, params: Params) -> SampleSummary:
     """Run the stage: read the posts, write the sample, its posts and `reports/sample.json`.
 
     Args:
-        paths: The repository; reads `data/` and the file of given folds, if any.
+        paths: The repository; reads `data/`, the file of given folds, if any, and the later rounds
+            of an active sample.
         params: `seed`, the group `sample`, `annotate.labels`, `split.folds`,
             `split.folds_column`, `train.cross_fit` and `train.transfer` are used.
 
     Raises:
         CorpusError: If there is no post, a post id occurs twice, or a stratifying column is empty.
-        ParamsError: If there are more strata than posts to draw, or no stratifying column.
-        InputError: If the file of given folds or `import.json` cannot be used.
+        ParamsError: If there are more strata than posts to draw, no stratifying column, or rounds
+            that continue another sample.
+        InputError: If the file of given folds, that of rounds, or `import.json` cannot be used.
         SchemaError: If a shard is damaged.
         CountsError: If the counts do not add up.
         StorageError: If an output cannot be written.
@@ -141,6 +143,7 @@ def sample_posts(
 
     Raises:
         CorpusError: If there is no post, a post id occurs twice, or a stratifying column is empty.
+        InputError: If a post of a later round is not eligible.
         ParamsError: If there are more strata than posts to draw, or no stratifying column.
         SchemaError: If a shard is damaged.
     """
