@@ -223,8 +223,14 @@ def measure_rounds(
     return result
 
 
-def known_worth(kind: str) -> float:
-    """Return what a post of a later round would be worth if all expected errors were known."""
+def measure_worth(kind: str, n_known: int | None = None) -> float:
+    """Measure what a post of a later round is worth, in posts drawn at random.
+
+    Args:
+        kind: The corpus.
+        n_known: Number of held-out labels that the expected errors are learned from; None if all
+            expected errors are known.
+    """
     large = CORPORA[kind](N_POPULATION // 20, np.random.default_rng(0))
     corpus = CORPORA[kind](N, np.random.default_rng(1))
     coefficients = fit_ridge(large.x, large.y)
@@ -233,8 +239,16 @@ def known_worth(kind: str) -> float:
     bins = np.digitize(known, edges)
     squares = np.bincount(bins, (large.y - known) ** 2) / np.maximum(np.bincount(bins), 1)
     errors = np.sqrt(squares[np.digitize(scores, edges)])
-    n = 300
-    return equivalent_sample_size(errors, sampling_probabilities(errors, n)) / n
+    if n_known is None:
+        return equivalent_sample_size(errors, sampling_probabilities(errors, n := 300)) / n
+    found = []
+    for seed in range(20):
+        rows = np.random.default_rng(seed).permutation(N)[:n_known]
+        known_squares = np.full(N, np.nan)
+        known_squares[rows] = (corpus.y[rows] - scores[rows]) ** 2
+        learned = expected_errors_by_score(scores, known_squares, np.ones(N), (0, 10))
+        found.append(equivalent_sample_size(errors, sampling_probabilities(learned, n := 300)) / n)
+    return float(np.mean(found))
 
 
 def saved_share(random_n: float, random_half: float, active_half: float) -> float:
@@ -255,8 +269,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=600)
     options = parser.parse_args()
     for kind in CORPORA:
-        worth = round(known_worth(kind), 3)
-        print(json.dumps({"corpus": kind, "worth with known errors": worth}), flush=True)
+        worth = {str(n or "all"): round(measure_worth(kind, n), 2) for n in (60, 150, 400, None)}
+        print(json.dumps({"corpus": kind, "worth by known errors": worth}), flush=True)
         for is_cross_fitted in (False, True):
             measured = measure_rounds(
                 kind, options.replications, options.n, is_cross_fitted=is_cross_fitted
