@@ -39,6 +39,7 @@ N, N_POPULATION = 8000, 2_000_000
 GROUPS, PENALTY, HIGH = 5, 3.0, 6.5
 SHARES = {"train": 0.72, "held out": 0.28}  # train and valid, calib and test
 ROUNDS = 3
+NEXT = 300  # posts of the round whose worth is measured
 
 
 @dataclass(frozen=True)
@@ -240,14 +241,15 @@ def measure_worth(kind: str, n_known: int | None = None) -> float:
     squares = np.bincount(bins, (large.y - known) ** 2) / np.maximum(np.bincount(bins), 1)
     errors = np.sqrt(squares[np.digitize(scores, edges)])
     if n_known is None:
-        return equivalent_sample_size(errors, sampling_probabilities(errors, n := 300)) / n
+        return equivalent_sample_size(errors, sampling_probabilities(errors, NEXT)) / NEXT
     found = []
     for seed in range(20):
         rows = np.random.default_rng(seed).permutation(N)[:n_known]
         known_squares = np.full(N, np.nan)
         known_squares[rows] = (corpus.y[rows] - scores[rows]) ** 2
         learned = expected_errors_by_score(scores, known_squares, np.ones(N), (0, 10))
-        found.append(equivalent_sample_size(errors, sampling_probabilities(learned, n := 300)) / n)
+        probabilities = sampling_probabilities(learned, NEXT)
+        found.append(equivalent_sample_size(errors, probabilities) / NEXT)
     return float(np.mean(found))
 
 
