@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postbias import __version__
+from postbias.cli.app_commands import app_command
 from postbias.cli.command_group import CommandGroup
 from postbias.cli.comparison_commands import report_diff_command
 from postbias.cli.fetch_commands import fetch_images_command
@@ -240,6 +241,7 @@ main.add_command(results_command)
 main.add_command(brands_command)
 main.add_command(annotate_command)
 main.add_command(replies)
+main.add_command(app_command)
 main.add_command(rate_command)
 main.add_command(plan_command)
 main.add_command(ratings)

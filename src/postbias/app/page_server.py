@@ -1,0 +1,66 @@
+"""The server of `postbias app`: the page, single posts, files to score, and corpora to explore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from postbias.app.access import Access
+from postbias.app.explore_requests import ExploreHandlers
+from postbias.app.file_requests import FileHandlers
+from postbias.app.other_pages import PageLinks
+from postbias.app.page_session import PageSession
+from postbias.app.request_bodies import read_json_body
+from postbias.app.single_posts import Json, describe_student, read_try_post, score_single_post
+from postbias.errors import InputError, PostbiasError
+
+_STATIC = Path(__file__).with_name("static")
+
+
+def build_page_app(session: PageSession, access: Access) -> FastAPI:
+    """Build the web application.
+
+    Args:
+        session: What it works with.
+        access: Who may use the server.
+
+    Returns:
+        An ASGI application.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.middleware("http")(access)
+    app.exception_handler(PostbiasError)(_refuse)
+    app.get("/")(_send_page)
+    single = _SinglePostHandlers(session)
+    app.get("/api/student")(single.student)
+    app.post("/api/score")(single.score)
+    FileHandlers(session).add_to(app)
+    ExploreHandlers(session).add_to(app)
+    PageLinks(session.paths).add_to(app)
+    app.mount("/static", StaticFiles(directory=_STATIC))
+    return app
+
+
+def _send_page() -> FileResponse:
+    return FileResponse(_STATIC / "app.html")
+
+
+def _refuse(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 400 if isinstance(error, InputError) else 503)
+
+
+class _SinglePostHandlers:
+    def __init__(self, session: PageSession) -> None:
+        self._scorer, self._paths = session.scorer, session.paths
+
+    def student(self) -> Json:
+        return describe_student(self._scorer, self._paths)
+
+    async def score(self, request: Request) -> Json:
+        post = read_try_post(await read_json_body(request))
+        return await run_in_threadpool(score_single_post, self._scorer, post)

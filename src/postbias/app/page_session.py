@@ -1,0 +1,97 @@
+"""What the page works with: one student, uploads, jobs, corpora, and other pages to open."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from postbias.app.corpus_library import CorpusLibrary
+from postbias.app.explored_corpus import CorpusFiles
+from postbias.app.reader_process import ReaderProcess
+from postbias.app.scoring_jobs import ScoringJobs
+from postbias.app.upload_scoring import UploadFiles
+from postbias.app.uploads import UploadFolders
+from postbias.paths import Paths
+from postbias.scoring.scorer import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class PageSession:
+    """One run of `postbias app`.
+
+    Attributes:
+        scorer: The student.
+        scratch: Temporary folder of everything that is written.
+        uploads: Files that were sent.
+        jobs: Uploads that are scored.
+        library: Corpora to explore.
+        paths: The repository; None outside of one.
+    """
+
+    scorer: Scorer
+    scratch: Path
+    uploads: UploadFolders
+    jobs: ScoringJobs
+    library: CorpusLibrary
+    paths: Paths | None
+
+    def new_reader(self, folder: Path) -> ReaderProcess:
+        """Return a process for a task on an upload."""
+        scratch = folder / "tmp"
+        scratch.mkdir(exist_ok=True)
+        return ReaderProcess(scratch)
+
+    def add_result(self, job_id: str) -> str:
+        """Add the result of a finished job to the corpora, and return its id there."""
+        job = self.jobs.find(job_id)
+        summary = job.status.summary
+        assert summary is not None
+        files = UploadFiles(job.upload.folder)
+        shards = tuple(Path(shard) for shard in summary["shards"])
+        scores = tuple(files.outputs.scores / shard.name for shard in shards)
+        brands = None if self.paths is None else find_brands_table(self.paths)
+        corpus = CorpusFiles(job.upload.name, scores, shards, brands=brands)
+        self.library.add(job_id, corpus, files.rejects)
+        return job_id
+
+
+def find_brands_table(paths: Paths) -> Path | None:
+    """Return the table of brands that params.yaml names; None if there is none."""
+    from postbias.errors import PostbiasError
+    from postbias.params import load_params
+
+    try:
+        brands = load_params(paths.params).report.brands
+    except PostbiasError:  # the page works without params
+        return None
+    return None if brands is None else paths.root / brands
+
+
+@contextmanager
+def open_page_session(scorer: Scorer, paths: Paths | None) -> Iterator[PageSession]:
+    """Create the temporary folder of a session; stop everything and delete it at the end.
+
+    Args:
+        scorer: The student.
+        paths: The repository; None outside of one.
+
+    Yields:
+        The session.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="postbias-app-"))
+    settings = {
+        "student": str(scorer.artifact.folder.resolve()),
+        "threads": scorer.threads,
+        "device": scorer.device,
+    }
+    jobs, library = ScoringJobs(settings), CorpusLibrary(scratch / "topics")
+    try:
+        yield PageSession(scorer, scratch, UploadFolders(scratch / "uploads"), jobs, library, paths)
+    finally:
+        jobs.close()
+        library.close()
+        shutil.rmtree(scratch, ignore_errors=True)
