@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
@@ -35,6 +36,7 @@ def build_page_app(session: PageSession, access: Access) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(access)
     app.exception_handler(PostbiasError)(_refuse)
+    app.exception_handler(RequestValidationError)(_refuse_invalid)
     app.get("/")(_send_page)
     single = _SinglePostHandlers(session)
     app.get("/api/student")(single.student)
@@ -52,6 +54,14 @@ def _send_page() -> FileResponse:
 
 def _refuse(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 400 if isinstance(error, InputError) else 503)
+
+
+def _refuse_invalid(_: Request, error: Exception) -> JSONResponse:
+    """Say what is wrong without repeating the input, which may be no JSON, such as NaN."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    return JSONResponse({"detail": f"the request is not valid: {place}: {first['msg']}"}, 422)
 
 
 class _SinglePostHandlers:
