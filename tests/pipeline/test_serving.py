@@ -180,7 +180,7 @@ def test_twenty_concurrent_clients_get_their_own_answers(server: int) -> None:
 
 def test_the_model_contains_every_module_that_it_imports(model: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import postbias.scoring.serving, json;"
+        "import sys; sys.path.insert(0, sys.argv[1]); import postbias.serving, json;"
         "print(json.dumps([m for m in sys.modules if m.partition('.')[0] in"
         " ('postbias', 'torch', 'transformers', 'pyarrow', 'pydantic', 'psutil')]))"
     )

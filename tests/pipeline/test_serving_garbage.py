@@ -18,7 +18,7 @@ def invocations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The hardened function behind `/invocations`, bound to a tiny student."""
     from mlflow.pyfunc import scoring_server
 
-    from postbias.scoring.serving import PostbiasModel, RefusedError
+    from postbias.serving import PostbiasModel, RefusedError
 
     original = scoring_server.invocations
     folder = tmp_path_factory.mktemp("student") / "student"

@@ -29,11 +29,19 @@ if TYPE_CHECKING:
 #: Requirements of the packaged model; pinned to the versions it was checked with.
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")
 
-#: Modules that ship with the model: the import closure of `postbias.scoring.serving`.
+#: Modules that ship with the model: the import closure of `postbias.serving`.
 MODULES = (
     "__init__.py",
     "axes.py",
     "errors.py",
+    "explanation/__init__.py",
+    "explanation/explain.py",
+    "explanation/explanation_records.py",
+    "explanation/faithfulness_verdicts.py",
+    "explanation/image_regions.py",
+    "explanation/occlusion.py",
+    "explanation/post_variants.py",
+    "explanation/text_spans.py",
     "posts/__init__.py",
     "posts/file_kinds.py",
     "posts/heif_images.py",
@@ -50,8 +58,9 @@ MODULES = (
     "scoring/post_scores.py",
     "scoring/request.py",
     "scoring/scorer.py",
-    "scoring/serving.py",
     "scoring/text_inputs.py",
+    "scoring/text_runs.py",
+    "serving.py",
 )
 
 #: Path of the artifact inside the package.
@@ -64,7 +73,7 @@ _SMOKE_TIMEOUT_S = 300
 _ENTRY = '''"""Hands the model to MLflow."""
 
 from mlflow.models import set_model
-from postbias.scoring.serving import PostbiasModel
+from postbias.serving import PostbiasModel
 
 set_model(PostbiasModel())
 '''
