@@ -115,11 +115,9 @@ class Model:
             InputError: If it is not a valid post, an image file cannot be read, or the student has
                 no such axis.
         """
-        from postbias.explanation.explain import explain_post
-        from postbias.explanation.faithfulness_verdicts import read_verdicts
+        from postbias.explanation.nearest_posts import explain_with_nearest
 
-        verdicts = read_verdicts(self._scorer.artifact)
-        return explain_post(self._scorer, as_post(post), axis, verdicts=verdicts)
+        return explain_with_nearest(self._scorer, as_post(post), axis)
 
     def _score_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd

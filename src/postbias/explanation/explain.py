@@ -13,6 +13,7 @@ from postbias.explanation.explanation_records import (
     Explanation,
     ModalityShares,
     RegionContribution,
+    TextSource,
     WordContribution,
 )
 from postbias.explanation.faithfulness_verdicts import (
@@ -86,10 +87,10 @@ def explain_post(
         text=read.text,
         words=()
         if is_refused(verdicts, "words", axis)
-        else tuple(_word(read, words, part) for part in text_parts),
+        else describe_words(read, words, text_parts),
         regions=()
         if is_refused(verdicts, "regions", axis)
-        else tuple(_region(read, part) for part in image_parts),
+        else describe_regions(read, image_parts),
         shares=shares,
         notes=_list_notes(scorer, read, axis, verdicts),
         n_calls=variants.n_calls,
@@ -126,6 +127,31 @@ def occlude_post(
     return text_parts, occlude_regions(variants, column, budget - n_used)
 
 
+def describe_words(
+    read: ReadPost, words: Sequence[Span], parts: Sequence[TextPart]
+) -> tuple[WordContribution, ...]:
+    """Describe words and phrases by their text and position."""
+    described = []
+    for part in parts:
+        start, end = words[part.words[0]].start, words[part.words[-1]].end
+        source: TextSource = "caption" if start < len(read.caption) else "image_text"
+        text = read.text[start:end]
+        described.append(WordContribution(text, start, end, source, part.contribution))
+    return tuple(described)
+
+
+def describe_regions(read: ReadPost, parts: Sequence[ImagePart]) -> tuple[RegionContribution, ...]:
+    """Describe image regions by their position in the upright image."""
+    described = []
+    for part in parts:
+        side = len(read.images[part.image])
+        region = part.region or Region(0, 0, side, side)
+        box = to_relative(region, read.squares[part.image], side)
+        position = read.positions[part.image]
+        described.append(RegionContribution(position, box, part.contribution))
+    return tuple(described)
+
+
 def _find_axis(scorer: Scorer, axis: str) -> int:
     if axis not in scorer.axes:
         raise InputError("the student has no such axis", seen=axis, allowed=scorer.axes)
@@ -142,28 +168,6 @@ def _share_between_modalities(variants: VariantScorer, column: int) -> ModalityS
         baseline=nothing,
         caption=((caption - nothing) + (whole - images)) / 2,
         image=((images - nothing) + (whole - caption)) / 2,
-    )
-
-
-def _word(read: ReadPost, words: Sequence[Span], part: TextPart) -> WordContribution:
-    start, end = words[part.words[0]].start, words[part.words[-1]].end
-    is_caption = start < len(read.caption)
-    return WordContribution(
-        text=read.text[start:end],
-        start=start,
-        end=end,
-        source="caption" if is_caption else "image_text",
-        contribution=part.contribution,
-    )
-
-
-def _region(read: ReadPost, part: ImagePart) -> RegionContribution:
-    side = len(read.images[part.image])
-    region = part.region or Region(0, 0, side, side)
-    return RegionContribution(
-        image=read.positions[part.image],
-        box=to_relative(region, read.squares[part.image], side),
-        contribution=part.contribution,
     )
 
 

@@ -1,7 +1,7 @@
 """Whether a student's explanations were tested, and with what result.
 
-`evaluate` tests them on the test fold and writes the result beside the champion and into
-`reports/evaluate.json`.
+`evaluate` tests them on the test fold and writes the results to `reports/evaluate.json`; they are
+part of the registered model too.
 """
 
 # Ships inside the registered model.
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 Part = Literal["words", "regions"]
 PARTS: tuple[Part, ...] = ("words", "regions")
 
-#: File beside the artifact's own; not part of its digest.
+#: File beside those of an artifact in a registered model; not part of its digest.
 VERDICTS = "explanations.json"
 
 _REMOVAL = {"words": "removing words", "regions": "filling image regions"}
@@ -66,7 +66,9 @@ def read_verdicts(artifact: Artifact) -> FaithfulnessVerdicts | None:
         for name, result in report.get("explanations", {}).items():
             if report["students"][name]["digest"] == artifact.digest:
                 parts: dict[str, bool] = {
-                    part: bool(result[part]["faithful"]) for part in PARTS if result.get(part)
+                    part: result[part]["faithful"]
+                    for part in PARTS
+                    if part in result and result[part]["faithful"] is not None
                 }
                 return FaithfulnessVerdicts(artifact.digest, report["main"]["axis"], parts)
         break

@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from postbias.errors import ChampionError
+from postbias.explanation.faithfulness_verdicts import VERDICTS, read_verdicts
+from postbias.json_files import write_json
 from postbias.scoring.request import answer_row, read_post
 from postbias.scoring.scorer import OK, Scorer
 from postbias.tracking.database import configure_environment
@@ -106,6 +108,8 @@ def write_package(artifact: Artifact, dest: Path, *, precision: Precision) -> No
         student = Path(temporary) / STUDENT_PATH.name
         # A copy: MLflow refuses links, and DVC may have put links here.
         shutil.copytree(artifact.folder, student)
+        if (verdicts := read_verdicts(artifact)) is not None:
+            write_json(student / VERDICTS, verdicts.as_json())
         requirements = (*REQUIREMENTS, *(["rapidocr"] if artifact.manifest.ocr else []))
         with _without_advice() as mlflow:
             mlflow.pyfunc.save_model(
