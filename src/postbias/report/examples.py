@@ -1,4 +1,4 @@
-"""Example posts of the report: image, caption, label and score side by side.
+"""Example posts of the report: image, caption, label, score and explanation side by side.
 
 Only posts of the test fold are shown. Captions are cut to a maximum length, and images are decoded
 and encoded again, so that only their pixels reach the page.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postbias.errors import UnreadableImageError
+from postbias.explanation.explanation_records import ModalityShares
+from postbias.params import Params
 from postbias.paths import Paths
 from postbias.population.scored_corpus import ScoredCorpus
 from postbias.posts.images import decode_upright
 from postbias.posts.schema import SPLIT
 from postbias.posts.shards import read_selected_posts, read_table
+from postbias.report.explained_examples import (
+    CaptionPart,
+    ExplainedExample,
+    explain_examples,
+    scale_box,
+)
+from postbias.scoring.scorer import PostInput
 from postbias.stats.metrics import band_indices
 
 _MAX_SIDE_PX = 320
@@ -29,30 +39,53 @@ _MAX_CAPTION_CHARACTERS = 420
 
 
 @dataclass(frozen=True, slots=True)
+class ShownImage:
+    """An image on the page.
+
+    Attributes:
+        position: Its position among the images of the post.
+        url: The image as a `data:` URL.
+        size: Its width and height in pixels.
+        box: Left, top, width and height of the region that moved the score most, in pixels; None
+            if no region moved it.
+        contribution: Points that this region adds; 0 without one.
+    """
+
+    position: int
+    url: str
+    size: tuple[int, int]
+    box: tuple[int, int, int, int] | None = None
+    contribution: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ExamplePost:
     """A post as the report shows it.
 
     Attributes:
         post_id: Its id.
-        caption: Its caption, cut to the maximum length; may be empty.
-        image: Its first readable image as a `data:` URL, if there is one.
+        caption: Parts of its caption, or of the text that the student read, with marked words;
+            cut to the maximum length, and empty without a caption.
+        image: Its first readable image, if there is one.
         n_images: Number of images.
         label: The teacher's label on the main axis.
         reason: The teacher's reason; may be empty.
         score: The student's score.
         lo: Lower limit of the score's interval; None if the student has no intervals.
         hi: Upper limit of the score's interval.
+        shares: Shares of caption and images in the score.
     """
 
     post_id: str
-    caption: str
-    image: str | None
+    caption: tuple[CaptionPart, ...]
+    image: ShownImage | None
     n_images: int
     label: float
     reason: str
     score: float
     lo: float | None
     hi: float | None
+    shares: ModalityShares | None
 
     @property
     def error(self) -> float:
@@ -68,20 +101,20 @@ class ExamplePost:
 
 
 def choose_examples(
-    corpus: ScoredCorpus, paths: Paths, max_posts: int
+    corpus: ScoredCorpus, paths: Paths, params: Params
 ) -> tuple[list[ExamplePost], list[ExamplePost]]:
     """Choose example posts of the test fold.
 
     Args:
         corpus: All scored posts.
-        paths: The repository, for folds, images and the teacher's reasons.
-        max_posts: Maximum number of posts of each kind.
+        paths: The repository, for folds, images, the teacher's reasons and the champion.
+        params: `report.examples` is the maximum number of posts of each kind.
 
     Returns:
         The posts with the largest errors, in decreasing order; and typical posts, two from each
         band of the label.
     """
-    test = _labelled_test_rows(corpus, paths)
+    test, max_posts = _labelled_test_rows(corpus, paths), params.report.examples
     main = corpus.axes[0]
     labels, scores = corpus.labels[main.name], corpus.scores[main.name]
     error = np.abs(scores - labels)
@@ -97,9 +130,9 @@ def choose_examples(
             distance = np.abs(error[rows] - median_error)
             distance += 0.3 * np.abs(labels[rows] - _median(labels[rows]))
             typical += _smallest(rows, distance, 2).tolist()
-    return _show_posts(corpus, paths, worst), _show_posts(
-        corpus, paths, np.array(typical[:max_posts], dtype=np.intp)
-    )
+    chosen = np.concatenate([worst, np.array(typical[:max_posts], dtype=np.intp)])
+    shown = _show_posts(corpus, paths, params, chosen)
+    return shown[: len(worst)], shown[len(worst) :]
 
 
 def _labelled_test_rows(corpus: ScoredCorpus, paths: Paths) -> npt.NDArray[np.intp]:
@@ -121,50 +154,78 @@ def _median(values: npt.NDArray[np.float64]) -> float:
 
 
 def _show_posts(
-    corpus: ScoredCorpus, paths: Paths, rows: npt.NDArray[np.intp]
+    corpus: ScoredCorpus, paths: Paths, params: Params, rows: npt.NDArray[np.intp]
 ) -> list[ExamplePost]:
     if not len(rows):
         return []
     main = corpus.axes[0].name
     table = corpus.table.take(pa.array(rows))
     ids = table["post_id"].to_pylist()
-    images = read_selected_posts(paths.posts, ids, ["images"])["images"].to_pylist()
+    columns = read_selected_posts(paths.posts, ids, ["images"])["images"].to_pylist()
+    files = [tuple(_bytes_of(image["bytes"]) for image in images) for images in columns]
+    images = [_show_image(contents) for contents in files]
+    captions = table["caption"].to_pylist()
+    posts = [
+        PostInput(caption, contents) for caption, contents in zip(captions, files, strict=True)
+    ]
+    explained = explain_examples(
+        paths,
+        params,
+        [(post, image.position if image else 0) for post, image in zip(posts, images, strict=True)],
+    )
     labels = read_table(paths.labels, columns=["post_id", "reason"])
     reasons = dict(zip(labels["post_id"].to_pylist(), labels["reason"].to_pylist(), strict=True))
     return [
         ExamplePost(
             post_id=ids[i],
-            caption=_shorten(table["caption"][i].as_py()),
-            image=_data_url(images[i]),
-            n_images=len(images[i]),
+            caption=_shorten(explained[i].caption or (CaptionPart(captions[i].strip()),)),
+            image=_mark_image(images[i], explained[i]),
+            n_images=len(files[i]),
             label=float(corpus.labels[main][row]),
             reason=reasons.get(ids[i], ""),
             score=float(corpus.scores[main][row]),
             lo=table[f"{main}_lo"][i].as_py(),
             hi=table[f"{main}_hi"][i].as_py(),
+            shares=explained[i].shares,
         )
         for i, row in enumerate(rows)
     ]
 
 
-def _shorten(caption: str) -> str:
-    text = caption.strip()
-    return (
-        text if len(text) <= _MAX_CAPTION_CHARACTERS else text[: _MAX_CAPTION_CHARACTERS - 1] + "…"
-    )
+def _shorten(caption: Sequence[CaptionPart]) -> tuple[CaptionPart, ...]:
+    """Cut a caption to the maximum length."""
+    left = _MAX_CAPTION_CHARACTERS
+    parts = []
+    for part in caption:
+        if len(part.text) > left:
+            parts.append(replace(part, text=part.text[: max(left - 1, 0)] + "…"))
+            break
+        parts.append(part)
+        left -= len(part.text)
+    return tuple(part for part in parts if part.text)
 
 
-def _data_url(images: list[dict[str, bytes | str | None]]) -> str | None:
+def _bytes_of(data: object) -> bytes:
+    return bytes(data) if isinstance(data, bytes) else b""
+
+
+def _show_image(contents: Sequence[bytes]) -> ShownImage | None:
     """Encode the first readable image as a `data:` URL."""
-    for image in images:
-        data = image["bytes"]
+    for position, data in enumerate(contents):
         try:
-            decoded = decode_upright(
-                bytes(data) if isinstance(data, bytes) else b"", max_side_px=_MAX_SIDE_PX
-            )
+            decoded = decode_upright(data, max_side_px=_MAX_SIDE_PX)
         except UnreadableImageError:
             continue
         file = io.BytesIO()
         decoded.save(file, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-        return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+        url = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+        return ShownImage(position, url, decoded.size)
     return None
+
+
+def _mark_image(image: ShownImage | None, explained: ExplainedExample) -> ShownImage | None:
+    if image is None or explained.region is None:
+        return image
+    region = explained.region
+    box = scale_box(region.box, image.size)
+    return replace(image, box=box, contribution=region.contribution)
