@@ -174,6 +174,34 @@ def test_a_post_is_tried_with_the_keyboard_and_no_answer_is_said(
     _check_log(browser)
 
 
+@needs_browser
+def test_an_explanation_marks_words_and_frames_regions(
+    server: AppServer, browser: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(jpeg(np.random.default_rng(1)))
+    browser.get("about:blank")
+    browser.get(f"{server.url}/#try")
+    text = "She is 👩🏽 the <b>boss</b> xylophone"
+    script = "document.getElementById('try-caption').value = arguments[0]"
+    _find(browser, "#try-caption")
+    browser.execute_script(script, text)
+    browser.find_element("id", "try-files").send_keys(str(tmp_path / "photo.jpg"))
+    browser.find_element("id", "try-score").click()
+    _find(browser, "#try-explain").click()
+    marked = _find(browser, ".explanation .full-caption")
+    # The text stays whole, with numbers after the words that move the score.
+    without_numbers = browser.execute_script(
+        "const copy = arguments[0].cloneNode(true);"
+        "for (const number of copy.querySelectorAll('sup')) number.remove();"
+        "return copy.textContent;",
+        marked,
+    )
+    assert without_numbers == text
+    assert browser.find_elements("css selector", ".explanation mark")
+    assert "caption" in browser.find_element("css selector", ".explanation dl").text
+    _check_log(browser)
+
+
 def _title(browser: Any) -> str:
     script = "return document.querySelector('dialog h2')?.textContent ?? ''"
     return str(browser.execute_script(script))
@@ -202,7 +230,7 @@ def test_posts_are_filtered_and_shown_without_running_their_captions(
     _find(browser, "dialog .full-caption")
     title = _title(browser)
     for _ in HOSTILE:
-        assert not browser.find_elements("css selector", ".full-caption *")
+        assert not browser.find_elements("css selector", "dialog .full-caption *")
         ActionChains(browser).send_keys(Keys.ARROW_RIGHT).perform()
         _wait(browser, lambda shown=title: _title(browser) not in {"", shown})
         title = _title(browser)

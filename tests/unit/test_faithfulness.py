@@ -16,7 +16,7 @@ from postbias.evaluation.explained_posts import ExplainedPosts
 from postbias.evaluation.explanation_json import faithfulness_to_json
 from postbias.evaluation.faithfulness import MIN_EXPLAINED_POSTS, measure_faithfulness
 from postbias.evaluation.labelled_folds import LabelledFold
-from postbias.evaluation.planted_cues import PlantedCues, find_objects, find_words
+from postbias.evaluation.planted_cues import PlantedCues, find_planted_objects, find_words
 from postbias.explanation.explain import list_read_words
 from postbias.explanation.explanation_records import RegionContribution, WordContribution
 from postbias.explanation.image_regions import RelativeBox
@@ -132,15 +132,15 @@ def test_a_planted_object_counts_if_the_centre_of_the_top_region_is_inside() -> 
         RegionContribution(1, RelativeBox(0.5, 0, 1, 1), -0.7),
     ]
     right = PlantedCues([], [(1, (0.6, 0.3, 0.9, 0.8))])
-    hit = find_objects(halves, right)
+    hit = find_planted_objects(halves, right)
     assert hit is not None
     assert (hit.is_found, hit.chance) == (True, 0.5)
     other_image = PlantedCues([], [(0, (0.6, 0.3, 0.9, 0.8))])
-    missed = find_objects(halves, other_image)
+    missed = find_planted_objects(halves, other_image)
     assert missed is not None
     assert (missed.is_found, missed.chance) == (False, 0.0)
-    assert find_objects([], right) is None
-    assert find_objects(halves, PlantedCues([(0, 1)], [])) is None
+    assert find_planted_objects([], right) is None
+    assert find_planted_objects(halves, PlantedCues([(0, 1)], [])) is None
 
 
 def _evaluation_set(n: int) -> EvaluationSet:

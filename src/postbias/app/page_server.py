@@ -17,7 +17,13 @@ from postbias.app.file_requests import FileHandlers
 from postbias.app.other_pages import PageLinks
 from postbias.app.page_session import PageSession
 from postbias.app.request_bodies import read_json_body
-from postbias.app.single_posts import Json, describe_student, read_try_post, score_single_post
+from postbias.app.single_posts import (
+    Json,
+    describe_student,
+    explain_single_post,
+    read_try_post,
+    score_single_post,
+)
 from postbias.errors import InputError, PostbiasError
 
 _STATIC = Path(__file__).with_name("static")
@@ -41,6 +47,7 @@ def build_page_app(session: PageSession, access: Access) -> FastAPI:
     single = _SinglePostHandlers(session)
     app.get("/api/student")(single.student)
     app.post("/api/score")(single.score)
+    app.post("/api/explanation")(single.explain)
     FileHandlers(session).add_to(app)
     ExploreHandlers(session).add_to(app)
     PageLinks(session.paths).add_to(app)
@@ -74,3 +81,7 @@ class _SinglePostHandlers:
     async def score(self, request: Request) -> Json:
         post = read_try_post(await read_json_body(request))
         return await run_in_threadpool(score_single_post, self._scorer, post)
+
+    async def explain(self, request: Request) -> Json:
+        post = read_try_post(await read_json_body(request))
+        return await run_in_threadpool(explain_single_post, self._scorer, post)

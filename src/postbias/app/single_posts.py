@@ -7,6 +7,7 @@ from typing import Any
 
 from postbias.app.upload_limits import MAX_TRY_IMAGES
 from postbias.errors import InputError, PostbiasError
+from postbias.explanation.nearest_posts import explain_with_nearest
 from postbias.params import load_params
 from postbias.paths import Paths
 from postbias.scoring.post_scores import PostInput
@@ -45,6 +46,16 @@ def score_single_post(scorer: Scorer, post: PostInput) -> Json:
     """
     (result,) = scorer.score([post])
     return answer_row(scorer.axes, result) | {"sent": len(post.images)}
+
+
+def explain_single_post(scorer: Scorer, post: PostInput) -> Json:
+    """Explain the score of a post on the main axis.
+
+    Returns:
+        The explanation as JSON, and its `status`.
+    """
+    explanation = explain_with_nearest(scorer, post)
+    return explanation.as_json() | {"status": explanation.score.status}
 
 
 def describe_student(scorer: Scorer, paths: Paths | None) -> Json:

@@ -13,7 +13,7 @@ import numpy as np
 
 from postbias.evaluation.evaluation_set import EvaluationSet
 from postbias.evaluation.explained_posts import ExplainedPosts
-from postbias.evaluation.planted_cues import CueHit, find_objects, find_words
+from postbias.evaluation.planted_cues import CueHit, find_planted_objects, find_words
 from postbias.explanation.explain import (
     describe_regions,
     describe_words,
@@ -116,7 +116,9 @@ def measure_faithfulness(
         if row in sample.planted:
             found = {
                 "words": find_words(describe_words(read, words, text_parts), sample.planted[row]),
-                "objects": find_objects(describe_regions(read, image_parts), sample.planted[row]),
+                "objects": find_planted_objects(
+                    describe_regions(read, image_parts), sample.planted[row]
+                ),
             }
             for cue, hit in found.items():
                 if hit is not None:

@@ -87,7 +87,7 @@ def find_words(words: Sequence[WordContribution], cues: PlantedCues) -> CueHit |
     return CueHit(is_found=any(is_cue[:TOP_WORDS]), chance=1 - missed)
 
 
-def find_objects(regions: Sequence[RegionContribution], cues: PlantedCues) -> CueHit | None:
+def find_planted_objects(regions: Sequence[RegionContribution], cues: PlantedCues) -> CueHit | None:
     """Look for the centre of the top region inside the objects.
 
     Returns:

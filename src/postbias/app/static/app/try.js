@@ -1,6 +1,7 @@
 // Try a post: a caption and images, the score, and what it means.
 import { button, byId, count_text, drop_zone, element, guarded, labelled, list_of, request, say, score_text } from "./page.js";
 import { score_block } from "./scores.js";
+import { explain_button } from "./explanation.js";
 import { TEXTS, reason_text, t } from "./texts.js";
 
 const MAX_IMAGES = 10;
@@ -101,7 +102,7 @@ const to_base64 = (file) => new Promise((resolve, reject) => {
   reader.readAsDataURL(file);
 });
 
-export async function read_post() {
+async function read_post() {
   const images = await Promise.all(state.images.map(to_base64));
   return { caption: byId("try-caption").value, images };
 }
@@ -112,14 +113,15 @@ async function score() {
   submit.textContent = t("scoring");
   try {
     const post = await read_post();
-    show_result(await request("/api/score", post));
+    const files = [...state.images];
+    show_result(await request("/api/score", post), post, files);
   } finally {
     submit.disabled = false;
     submit.textContent = t("score_button");
   }
 }
 
-function show_result(answer) {
+function show_result(answer, post, files) {
   const { student } = state;
   const box = byId("try-result");
   box.replaceChildren(element("h2", { textContent: t("result") }));
@@ -143,6 +145,7 @@ function show_result(answer) {
     const text = rest.length ? `${reason_text(reason)} (${rest.join(": ")})` : detail;
     box.append(element("p", { className: "hint", textContent: t("unread", { detail: text }) }));
   }
+  if (answer.status === "ok") box.append(explain_button(post, files.map((file) => (SHOWN.test(file.type) ? file : null))));
   const main = student.axes[0].name;
   say(answer.status === "ok" ? `${main} ${score_text(answer[main])}, ${TEXTS.band[answer.band]}` : t("no_answer"));
   box.focus({ preventScroll: true });
