@@ -187,7 +187,7 @@ def test_an_explanation_marks_words_and_frames_regions(
     browser.execute_script(script, text)
     browser.find_element("id", "try-files").send_keys(str(tmp_path / "photo.jpg"))
     browser.find_element("id", "try-score").click()
-    _find(browser, "#try-explain").click()
+    _find(browser, "#view-try .explain").click()
     marked = _find(browser, ".explanation .full-caption")
     # The text stays whole, with numbers after the words that move the score.
     without_numbers = browser.execute_script(
@@ -287,6 +287,11 @@ def test_a_cancelled_job_is_resumed_and_exports_every_post(
     server.call("POST", f"/api/jobs/{job}/resume", {})
     status = server.wait(job, timeout_s=120)
     assert status["state"] == "done", status
+    found = server.call("POST", f"/api/corpora/{status['corpus']}/posts/7/explanation", {})
+    assert found["text"] == "she is boss 7"
+    answer = server.send("POST", "/api/corpora/corpus/posts/7/explanation", b"{}")
+    assert answer[0] == 400  # the scores of that corpus name another student
+    assert b"another model" in answer[1]
     assert status["summary"]["scored"] == 12_000
     for suffix in ("csv", "parquet"):
         body = {"format": suffix, "order": {"by": "input", "descending": False}}

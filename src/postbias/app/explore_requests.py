@@ -18,9 +18,11 @@ from postbias.app.corpus_images import LARGE_PX, THUMBNAIL_PX
 from postbias.app.corpus_library import OpenCorpus
 from postbias.app.corpus_query import PostFilter, PostOrder, describe_options, describe_rows
 from postbias.app.page_session import PageSession
+from postbias.app.single_posts import explain_single_post
 from postbias.errors import InputError
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import read_table
+from postbias.scoring.post_scores import PostInput
 
 Json = dict[str, Any]
 
@@ -66,6 +68,7 @@ class ExploreHandlers:
         app.post("/api/corpora/{corpus}/selection")(self.select)
         app.get("/api/corpora/{corpus}/posts/{row}")(self.post)
         app.get("/api/corpora/{corpus}/posts/{row}/images/{number}")(self.image)
+        app.post("/api/corpora/{corpus}/posts/{row}/explanation")(self.explain)
         app.post("/api/corpora/{corpus}/exports")(self.export)
         app.post("/api/corpora/{corpus}/rejects/exports")(self.export_rejects)
         app.get("/api/exports/{export}/{name}")(self.download)
@@ -122,6 +125,22 @@ class ExploreHandlers:
         if data is None:
             raise HTTPException(404)
         return Response(data, media_type="image/jpeg")
+
+    def explain(self, corpus: str, row: int) -> Json:
+        """Explain the score of one post, if the student of the page gave it."""
+        opened = self._open(corpus)
+        _check_row(opened, row)
+        scorer, champion = self._session.scorer, opened.corpus.champion
+        if champion != scorer.artifact.digest:
+            raise InputError(
+                "these posts were scored by another model",
+                seen=champion[:12],
+                allowed=scorer.artifact.digest[:12],
+                do="start the page with that one: `postbias app --model`",
+            )
+        caption = opened.corpus.captions[row].as_py()
+        post = PostInput(caption, tuple(opened.images.files(row)))
+        return explain_single_post(scorer, post)
 
     def export(self, corpus: str, body: _ExportBody) -> Json:
         """Write the selected posts to a file, and return the address to download it from."""

@@ -70,6 +70,7 @@ class ExploredCorpus:
         statuses: `ok`, or why there is no score.
         labels: The teacher's label on the main axis; NaN without one.
         starts: First row of each post shard, and the number of rows.
+        champion: Digest of the student that scored the first post.
     """
 
     files: CorpusFiles
@@ -88,6 +89,7 @@ class ExploredCorpus:
     statuses: pa.DictionaryArray
     labels: Floats
     starts: npt.NDArray[np.int64]
+    champion: str
 
     def __len__(self) -> int:
         """Return the number of posts."""
@@ -158,6 +160,7 @@ def load_explored_corpus(files: CorpusFiles) -> ExploredCorpus:
         statuses=scores["status"].dictionary_encode().combine_chunks(),
         labels=_read_labels(files.labels, axes[0], ids),
         starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        champion=scores["champion"][0].as_py(),
     )
 
 

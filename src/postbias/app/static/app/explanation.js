@@ -5,15 +5,15 @@ import { TEXTS, t } from "./texts.js";
 const MAX_REGIONS = 3;
 const points = (x) => `${x > 0 ? "+" : x < 0 ? "−" : ""}${Math.abs(x).toFixed(1)}`;
 
-// `files` are the images that a browser can show, or null in their places.
-export function explain_button(post, files) {
+// `images` are files or addresses that a browser can show, or null in their places.
+export function explain_button(path, post, images) {
   const box = element("div", { className: "explanation" });
   const start = button(t("explain"), guarded(async () => {
     start.disabled = true;
     start.textContent = t("explaining");
     try {
-      const found = await request("/api/explanation", post);
-      box.replaceChildren(...content(found, files));
+      const found = await request(path, post);
+      box.replaceChildren(...content(found, images));
       say(t("explain_title"));
       box.querySelector("h3").focus();
     } finally {
@@ -21,17 +21,17 @@ export function explain_button(post, files) {
       start.textContent = t("explain");
     }
   }));
-  start.id = "try-explain";
+  start.className = "explain";
   box.append(start);
   return box;
 }
 
-function content(found, files) {
+function content(found, images) {
   const parts = [element("h3", { textContent: t("explain_title"), tabIndex: -1 }),
     element("p", { className: "hint", textContent: t("explain_how", { axis: found.axis }) })];
   if (found.words.length) parts.push(element("h4", { textContent: t("explain_words") }), marked_text(found));
   const regions = strongest(found.regions);
-  if (regions.length) parts.push(element("h4", { textContent: t("explain_regions") }), ...framed(regions, files));
+  if (regions.length) parts.push(element("h4", { textContent: t("explain_regions") }), ...framed(regions, images));
   if (!found.words.length && !regions.length) parts.push(element("p", { textContent: t("explain_empty") }));
   if (found.shares) {
     parts.push(element("h4", { textContent: t("explain_shares") }), element("dl", { className: "about-post" },
@@ -73,15 +73,15 @@ function marked_text({ text, words }) {
 const strongest = (regions) => regions.filter((region) => Math.abs(region.contribution) >= 0.05)
   .sort((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution)).slice(0, MAX_REGIONS);
 
-function framed(regions, files) {
+function framed(regions, images) {
   return [...new Set(regions.map((region) => region.image))].map((number) => {
     const own = regions.filter((region) => region.image === number);
     const figure = element("figure", { className: "framed" });
-    const file = files[number];
-    if (file) {
-      const address = URL.createObjectURL(file);
-      const image = element("img", { src: address, alt: t("image_n", { n: number + 1 }) });
-      image.addEventListener("load", () => URL.revokeObjectURL(address));
+    const given = images[number];
+    if (given) {
+      const src = typeof given === "string" ? given : URL.createObjectURL(given);
+      const image = element("img", { src, alt: t("image_n", { n: number + 1 }) });
+      if (src !== given) image.addEventListener("load", () => URL.revokeObjectURL(src));
       figure.append(element("div", { className: "frame" }, image, ...own.map(frame)));
     }
     figure.append(element("figcaption", { className: "hint", textContent:

@@ -1,5 +1,6 @@
 // One post in full, in a dialog.
 import { button, element, guarded, request, score_text } from "./page.js";
+import { explain_button } from "./explanation.js";
 import { score_block } from "./scores.js";
 import { TEXTS, reason_text, t } from "./texts.js";
 
@@ -35,8 +36,9 @@ function content(state, post, i, show, close) {
   previous.disabled = i === 0;
   next.disabled = i + 1 >= state.total;
   const title = element("h2", { id: "detail-title", tabIndex: -1, textContent: t("post_title", { id: post.post_id }) });
-  const images = Array.from({ length: post.images }, (_, n) => {
-    const image = element("img", { src: `/api/corpora/${state.corpus}/posts/${post.row}/images/${n}?size=large`, alt: t("image_n", { n: n + 1 }) });
+  const addresses = Array.from({ length: post.images }, (_, n) => `/api/corpora/${state.corpus}/posts/${post.row}/images/${n}?size=large`);
+  const images = addresses.map((src, n) => {
+    const image = element("img", { src, alt: t("image_n", { n: n + 1 }) });
     image.addEventListener("error", () => image.replaceWith(element("p", { className: "no-image", textContent: t("broken_image") })));
     return image;
   });
@@ -47,6 +49,7 @@ function content(state, post, i, show, close) {
       const axis = student.axes.find((each) => each.name === name) ?? { name, low: 0, high: 10 };
       return score_block({ ...axis, name }, post.scores[name], n ? {} : { limits: student.band_limits, band: post.band });
     });
+  if (post.status === "ok") blocks.push(explain_button(`/api/corpora/${state.corpus}/posts/${post.row}/explanation`, {}, addresses));
   const facts = [[t("posted"), post.posted ?? t("unknown")], [t("author"), post.author], [t("sponsored"), TEXTS.sponsorship[post.sponsored]],
     [t("modalities"), post.modalities ? TEXTS.modality[post.modalities] : "–"]];
   if (post.label !== null) facts.push([t("label"), score_text(post.label)]);

@@ -145,7 +145,7 @@ function show_result(answer, post, files) {
     const text = rest.length ? `${reason_text(reason)} (${rest.join(": ")})` : detail;
     box.append(element("p", { className: "hint", textContent: t("unread", { detail: text }) }));
   }
-  if (answer.status === "ok") box.append(explain_button(post, files.map((file) => (SHOWN.test(file.type) ? file : null))));
+  if (answer.status === "ok") box.append(explain_button("/api/explanation", post, files.map((file) => (SHOWN.test(file.type) ? file : null))));
   const main = student.axes[0].name;
   say(answer.status === "ok" ? `${main} ${score_text(answer[main])}, ${TEXTS.band[answer.band]}` : t("no_answer"));
   box.focus({ preventScroll: true });
