@@ -15,6 +15,8 @@ from postbias.app.reader_process import ReaderProcess
 from postbias.app.scoring_jobs import ScoringJobs
 from postbias.app.upload_scoring import UploadFiles
 from postbias.app.uploads import UploadFolders
+from postbias.errors import PostbiasError
+from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.scoring.scorer import Scorer
 
@@ -61,14 +63,20 @@ class PageSession:
 
 def find_brands_table(paths: Paths) -> Path | None:
     """Return the table of brands that params.yaml names; None if there is none."""
-    from postbias.errors import PostbiasError
-    from postbias.params import load_params
-
-    try:
-        brands = load_params(paths.params).report.brands
-    except PostbiasError:  # the page works without params
+    params = _find_params(paths)
+    if params is None or params.report.brands is None:
         return None
-    return None if brands is None else paths.root / brands
+    return paths.root / params.report.brands
+
+
+def _find_params(paths: Paths | None) -> Params | None:
+    """Return the params of a repository; None outside of one, or if they are not valid."""
+    if paths is None:
+        return None
+    try:
+        return load_params(paths.params)
+    except PostbiasError:  # the page works without
+        return None
 
 
 @contextmanager
@@ -83,7 +91,9 @@ def open_page_session(scorer: Scorer, paths: Paths | None) -> Iterator[PageSessi
         The session.
     """
     scratch = Path(tempfile.mkdtemp(prefix="postbias-app-"))
+    params = _find_params(paths)
     settings = {
+        "drift": None if params is None else params.infer.drift.model_dump(),
         "student": str(scorer.artifact.folder.resolve()),
         "threads": scorer.threads,
         "device": scorer.device,

@@ -37,12 +37,14 @@ def run_examination(task: Mapping[str, Any], _report: Report) -> Json:
 def run_scoring(task: Mapping[str, Any], report: Report) -> Json:
     """Import and score an upload; see `score_upload`."""
     from postbias.app.upload_scoring import UploadFiles, score_upload
+    from postbias.params import DriftParams
     from postbias.scoring.scorer import Scorer
 
     student = Path(task["student"])
     with Scorer.open(student, threads=task["threads"], device=task["device"]) as scorer:
         files = UploadFiles(Path(task["folder"]))
-        return score_upload(files, task["columns"], scorer, report)
+        drift = None if task["drift"] is None else DriftParams.model_validate(task["drift"])
+        return score_upload(files, task["columns"], scorer, report, drift)
 
 
 def run_topics(task: Mapping[str, Any], report: Report) -> Json:

@@ -60,7 +60,7 @@ class ScoringJobs:
         """Keep the arguments of all jobs.
 
         Args:
-            settings: `student` (folder), `threads` and `device`.
+            settings: `student` (folder), `threads`, `device` and `drift` (limits, or None).
         """
         self._settings = dict(settings)
         self._jobs: dict[str, UploadJob] = {}

@@ -12,6 +12,7 @@ import pyarrow as pa
 from postbias.app.upload_limits import MAX_UPLOAD_POSTS
 from postbias.app.upload_reading import read_upload
 from postbias.errors import InputError
+from postbias.params import DriftParams
 from postbias.posts.importers import ImportSummary, import_posts
 from postbias.posts.remote_files import AnyPath
 from postbias.posts.schema import REJECTS
@@ -23,9 +24,11 @@ from postbias.scoring.bulk import (
     ScoreOutputs,
     score_with_backend,
 )
+from postbias.scoring.drift import measure_drift
 from postbias.scoring.manifest import Precision
 from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.post_sources import list_shards_in
+from postbias.scoring.profile_store import ProfileStore
 from postbias.scoring.scorer import Scorer
 from postbias.scoring.shard_scores import ShardScores
 
@@ -134,7 +137,11 @@ class ReportingBackend:
 
 
 def score_upload(
-    files: UploadFiles, columns: Mapping[str, str] | None, scorer: Scorer, report: Report
+    files: UploadFiles,
+    columns: Mapping[str, str] | None,
+    scorer: Scorer,
+    report: Report,
+    drift: DriftParams | None = None,
 ) -> Json:
     """Import and score an upload; what is finished is not done again.
 
@@ -143,10 +150,11 @@ def score_upload(
         columns: The column of each field of a table, as a person confirmed it.
         scorer: The student.
         report: Called with the progress: `phase`, and `done` of `total` posts.
+        drift: Limits of the comparison with the training posts; None to leave it out.
 
     Returns:
-        The summary: counts, faults and remarks of import and scoring; `shards`, the paths of the
-        post shards.
+        The summary: counts, faults and remarks of import and scoring; `differs`, in what the posts
+        differ from the training posts; `shards`, the paths of the post shards.
 
     Raises:
         PostbiasError: If it cannot be read or scored.
@@ -170,6 +178,7 @@ def score_upload(
         **summary.report(),
         "by_band": dict(summary.by_band),
         "import": None if imported is None else _describe_import(imported),
+        "differs": _find_drift(shards, ProfileStore(scorer, outputs.store, summary.digests), drift),
         "shards": [str(shard) for shard in shards],
     }
 
@@ -185,6 +194,13 @@ def _import(
         return [shard for shard in shards if isinstance(shard, Path)], None
     summary = import_posts(layout, path, files.imported, options=content.options, replace=True)
     return list_shards(files.imported / "posts"), summary
+
+
+def _find_drift(shards: list[Path], store: ProfileStore, limits: DriftParams | None) -> list[str]:
+    """Name the features in which posts differ from the training posts."""
+    if limits is None:
+        return []
+    return list(measure_drift(shards, store, limits).report["differs"])
 
 
 def _describe_import(summary: ImportSummary) -> Json:

@@ -1,6 +1,6 @@
 // Score a file: choose, check the columns, score, and look at the result.
 import { button, byId, count_text, download, drop_zone, element, guarded, labelled, list_of, percent_text, read_answer, request, say } from "./page.js";
-import { TEXTS, fill, reason_text, t } from "./texts.js";
+import { TEXTS, feature_text, fill, reason_text, t } from "./texts.js";
 
 const POLL_MS = 400;
 const state = { view: null, upload: null, examined: null, job: null };
@@ -189,6 +189,8 @@ function show_done({ summary, corpus, name }) {
   const rejects = element("section", { className: "card" }, element("h2", { textContent: t("rejects_title") }));
   const notes = [...imported.notes];
   if (imported.address_posts) notes.push(t("addresses", { n: count_text(imported.address_posts) }));
+  const features = summary.differs.map(feature_text).join(", ");
+  const caveats = features ? [t("differs", { features }), ...TEXTS.caveats] : TEXTS.caveats;
   show_step(3,
     element("section", { className: "card" }, element("h2", { textContent: t("done_title", { name }) }),
       element("dl", { className: "facts" }, fact(count_text(summary.scored), t("scored_posts")),
@@ -197,7 +199,7 @@ function show_done({ summary, corpus, name }) {
       element("div", { className: "row" }, explore),
       element("h3", { textContent: t("download") }), element("div", { className: "row" }, ...formats),
       element("p", { className: "hint", textContent: t("download_hint") })),
-    element("section", { className: "card caveats" }, element("h2", { textContent: t("caveats_title") }), list_of(TEXTS.caveats)),
+    element("section", { className: "card caveats" }, element("h2", { textContent: t("caveats_title") }), list_of(caveats)),
     rejects,
     notes.length ? element("section", { className: "card" }, element("h2", { textContent: t("notes_title") }), list_of(notes)) : "",
     element("div", { className: "row" }, button(t("more_files"), show_choice)));

@@ -128,6 +128,11 @@ export const TEXTS = {
     "Posts without a score are in no share. If many are missing, or missing for a reason, the shares describe only what is left.",
     "The posts of a file are rarely a random sample: say how they were collected.",
   ],
+  differs: "These posts differ from those that the model was trained on ({features}): its scores and intervals are less reliable here. Label a sample of them before you rely on the scores.",
+  feature: {
+    caption_length: "length of captions", language: "languages", images_per_post: "number of images", platform: "platforms",
+    "embedding.text": "content of captions", "embedding.image": "content of images",
+  },
   more_files: "Score another file",
 
   explore_title: "Explore",
@@ -220,5 +225,7 @@ export function fill(template, values = {}) {
 export function t(key, values) {
   return fill(TEXTS[key], values);
 }
+
+export const feature_text = (name) => TEXTS.feature[name] ?? name.replace(/^score\./, "scores: ");
 
 export const reason_text = (reason) => TEXTS.reason[reason] ?? reason.replaceAll("_", " ");
