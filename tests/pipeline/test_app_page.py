@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import socket
 import time
 import zipfile
 from collections.abc import Iterator
@@ -340,6 +341,19 @@ def test_the_page_starts_without_a_repository_and_leaves_nothing(tmp_path: Path)
         assert list(temporary.glob("postbias-*")) != []
     # ONNX Runtime keeps a file `.ses` there, whoever uses it.
     assert [path.name for path in temporary.iterdir() if path.name != ".ses"] == []
+
+
+def test_the_rating_page_is_started_and_ends_with_the_page(tmp_path: Path) -> None:
+    paths = write_scored_repo(tmp_path / "repo", n_posts=60)
+    with AppServer(paths.root) as server:
+        pages = server.call("GET", "/api/pages")
+        if pages["rating"]["is_open"]:
+            pytest.skip("something listens on the port of the rating page")
+        assert pages["can_start_rating"]
+        assert server.call("POST", "/api/pages/rating", {}) == {"port": pages["rating"]["port"]}
+        assert server.call("GET", "/api/pages")["rating"]["is_open"]
+    with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.1", 8765)):
+        pass
 
 
 def test_other_pages_and_strangers_are_refused(server: AppServer, repo: Paths) -> None:

@@ -9,6 +9,8 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
 
 from postbias.app.access import LOOPBACK
+from postbias.app.rating_process import RatingProcess
+from postbias.errors import InputError
 from postbias.paths import Paths
 
 Json = dict[str, Any]
@@ -28,14 +30,25 @@ _REPORT_POLICY = (
 class PageLinks:
     """Handlers of the other pages."""
 
-    def __init__(self, paths: Paths | None) -> None:
-        """Look for them in a repository; None outside of one."""
+    def __init__(
+        self, paths: Paths | None, rating: RatingProcess | None, *, is_local: bool
+    ) -> None:
+        """Look for them in a repository.
+
+        Args:
+            paths: The repository; None outside of one.
+            rating: Starts the rating page; None outside of a repository.
+            is_local: Whether only this machine can connect: then the page may start the other one.
+        """
         self._paths = paths
+        self._is_local = is_local
+        self._rating = rating
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes to an application."""
         app.get("/api/pages")(self.pages)
         app.get("/report")(self.report)
+        app.post("/api/pages/rating")(self.start_rating)
 
     def pages(self) -> Json:
         """Tell which pages exist and which servers answer."""
@@ -44,8 +57,21 @@ class PageLinks:
             "is_repository": self._paths is not None,
             "has_report": has_report,
             "runs": {"port": RUNS_PORT, "path": _RUNS_PATH, "is_open": _is_listening(RUNS_PORT)},
+            "can_start_rating": self._is_local and self._rating is not None,
             "rating": {"port": RATING_PORT, "is_open": _is_listening(RATING_PORT)},
         }
+
+    def start_rating(self) -> Json:
+        """Start `postbias rate` on its port, until this command ends.
+
+        Raises:
+            InputError: If it cannot be started, with its message.
+        """
+        if not self._is_local or self._rating is None:
+            raise InputError("the rating page cannot be started here", do="run `postbias rate`")
+        if not _is_listening(RATING_PORT):
+            self._rating.start(RATING_PORT)
+        return {"port": RATING_PORT}
 
     def report(self) -> FileResponse:
         """Send the report."""

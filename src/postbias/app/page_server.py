@@ -50,7 +50,8 @@ def build_page_app(session: PageSession, access: Access) -> FastAPI:
     app.post("/api/explanation")(single.explain)
     FileHandlers(session).add_to(app)
     ExploreHandlers(session).add_to(app)
-    PageLinks(session.paths).add_to(app)
+    links = PageLinks(session.paths, session.rating, is_local=access.token is None)
+    links.add_to(app)
     app.mount("/static", StaticFiles(directory=_STATIC))
     return app
 

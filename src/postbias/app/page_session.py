@@ -11,6 +11,7 @@ from pathlib import Path
 
 from postbias.app.corpus_library import CorpusLibrary
 from postbias.app.explored_corpus import CorpusFiles
+from postbias.app.rating_process import RatingProcess
 from postbias.app.reader_process import ReaderProcess
 from postbias.app.scoring_jobs import ScoringJobs
 from postbias.app.upload_scoring import UploadFiles
@@ -32,6 +33,7 @@ class PageSession:
         jobs: Uploads that are scored.
         library: Corpora to explore.
         paths: The repository; None outside of one.
+        rating: Starts the rating page; None outside of a repository.
     """
 
     scorer: Scorer
@@ -40,6 +42,7 @@ class PageSession:
     jobs: ScoringJobs
     library: CorpusLibrary
     paths: Paths | None
+    rating: RatingProcess | None
 
     def new_reader(self, folder: Path) -> ReaderProcess:
         """Return a process for a task on an upload."""
@@ -99,9 +102,13 @@ def open_page_session(scorer: Scorer, paths: Paths | None) -> Iterator[PageSessi
         "device": scorer.device,
     }
     jobs, library = ScoringJobs(settings), CorpusLibrary(scratch / "topics")
+    uploads = UploadFolders(scratch / "uploads")
+    rating = None if paths is None else RatingProcess(paths)
     try:
-        yield PageSession(scorer, scratch, UploadFolders(scratch / "uploads"), jobs, library, paths)
+        yield PageSession(scorer, scratch, uploads, jobs, library, paths, rating)
     finally:
+        if rating is not None:
+            rating.close()
         jobs.close()
         library.close()
         shutil.rmtree(scratch, ignore_errors=True)

@@ -201,6 +201,8 @@ export const TEXTS = {
   rating_text: "People rate posts, blind and one after the other, so that you know how far to trust the scores.",
   rating_open: "Open the rating page",
   rating_none: "Not running. Start it with `postbias rate`, then load this page again.",
+  rating_start: "Start the rating page",
+  rating_starting: "Starting …",
   model_title: "Model",
   no_repository: "The program was not started in a repository of postbias.",
 
