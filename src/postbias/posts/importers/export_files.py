@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import lzma
 import os
 import re
@@ -22,6 +21,7 @@ from pydantic_core import from_json
 
 from postbias.posts.file_kinds import is_video, recognise_kind
 from postbias.posts.images import MAX_BYTES
+from postbias.posts.importers.limited_json import parse_limited_json
 from postbias.posts.importers.records import ImageFault, ImageFile, MediaFile, RecordError
 from postbias.posts.importers.text_repair import decode_named
 from postbias.posts.reasons import RejectReason
@@ -80,8 +80,8 @@ def read_json_named(path: str, encoding: str | None = None) -> tuple[Any, str]:
             return from_json(data), ""
     text, name = decode_named(data, encoding)
     try:
-        return json.loads(text), name
-    except (ValueError, RecursionError) as error:
+        return parse_limited_json(text), name
+    except ValueError as error:
         message = " ".join(str(error).split())
         raise RecordError(RejectReason.BROKEN_FILE, f"not JSON: {message}"[:200]) from error
 

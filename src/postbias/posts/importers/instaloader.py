@@ -58,10 +58,9 @@ from postbias.posts.reasons import RejectReason
 _UTC_STEM = re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}_UTC")
 _NUMBERED_STEM = re.compile(r"(?P<stem>.+)_(?P<number>\d+)")
 
-# Values of "node_type" in files that are not posts.
-_OTHER_NODES = frozenset(
-    {"Profile", "Hashtag", "TopSearchResults", "Highlight", "FrozenNodeIterator"}
-)
+# Values of "node_type" in files that are not posts. A tuple: a set cannot be asked for a list,
+# which foreign values can be.
+_OTHER_NODES = ("Profile", "Hashtag", "TopSearchResults", "Highlight", "FrozenNodeIterator")
 
 
 @dataclass(slots=True)

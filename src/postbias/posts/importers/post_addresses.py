@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from postbias.posts.importers.instagram_nodes import get_nested
+from postbias.posts.importers.limited_json import parse_limited_json
 
 #: The platform of each host in the address of a post.
 _HOSTS = {
@@ -68,8 +68,8 @@ def split_addresses(cell: str) -> list[Any]:
         return []
     if text.startswith("["):
         try:
-            items = json.loads(text)
-        except (ValueError, RecursionError):
+            items = parse_limited_json(text)
+        except ValueError:
             items = None
         if isinstance(items, list):
             return [
