@@ -16,7 +16,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from postbias.errors import InputError
-from postbias.posts.importers.export_files import read_text_named
+from postbias.posts.importers.export_files import read_json_named
 from postbias.posts.importers.limited_json import parse_limited_json
 from postbias.posts.importers.media_folder import MediaFolder
 from postbias.posts.importers.raw_posts import RawPost, build_post
@@ -201,10 +201,7 @@ def read_json_value(path: Path, encoding: str | None = None) -> Any:  # noqa: AN
 
 def _read_value(path: Path, encoding: str | None) -> tuple[Any, str]:
     """Read a JSON file; also return its encoding."""
-    text, name = read_text_named(str(path), encoding)
-    with suppress(ValueError):
-        return from_json(text), name
-    return parse_json_text(text), name
+    return read_json_named(str(path), encoding, parse_json_text)
 
 
 def _load_file(

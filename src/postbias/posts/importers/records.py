@@ -152,8 +152,8 @@ class ImportedPost(NamedTuple):
     def n_bytes(self) -> int:
         """Approximate size in a shard."""
         n_bytes = len(self.caption)
-        for image in self.images:
-            n_bytes += len(image.data)
+        if self.images:
+            n_bytes += sum(len(image.data) for image in self.images)
         return n_bytes
 
 
@@ -190,24 +190,25 @@ Record = ImportedPost | ImportReject
 ReadUnit = Callable[[], Iterable[Record]]
 
 
-def note_encoding(records: Iterable[Record], encoding: str) -> Iterator[Record]:
+def note_encoding(records: Iterable[Record], encoding: str) -> Iterable[Record]:
     """Add the encoding of their file to posts.
 
     Args:
         records: Posts and rejects of the file.
         encoding: Its encoding; "" for UTF-8.
 
-    Yields:
+    Returns:
         The records.
     """
-    for record in records:
-        if encoding and isinstance(record, ImportedPost):
-            yield record._replace(encoding=encoding)
-        else:
-            yield record
+    if not encoding:
+        return records
+    return (
+        record._replace(encoding=encoding) if isinstance(record, ImportedPost) else record
+        for record in records
+    )
 
 
-def read_noted(load: ReadUnit, encoding: str) -> Iterator[Record]:
+def read_noted(load: ReadUnit, encoding: str) -> Iterable[Record]:
     """Read a unit and add the encoding of its file to its posts."""
     return note_encoding(load(), encoding)
 

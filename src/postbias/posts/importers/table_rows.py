@@ -91,6 +91,8 @@ class CsvReader:
                 yield cells
             elif cells == header.names:
                 yield RecordError(RejectReason.BROKEN_ROW, "the header again: were files joined?")
+            elif "".join(cells).isascii():
+                yield {field: cells[place] for field, place in places.items()}
             else:
                 yield {field: self._check(cells[place]) for field, place in places.items()}
         if rows.n_joined:
