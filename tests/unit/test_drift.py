@@ -22,7 +22,7 @@ from postbias.posts.shards import list_shards
 from postbias.scoring.artifact import write_artifact
 from postbias.scoring.drift import Drift, compare_profiles, measure_drift
 from postbias.scoring.post_scores import PostInput, PostScore
-from postbias.scoring.profile_store import ProfileStore, choose_profile_posts
+from postbias.scoring.profile_store import ProfileStore
 from postbias.scoring.reference_profile import describe_answers, describe_content, sample_ids
 from postbias.scoring.scorer import Scorer
 
@@ -48,9 +48,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _measure(posts: Path, scorer: Scorer, store: Path, limits: DriftParams = LIMITS) -> Drift:
-    shards = list_shards(posts)
-    digests = {shard: content_digest(shard) for shard in shards}
-    return measure_drift(shards, ProfileStore(scorer, store, digests), limits)
+    return measure_drift(list_shards(posts), _open_store(posts, scorer, store), limits)
+
+
+def _open_store(posts: Path, scorer: Scorer, store: Path) -> ProfileStore:
+    return ProfileStore(
+        scorer, store, {shard: content_digest(shard) for shard in list_shards(posts)}
+    )
 
 
 def test_the_reference_posts_show_no_drift(
@@ -124,7 +128,7 @@ def test_only_new_posts_are_profiled_and_the_report_is_that_of_a_new_store(
         assert _measure(folder, scorer, store, limits).report == first
         assert scorer.n_posts == 90
         write_shard(folder / "2.parquet", posts[300:])
-        chosen = choose_profile_posts(list_shards(folder), 90)
+        chosen = _open_store(folder, scorer, store).choose(list_shards(folder), 90)
         n_new = len(chosen[folder / "2.parquet"])
         assert 0 < n_new < 40
         appended = _measure(folder, scorer, store, limits).report
