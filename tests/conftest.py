@@ -37,23 +37,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _unchanged_logging() -> Iterator[None]:
-    """Undo how a test, or a library that it calls, changes logging: later tests read warnings."""
-    disabled, before = logging.root.manager.disable, _own_loggers()
-    yield
-    logging.disable(disabled)
-    for name, logger in _own_loggers().items():
-        level, propagates = before.get(name, (logging.NOTSET, True))[1:]
-        logger[0].setLevel(level)
-        logger[0].propagate, logger[0].disabled = propagates, False
-
-
-def _own_loggers() -> dict[str, tuple[logging.Logger, int, bool]]:
-    return {
-        name: (logger, logger.level, logger.propagate)
-        for name, logger in list(logging.root.manager.loggerDict.items())
-        if isinstance(logger, logging.Logger) and name.partition(".")[0] == "postbias"
-    }
+def _default_logging() -> None:
+    """Undo how earlier tests and fixtures changed logging: many tests read warnings."""
+    logging.disable(logging.NOTSET)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] == "postbias":
+            logger.setLevel(logging.NOTSET)
+            logger.propagate, logger.disabled = True, False
 
 
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
