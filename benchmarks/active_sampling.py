@@ -17,6 +17,7 @@ import numpy as np
 
 from postbias.stats.active_sampling import (
     draw_round,
+    equivalent_sample_size,
     estimate_active_mean,
     expected_errors,
     inclusion_weights,
@@ -56,7 +57,8 @@ def sample_actively(n: int, posts: tuple[Array, ...], rng: np.random.Generator) 
     squares = np.where(known, (values - scores) ** 2, np.nan)
     errors = expected_errors(difficulty, squares, np.ones(N))
     second = sampling_probabilities(errors, n - known.sum(), available=~known)
-    return inclusion_weights([first, draw_round(second, rng)], errors)
+    sizes = [float(known.sum()), equivalent_sample_size(errors, second)]
+    return inclusion_weights([first, draw_round(second, rng)], sizes)
 
 
 def measure(n: int, replications: int, spread: float) -> dict[str, dict[str, float]]:
@@ -67,7 +69,7 @@ def measure(n: int, replications: int, spread: float) -> dict[str, dict[str, flo
         posts = draw_posts(rng, spread)
         values, scores, deviations, _difficulty, authors = posts
         drawn = draw_round(sampling_probabilities(deviations, n // 2), rng)
-        known_weights = inclusion_weights([drawn], deviations)
+        known_weights = inclusion_weights([drawn], [1.0])
         methods = {
             f"labels only, {n}": (sample_uniformly(n, rng), np.zeros(N)),
             f"equal probabilities, {n}": (sample_uniformly(n, rng), scores),

@@ -89,7 +89,9 @@ def draw_posts(study: Study, rng: np.random.Generator) -> Draw:
     folds[: study.labels] = rng.permutation(of_author)[authors[: study.labels]]
     names = [f"a{author}" for author in authors[: study.labels]]
     ids = [f"p{row}" for row in range(study.labels)]
-    split = pa.table([ids, names, names, folds[: study.labels].tolist()], schema=SPLIT)
+    split = pa.table(
+        [ids, names, names, folds[: study.labels].tolist(), [1] * study.labels], schema=SPLIT
+    )
     group_of = assign_cross_fitting_groups(split, study.groups, seed=int(rng.integers(2**31)))
     groups = np.array([group_of.get(f"p{row}", 0) for row in range(study.posts)])
     return Draw(x, draw_labels(x, authors, rng), authors, folds, groups)

@@ -1,9 +1,10 @@
 """sample: choose the posts to label.
 
-Reads data and the file named by split.folds, if any; writes build/sample/posts.parquet (the
-sample), build/sample/frame.parquet (what it was drawn from), build/sample/corpus (its posts, and
-the files of data that later stages read) and reports/sample.json; params: seed, sample,
-annotate.labels, split.folds, split.folds_column, train.cross_fit, train.transfer.
+Reads data, the file named by split.folds, if any, and samples/rounds.csv (later rounds, if
+sample.method is active); writes build/sample/posts.parquet (the sample),
+build/sample/frame.parquet (what it was drawn from), build/sample/corpus (its posts, and the files
+of data that later stages read) and reports/sample.json; params: seed, sample, annotate.labels,
+split.folds, split.folds_column, train.cross_fit, train.transfer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """split: assign the labelled posts to folds that share no author and no near-duplicate.
 
-Reads build/labels.parquet, build/sample/corpus and the file named by split.folds, if any; writes
-build/split.parquet and reports/split.json; params: seed, split.
+Reads build/labels.parquet, build/sample/posts.parquet, build/sample/corpus and the file named by
+split.folds, if any; writes build/split.parquet and reports/split.json; params: seed, split.
 """
 
 from __future__ import annotations

@@ -96,11 +96,11 @@ def write_degenerate_repo(
         (tables.posts, paths.posts / "00000.parquet", POSTS),
         (tables.scores, paths.scores / "00000.parquet", scores_schema(NAMES)),
         (tables.labels, paths.labels, labels_schema(NAMES)),
-        (tables.sample, paths.sample, SAMPLE),
         (tables.split, paths.split, SPLIT),
     ):
         write_table(pa.Table.from_pylist(rows, schema), path, schema)
     sample_all_posts(paths)
+    write_table(pa.Table.from_pylist(tables.sample, SAMPLE), paths.sample, SAMPLE)
     params = load_params(paths.params)
     changed = params.evaluate.model_copy(update={"bootstrap": 100})
     report = params.report.model_copy(update={"min_posts": 3, "examples": 4})

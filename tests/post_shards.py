@@ -12,7 +12,7 @@ import pyarrow as pa
 from PIL import Image
 
 from postbias.paths import Paths
-from postbias.posts.schema import FRAME, POSTS
+from postbias.posts.schema import FRAME, POSTS, SAMPLE
 from postbias.posts.shards import read_posts, write_table
 
 
@@ -65,4 +65,10 @@ def sample_all_posts(paths: Paths) -> None:
     paths.sampled_corpus.parent.mkdir(parents=True, exist_ok=True)
     paths.sampled_corpus.unlink(missing_ok=True)
     paths.sampled_corpus.symlink_to(paths.data.resolve())
-    write_table(read_posts(paths.posts, ["post_id"]), paths.sample_frame, FRAME)
+    posts = read_posts(paths.posts, ["post_id", "author"])
+    write_table(posts.select(["post_id"]), paths.sample_frame, FRAME)
+    rows = [
+        {**row, "stratum": "all", "group_size": 1, "round": 1, "probability": 1.0, "weight": 1.0}
+        for row in posts.to_pylist()
+    ]
+    write_table(pa.Table.from_pylist(rows, SAMPLE), paths.sample, SAMPLE)

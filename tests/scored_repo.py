@@ -134,8 +134,9 @@ def _write_labels(paths: Paths, posts: list[Json], labels: np.ndarray) -> None:
         # The hostile posts come first: in test, with large errors, so the report shows them.
         fold = "test" if number < len(HOSTILE) else folds[number // 6 % len(folds)]
         values = (0.0, 5.0) if number < len(HOSTILE) else labels[number].tolist()
-        sample.append({**identity, "stratum": "all", "group_size": 1, "probability": 0.9})
-        split.append({**identity, "cluster": post["post_id"], "fold": fold})
+        drawn = {"stratum": "all", "group_size": 1, "round": 1}
+        sample.append({**identity, **drawn, "probability": 0.9, "weight": 1 / 0.9})
+        split.append({**identity, "cluster": post["post_id"], "fold": fold, "round": 1})
         rows.append(
             {"post_id": post["post_id"], "n_replies": 1, "reason": f"because {post['caption']}"}
             | {"teacher": "test", "rubric": "gender_bias@0", "status": "ok"}

@@ -81,7 +81,8 @@ def set_sample(paths: Paths, post_ids: list[str]) -> None:
     """Write the sample of posts to label."""
     n = len(post_ids)
     columns = {"post_id": post_ids, "author": ["a"] * n, "stratum": ["all"] * n}
-    table = pa.table({**columns, "group_size": [1] * n, "probability": [1.0] * n}, schema=SAMPLE)
+    columns |= {"group_size": [1] * n, "round": [1] * n}
+    table = pa.table({**columns, "probability": [1.0] * n, "weight": [1.0] * n}, schema=SAMPLE)
     write_table(table, paths.sample, SAMPLE)
 
 

@@ -81,6 +81,11 @@ class Paths:
         return self.build / "sample" / "posts.parquet"
 
     @property
+    def sample_rounds(self) -> Path:
+        """Posts of later rounds of an active sample, in git."""
+        return self.root / "samples" / "rounds.csv"
+
+    @property
     def sample_frame(self) -> Path:
         """Ids of the posts that the sample was drawn from."""
         return self.build / "sample" / "frame.parquet"

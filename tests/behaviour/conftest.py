@@ -97,7 +97,8 @@ def _write(paths: Paths) -> None:
         orientation = 5 + (-2.5, 2.5, 0.0)[gender] + rng.normal(0, 0.3)
         labels.append((f"p{i:04d}", *np.clip([bias, orientation], 0, 10).tolist()))
         fold = np.repeat(["train", "valid", "calib", "test"], [4, 1, 2, 3])[i // PER_AUTHOR % 10]
-        split.append({"post_id": f"p{i:04d}", "author": author, "cluster": author, "fold": fold})
+        row = {"post_id": f"p{i:04d}", "author": author, "cluster": author}
+        split.append({**row, "fold": fold, "round": 1})
     write_table(pa.Table.from_pylist(posts, POSTS), paths.posts / "posts-0.parquet", POSTS)
     sample_all_posts(paths)
     schema = labels_schema(("bias", "orientation"))

@@ -57,7 +57,8 @@ def _copy(untrained: tuple[Paths, Params], root: Path) -> Paths:
     labels = labels.filter(pc.is_in(labels["post_id"], value_set=ids))
     write_table(labels, paths.labels, labels_schema(_AXES))
     sample = [
-        {"post_id": p, "author": a, "stratum": "all", "group_size": 1, "probability": 0.8}
+        {"post_id": p, "author": a, "stratum": "all", "group_size": 1, "round": 1}
+        | {"probability": 0.8, "weight": 1.25}
         for p, a in zip(ids.to_pylist(), kept["author"].to_pylist(), strict=True)
     ]
     write_table(pa.Table.from_pylist(sample, SAMPLE), paths.sample, SAMPLE)

@@ -75,6 +75,7 @@ def write_split(paths: Paths, shares: tuple[int, ...] = (50, 20, 0, 50)) -> None
         "author": [_author(i) for i in range(N)],
         "cluster": [_author(i) for i in range(N)],
         "fold": [folds[i // PER_AUTHOR] for i in range(N)],
+        "round": [1] * N,
     }
     write_table(pa.table(rows, schema=SPLIT), paths.split, SPLIT)
 

@@ -8,9 +8,12 @@ from benchmarks.active_sampling import N, draw_posts, measure
 
 from postbias.stats.active_sampling import (
     Round,
+    draw_fixed_number,
     draw_round,
+    equivalent_sample_size,
     estimate_active_mean,
     expected_errors,
+    expected_errors_by_score,
     inclusion_weights,
     sampling_probabilities,
 )
@@ -78,7 +81,8 @@ def test_rounds_that_depend_on_earlier_ones_give_no_bias_even_with_wrong_errors(
         known = first.is_sampled
         scale = 1 + (values[known].mean() > 3) * assumed
         second = draw_round(sampling_probabilities(scale, 40, available=~known), rng)
-        weights = inclusion_weights([first, second], assumed)
+        sizes = [40.0, equivalent_sample_size(assumed, second.probabilities)]
+        weights = inclusion_weights([first, second], sizes)
         weighted.append(weights @ values / n)
     assert np.mean(weighted) == pytest.approx(
         values.mean(), abs=4 * np.std(weighted) / np.sqrt(len(weighted))
@@ -112,7 +116,7 @@ def test_one_sampled_post_gives_no_estimate() -> None:
 def test_a_single_round_is_weighted_by_its_probabilities() -> None:
     probabilities = np.array([0.5, 0.25, 1.0])
     one = Round(probabilities, np.array([True, False, True]))
-    assert inclusion_weights([one], np.ones(3)) == pytest.approx([2, 0, 1])
+    assert inclusion_weights([one], [1.0]) == pytest.approx([2, 0, 1])
 
 
 @pytest.mark.parametrize("spread", [0.0, 1.0])
@@ -129,3 +133,47 @@ def test_half_the_measurements_give_the_same_width_where_errors_differ(spread: f
         assert width["active in two rounds, 200"] == pytest.approx(
             width["equal probabilities, 200"], rel=0.05
         )
+
+
+def test_a_fixed_number_is_drawn_with_the_given_probabilities() -> None:
+    rng = np.random.default_rng(4)
+    probabilities = sampling_probabilities(rng.lognormal(0, 1, 60), 12)
+    counts, n = np.zeros(60), 4000
+    for _replication in range(n):
+        drawn = draw_fixed_number(probabilities, rng.random(60)).is_sampled
+        assert drawn.sum() == 12
+        counts += drawn
+    error = np.sqrt(np.maximum(probabilities * (1 - probabilities), 1e-9) / n)
+    assert (np.abs(counts / n - probabilities) < 4.5 * error + 1e-3).all()
+
+
+def test_a_round_with_equal_probabilities_is_worth_its_number_of_posts() -> None:
+    rng = np.random.default_rng(5)
+    errors = rng.lognormal(0, 1, 500)
+    assert equivalent_sample_size(errors, np.full(500, 0.1)) == pytest.approx(50)
+    active = equivalent_sample_size(errors, sampling_probabilities(errors, 50))
+    assert active > 70
+    assert equivalent_sample_size(1 / errors, sampling_probabilities(errors, 50)) < 50
+
+
+@pytest.mark.parametrize("shape", ["grows", "middle"])
+def test_errors_of_similar_scores_are_found_without_a_measure_of_difficulty(shape: str) -> None:
+    rng = np.random.default_rng(6)
+    scores = np.minimum(rng.exponential(2, 4000), 10)
+    deviations = 0.1 + scores / 3 if shape == "grows" else 0.3 + 1.5 * (np.abs(scores - 3) < 1)
+    known = rng.random(4000) < 0.1
+    squares = np.where(known, (deviations * rng.normal(size=4000)) ** 2, np.nan)
+    errors = expected_errors_by_score(scores, squares, np.ones(4000), (0, 10))
+    best = equivalent_sample_size(deviations, sampling_probabilities(deviations, 400))
+    reached = equivalent_sample_size(deviations, sampling_probabilities(errors, 400))
+    assert best > 500
+    assert (reached - 400) / (best - 400) > (0.65 if shape == "grows" else 0.5)
+
+
+def test_few_or_no_known_errors_give_almost_equal_expected_errors() -> None:
+    rng = np.random.default_rng(7)
+    scores, ones = rng.uniform(0, 10, 3000), np.ones(3000)
+    few = np.where(np.arange(3000) < 12, rng.normal(size=3000) ** 2, np.nan)
+    probabilities = sampling_probabilities(expected_errors_by_score(scores, few, ones, (0, 10)), 90)
+    assert probabilities.max() / probabilities.min() < 4
+    assert (expected_errors_by_score(scores, np.full(3000, np.nan), ones, (0, 10)) == 1).all()

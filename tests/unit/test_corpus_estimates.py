@@ -46,6 +46,7 @@ def _corpus(labels: Array, scores: Array, authors: Array) -> ScoredCorpus:
         n_lost_labels=0,
         later=table.slice(0, 0),
         n_later=0,
+        rounds=(roles != UNLABELLED).astype(np.intp),
     )
 
 
@@ -90,7 +91,7 @@ def test_authors_linked_to_more_posts_than_a_held_out_fold_are_never_held_out(
     others = [(f"o{i}", f"p{i}") for i in range(76)]
     folds = ["train"] * 60 + ["calib"] * 20 + ["test"] * 20
     rows = [
-        {"post_id": str(i), "author": author, "cluster": cluster, "fold": fold}
+        {"post_id": str(i), "author": author, "cluster": cluster, "fold": fold, "round": 1}
         for i, ((author, cluster), fold) in enumerate(zip([*linked, *others], folds, strict=True))
     ]
     write_table(pa.Table.from_pylist(rows, SPLIT), paths.split, SPLIT)

@@ -37,7 +37,7 @@ _AXIS = Axis("bias", 0, 10)
 
 def _split(authors: list[str], clusters: list[str], folds: list[str]) -> pa.Table:
     ids = [f"p{row:03d}" for row in range(len(authors))]
-    return pa.table([ids, authors, clusters, folds], schema=SPLIT)
+    return pa.table([ids, authors, clusters, folds, [1] * len(ids)], schema=SPLIT)
 
 
 @given(

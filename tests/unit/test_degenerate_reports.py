@@ -224,7 +224,7 @@ def _every_post_labelled(tables: Tables) -> None:
     keep = {row["post_id"] for row in tables.labels}
     tables.posts = [row for row in tables.posts if row["post_id"] in keep]
     tables.scores = [row for row in tables.scores if row["post_id"] in keep]
-    tables.set_columns(tables.sample, probability=1.0)
+    tables.set_columns(tables.sample, probability=1.0, weight=1.0)
 
 
 def _labels_of(n_posts: int) -> Callable[[Tables], None]:

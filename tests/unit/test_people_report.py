@@ -113,6 +113,26 @@ def test_the_report_says_first_what_people_say(paths: Paths) -> None:
     for text in ("mean orientation", "posts rated high", "teacher and the mean of the raters"):
         assert text in section
     assert section.count("<tr>") > 15
+    for title in ("people differ most from each other", "teacher differs most from people"):
+        posts = section.partition(title)[2].partition("<h3>")[0].split('<article class="post">')[1:]
+        assert len(posts) == 5
+        assert any('src="data:image/jpeg;base64,' in post for post in posts)
+        for post in posts:
+            values = re.findall(r"<dt>(.*?)</dt><dd>([\d.]+)</dd>", post)
+            assert [name for name, _ in values] == ["ann", "ben", "Teacher", "Student"]
+    ratings = [
+        [float(value) for _, value in re.findall(r"<dt>(ann|ben)</dt><dd>([\d.]+)</dd>", post)]
+        for post in section.partition("differ most from each other")[2]
+        .partition("<h3>")[0]
+        .split('<article class="post">')[1:]
+    ]
+    gaps = [round(abs(one - two), 1) for one, two in ratings]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] > 1
+    none_shown = params.model_copy(
+        update={"report": params.report.model_copy(update={"examples": 0})}
+    )
+    assert "differ most" not in gather_findings(paths, none_shown, {}).page()
 
 
 def test_without_ratings_there_is_no_section(paths: Paths) -> None:

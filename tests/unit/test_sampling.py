@@ -21,7 +21,9 @@ from postbias.paths import Paths
 from postbias.posts import cross_fitting_groups
 from postbias.posts.captions import normalise_caption
 from postbias.posts.cross_fitting_groups import draw_unlabelled
-from postbias.posts.sampling import SampleSummary, allocate_to_strata, sample, sample_posts
+from postbias.posts.sample_summary import SampleSummary
+from postbias.posts.sampling import sample, sample_posts
+from postbias.posts.sampling_phases import allocate_to_strata
 from postbias.posts.schema import FRAME, POSTS, SAMPLE
 from postbias.posts.shards import list_shards, read_posts, read_table, write_table
 

@@ -48,7 +48,9 @@ def paths(tmp_path: Path) -> Paths:
             "author": table["author"],
             "stratum": ["all"] * N,
             "group_size": [1] * N,
+            "round": [1] * N,
             "probability": [1.0] * N,
+            "weight": [1.0] * N,
         },
         schema=SAMPLE,
     )

@@ -24,7 +24,7 @@ from postbias.cli.table_options import (
     null_values_option,
     transcripts_option,
 )
-from postbias.cli.teacher_commands import annotate_command, replies
+from postbias.cli.teacher_commands import annotate_command, next_posts_command, replies
 from postbias.cli.terminal_tables import format_score, format_verification
 from postbias.scoring.post_scores import BATCH_SIZE
 
@@ -239,6 +239,7 @@ main.add_command(report_diff_command)
 main.add_command(results_command)
 main.add_command(brands_command)
 main.add_command(annotate_command)
+main.add_command(next_posts_command)
 main.add_command(replies)
 main.add_command(rate_command)
 main.add_command(plan_command)

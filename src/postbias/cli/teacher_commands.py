@@ -39,6 +39,25 @@ def annotate_command(*, is_plan: bool) -> None:
     click.echo((describe_labelling_plan if is_plan else fill_reply_store)(paths, params))
 
 
+@click.command("next-posts")
+@click.argument("n", metavar="N", type=click.IntRange(1))
+def next_posts_command(*, n: int) -> None:
+    """Draw the next N posts to label: those about which the champion is likely to be wrong.
+
+    Needs sample.method: active and a finished `dvc repro`. Appends the posts, with their
+    probabilities, to samples/rounds.csv; the next `dvc repro` labels them, trains again and updates
+    all estimates. Earlier posts and labels stay. See docs/people.md.
+    """
+    from postbias.params import load_params
+    from postbias.paths import Paths
+    from postbias.population.next_posts import draw_next_round
+
+    paths = Paths.find()
+    drawn = draw_next_round(paths, load_params(paths.params), n)
+    click.echo(drawn.describe())
+    click.echo("next: `dvc repro`, and commit samples/rounds.csv")
+
+
 @click.group("replies")
 def replies() -> None:
     """Show, export, prune and delete stored teacher replies."""

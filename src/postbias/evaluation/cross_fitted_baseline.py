@@ -8,7 +8,7 @@ import numpy as np
 
 from postbias.axes import Axis
 from postbias.evaluation.baselines import TfidfRidgePredictions, predict_tfidf_ridge
-from postbias.evaluation.labelled_folds import LabelledFold, pool_folds
+from postbias.evaluation.labelled_folds import LATER, LabelledFold, join_folds, pool_folds
 from postbias.posts.schema import CROSS_FITTED_FOLDS
 
 
@@ -21,19 +21,20 @@ def predict_tfidf_cross_fitted(
     """Cross-fit TF-IDF with ridge regression as the students are, and predict the test fold.
 
     Args:
-        folds: All folds.
+        folds: All folds, and `LATER`, if there are later rounds.
         texts: Text of every post by fold.
         axes: Scored axes.
-        groups: Group of each post of train, valid and calib.
+        groups: Group of each post of train, valid and calib, of all rounds.
 
     Returns:
         Predictions of `calib`: out-of-fold, of the posts of `pool_folds`; and of `test`, fitted on
         these posts, with the median penalty of all groups.
     """
-    pooled = pool_folds(folds)
+    names = [fold for fold in (*CROSS_FITTED_FOLDS, LATER) if fold in folds]
+    pooled = join_folds([folds[fold] for fold in names])
     text_of = {
         post_id: text
-        for fold in CROSS_FITTED_FOLDS
+        for fold in names
         for post_id, text in zip(folds[fold].post_ids, texts[fold], strict=True)
     }
     pooled_texts = [text_of[post_id] for post_id in pooled.post_ids]
@@ -58,7 +59,8 @@ def predict_tfidf_cross_fitted(
         axes,
         penalties=chosen,
     )
-    predictions = {"calib": out_of_fold, "test": final.predictions["test"]}
+    is_measured = np.isin(np.array(pooled.post_ids), np.array(pool_folds(folds).post_ids))
+    predictions = {"calib": out_of_fold[is_measured], "test": final.predictions["test"]}
     return TfidfRidgePredictions(predictions, final.penalties, final.n_terms)
 
 

@@ -14,7 +14,7 @@ from postbias.evaluation.baselines import (
     predict_tfidf_ridge,
 )
 from postbias.evaluation.cross_fitted_baseline import predict_tfidf_cross_fitted
-from postbias.evaluation.labelled_folds import FoldPredictions, LabelledFold
+from postbias.evaluation.labelled_folds import LATER, FoldPredictions, LabelledFold
 from postbias.stats.bootstrap import Array, Resamples, resample_authors
 from postbias.stats.conformal import fit_intervals
 from postbias.stats.metrics import (
@@ -221,7 +221,11 @@ def measure_baselines(
     if crossed is None:
         train, calib = folds["train"], folds["calib"]
         labels = {fold: posts.labels for fold, posts in folds.items()}
-        tfidf = predict_tfidf_ridge(texts, labels, test.axes)
+        seen = dict(texts)
+        if LATER in folds:
+            seen["train"] = [*texts["train"], *seen.pop(LATER)]
+            labels["train"] = np.concatenate([labels["train"], labels.pop(LATER)])
+        tfidf = predict_tfidf_ridge(seen, labels, test.axes)
     else:
         train = calib = crossed.posts.fold
         tfidf = predict_tfidf_cross_fitted(folds, texts, test.axes, crossed.groups)

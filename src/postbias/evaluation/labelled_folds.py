@@ -19,6 +19,7 @@ from postbias.posts.authorship import AuthorCounts, count_authors
 from postbias.posts.schema import (
     CROSS_FITTED_FOLDS,
     EXCLUDED,
+    FIRST_ROUND,
     FOLDS,
     SPLIT,
     axes_in_schema,
@@ -34,6 +35,9 @@ from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import OK, PostInput, PostScore, Scorer
 from postbias.stats.bootstrap import Array
 from postbias.stats.metrics import Predictions
+
+#: Posts of later rounds of active sampling that students learn from.
+LATER = "later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,21 @@ class FoldPredictions:
         return dict(sorted(Counter(used for used in self.modalities if used).items()))
 
 
-def load_labelled_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, LabelledFold]:
+def load_labelled_folds(
+    paths: Paths, axes: Sequence[Axis], learned: Sequence[str] = ("train",)
+) -> dict[str, LabelledFold]:
     """Load the labelled posts of every fold with their captions.
+
+    The posts of later rounds of active sampling were chosen for large expected errors, so nothing
+    is measured on them; but what is compared with the students may learn from them as they do.
 
     Args:
         axes: The axes that the students score.
+        learned: Folds that the students are trained on.
 
     Returns:
-        Posts by fold; only `calib` may be empty.
+        Posts of the first round by fold; only `calib` may be empty. And `LATER`, the posts of later
+        rounds in the folds `learned`, if there are any.
 
     Raises:
         CorpusError: If train, valid or test is empty, or posts are missing.
@@ -113,9 +124,14 @@ def load_labelled_folds(paths: Paths, axes: Sequence[Axis]) -> dict[str, Labelle
         )
     captions = read_selected_posts(paths.sampled_posts, joined["post_id"].to_pylist(), ["caption"])
     joined = joined.append_column("caption", captions["caption"])
+    is_first = pc.equal(joined["round"], FIRST_ROUND)
+    first, later = joined.filter(is_first), joined.filter(pc.invert(is_first))
     folds = {
-        fold: _build_fold(joined.filter(pc.equal(joined["fold"], fold)), names) for fold in FOLDS
+        fold: _build_fold(first.filter(pc.equal(first["fold"], fold)), names) for fold in FOLDS
     }
+    later = later.filter(pc.is_in(later["fold"], value_set=pa.array(learned)))
+    if later.num_rows:
+        folds[LATER] = _build_fold(later, names)
     for fold in ("train", "valid", "test"):
         if not folds[fold]:
             raise CorpusError(
@@ -138,7 +154,11 @@ def _build_fold(table: pa.Table, names: Sequence[str]) -> LabelledFold:
 
 def pool_folds(folds: Mapping[str, LabelledFold]) -> LabelledFold:
     """Join the folds that cross-fitted students are trained on, ordered by post id."""
-    parts = [folds[fold] for fold in CROSS_FITTED_FOLDS]
+    return join_folds([folds[fold] for fold in CROSS_FITTED_FOLDS])
+
+
+def join_folds(parts: Sequence[LabelledFold]) -> LabelledFold:
+    """Join folds, ordered by post id."""
     ids, authors, captions = (
         [value for part in parts for value in getattr(part, name)]
         for name in ("post_ids", "authors", "captions")

@@ -20,7 +20,7 @@ from postbias.evaluation.out_of_fold_predictions import predict_out_of_fold, rea
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.cross_fitting_groups import assign_cross_fitting_groups
-from postbias.posts.schema import SPLIT
+from postbias.posts.schema import CROSS_FITTED_FOLDS, SPLIT
 from postbias.posts.shards import read_table
 from postbias.scoring.manifest import Precision
 from postbias.scoring.scorer import Scorer
@@ -66,7 +66,8 @@ def measure_students(
                 seen=others,
                 do="run `dvc repro` to train all of them",
             )
-        folds = load_labelled_folds(paths, axes)
+        learned = ("train",) if params.train.cross_fit is None else CROSS_FITTED_FOLDS
+        folds = load_labelled_folds(paths, axes, learned)
         tasks = []
         for modality in modalities:
             tasks += [(shipped[modality], folds["valid"])] if params.train.cross_fit is None else []

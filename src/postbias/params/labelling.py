@@ -13,9 +13,10 @@ class SampleParams(Group):
     """Which posts are labelled."""
 
     n: Count | None = Field(description="number of posts to label; null for all distinct posts")
-    method: Literal["simple", "stratified"] = Field(
-        description="simple random sample, or a stratified one with the same number from each"
-        " stratum"
+    method: Literal["simple", "stratified", "active"] = Field(
+        description="simple random sample; or a stratified one with the same number from each"
+        " stratum; or active: a simple random sample of n posts, and the rounds that"
+        " `postbias next-posts` adds to it"
     )
     stratify_by: tuple[Literal["sponsored", "media_type", "platform", "has_image"], ...] = Field(
         description="columns whose combinations define the strata (method: stratified)"

@@ -9,6 +9,7 @@ import numpy as np
 from postbias.axes import Axis
 from postbias.people.rated_posts import RatedPosts
 from postbias.population.scored_corpus import ScoredCorpus
+from postbias.posts.schema import FIRST_ROUND
 from postbias.stats.bootstrap import Array
 from postbias.stats.rated_corpus import RatedCorpus, mean_ratings, share_of_ratings
 from postbias.stats.strata import Bools, Ints
@@ -69,9 +70,11 @@ def _weigh(corpus: ScoredCorpus, posts: RatedPosts, has_rating: Bools) -> Array:
 
     A post represents the labelled posts of its stratum, of which it is one of those that were
     rated: posts that were drawn but not rated are taken as missing at random. Each labelled post in
-    turn represents 1 / p posts of the corpus.
+    turn represents `weight` posts of the corpus; with later rounds of active sampling, the weights
+    of the first round are smaller by the same factor, which cancels out.
     """
     label_weights = corpus.design.weights[posts.rows]
+    label_weights = np.where(label_weights > 0, label_weights, 1.0)
     n_rated = Counter(
         item.stratum for item, rated in zip(posts.items, has_rating, strict=True) if rated
     )
@@ -80,11 +83,11 @@ def _weigh(corpus: ScoredCorpus, posts: RatedPosts, has_rating: Bools) -> Array:
         if not rated:
             continue
         if item.stratum_posts:
-            weights[i] = max(label_weights[i], 1.0) * item.stratum_posts / n_rated[item.stratum]
+            weights[i] = label_weights[i] * item.stratum_posts / n_rated[item.stratum]
         elif np.isfinite(item.probability):
             weights[i] = 1 / item.probability
         else:
-            weights[i] = max(label_weights[i], 1.0)
+            weights[i] = label_weights[i]
     return weights
 
 
@@ -96,7 +99,8 @@ def _number_strata(corpus: ScoredCorpus, posts: RatedPosts) -> Ints:
     """
     names = [item.stratum for item in posts.items]
     codes = {name: code for code, name in enumerate(sorted(set(names)), start=1)}
-    is_labelled = np.isfinite(corpus.labels[corpus.axes[0].name])
+    # Posts of later rounds of active sampling are not drawn.
+    is_labelled = np.isfinite(corpus.labels[corpus.axes[0].name]) & (corpus.rounds <= FIRST_ROUND)
     bands = [codes.get(band, 0) for band in corpus.table["band"].to_pylist()]
     strata = np.where(is_labelled, np.array(bands, dtype=np.int64), 0)
     strata[posts.rows] = [codes[name] for name in names]

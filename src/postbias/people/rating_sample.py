@@ -1,9 +1,10 @@
 """Draw the posts that people rate, each with its inclusion probability.
 
-The sampling frame are the posts of the sample that have a label, so that the teacher's answer is
-known for every rated post. It is stratified by the band of the student's score, with equally many
+The sampling frame are the posts of the first round of the sample that have a label: the teacher's
+answer is known for every rated post, and later rounds of active sampling do not change how much a
+rated post represents. It is stratified by the band of the student's score, with equally many
 posts from each band: high posts are rare, and a simple random sample has hardly any. Without scores
-all posts are one stratum; without labels the frame is the whole sample.
+all posts are one stratum; without labels the frame is the whole first round.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from postbias.errors import CorpusError, InputError
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.people.rating_records import RatingItem
-from postbias.posts.sampling import allocate_to_strata
-from postbias.posts.schema import SAMPLE
+from postbias.posts.sampling_phases import allocate_to_strata
+from postbias.posts.schema import FIRST_ROUND, SAMPLE
 from postbias.posts.shards import list_shards, read_posts, read_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.post_scores import OK
@@ -80,7 +81,8 @@ def draw_rating_sample(paths: Paths, params: Params) -> tuple[RatingItem, ...]:
 
 def _read_frame(paths: Paths) -> tuple[dict[str, float], dict[str, str]]:
     """Read the posts that may be drawn: their inclusion probabilities, and the bands of scores."""
-    sample = read_table(paths.sample, SAMPLE, ["post_id", "probability"])
+    sample = read_table(paths.sample, SAMPLE, ["post_id", "probability", "round"])
+    sample = sample.filter(pc.equal(sample["round"], FIRST_ROUND)).drop_columns("round")
     if paths.labels.exists():
         labels = read_table(paths.labels)
         labelled = labels.filter(pc.equal(labels["status"], OK))["post_id"].combine_chunks()

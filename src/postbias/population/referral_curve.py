@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from postbias.paths import Paths
 from postbias.population.scored_corpus import ScoredCorpus
-from postbias.posts.schema import SPLIT
+from postbias.posts.schema import FIRST_ROUND, SPLIT
 from postbias.posts.shards import read_table
 from postbias.stats.bootstrap import Array, resample_authors, summarize_replicates
 from postbias.stats.metrics import band_indices
@@ -40,8 +40,9 @@ def measure_referral(
         95% intervals.
     """
     main = corpus.axes[0]
-    split = read_table(paths.split, SPLIT, ["post_id", "fold"])
-    test = split.filter(pc.equal(split["fold"], "test"))["post_id"].combine_chunks()
+    split = read_table(paths.split, SPLIT, ["post_id", "fold", "round"])
+    is_used = pc.and_(pc.equal(split["fold"], "test"), pc.equal(split["round"], FIRST_ROUND))
+    test = split.filter(is_used)["post_id"].combine_chunks()
     is_test = pc.is_in(corpus.table["post_id"], value_set=test).to_numpy()
     rows = np.flatnonzero(is_test & np.isfinite(corpus.labels[main.name]))
     if not len(rows):

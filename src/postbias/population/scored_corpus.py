@@ -27,7 +27,7 @@ from postbias.scoring.out_of_fold import OutOfFoldScores
 from postbias.scoring.post_scores import OK
 from postbias.stats.bootstrap import Array
 from postbias.stats.label_design import HELD_OUT, LEARNED, LabelDesign
-from postbias.stats.strata import Bools
+from postbias.stats.strata import Bools, Ints
 
 # Labels that the student was neither trained nor selected on.
 _HELD_OUT = ("calib", "test")
@@ -51,6 +51,7 @@ class ScoredCorpus:
         later: Scored posts of imports that the sample was not drawn from, with the columns of
             `table`; they are in no other attribute, because no label can represent them.
         n_later: Number of posts of these imports, including those without a score.
+        rounds: Round of sampling of each labelled post, from 1; 0 for the others. (N,)
     """
 
     table: pa.Table
@@ -62,6 +63,7 @@ class ScoredCorpus:
     n_lost_labels: int
     later: pa.Table
     n_later: int
+    rounds: Ints
     cross_fitted: CrossFittedScores | None = None
 
     def __len__(self) -> int:
@@ -144,6 +146,7 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
         scores={name: table[name].to_numpy().astype(np.float64) for name in names},
         n_posts=scores.num_rows - later.num_rows,
         n_lost_labels=n_lost,
+        rounds=labels["round"].astype(np.intp),
         later=later.filter(pc.equal(later["status"], OK)).combine_chunks(),
         n_later=later.num_rows,
         cross_fitted=cross_fitted,
@@ -165,11 +168,11 @@ def _find_framed(paths: Paths, post_ids: pa.ChunkedArray) -> pa.ChunkedArray:
 def _align_labels(
     paths: Paths, names: list[str], post_ids: pa.ChunkedArray
 ) -> tuple[dict[str, npt.NDArray[np.float64]], int]:
-    """Return labels, `side` and `weight` by column, (N,) each, and how many labels were lost."""
+    """Return labels, `side`, `weight` and `round` by column, (N,), and how many were lost."""
     labels = read_table(paths.labels)
     labels = labels.filter(pc.equal(labels["status"], OK)).select(["post_id", *names])
     split = read_table(paths.split, SPLIT, ["post_id", "fold"])
-    sample = read_table(paths.sample, SAMPLE, ["post_id", "probability"])
+    sample = read_table(paths.sample, SAMPLE, ["post_id", "weight", "round"])
     joined = labels.join(split, "post_id", join_type="inner")
     joined = joined.join(sample, "post_id", join_type="inner")
     at = pc.index_in(joined["post_id"], value_set=post_ids.combine_chunks())
@@ -179,10 +182,11 @@ def _align_labels(
     columns = {name: np.full(len(post_ids), np.nan) for name in names}
     for name in names:
         columns[name][rows] = kept[name].to_numpy()
-    columns |= {name: np.zeros(len(post_ids)) for name in ("side", "weight")}
+    columns |= {name: np.zeros(len(post_ids)) for name in ("side", "weight", "round")}
     is_held_out = pc.is_in(kept["fold"], value_set=pa.array(_HELD_OUT)).to_numpy()
     columns["side"][rows] = np.where(is_held_out, HELD_OUT, LEARNED)
-    columns["weight"][rows] = 1 / kept["probability"].to_numpy()
+    for name in ("weight", "round"):
+        columns[name][rows] = kept[name].to_numpy()
     return columns, labels.num_rows - len(rows)
 
 

@@ -18,12 +18,14 @@ class SampleSummary:
         capped: Representatives dropped by `max_per_author`.
         not_drawn: Eligible posts that were not drawn.
         sampled: Posts in the sample.
+        rounds: Number of rounds; 1 unless the sample is an active one.
+        later_rounds: Sampled posts of later rounds than the first.
         given_test: Sampled posts of a given test fold, which are always kept.
         given_test_repeated: Those of them whose caption another one of them has too.
         largest_group: Posts that share the most frequent caption.
         weight_sum: Sum of the weights; estimates `posts`.
         effective_n: Kish's effective sample size, which accounts for unequal weights.
-        strata: Eligible and sampled posts of each stratum.
+        strata: Eligible posts of each stratum, and those that the first round sampled.
     """
 
     posts: int
@@ -33,6 +35,8 @@ class SampleSummary:
     capped: int
     not_drawn: int
     sampled: int
+    rounds: int
+    later_rounds: int
     given_test: int
     given_test_repeated: int
     largest_group: int

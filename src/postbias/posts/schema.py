@@ -43,30 +43,39 @@ REJECTS = pa.schema(
 )
 
 #: One row per sampled post. `group_size` is the number of posts with its normalised caption (of a
-#: given test fold, those in that fold).
-#: `probability` is its inclusion probability and includes the choice of one post per caption: the
-#: weight of the post is 1 / `probability`.
+#: given test fold, those in that fold). `round` is 1, or that of a later round of active sampling.
+#: `probability` is its inclusion probability in that round and includes the choice of one post per
+#: caption. `weight` is the weight of the post in estimates: 1 / `probability`, unless there are
+#: several rounds.
 SAMPLE = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),
         pa.field("author", pa.string(), nullable=False),
         pa.field("stratum", pa.string(), nullable=False),
         pa.field("group_size", pa.int64(), nullable=False),
+        pa.field("round", pa.int64(), nullable=False),
         pa.field("probability", pa.float64(), nullable=False),
+        pa.field("weight", pa.float64(), nullable=False),
     ]
 )
 
 #: The posts that could have been sampled.
 FRAME = pa.schema([pa.field("post_id", pa.string(), nullable=False)])
 
+#: `round` is as in `SAMPLE`: metrics and intervals use posts of the first round only, because those
+#: of later rounds were chosen for large expected errors.
 SPLIT = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),
         pa.field("author", pa.string(), nullable=False),
         pa.field("cluster", pa.string(), nullable=False),
         pa.field("fold", pa.string(), nullable=False),
+        pa.field("round", pa.int64(), nullable=False),
     ]
 )
+
+#: The round of the first sample.
+FIRST_ROUND = 1
 
 #: Folds in `SPLIT`. Posts that would leak between folds given in a file are `excluded` instead.
 FOLDS = ("train", "valid", "calib", "test")

@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from postbias.errors import CorpusError, CountsError
 from postbias.json_files import write_json
@@ -29,14 +27,12 @@ from postbias.posts.fold_assignment import (
     label_components,
     read_given_folds,
 )
+from postbias.posts.labelled_posts import read_main_axis_labels, read_rounds_of_posts
 from postbias.posts.leakage import LeakageCheck, check_leakage
-from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT, axes_in_schema, check_table, labels_schema
+from postbias.posts.schema import EXCLUDED, FOLDS, SPLIT
 from postbias.posts.shards import read_table, write_table
 
 logger = logging.getLogger(__name__)
-
-#: With fewer labels, the folds are too small to measure anything.
-MIN_LABELS = 50
 
 #: Warn if the mean label of a fold differs from that of all posts by more than this many standard
 #: deviations.
@@ -91,10 +87,11 @@ def split(paths: Paths, params: Params) -> SplitSummary:
     Raises:
         CorpusError: If there are too few labels or authors, a fold is empty, or the folds leak.
         InputError: If the given folds cannot be used.
-        SchemaError: If labels or posts are damaged.
+        SchemaError: If labels, sample or posts are damaged.
         CountsError: If not every labelled post has a fold.
     """
     post_ids, labels = read_main_axis_labels(paths.labels)
+    rounds = read_rounds_of_posts(paths.sample, post_ids)
     features = read_features(paths.sampled_posts, post_ids)
     given = None
     if params.split.folds is not None:
@@ -103,7 +100,7 @@ def split(paths: Paths, params: Params) -> SplitSummary:
     features = _check_authors(features, post_ids, has_given_folds=given is not None)
     result = split_posts(post_ids, features, params, given)
     _check_no_empty_fold(result.folds, params.split)
-    write_table(_split_table(post_ids, features, result), paths.split, SPLIT)
+    write_table(_split_table(post_ids, features, result, rounds), paths.split, SPLIT)
     written = read_table(paths.split, SPLIT, ["post_id"]).num_rows
     if written != len(post_ids):
         raise CountsError(
@@ -163,33 +160,6 @@ def split_posts(
     return Split(label_components(duplicates, n), groups, folds, check)
 
 
-def read_main_axis_labels(path: Path) -> tuple[list[str], np.ndarray]:
-    """Read the valid labels of the main axis.
-
-    Args:
-        path: The labels table.
-
-    Returns:
-        Sorted post ids, and the label of each, (N,).
-
-    Raises:
-        CorpusError: If there are fewer than `MIN_LABELS`.
-        SchemaError: If the file is damaged or does not match the schema.
-    """
-    table = read_table(path)
-    axes = axes_in_schema(table.schema, companion="_sd")
-    table = check_table(table, labels_schema(axes), str(path))
-    table = table.filter(pc.equal(table["status"], "ok")).sort_by("post_id")
-    if table.num_rows < MIN_LABELS:
-        raise CorpusError(
-            "too few labelled posts to split",
-            seen=table.num_rows,
-            allowed=f"at least {MIN_LABELS}",
-            do="raise sample.n, or read in reports/labels.json why labels were rejected",
-        )
-    return table["post_id"].to_pylist(), table[axes[0]].to_numpy()
-
-
 def _check_authors(
     features: PostFeatures, post_ids: Sequence[str], *, has_given_folds: bool
 ) -> PostFeatures:
@@ -237,12 +207,15 @@ def _warn_of_oversized_groups(features: PostFeatures, result: Split, params: Spl
         )
 
 
-def _split_table(post_ids: Sequence[str], features: PostFeatures, result: Split) -> pa.Table:
+def _split_table(
+    post_ids: Sequence[str], features: PostFeatures, result: Split, rounds: pa.Array
+) -> pa.Table:
     """Build the `SPLIT` table; a cluster is named after its first post."""
     _, first = np.unique(result.clusters, return_index=True)
     names = [post_ids[first[cluster]] for cluster in result.clusters]
     columns = [list(post_ids), list(features.authors), names, result.folds.tolist()]
-    return pa.table([pa.array(column, pa.string()) for column in columns], schema=SPLIT)
+    strings = [pa.array(column, pa.string()) for column in columns]
+    return pa.table([*strings, rounds], schema=SPLIT)
 
 
 def _report(

@@ -148,7 +148,7 @@ def find_traces(paths: Paths, data: Path, traces: Traces) -> list[Path]:
         traces: What to search for.
     """
     folders = [data, paths.build, paths.store, paths.reports, paths.mlruns]
-    folders += [paths.root / "dvc_plots", paths.root / "ratings"]
+    folders += [paths.root / name for name in ("dvc_plots", "ratings", "samples")]
     return [path for path in iter_files(folders) if has_traces(path, traces)]
 
 

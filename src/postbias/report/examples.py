@@ -1,14 +1,16 @@
 """Example posts of the report: image, caption, label and score side by side.
 
-Only posts of the test fold are shown. Captions are cut to a maximum length, and images are decoded
-and encoded again, so that only their pixels reach the page.
+Posts of the test fold are shown, and posts on which people disagree. Captions are cut to a maximum
+length, and images are decoded and encoded again, so that only their pixels reach the page.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,8 @@ from postbias.posts.images import decode_upright
 from postbias.posts.schema import SPLIT
 from postbias.posts.shards import read_selected_posts, read_table
 from postbias.stats.metrics import band_indices
+
+Json = dict[str, Any]
 
 _MAX_SIDE_PX = 320
 _JPEG_QUALITY = 72
@@ -65,6 +69,74 @@ class ExamplePost:
         if self.lo is None or self.hi is None:
             return True
         return self.lo - 1e-6 <= self.label <= self.hi + 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class DisputedPost:
+    """A rated post on which people disagree with each other or with the teacher.
+
+    Attributes:
+        post_id: Its id.
+        caption: Its caption, cut to the maximum length; may be empty.
+        image: Its first readable image as a `data:` URL, if there is one.
+        n_images: Number of images.
+        ratings: Rating of the main axis by rater.
+        label: The teacher's label; None if there is none.
+        reason: The teacher's reason; may be empty.
+        score: The score of a student that has not seen the label.
+    """
+
+    post_id: str
+    caption: str
+    image: str | None
+    n_images: int
+    ratings: Mapping[str, float]
+    label: float | None
+    reason: str
+    score: float
+
+
+def show_disputed_posts(
+    corpus: ScoredCorpus, paths: Paths, found: Sequence[Json], max_posts: int
+) -> dict[str, list[DisputedPost]]:
+    """Show the posts on which people disagree most.
+
+    Args:
+        corpus: All scored posts.
+        paths: The repository, for images and the teacher's reasons.
+        found: `disagreements` of `reports/people.json`, the largest first.
+        max_posts: Maximum number of posts of each kind.
+
+    Returns:
+        Posts by kind: `people`, who disagree with each other, and `teacher`, who disagrees with
+        their mean.
+    """
+    shown = {
+        kind: [one for one in found if one["kind"] == kind][:max_posts]
+        for kind in ("people", "teacher")
+    }
+    ids = sorted({one["post_id"] for several in shown.values() for one in several})
+    at = pc.index_in(
+        pa.array(ids, pa.string()), value_set=corpus.table["post_id"].combine_chunks()
+    ).drop_null()
+    known = {post.post_id: post for post in _read_contents(corpus, paths, at.to_numpy())}
+    return {
+        kind: [
+            DisputedPost(
+                post_id=post.post_id,
+                caption=post.caption,
+                image=post.image,
+                n_images=post.n_images,
+                ratings=one["ratings"],
+                label=one["label"],
+                reason=post.reason,
+                score=one["score"],
+            )
+            for one in several
+            if (post := known.get(one["post_id"]))
+        ]
+        for kind, several in shown.items()
+    }
 
 
 def choose_examples(
@@ -123,28 +195,51 @@ def _median(values: npt.NDArray[np.float64]) -> float:
 def _show_posts(
     corpus: ScoredCorpus, paths: Paths, rows: npt.NDArray[np.intp]
 ) -> list[ExamplePost]:
-    if not len(rows):
-        return []
     main = corpus.axes[0].name
     table = corpus.table.take(pa.array(rows))
-    ids = table["post_id"].to_pylist()
-    images = read_selected_posts(paths.posts, ids, ["images"])["images"].to_pylist()
-    labels = read_table(paths.labels, columns=["post_id", "reason"])
-    reasons = dict(zip(labels["post_id"].to_pylist(), labels["reason"].to_pylist(), strict=True))
     return [
         ExamplePost(
-            post_id=ids[i],
-            caption=_shorten(table["caption"][i].as_py()),
-            image=_data_url(images[i]),
-            n_images=len(images[i]),
+            post_id=post.post_id,
+            caption=post.caption,
+            image=post.image,
+            n_images=post.n_images,
             label=float(corpus.labels[main][row]),
-            reason=reasons.get(ids[i], ""),
+            reason=post.reason,
             score=float(corpus.scores[main][row]),
             lo=table[f"{main}_lo"][i].as_py(),
             hi=table[f"{main}_hi"][i].as_py(),
         )
-        for i, row in enumerate(rows)
+        for i, (row, post) in enumerate(zip(rows, _read_contents(corpus, paths, rows), strict=True))
     ]
+
+
+def _read_contents(
+    corpus: ScoredCorpus, paths: Paths, rows: npt.NDArray[np.intp]
+) -> list[_PostContent]:
+    """Read what the report shows of posts, in the order of the rows."""
+    if not len(rows):
+        return []
+    table = corpus.table.select(["post_id", "caption"]).take(pa.array(rows))
+    ids = table["post_id"].to_pylist()
+    images = read_selected_posts(paths.posts, ids, ["images"])["images"].to_pylist()
+    labels = read_table(paths.labels, columns=["post_id", "reason"])
+    reasons = dict(zip(labels["post_id"].to_pylist(), labels["reason"].to_pylist(), strict=True))
+    captions = table["caption"].to_pylist()
+    return [
+        _PostContent(
+            post_id, _shorten(caption), _data_url(own), len(own), reasons.get(post_id) or ""
+        )
+        for post_id, caption, own in zip(ids, captions, images, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _PostContent:
+    post_id: str
+    caption: str
+    image: str | None
+    n_images: int
+    reason: str
 
 
 def _shorten(caption: str) -> str:

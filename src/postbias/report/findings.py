@@ -31,7 +31,7 @@ from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, read_table
 from postbias.report.costs import estimate_costs
-from postbias.report.examples import choose_examples
+from postbias.report.examples import choose_examples, show_disputed_posts
 from postbias.report.page import Origin, render_cards, render_template
 from postbias.report.sections import lay_out_sections
 from postbias.scoring.artifact import Artifact
@@ -154,6 +154,9 @@ def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) ->
         "reports": reports,
         "worst": worst,
         "typical": typical,
+        "disputed": show_disputed_posts(
+            corpus, paths, reports["people"].get("disagreements", ()), params.report.examples
+        ),
         "costs": estimate_costs(
             reports["labels"], corpus.n_posts + corpus.n_later, params.report.cost
         ),

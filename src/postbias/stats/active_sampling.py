@@ -26,6 +26,12 @@ _SMALLEST_SQUARE = 1e-3
 _PRIOR_POSTS = 10.0
 # Largest power of the difficulty; 2 if it is proportional to the error itself.
 _LARGEST_POWER = 3.0
+# Distance that is added to the one from either end of the scale, as a share of its length.
+_MARGIN = 0.02
+# Bandwidth of the smoothing, as a share of all posts, and the points where it is computed.
+_BANDWIDTH, _GRID = 0.1, 200
+# Sums of probabilities that are whole numbers up to rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,44 @@ def expected_errors(difficulty: Array, squares: Array, weights: Array) -> Array:
     return errors
 
 
+def expected_errors_by_score(
+    scores: Array, squares: Array, weights: Array, bounds: tuple[float, float]
+) -> Array:
+    """Estimate the root mean squared error of each score from the errors of similar scores.
+
+    Scores near the end of a scale often err little. So the errors are first modelled as a power of
+    the distance from both ends, which takes few known errors; then multiplied by what a kernel
+    smoother over the ranks of the scores finds beyond that, shrunk toward no difference. In
+    simulations (`benchmarks/active_rounds.py`), both together were better than each alone.
+
+    Args:
+        scores: Score of each post. (N,)
+        squares: Squared errors of measured posts; NaN for the others. (N,)
+        weights: 1 / inclusion probability of the measured posts. (N,)
+        bounds: Smallest and largest possible score.
+
+    Returns:
+        Expected error of each post; the same for all with fewer than two errors above 0. (N,)
+    """
+    margin = _MARGIN * (bounds[1] - bounds[0])
+    inside = np.clip(scores, *bounds)
+    difficulty = np.sqrt((inside - bounds[0] + margin) * (bounds[1] - inside + margin))
+    known = np.isfinite(squares)
+    fitted = expected_errors(difficulty, squares, weights)
+    if not np.any(squares[known] > 0):
+        return fitted
+    ratio = squares[known] / fitted[known] ** 2
+    w = weights[known] / weights[known].mean()
+    mean = float(w @ ratio) / float(w.sum())
+    ranks = np.empty(len(scores))
+    ranks[np.argsort(scores, kind="stable")] = (np.arange(len(scores)) + 0.5) / len(scores)
+    grid = np.linspace(0, 1, _GRID)  # as good as all posts, since the smoother is smooth
+    kernel = w * np.exp(-0.5 * ((grid[:, None] - ranks[known]) / _BANDWIDTH) ** 2)  # (G, n)
+    smooth = (kernel @ ratio + _PRIOR_POSTS * mean) / (kernel.sum(axis=1) + _PRIOR_POSTS)
+    errors: Array = fitted * np.sqrt(np.interp(ranks, grid, smooth))
+    return errors
+
+
 def sampling_probabilities(
     errors: Array, n: float, *, available: Bools | None = None, uniform_share: float = UNIFORM_SHARE
 ) -> Array:
@@ -132,29 +176,64 @@ def draw_round(probabilities: Array, rng: np.random.Generator) -> Round:
     return Round(probabilities, rng.random(len(probabilities)) < probabilities)
 
 
-def inclusion_weights(rounds: Sequence[Round], errors: Array) -> Array:
+def draw_fixed_number(probabilities: Array, random: Array) -> Round:
+    """Draw posts with given probabilities, always the same number of them.
+
+    Systematic sampling in random order (Hartley and Rao 1962): the number of sampled posts is the
+    sum of the probabilities, so that a round costs what was planned.
+
+    Args:
+        probabilities: Probability of each post, at most 1; they sum to the number to draw. (N,)
+        random: Independent uniform random numbers from 0 to 1. (N,)
+
+    Returns:
+        The round.
+    """
+    order = np.argsort(random, kind="stable")
+    # The start needs a random number of its own: a function of all of them that is uniform, too.
+    start = float(np.sum(random) % 1)
+    passed = np.floor(np.cumsum(probabilities[order]) + start + _ROUNDING)
+    is_sampled = np.zeros(len(probabilities), bool)
+    is_sampled[order] = np.diff(passed, prepend=np.floor(start)) >= 1
+    return Round(probabilities, is_sampled & (probabilities > 0))
+
+
+def equivalent_sample_size(errors: Array, probabilities: Array) -> float:
+    """Predict how many posts drawn with equal probability would give the same variance.
+
+    Args:
+        errors: Expected error of each post. (N,)
+        probabilities: Probability of each post in a round; 0 for those that are known. (N,)
+
+    Returns:
+        The number; for equal probabilities of all posts, the sum of the probabilities.
+    """
+    is_open = probabilities > 0
+    variance = float(np.sum(errors[is_open] ** 2 / probabilities[is_open]))
+    total = len(errors) * float(np.sum(errors**2))
+    return total / variance if variance > 0 else float(probabilities.sum())
+
+
+def inclusion_weights(rounds: Sequence[Round], sizes: Sequence[float]) -> Array:
     """Return one weight per sampled post that combines rounds whose probabilities depend on data.
 
     In each round, the posts sampled before count once and the new ones by 1 / probability, so each
     round represents all posts without bias given what was known when it was planned. Rounds are
-    averaged with weights inverse to the variances that the expected errors predict.
+    averaged with weights proportional to their sizes.
 
     Args:
         rounds: All rounds, in order.
-        errors: Expected error of each post. (N,)
+        sizes: What each round is worth: its `equivalent_sample_size`, as predicted before it. For
+            validity, a size must not depend on labels of its own round or of later ones.
 
     Returns:
         Weights; 0 for posts that no round has sampled. (N,)
     """
-    size = len(rounds[0].probabilities)
-    predicted = [
-        np.sum(errors**2 / np.where(r.probabilities > 0, r.probabilities, np.inf)) for r in rounds
-    ]
-    shares = 1 / np.maximum(predicted, np.finfo(np.float64).tiny)
-    shares = shares / shares.sum()
-    weights, is_earlier = np.zeros(size), np.zeros(size, bool)
+    n_posts = len(rounds[0].probabilities)
+    shares = np.asarray(sizes, np.float64) / np.sum(sizes)
+    weights, is_earlier = np.zeros(n_posts), np.zeros(n_posts, bool)
     for share, current in zip(shares, rounds, strict=True):
-        inverse = np.zeros(size)
+        inverse = np.zeros(n_posts)
         inverse[current.is_sampled] = 1 / current.probabilities[current.is_sampled]
         weights += share * np.where(is_earlier, 1.0, inverse)
         is_earlier = is_earlier | current.is_sampled

@@ -20,7 +20,7 @@ from postbias.student.artifact_training import (
     train_in_group,
 )
 from postbias.student.cross_fitting import plan_cross_fitting, train_cross_fitted
-from postbias.student.fold_labels import read_fold_labels
+from postbias.student.fold_labels import keep_first_round, read_first_round, read_fold_labels
 from postbias.student.interval_fitting import add_intervals, add_reference_profile, score_calib
 from postbias.student.training import OnSeed, train_or_load, train_seeds
 from postbias.student.training_setup import load_training_setup
@@ -106,10 +106,11 @@ def distil_artifact(
     train = train_or_load if share == 1 else train_seeds
     with open_job(paths, params, modality) as job:
         trained, report = train_artifact(folder, job, TrainingLabels(folds), train, on_seed)
-    calib = score_calib(folder, paths, folds["calib"], threads=params.threads)
+    train_labels, calib_labels = (keep_first_round(paths, folds[f]) for f in ("train", "calib"))
+    calib = score_calib(folder, paths, calib_labels, threads=params.threads)
     add_intervals(folder, calib, coverage=params.evaluate.coverage)
     artifact = add_reference_profile(
-        folder, paths, folds["train"], folds["calib"], threads=params.threads
+        folder, paths, train_labels, calib_labels, threads=params.threads
     )
     return DistillationResult(artifact.digest, report, trained.best_fit.curve)
 
@@ -121,12 +122,13 @@ def _distil_cross_fitted(
     plan = plan_cross_fitting(paths, params)
     with open_job(paths, params, modality) as job:
         result = train_cross_fitted(folder, job, plan, on_seed)
-    residuals = collect_recentred(result.scores, plan.labels)
+    first_round = keep_first_round(paths, plan.labels)
+    residuals = collect_recentred(result.scores, first_round)
     add_intervals(folder, residuals, coverage=params.evaluate.coverage)
+    first = read_first_round(paths)
+    first_test = [post_id for post_id in plan.test_ids if post_id in first]
     # The student has seen all labelled posts but those of test, of which no label is used here.
-    artifact = add_reference_profile(
-        folder, paths, plan.labels, plan.test_ids, threads=params.threads
-    )
+    artifact = add_reference_profile(folder, paths, first_round, first_test, threads=params.threads)
     return DistillationResult(artifact.digest, result.report, result.curve), result.scores
 
 

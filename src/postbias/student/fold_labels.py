@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from postbias.posts.schema import SPLIT, axes_in_schema, labels_schema
+from postbias.posts.schema import FIRST_ROUND, SPLIT, axes_in_schema, labels_schema
 from postbias.posts.shards import read_table
 
 if TYPE_CHECKING:
@@ -43,3 +43,23 @@ def read_fold_labels(paths: Paths, *, share: float = 1.0) -> dict[str, LabelsByP
         kept = set(ranked[: round(share * len(ranked))])
         folds["train"] = {p: values for p, values in folds["train"].items() if p in kept}
     return folds
+
+
+def keep_first_round(paths: Paths, labels: LabelsByPost) -> LabelsByPost:
+    """Keep the labels of posts of the first round of sampling.
+
+    Later rounds follow the expected errors, so residuals of their posts do not represent those of
+    all posts, nor does their content.
+
+    Args:
+        labels: Labels (A,) by post id.
+    """
+    first = read_first_round(paths)
+    return {post_id: values for post_id, values in labels.items() if post_id in first}
+
+
+def read_first_round(paths: Paths) -> frozenset[str]:
+    """Read the ids of the posts in folds that were drawn in the first round of sampling."""
+    split = read_table(paths.split, SPLIT, ["post_id", "round"])
+    rows = zip(split["post_id"].to_pylist(), split["round"].to_pylist(), strict=True)
+    return frozenset(post_id for post_id, number in rows if number == FIRST_ROUND)
