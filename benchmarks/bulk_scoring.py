@@ -40,7 +40,8 @@ from postbias.scoring.bulk import ScoreOutputs, score_shards
 from postbias.scoring.graphs import Graphs
 from postbias.scoring.manifest import Manifest
 from postbias.scoring.post_scores import BATCH_SIZE
-from postbias.scoring.scorer import IMAGES_PER_RUN, TOKENS_PER_RUN, Scorer
+from postbias.scoring.scorer import IMAGES_PER_RUN, Scorer
+from postbias.scoring.text_runs import TOKENS_PER_RUN
 from postbias.student.encoders import TextEncoder
 from postbias.student.export import export_student
 from postbias.student.image_encoders import load_image_encoder

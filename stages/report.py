@@ -3,7 +3,7 @@
 Reads data, build/sample, build/labels.parquet, build/split.parquet, build/champion, build/scores,
 build/out_of_fold, both tables of rejects and the reports of the stages before; writes
 build/report.html, build/cards, reports/population.json, reports/brands.json and reports/brands.csv;
-params: report, annotate, sample.method and evaluate.coverage.
+params: threads, report, annotate, sample.method, evaluate.coverage and infer.precision.
 """
 
 from __future__ import annotations

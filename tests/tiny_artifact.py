@@ -34,8 +34,12 @@ def write_tiny_artifact(
     image_size: int = 16,
     with_intervals: bool = True,
     ocr: str | None = None,
+    is_additive: bool = False,
 ) -> Artifact:
-    """Write an artifact; another seed gives another student with another digest."""
+    """Write an artifact; another seed gives another student with another digest.
+
+    An additive student sums token vectors instead of averaging them: a score is a sum over words.
+    """
     rng = np.random.default_rng(seed)
     (folder / "onnx" / "int8").mkdir(parents=True)
     encoders = ENCODERS[modality]
@@ -46,7 +50,7 @@ def write_tiny_artifact(
             onnx.save(_image_graph(nudge), graphs / "image.onnx")
         if "text" in encoders:
             table = np.random.default_rng(seed).normal(size=(256, TEXT_DIM)) * nudge
-            onnx.save(_text_graph(table.astype(np.float32)), graphs / "text.onnx")
+            onnx.save(_text_graph(table.astype(np.float32), is_additive), graphs / "text.onnx")
     onnx.save(_head_graph(encoders, rng), folder / "onnx" / "head.onnx")
     if "text" in encoders:
         tiny_tokenizer().save(str(folder / "tokenizer.json"))
@@ -106,16 +110,21 @@ def _image_graph(nudge: float) -> onnx.ModelProto:
     return _model(nodes, [pixels], _value("embedding", TensorProto.FLOAT, ["n", IMAGE_DIM]), values)
 
 
-def _text_graph(table: np.ndarray[Any, Any]) -> onnx.ModelProto:
+def _text_graph(table: np.ndarray[Any, Any], is_additive: bool) -> onnx.ModelProto:
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
         helper.make_node("Cast", ["attention_mask"], ["mask_2d"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask_2d", "middle"], ["mask"]),
         helper.make_node("MatMul", ["mask", "tokens"], ["total_3d"]),
-        helper.make_node("Squeeze", ["total_3d", "middle"], ["total"]),
-        helper.make_node("ReduceSum", ["mask_2d", "middle"], ["count"], keepdims=1),
-        helper.make_node("Div", ["total", "count"], ["embedding"]),
     ]
+    if is_additive:
+        nodes.append(helper.make_node("Squeeze", ["total_3d", "middle"], ["embedding"]))
+    else:
+        nodes += [
+            helper.make_node("Squeeze", ["total_3d", "middle"], ["total"]),
+            helper.make_node("ReduceSum", ["mask_2d", "middle"], ["count"], keepdims=1),
+            helper.make_node("Div", ["total", "count"], ["embedding"]),
+        ]
     values = {"table": table, "middle": np.array([1])}
     inputs = [_value(n, TensorProto.INT64, ["n", "t"]) for n in ("input_ids", "attention_mask")]
     return _model(nodes, inputs, _value("embedding", TensorProto.FLOAT, ["n", TEXT_DIM]), values)

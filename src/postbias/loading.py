@@ -21,6 +21,7 @@ from postbias.scoring.scorer import PostInput, PostScore, Scorer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from postbias.explanation.explanation_records import Explanation
     from postbias.scoring.execution_providers import Device
     from postbias.scoring.manifest import Manifest, Precision
 
@@ -100,6 +101,23 @@ class Model:
         if not isinstance(posts, Iterable):
             raise _post_error(posts)
         return self._score_stream(posts)
+
+    def explain(self, post: Post, axis: str | None = None) -> Explanation:
+        """Explain the score of one post: the words and image regions that moved it.
+
+        Args:
+            axis: The axis to explain; the main axis by default.
+
+        Returns:
+            The score and its explanation; `notes` says what was refused or not tested.
+
+        Raises:
+            InputError: If it is not a valid post, an image file cannot be read, or the student has
+                no such axis.
+        """
+        from postbias.explanation.nearest_posts import explain_with_nearest
+
+        return explain_with_nearest(self._scorer, as_post(post), axis)
 
     def _score_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd

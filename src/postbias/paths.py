@@ -150,6 +150,11 @@ class Paths:
         return self.build / "champion"
 
     @property
+    def nearest_posts(self) -> Path:
+        """Embeddings, labels and reasons of the champion's training posts."""
+        return self.build / "nearest_posts.parquet"
+
+    @property
     def scores(self) -> Path:
         """Folder of score shards."""
         return self.build / "scores"

@@ -127,6 +127,30 @@ def test_a_bad_row_does_not_affect_the_other_rows(server: int) -> None:
     assert all(row["bias"] is None and row["detail"] for row in rows[:-1])
 
 
+def test_a_row_that_asks_for_it_is_explained(server: int) -> None:
+    post = {"caption": "real men lift", "image": IMAGE}
+    plain = _score(server, [post])[0]
+    rows = _score(
+        server,
+        [
+            {**post, "explain": True},
+            {**post, "explain": False},
+            {"explain": True},
+            {**post, "explain": "yes"},
+        ],
+    )
+    explanation = rows[0].pop("explanation")
+    assert rows[0] == plain
+    assert [word["text"] for word in explanation["words"]] == ["real", "men", "lift"]
+    assert {region["image"] for region in explanation["regions"]} == {0}
+    assert sum(explanation["shares"].values()) == pytest.approx(plain["bias"], abs=1e-3)
+    assert explanation["n_calls"] <= 60
+    assert [row.get("explanation") for row in rows[1:]] == [None] * 3
+    assert [row["status"] for row in rows] == ["ok", "ok", "no_content", "broken_row"]
+    assert rows[3]["detail"] == "explain is str, not true or false"
+    assert "explanation" not in plain
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "why"),
     [
@@ -180,7 +204,7 @@ def test_twenty_concurrent_clients_get_their_own_answers(server: int) -> None:
 
 def test_the_model_contains_every_module_that_it_imports(model: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import postbias.scoring.serving, json;"
+        "import sys; sys.path.insert(0, sys.argv[1]); import postbias.serving, json;"
         "print(json.dumps([m for m in sys.modules if m.partition('.')[0] in"
         " ('postbias', 'torch', 'transformers', 'pyarrow', 'pydantic', 'psutil')]))"
     )

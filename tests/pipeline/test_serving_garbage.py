@@ -18,7 +18,7 @@ def invocations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The hardened function behind `/invocations`, bound to a tiny student."""
     from mlflow.pyfunc import scoring_server
 
-    from postbias.scoring.serving import PostbiasModel, RefusedError
+    from postbias.serving import PostbiasModel, RefusedError
 
     original = scoring_server.invocations
     folder = tmp_path_factory.mktemp("student") / "student"
@@ -45,7 +45,7 @@ _value = st.recursive(
     _leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner)
 )
 _row = st.dictionaries(
-    st.sampled_from(["caption", "image", "images", "other"]),
+    st.sampled_from(["caption", "image", "images", "explain", "other"]),
     _value | st.sampled_from(["QUJD", "=", '["QUJD"]']),
     max_size=4,
 )
@@ -84,3 +84,22 @@ def test_every_request_is_answered_or_refused(invocations: Any, body: bytes, kin
 
 def _no_constant(name: str) -> None:
     raise AssertionError(f"{name} is no JSON")
+
+
+def test_no_post_is_explained_after_the_time_limit(
+    invocations: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from postbias import serving
+
+    body = json.dumps({"inputs": [{"caption": "men lift", "explain": True}] * 3}).encode()
+    status, text = invocations(body, "application/json")
+    rows = json.loads(text)["predictions"]
+    assert (status, [len(row["explanation"]["words"]) for row in rows]) == (200, [2, 2, 2])
+    monkeypatch.setattr(serving, "EXPLAIN_LIMIT_S", -1.0)
+    status, text = invocations(body, "application/json")
+    late = json.loads(text)["predictions"]
+    assert status == 200
+    for row, before in zip(late, rows, strict=True):
+        assert row["bias"] == before["bias"]
+        assert list(row["explanation"]) == ["notes"]
+        assert "send fewer rows" in row["explanation"]["notes"][0]

@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from postbias.cli import main
-from postbias.errors import SchemaError
-from postbias.posts.importers import Columns, ReadingOptions, import_posts
+from postbias.errors import InputError, SchemaError
+from postbias.posts.importers import Columns, ReadingOptions, import_posts, parse_columns
 from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.table_cells import parse_time_us
+from postbias.posts.importers.table_columns import choose_columns
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import read_posts
 
@@ -157,3 +158,26 @@ def test_the_advice_on_columns_names_images_and_says_which_columns_are_still_mis
         Columns().find(["id", "\u0442\u0435\u043a\u0441\u0442"])
     with pytest.raises(SchemaError, match="header is not valid in this one"):
         Columns().find(["id", "\udcf2\udce5"])
+
+
+def test_rows_of_a_table_without_ids_are_numbered(tmp_path: Path) -> None:
+    (tmp_path / "posts.csv").write_text('text,photo\none,\n"",\nthree,\n', encoding="utf-8")
+    options = ReadingOptions(parse_columns(["post_id=", "caption=text"]))
+    import_posts("table", tmp_path / "posts.csv", tmp_path / "out", options=options)
+    table = read_posts(tmp_path / "out" / "posts", ["post_id", "caption"])
+    assert table.to_pylist() == [
+        {"post_id": f"row-{number}", "caption": caption}
+        for number, caption in enumerate(("one", "", "three"), start=1)
+    ]
+    with pytest.raises(InputError, match="takes FIELD=NAME"):
+        parse_columns(["caption="])
+
+
+def test_columns_are_chosen_by_default_names_before_common_ones() -> None:
+    names = ["ID", "Caption", "Text", "Photo", "Username", "x"]
+    assert choose_columns(names) == {
+        "post_id": "ID",
+        "caption": "Caption",
+        "images": "Photo",
+        "author": "Username",
+    }

@@ -147,7 +147,7 @@ def test_static_embeddings_are_averaged_over_the_captions_own_tokens(
     export_text(tmp_path / "student", tmp_path / "static", TextConvention())
     ids = tiny_tokenizer().encode(CAPTIONS[0], add_special_tokens=False).ids
     with Scorer.open(tmp_path / "student", precision="fp32") as scorer:
-        tokens = scorer._graphs.tokenize(CAPTIONS[0])
+        tokens = scorer.graphs.tokenize(CAPTIONS[0])
     assert tokens == ids
     session = ort.InferenceSession(tmp_path / "student" / "onnx" / "text.onnx")
     row = np.array([ids], np.int64)

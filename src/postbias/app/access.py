@@ -16,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 #: Sent with every response: nothing from elsewhere is loaded, and only the page's own script runs.
+#: `blob:` is for images that a person chose and that are shown before they are sent.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Cache-Control": "no-store",
@@ -52,10 +53,15 @@ class Access:
     ) -> Response:
         """Answer a request, or refuse it with status 403, and add the security headers."""
         response = self._refusal(request) or await call_next(request)
-        response.headers.update(SECURITY_HEADERS)
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
 
     def _refusal(self, request: Request) -> Response | None:
+        origin = request.headers.get("origin")
+        is_own = origin in {None, f"{request.url.scheme}://{request.url.netloc}"}
+        if not is_own and request.method not in {"GET", "HEAD"}:
+            return PlainTextResponse("this server answers its own page only", 403)
         if self.token is None:
             if request.url.hostname in _LOCAL_NAMES:
                 return None

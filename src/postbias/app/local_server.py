@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
 
 from postbias.app.access import LOOPBACK, Access
 from postbias.errors import InputError
+
+# Ctrl+C, `kill`, and the end of the terminal.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -61,7 +66,26 @@ def run_server(
     server = _AnnouncingServer(config, lambda: announce(url))
     if opens_browser:
         server.actions.append(lambda: webbrowser.open(url))
-    server.run(sockets=[listener])
+    with _stopping_normally(server):
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def _stopping_normally(server: uvicorn.Server) -> Iterator[None]:
+    """Return from the server on a signal, so that temporary folders are deleted.
+
+    The server handles signals itself, and then sends them again to the handlers from before.
+    """
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _name_to_open(host: str) -> str:

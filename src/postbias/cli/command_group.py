@@ -27,7 +27,9 @@ class CommandGroup(click.Group):
             package = (error.name or "").partition(".")[0]
             if package in {"", "postbias"}:
                 raise
-            extra = "train" if package in _TRAINING_PACKAGES else "pipeline"
+            extra = "app" if ctx.invoked_subcommand == "app" else "pipeline"
+            if package in _TRAINING_PACKAGES:
+                extra = "train"
             _exit(
                 MissingExtraError(
                     f"`postbias {ctx.invoked_subcommand}` needs the package {package}, which is "

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from postbias import __version__
+from postbias.cli.app_commands import app_command
 from postbias.cli.command_group import CommandGroup
 from postbias.cli.comparison_commands import report_diff_command
+from postbias.cli.explain_commands import explain_command, print_explanation
 from postbias.cli.fetch_commands import fetch_images_command
 from postbias.cli.import_commands import import_command
 from postbias.cli.privacy_commands import forget_command
@@ -144,10 +146,20 @@ def score_command(
 )
 @click.option("--model", help="Artifact folder or models:/NAME@ALIAS.  [default: champion]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--explain", "is_explained", is_flag=True, help="Explain the score, as explain does.")
 def score_one_command(
-    *, caption: str, images: tuple[Path, ...], model: str | None, as_json: bool
+    *,
+    caption: str,
+    images: tuple[Path, ...],
+    model: str | None,
+    as_json: bool,
+    is_explained: bool,
 ) -> None:
     """Score one post. Exits with code 1 if it cannot be scored."""
+    if is_explained:
+        given = {"caption": caption, "images": list(images)}
+        print_explanation(given, None, model, as_json=as_json)
+        return
     from postbias.loading import as_post, open_scorer
     from postbias.scoring.request import answer_row
 
@@ -236,11 +248,13 @@ main.add_command(import_command)
 main.add_command(fetch_images_command)
 main.add_command(forget_command)
 main.add_command(report_diff_command)
+main.add_command(explain_command)
 main.add_command(results_command)
 main.add_command(brands_command)
 main.add_command(annotate_command)
 main.add_command(next_posts_command)
 main.add_command(replies)
+main.add_command(app_command)
 main.add_command(rate_command)
 main.add_command(plan_command)
 main.add_command(ratings)

@@ -23,7 +23,8 @@ brand or post in it exists. `make demo-data` makes it again, byte for byte.
 - `posts/`: the posts, imported from an export in the influencer-brand layout
 - `rejects.parquet`: what could not be imported, with reasons
 - `labels.csv`: recorded teacher answers (noisy, heaped), for most posts
-- `truth.parquet`: the planted truth, without noise, and the cues behind it, for every post
+- `truth.parquet`: the planted truth, without noise, the cues behind it, and where they are drawn,
+  for every post
 """
 
 

@@ -17,7 +17,7 @@ from postbias.demo.lexicon import Lexicon
 from postbias.demo.lexicon_en import ENGLISH
 from postbias.demo.lexicon_es_fr import FRENCH, SPANISH
 
-_LEXICONS = dict(zip(LANGUAGES, (ENGLISH, SPANISH, FRENCH), strict=True))
+LEXICONS = dict(zip(LANGUAGES, (ENGLISH, SPANISH, FRENCH), strict=True))
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _EMOJI = ("✨", "🌿", "☀️", "😂", "🙌", "💛", "📸", "🎉", "☕", "🔥", "😍", "👀", "🍋", "🌈", "💫")
 
@@ -69,7 +69,7 @@ def caption_cues_of(cues: Cues, row: int) -> CaptionCues:
 
 def write_quote(cues: CaptionCues, rng: np.random.Generator) -> str:
     """Write the sentence that carries the claim, to be shown in an image."""
-    return _to_sentence(_write_claim(cues, _LEXICONS[cues.language], rng))
+    return _to_sentence(_write_claim(cues, LEXICONS[cues.language], rng))
 
 
 def write_caption(cues: CaptionCues, rng: np.random.Generator, *, is_quoted: bool = False) -> str:
@@ -83,7 +83,7 @@ def write_caption(cues: CaptionCues, rng: np.random.Generator, *, is_quoted: boo
     Returns:
         Two to four sentences, often with emoji, and hashtags.
     """
-    words = _LEXICONS[cues.language]
+    words = LEXICONS[cues.language]
     sentences = [] if is_quoted else [_to_sentence(_write_claim(cues, words, rng))]
     cues = replace(cues, address=False) if is_quoted else cues
     fillers = rng.permutation(len(words.fillers))[: 1 + rng.integers(2)]
@@ -103,7 +103,7 @@ def write_caption(cues: CaptionCues, rng: np.random.Generator, *, is_quoted: boo
 
 def write_giveaway(language: str, rng: np.random.Generator) -> str:
     """Pick one of the giveaway captions that many authors post verbatim, in one of `LANGUAGES`."""
-    return _pick(_LEXICONS[language].giveaways, rng)
+    return _pick(LEXICONS[language].giveaways, rng)
 
 
 def edit_caption(caption: str, rng: np.random.Generator) -> str:

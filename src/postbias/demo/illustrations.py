@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -16,6 +17,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from postbias.demo.backdrops import draw_backdrop
 from postbias.demo.canvas import INK, WHITE, Canvas, Colour, from_hsv, shade
 from postbias.demo.ground_truth import TOPICS, Cues
+from postbias.demo.planted_objects import PERSON, SYMBOL, TAG, PlantedObject
 
 _SKINS: tuple[Colour, ...] = (
     (255, 219, 188), (240, 194, 152), (214, 160, 116), (168, 112, 76), (122, 80, 56),
@@ -29,6 +31,14 @@ _HAIR: tuple[Colour, ...] = (
 )
 #: Hues of masculine and feminine clothes; one outfit in eight has those of the other gender.
 _CLOTHES = ((0.36, 0.66), (0.80, 1.12))
+
+
+# Left, top, right and bottom of what is drawn around a point, in units of the canvas.
+_EXTENTS = {
+    SYMBOL: (-16.0, -15.0, 16.0, 15.0),
+    TAG: (-17.0, -11.0, 16.0, 11.0),
+    PERSON: (-24.0, -17.0, 24.0, 80.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,14 @@ def image_cues_of(cues: Cues, row: int) -> ImageCues:
     )
 
 
-def draw_image(cues: ImageCues, rng: np.random.Generator) -> Image.Image:
+class Scene(NamedTuple):
+    """An image, and where the objects that are cues are in it."""
+
+    image: Image.Image
+    objects: tuple[PlantedObject, ...]
+
+
+def draw_scene(cues: ImageCues, rng: np.random.Generator) -> Scene:
     """Draw one image.
 
     Args:
@@ -74,30 +91,40 @@ def draw_image(cues: ImageCues, rng: np.random.Generator) -> Image.Image:
         rng: Source of randomness; images with the same cues look different.
 
     Returns:
-        RGB image, `canvas.SIDE_PX` square.
+        RGB image, `canvas.SIDE_PX` square, and its objects.
     """
     canvas = draw_backdrop(cues.topic, rng)
-    _people(canvas, cues.figure, rng)
-    _bubble(
-        canvas.transform(rng.uniform(69, 76), rng.uniform(33, 41), rng.uniform(0.95, 1.1)),
-        cues.prop,
-        rng,
-    )
+    objects = _people(canvas, cues.figure, rng)
+    place = rng.uniform(69, 76), rng.uniform(33, 41), rng.uniform(0.95, 1.1)
+    _bubble(canvas.transform(*place), cues.prop, rng)
+    objects.append(_locate(SYMBOL, *place))
     if cues.sticker:
-        _price_tag(
-            canvas.transform(rng.uniform(78, 83), rng.uniform(80, 85), rng.uniform(0.95, 1.1))
-        )
+        place = rng.uniform(78, 83), rng.uniform(80, 85), rng.uniform(0.95, 1.1)
+        _price_tag(canvas.transform(*place))
+        objects.append(_locate(TAG, *place))
     image = canvas.render()
     if rng.random() < 0.5:
         image = ImageOps.mirror(image)
-    return ImageEnhance.Brightness(image).enhance(rng.uniform(0.9, 1.08))
+        objects = [found.mirrored() for found in objects]
+    image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.9, 1.08))
+    return Scene(image, tuple(objects))
 
 
-def _people(canvas: Canvas, figure: int, rng: np.random.Generator) -> None:
+def _locate(name: str, x: float, y: float, scale: float) -> PlantedObject:
+    """Return an object that was drawn around a point, with its box cut at the edge of the image."""
+    left, top, right, bottom = _EXTENTS[name]
+    box = (x + scale * left, y + scale * top, x + scale * right, y + scale * bottom)
+    return PlantedObject(name, *(min(max(side / 100, 0.0), 1.0) for side in box))
+
+
+def _people(canvas: Canvas, figure: int, rng: np.random.Generator) -> list[PlantedObject]:
+    """Draw one person, two people or a cat; return the person if there is one alone."""
     y, scale = rng.uniform(32, 38), rng.uniform(0.95, 1.08)
     if figure:
-        _person(canvas.transform(rng.uniform(27, 38), y, scale), figure, rng)
-    elif rng.random() < 0.6:
+        x = rng.uniform(27, 38)
+        _person(canvas.transform(x, y, scale), figure, rng)
+        return [_locate(PERSON, x, y, scale)]
+    if rng.random() < 0.6:
         for x, gender in zip((20, 45), rng.permutation([-1, 1]), strict=True):
             _person(canvas.transform(x + rng.uniform(-2, 2), y + 6, scale * 0.86), int(gender), rng)
     else:
@@ -105,6 +132,7 @@ def _people(canvas: Canvas, figure: int, rng: np.random.Generator) -> None:
             canvas.transform(rng.uniform(25, 38), rng.uniform(74, 82), 1.2),
             from_hsv(0.08, rng.random() * 0.6, 0.6),
         )
+    return []
 
 
 def _person(canvas: Canvas, gender: int, rng: np.random.Generator) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from postbias.demo.caption_writer import (
@@ -37,9 +36,13 @@ from postbias.demo.ground_truth import (
     simulate_teacher,
     true_scores,
 )  # fmt: skip
-from postbias.demo.illustrations import draw_image, image_cues_of
+from postbias.demo.illustrations import Scene, draw_scene, image_cues_of
 from postbias.demo.image_encoding import encode_jpeg, encode_unusual_format, make_unreadable
 from postbias.demo.image_quotes import draw_quote
+from postbias.demo.label_reasons import write_reason
+from postbias.demo.planted_objects import OBJECTS, PlantedObject, objects_column
+
+Objects = tuple[PlantedObject, ...]
 
 FOLDERS = 4
 _LABELLED = 0.92
@@ -105,10 +108,10 @@ def write_raw_export(
     labels = simulate_teacher(truth, rng)
     for folder in ("json", *(f"img_resized_{i + 1}" for i in range(FOLDERS))):
         (dest / folder).mkdir(parents=True, exist_ok=True)
-    n_images = _write_posts(dest, plan, rng)
+    n_images, objects = _write_posts(dest, plan, rng)
     is_labelled = rng.random(n_posts) < _LABELLED
     _write_labels(dest / "labels.csv", plan, labels, is_labelled)
-    _write_truth(dest / "truth.parquet", plan, truth)
+    _write_truth(dest / "truth.parquet", plan, truth, objects)
     return DemoSummary(n_posts, _BROKEN_JSON, int(is_labelled.sum()), n_images)
 
 
@@ -155,10 +158,17 @@ def _quote_some(plan: _Plan, share: float, rng: np.random.Generator) -> _Plan:
     return replace(plan, quoted=np.isin(np.arange(n), rows))
 
 
-def _write_posts(dest: Path, plan: _Plan, rng: np.random.Generator) -> int:
-    """Write images, JSON files and the table; return the number of image files."""
+def _write_posts(
+    dest: Path, plan: _Plan, rng: np.random.Generator
+) -> tuple[int, list[list[Objects]]]:
+    """Write images, JSON files and the table.
+
+    Returns:
+        The number of image files, and the objects in the images by post.
+    """
     captions: dict[int, str] = {}
-    images: dict[int, Image.Image] = {}
+    scenes: dict[int, Scene] = {}
+    objects: list[list[Objects]] = [[] for _ in plan.post_ids]
     originals = set(plan.repost_of.tolist())
     order = np.argsort(plan.repost_of >= 0, kind="stable")  # originals before their reposts
     lines: dict[int, str] = {}
@@ -166,9 +176,10 @@ def _write_posts(dest: Path, plan: _Plan, rng: np.random.Generator) -> int:
     for row in tqdm(order.tolist(), desc="drawing posts", unit="post", disable=None):
         origin = int(plan.repost_of[row])
         caption = _caption(plan, row, captions.get(origin), rng)
-        files, image = _image_files(plan, row, images.get(origin), rng)
+        files, drawn = _image_files(plan, row, scenes.get(origin), rng)
+        objects[row] = [scene.objects for scene in drawn]
         if row in originals:
-            captions[row], images[row] = caption, image
+            captions[row], scenes[row] = caption, drawn[0]
         names = []
         for index, data in enumerate(files):
             name = f"{plan.post_ids[row]}{f'-{index}' if index else ''}.jpg"
@@ -182,7 +193,7 @@ def _write_posts(dest: Path, plan: _Plan, rng: np.random.Generator) -> int:
         )
         lines[row] = _table_line(plan, row, names)
     _write_table(dest, [lines[row] for row in range(len(lines))])
-    return n_images
+    return n_images, objects
 
 
 def _caption(plan: _Plan, row: int, original: str | None, rng: np.random.Generator) -> str:
@@ -197,22 +208,22 @@ def _caption(plan: _Plan, row: int, original: str | None, rng: np.random.Generat
 
 
 def _image_files(
-    plan: _Plan, row: int, original: Image.Image | None, rng: np.random.Generator
-) -> tuple[list[bytes | None], Image.Image]:
-    """Make the image files of a post (None: listed but missing), and return its first image too."""
+    plan: _Plan, row: int, original: Scene | None, rng: np.random.Generator
+) -> tuple[list[bytes | None], list[Scene]]:
+    """Make the image files of a post (None: listed but missing), and return what they show."""
     cues = image_cues_of(plan.cues, row)
-    image = draw_image(cues, rng)
+    scene = draw_scene(cues, rng)
     if not plan.cues.has_picture[row]:
-        return make_unreadable(image, rng), image
+        return make_unreadable(scene.image, rng), []
     if original is not None:  # resized and compressed again
         side = int(rng.integers(128, 152))
-        return [encode_jpeg(original.resize((side, side)), quality=70)], image
+        return [encode_jpeg(original.image.resize((side, side)), quality=70)], [original]
     if plan.quoted[row]:
         quote = write_quote(caption_cues_of(plan.cues, row), rng)
-        return [encode_jpeg(draw_quote(image, quote))], image
-    first = encode_unusual_format(image, rng) or encode_jpeg(image)
-    more = [encode_jpeg(draw_image(cues, rng)) for _ in range(int(plan.n_images[row]) - 1)]
-    return [first, *more], image
+        return [encode_jpeg(draw_quote(scene.image, quote))], [scene]
+    first = encode_unusual_format(scene.image, rng) or encode_jpeg(scene.image)
+    more = [draw_scene(cues, rng) for _ in range(int(plan.n_images[row]) - 1)]
+    return [first, *(encode_jpeg(each.image) for each in more)], [scene, *more]
 
 
 def _media_node(plan: _Plan, row: int, caption: str, rng: np.random.Generator) -> dict[str, Any]:
@@ -261,31 +272,13 @@ def _write_labels(
         out.writerow(["post_id", *AXES, "reason"])
         for row in np.flatnonzero(is_labelled).tolist():
             scores = [f"{labels[axis][row]:g}" for axis in AXES]
-            out.writerow([plan.post_ids[row], *scores, _explain(plan, row)])
+            reason = write_reason(plan.cues, row, is_quoted=bool(plan.quoted[row]))
+            out.writerow([plan.post_ids[row], *scores, reason])
 
 
-def _explain(plan: _Plan, row: int) -> str:
-    """Explain a label in words, as a teacher would; the text is part of the corpus."""
-    cues, where = plan.cues, "text in the picture" if plan.quoted[row] else "caption"
-    claims = ("pushes back against a stereotype", "makes no claim about gender",
-              "hints at a gender stereotype", "states a gender stereotype",
-              "insists on a gender stereotype")  # fmt: skip
-    shown = {1: "a woman", -1: "a man", 0: "nobody or several people"}[int(cues.figure[row])]
-    props = (
-        "an everyday thing",
-        "a mildly typed symbol",
-        "a typed symbol",
-        "a strongly typed symbol",
-    )
-    caption = (
-        f"the {where} {claims[int(cues.claim[row])]}" if cues.has_caption[row] else "no caption"
-    )
-    image = f"the picture shows {shown} with {props[int(cues.prop[row])]}"
-    tag = " and a price tag" if cues.sticker[row] else ""
-    return f"{caption}; {image}{tag}" if cues.has_picture[row] else caption
-
-
-def _write_truth(path: Path, plan: _Plan, truth: dict[str, Floats]) -> None:
+def _write_truth(
+    path: Path, plan: _Plan, truth: dict[str, Floats], objects: list[list[Objects]]
+) -> None:
     import pyarrow as pa
 
     from postbias.posts.shards import write_table
@@ -294,6 +287,7 @@ def _write_truth(path: Path, plan: _Plan, truth: dict[str, Floats]) -> None:
     columns |= {axis: pa.array(truth[axis], pa.float64()) for axis in AXES}
     for field in fields(Cues):
         columns[field.name] = pa.array(getattr(plan.cues, field.name))
+    columns[OBJECTS] = objects_column(objects)
     if plan.quoted.any():
         columns["quoted"] = pa.array(plan.quoted)
     table = pa.table(columns)

@@ -29,11 +29,13 @@ from postbias.evaluation.counterfactuals import (
 )
 from postbias.evaluation.coverage import CalibrationSample, IntervalCoverage, measure_coverage
 from postbias.evaluation.evaluation_set import EvaluationSet, StudentResults
+from postbias.evaluation.explained_posts import draw_explained_posts
+from postbias.evaluation.faithfulness import FaithfulnessResult, measure_faithfulness
 from postbias.evaluation.labelled_folds import (
     LabelledFold,
-    iter_inputs,
     labels_by_id,
     pool_folds,
+    read_inputs,
 )
 from postbias.evaluation.out_of_fold_predictions import read_out_of_fold
 from postbias.evaluation.posts_with_text import classify_image_text
@@ -43,7 +45,7 @@ from postbias.evaluation.word_swaps import load_word_pairs
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.languages import identify_languages
-from postbias.scoring.scorer import PostInput, Scorer
+from postbias.scoring.scorer import Scorer
 from postbias.stats.bootstrap import resample_authors
 
 logger = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class Diagnostics:
         shuffled: Modality ablation of the fusion student by shuffled input; empty without one.
         missing: Modality ablation of the fusion student by removed input; empty without one.
         counterfactuals: By student that reads captions.
+        faithfulness: Faithfulness of explanations by student.
     """
 
     teacher_noise: Mapping[str, TeacherNoise | None]
@@ -71,6 +74,7 @@ class Diagnostics:
     shuffled: Mapping[str, ShuffledInputResult]
     missing: Mapping[str, MissingInputResult]
     counterfactuals: Mapping[str, CounterfactualResult]
+    faithfulness: Mapping[str, FaithfulnessResult]
 
 
 def diagnose_students(
@@ -86,8 +90,12 @@ def diagnose_students(
         students: Results by student.
     """
     evaluate = params.evaluate
-    rng_noise, rng_rows, rng_shuffle, rng_calib = np.random.default_rng(params.seed).spawn(6)[2:]
-    logger.info("slices, interval coverage, modality ablation, counterfactual captions")
+    rng_noise, rng_rows, rng_shuffle, rng_calib, rng_orders = np.random.default_rng(
+        params.seed
+    ).spawn(7)[2:]
+    logger.info(
+        "slices, interval coverage, modality ablation, counterfactual captions, explanations"
+    )
     languages = identify_languages(test.fold.captions)
     dimensions = classify_posts(paths, test.fold, languages)
     dimensions |= classify_image_text(paths, params, test.fold)
@@ -97,7 +105,8 @@ def diagnose_students(
         pairs=load_word_pairs(paths.root / evaluate.audit.word_pairs),
         orientation=evaluate.audit.orientation,
     )
-    coverage, shuffled, missing, counterfactuals = {}, {}, {}, {}
+    coverage, shuffled, missing, counterfactuals, faithfulness = {}, {}, {}, {}, {}
+    sample = draw_explained_posts(paths, test.fold, rng_orders)
     by_student = {name: student.test for name, student in students.items()}
     for name, student in students.items():
         with _open_shipped(paths, params, name) as scorer:
@@ -112,9 +121,12 @@ def diagnose_students(
             coverage[name] = measure_coverage(test, student.test, scorer.manifest.intervals, calib)
             if scorer.manifest.has_text:
                 counterfactuals[name] = measure_counterfactuals(test, scorer, captions)
+            faithfulness[name] = measure_faithfulness(
+                test, scorer, sample, (rng_orders, evaluate.gate.alpha)
+            )
             if scorer.manifest.has_text and scorer.manifest.has_image:
                 rows = sample_posts_with_both(student.test, MAX_POSTS, rng_rows)
-                posts = _read_inputs(paths, test.fold, rows)
+                posts = read_inputs(paths, test.fold, rows)
                 permuted = {part: shuffle_input(posts, part, rng_shuffle) for part in INPUTS}
                 metric = evaluate.main_metric
                 shuffled = measure_shuffled_inputs(test, scorer, student.test, permuted, metric)
@@ -129,6 +141,7 @@ def diagnose_students(
         shuffled=shuffled,
         missing=missing,
         counterfactuals=counterfactuals,
+        faithfulness=faithfulness,
     )
 
 
@@ -154,15 +167,3 @@ def _resample_calib(
     authors = [author_of[post_id] for post_id in scores.post_ids]
     resamples = resample_authors(authors, len(test.resamples.counts) - 1, rng)
     return CalibrationSample(scores, resamples, nominal)
-
-
-def _read_inputs(
-    paths: Paths, fold: LabelledFold, rows: Sequence[int] | np.ndarray
-) -> dict[int, PostInput]:
-    """Read the inputs of some posts of a fold, by row number."""
-    row_of = {fold.post_ids[row]: int(row) for row in rows}
-    return {
-        row_of[post_id]: post
-        for posts in iter_inputs(paths, set(row_of), has_image=True)
-        for post_id, post in posts.items()
-    }

@@ -17,6 +17,7 @@ from postbias.evaluation.coverage import IntervalCoverage
 from postbias.evaluation.diagnostics import Diagnostics
 from postbias.evaluation.evaluate import Evaluation
 from postbias.evaluation.evaluation_set import CONSTANT, TFIDF, Measured, StudentResults
+from postbias.evaluation.explanation_json import faithfulness_to_json
 from postbias.evaluation.labelled_folds import fold_digest
 from postbias.evaluation.slices import SliceResult
 from postbias.evaluation.teacher_noise import TeacherNoise
@@ -225,6 +226,7 @@ def _diagnostics_to_json(diagnostics: Diagnostics, metric: str) -> Json:
             name: _counterfactuals_to_json(result)
             for name, result in diagnostics.counterfactuals.items()
         },
+        "explanations": {k: faithfulness_to_json(v) for k, v in diagnostics.faithfulness.items()},
     }
 
 

@@ -242,6 +242,18 @@ def iter_inputs(
         yield buffer
 
 
+def read_inputs(
+    paths: Paths, fold: LabelledFold, rows: Iterable[int] | np.ndarray
+) -> dict[int, PostInput]:
+    """Read the inputs of some posts of a fold, by row number."""
+    row_of = {fold.post_ids[row]: int(row) for row in rows}
+    return {
+        row_of[post_id]: post
+        for posts in iter_inputs(paths, set(row_of), has_image=True)
+        for post_id, post in posts.items()
+    }
+
+
 def to_predictions(results: Sequence[PostScore], axis: str) -> Predictions:
     """Convert the results of a scorer to predictions of one axis; NaN where there is no score."""
     rows = [

@@ -31,7 +31,9 @@ from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
 from postbias.posts.schema import REJECTS
 from postbias.posts.shards import atomic_write, read_table
 from postbias.report.costs import estimate_costs
-from postbias.report.examples import choose_examples, show_disputed_posts
+from postbias.report.disputed_posts import show_disputed_posts
+from postbias.report.examples import choose_examples
+from postbias.report.explanations_section import lay_out_explanations
 from postbias.report.page import Origin, render_cards, render_template
 from postbias.report.sections import lay_out_sections
 from postbias.scoring.artifact import Artifact
@@ -146,7 +148,7 @@ def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) ->
         "comparison_url": COMPARISON_URL,
         "runs": _run_links(listed, Artifact.open(paths.champion).manifest.modality),
     }
-    worst, typical = choose_examples(corpus, paths, params.report.examples)
+    worst, typical = choose_examples(corpus, paths, params)
     context = {
         "facts": facts,
         "population": population,
@@ -161,6 +163,7 @@ def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) ->
             reports["labels"], corpus.n_posts + corpus.n_later, params.report.cost
         ),
         "cost_params": params.report.cost,
+        "explanations": lay_out_explanations(reports["evaluate"]),
         **lay_out_sections(corpus, population, brands, reports),
     }
     return Findings(population, brands, context, render_cards(context))

@@ -61,6 +61,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "points": wording.format_points,
+        "signed": wording.format_signed,
         "percent": wording.format_percent,
         "interval": wording.format_interval,
         "share_interval": lambda estimate: wording.format_interval(estimate, is_share=True),

@@ -94,6 +94,12 @@ def format_points(number: float | None, digits: int = 2) -> str:
     return f"{round(number, digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
 
+def format_signed(number: float, digits: int = 1) -> str:
+    """Format points that are added or taken away, with their sign."""
+    text = format_points(number, digits)
+    return text if text.startswith(MINUS) else f"+{text}"
+
+
 def format_percent(share: float | None) -> str:
     """Format a share as `17%`, or as `1.2%` below ten percent; a missing one as a dash."""
     if share is None:

@@ -85,6 +85,14 @@ class Graphs:
         ids: list[int] = self._tokenizer.encode(caption).ids
         return ids
 
+    def count_read_characters(self, text: str) -> int:
+        """Count the characters of a text, from its start, that fit into `max_tokens` tokens."""
+        assert self._tokenizer is not None
+        encoding = self._tokenizer.encode(text)
+        if not encoding.overflowing:
+            return len(text)
+        return max(end for _, end in encoding.offsets)
+
     def padded_length(self, n_tokens: int) -> int:
         """Return the length that a caption is padded to; captions of one length share a batch."""
         return max(n_tokens, min(-(-n_tokens // _LENGTH_STEP) * _LENGTH_STEP, self.max_tokens))

@@ -22,7 +22,8 @@ from postbias.posts.images import MAX_BYTES
 from postbias.posts.reasons import RejectReason
 from postbias.scoring.scorer import OK, PostInput, PostScore
 
-COLUMNS = ("caption", "image", "images")
+EXPLAIN = "explain"
+COLUMNS = ("caption", "image", "images", EXPLAIN)
 MAX_ROWS = 256
 MAX_BODY_BYTES = 64 * 2**20
 MAX_CAPTION_CHARS = 20_000
@@ -59,8 +60,8 @@ def read_rows(data: object) -> list[dict[str, Any]]:
     """Check the structure of a request and split it into rows.
 
     Args:
-        data: A DataFrame or a list of mappings with columns `caption`, `image` and `images`, each
-            optional.
+        data: A DataFrame or a list of mappings with columns `caption`, `image`, `images` and
+            `explain`, each optional.
 
     Returns:
         One mapping per row.
@@ -107,6 +108,19 @@ def read_post(row: Mapping[str, Any]) -> PostInput:
     if len(images) > MAX_IMAGES_PER_ROW:
         raise RowFaultError(RejectReason.TOO_LARGE, f"more than {MAX_IMAGES_PER_ROW} images")
     return PostInput(caption, tuple(_image_bytes(n, image) for n, image in enumerate(images, 1)))
+
+
+def wants_explanation(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row asks for an explanation of its score.
+
+    Raises:
+        RowFaultError: If `explain` is neither true nor false nor null.
+    """
+    value = _plain(row.get(EXPLAIN))
+    if not isinstance(value, bool | None):
+        kind = type(value).__name__
+        raise RowFaultError(RejectReason.BROKEN_ROW, f"explain is {kind}, not true or false")
+    return bool(value)
 
 
 def answer_row(axes: Sequence[str], result: PostScore | RowFaultError) -> dict[str, Any]:

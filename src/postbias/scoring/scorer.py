@@ -27,6 +27,7 @@ from postbias.scoring.graphs import Floats, Graphs
 from postbias.scoring.manifest import Manifest, Precision
 from postbias.scoring.post_scores import OK, AxisScore, PostInput, PostScore
 from postbias.scoring.text_inputs import collect_texts, describe_missing, open_text_reader
+from postbias.scoring.text_runs import start_text_runs
 
 __all__ = ["OK", "AxisScore", "PostInput", "PostScore", "Scorer"]
 
@@ -34,7 +35,6 @@ _T = TypeVar("_T")
 
 #: Enough for full-speed kernels, few enough for the cache and for threads to finish together.
 IMAGES_PER_RUN = 8
-TOKENS_PER_RUN = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,17 @@ class _Embedded:
 
 
 class Scorer:
-    """A loaded student; thread-safe."""
+    """A loaded student; thread-safe.
+
+    Attributes:
+        artifact: The student.
+        threads: Number of threads.
+        precision: Precision of the graphs that run.
+        device: Device that they run on.
+        graphs: The loaded graphs.
+        text_reader: Reads the text inside images; None if the student sees captions only.
+        pool: The threads.
+    """
 
     def __init__(
         self,
@@ -76,10 +86,10 @@ class Scorer:
         """
         self.artifact = artifact
         self.threads = threads
-        self._reader = open_text_reader(artifact.manifest, image_texts)
-        self._graphs = Graphs(artifact, precision, device)
-        self.precision, self.device = self._graphs.precision, self._graphs.device
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scorer")
+        self.text_reader = open_text_reader(artifact.manifest, image_texts)
+        self.graphs = Graphs(artifact, precision, device)
+        self.precision, self.device = self.graphs.precision, self.graphs.device
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="scorer")
 
     @classmethod
     def open(
@@ -121,9 +131,9 @@ class Scorer:
 
     def close(self) -> None:
         """Stop the threads; the scorer cannot be used afterwards."""
-        self._pool.shutdown()
-        if self._reader is not None:
-            self._reader.close()
+        self.pool.shutdown()
+        if self.text_reader is not None:
+            self.text_reader.close()
 
     @property
     def manifest(self) -> Manifest:
@@ -167,7 +177,7 @@ class Scorer:
         if self.manifest.has_image:
             has_image = (embedded.n_images > 0).astype(np.float32)
             inputs |= {"image": embedded.image, "has_image": has_image}
-        scores = self._graphs.score(inputs)  # (N, A)
+        scores = self.graphs.score(inputs)  # (N, A)
         results = [self._result(post, row, embedded, scores) for row, post in enumerate(posts)]
         parts = {
             "text": (embedded.text, embedded.has_text),
@@ -177,7 +187,7 @@ class Scorer:
 
     def _embed(self, posts: Sequence[PostInput]) -> _Embedded:
         """Embed the captions and images that the student reads, on all threads."""
-        n, dims = len(posts), self._graphs.dims
+        n, dims = len(posts), self.graphs.dims
         embedded = _Embedded(
             text=np.zeros((n, dims.get("text", 0)), np.float32),
             has_text=np.zeros((n, 1), np.float32),
@@ -188,8 +198,8 @@ class Scorer:
         image_runs = self._start_images(posts) if self.manifest.has_image else []
         text_runs = []
         if self.manifest.has_text:
-            inputs = collect_texts(posts, self._reader, self.manifest.max_images, self._pool)
-            text_runs = self._start_texts(inputs.texts)
+            inputs = collect_texts(posts, self.text_reader, self.manifest.max_images, self.pool)
+            text_runs = start_text_runs(self.graphs, inputs.texts, self.pool)
             if not image_runs:  # else the image encoder has the same faults
                 embedded.faults.update(inputs.faults)
         for rows, captions in text_runs:
@@ -208,18 +218,6 @@ class Scorer:
         )
         return embedded
 
-    def _start_texts(self, texts: Sequence[str]) -> list[tuple[list[int], Future[Floats]]]:
-        tokens = {row: self._graphs.tokenize(text) for row, text in enumerate(texts) if text}
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for row, ids in tokens.items():
-            by_length[self._graphs.padded_length(len(ids))].append(row)
-        runs = []
-        for length, rows in sorted(by_length.items(), reverse=True):
-            for chunk in _chunks(rows, max(1, TOKENS_PER_RUN // length)):
-                captions = [tokens[row] for row in chunk]
-                runs.append((chunk, self._pool.submit(self._graphs.embed_captions, captions)))
-        return runs
-
     def _start_images(
         self, posts: Sequence[PostInput]
     ) -> list[tuple[list[int], Future[_ImageRun]]]:
@@ -228,7 +226,7 @@ class Scorer:
         return [
             (
                 [row for row, _ in chunk],
-                self._pool.submit(self._embed_images, [data for _, data in chunk]),
+                self.pool.submit(self._embed_images, [data for _, data in chunk]),
             )
             for chunk in _chunks(images, IMAGES_PER_RUN)
         ]
@@ -248,8 +246,8 @@ class Scorer:
             else:
                 read.append(position)
         if not read:
-            return _ImageRun([], np.empty((0, self._graphs.dims["image"]), np.float32), faults)
-        return _ImageRun(read, self._graphs.embed_images(pixels[: len(read)]), faults)
+            return _ImageRun([], np.empty((0, self.graphs.dims["image"]), np.float32), faults)
+        return _ImageRun(read, self.graphs.embed_images(pixels[: len(read)]), faults)
 
     def _result(self, post: PostInput, row: int, embedded: _Embedded, scores: Floats) -> PostScore:
         has_text, n_images = bool(embedded.has_text[row, 0]), int(embedded.n_images[row, 0])

@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from postbias.errors import ChampionError
+from postbias.explanation.faithfulness_verdicts import VERDICTS, read_verdicts
+from postbias.json_files import write_json
 from postbias.scoring.request import answer_row, read_post
 from postbias.scoring.scorer import OK, Scorer
 from postbias.tracking.database import configure_environment
@@ -29,11 +31,19 @@ if TYPE_CHECKING:
 #: Requirements of the packaged model; pinned to the versions it was checked with.
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")
 
-#: Modules that ship with the model: the import closure of `postbias.scoring.serving`.
+#: Modules that ship with the model: the import closure of `postbias.serving`.
 MODULES = (
     "__init__.py",
     "axes.py",
     "errors.py",
+    "explanation/__init__.py",
+    "explanation/explain.py",
+    "explanation/explanation_records.py",
+    "explanation/faithfulness_verdicts.py",
+    "explanation/image_regions.py",
+    "explanation/occlusion.py",
+    "explanation/post_variants.py",
+    "explanation/text_spans.py",
     "posts/__init__.py",
     "posts/file_kinds.py",
     "posts/heif_images.py",
@@ -50,8 +60,9 @@ MODULES = (
     "scoring/post_scores.py",
     "scoring/request.py",
     "scoring/scorer.py",
-    "scoring/serving.py",
     "scoring/text_inputs.py",
+    "scoring/text_runs.py",
+    "serving.py",
 )
 
 #: Path of the artifact inside the package.
@@ -64,7 +75,7 @@ _SMOKE_TIMEOUT_S = 300
 _ENTRY = '''"""Hands the model to MLflow."""
 
 from mlflow.models import set_model
-from postbias.scoring.serving import PostbiasModel
+from postbias.serving import PostbiasModel
 
 set_model(PostbiasModel())
 '''
@@ -97,6 +108,8 @@ def write_package(artifact: Artifact, dest: Path, *, precision: Precision) -> No
         student = Path(temporary) / STUDENT_PATH.name
         # A copy: MLflow refuses links, and DVC may have put links here.
         shutil.copytree(artifact.folder, student)
+        if (verdicts := read_verdicts(artifact)) is not None:
+            write_json(student / VERDICTS, verdicts.as_json())
         requirements = (*REQUIREMENTS, *(["rapidocr"] if artifact.manifest.ocr else []))
         with _without_advice() as mlflow:
             mlflow.pyfunc.save_model(

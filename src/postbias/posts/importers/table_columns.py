@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from postbias.errors import InputError, SchemaError
+from postbias.posts.importers.column_synonyms import COLUMN_SYNONYMS
 from postbias.posts.importers.media_converter import DEFAULT_FRAMES
 
 
@@ -59,7 +60,7 @@ class Columns:
     """Column names of a table; columns that it does not have are left empty.
 
     Attributes:
-        post_id: Required.
+        post_id: Required; "" numbers the rows, for tables without ids: `row-1`, `row-2`, ...
         caption: Required unless there are images.
         images: Paths, or Hugging Face `Image` values that contain the bytes.
         author: Without it, each post counts as its own author.
@@ -105,7 +106,7 @@ class Columns:
         missing = {
             name: column
             for name, column in wanted.items()
-            if name not in found and (name == "post_id" or not is_default[name])
+            if column and name not in found and (name == "post_id" or not is_default[name])
         }
         if not {"caption", "images"} & set(found):
             missing |= {"caption": self.caption}
@@ -146,35 +147,13 @@ class ImageColumns(Columns):
         return found
 
 
-#: Common names of columns, without case, spaces and `_`; they are proposed, never taken.
-_SYNONYMS: dict[str, tuple[str, ...]] = {
-    "post_id": ("id", "postid", "pk", "shortcode", "code", "mediaid", "tweetid", "statusid",
-                "itemid", "uuid"),
-    "caption": ("text", "body", "message", "content", "fulltext", "tweet", "posttext",
-                "description", "captiontext", "title"),
-    "images": ("image", "imageurl", "imagepath", "imagefile", "imageurls", "imagepaths", "photo",
-               "photos", "media", "mediaurls", "mediaurl", "displayurl", "filename", "filepath",
-               "picture", "photourl", "photopath", "imagelink", "imagelinks", "pictureurl", "img",
-               "imgurl", "thumbnail", "thumbnailurl", "mediapath"),
-    "author": ("username", "user", "authorname", "owner", "ownerusername", "account", "handle",
-               "screenname", "userid", "authorid", "profile"),
-    "sponsored": ("issponsored", "ispaidpartnership", "paidpartnership", "isad", "ad", "paid"),
-    "posted_at": ("timestamp", "date", "createdat", "createdtime", "created", "takenat", "datetime",
-                  "publishedat", "postdate", "unixtimestamp", "time"),
-    "likes": ("numlikes", "likecount", "likescount", "favorites", "favoritecount"),
-    "comments": ("numcomments", "commentcount", "commentscount", "replies", "replycount"),
-    "media_type": ("type", "mediatype", "posttype"),
-    "platform": ("network", "sourceplatform"),
-    "duration_s": ("duration", "videoduration", "videolength", "durationseconds"),
-    "transcript": ("voicetotext", "subtitles", "transcription", "speech"),
-}  # fmt: skip
-
-
 def _normalise(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def _matches(column: str, names: Sequence[str]) -> list[str]:
+    if not column:  # of rows that are numbered: a column without a name is no match
+        return []
     exact = [name for name in names if name == column]
     return exact or [name for name in names if _normalise(name) == _normalise(column) != ""]
 
@@ -189,22 +168,52 @@ def propose_columns(names: Sequence[str], found: Mapping[str, str]) -> str:
     Returns:
         Options for the command line; "" if no other column has a common name.
     """
+    guessed = guess_columns(names, found)
+    return " ".join(f"--column {shlex.quote(f'{name}={guessed[name]}')}" for name in guessed)
+
+
+def guess_columns(names: Sequence[str], found: Mapping[str, str]) -> dict[str, str]:
+    """Guess the columns of the fields that a table lacks, by their common names.
+
+    Args:
+        names: The columns of the table.
+        found: The column of each field that it has.
+
+    Returns:
+        A column of each further field for which one has a common name.
+    """
     free = {_normalise(name): name for name in reversed(names) if name not in found.values()}
-    options = []
-    for name, synonyms in _SYNONYMS.items():
+    guessed = {}
+    for name, synonyms in COLUMN_SYNONYMS.items():
         if name in found:
             continue
         column = next((free.pop(synonym) for synonym in synonyms if synonym in free), None)
         if column is not None:
-            options.append(f"--column {shlex.quote(f'{name}={column}')}")
-    return " ".join(options)
+            guessed[name] = column
+    return guessed
+
+
+def choose_columns(names: Sequence[str]) -> dict[str, str]:
+    """Choose a column for each field: default names first, then common ones.
+
+    Args:
+        names: The columns of the table.
+
+    Returns:
+        The column of each field for which there is one; to be confirmed by a person.
+    """
+    found = {}
+    for each in fields(Columns):
+        if matches := _matches(str(each.default), names):
+            found[each.name] = matches[0]
+    return found | guess_columns(names, found)
 
 
 def _advise(names: Sequence[str], proposed: str, missing: Iterable[str]) -> str:
     if any("\udc80" <= character <= "\udcff" for name in names for character in name):
         return "leave out --encoding, or name another one: the header is not valid in this one"
     if not proposed:
-        return f"name them: --column FIELD=NAME, with FIELD one of {', '.join(_SYNONYMS)}"
+        return f"name them: --column FIELD=NAME, with FIELD one of {', '.join(COLUMN_SYNONYMS)}"
     rest = [field for field in missing if f"{field}=" not in proposed]
     if "caption" in rest and "images=" in proposed:
         rest.remove("caption")
@@ -248,7 +257,8 @@ def parse_columns(assignments: Sequence[str]) -> Columns:
     chosen = {}
     for assignment in assignments:
         name, equals, column = assignment.partition("=")
-        if name not in known or not equals or not column:
+        is_valid = column or name == "post_id"
+        if name not in known or not equals or not is_valid:
             raise InputError(
                 "--column takes FIELD=NAME", seen=assignment, allowed=f"FIELD: {', '.join(known)}"
             )

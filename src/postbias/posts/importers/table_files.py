@@ -9,7 +9,7 @@ from pathlib import Path
 from postbias.posts.importers.containers import PlainTable, unpack_table
 from postbias.posts.importers.null_values import NullValues
 from postbias.posts.importers.records import TextReading
-from postbias.posts.importers.table_columns import ReadingOptions
+from postbias.posts.importers.table_columns import Columns, ColumnsError, ReadingOptions
 from postbias.posts.importers.table_rows import READERS, Row, RowReader
 
 
@@ -62,3 +62,29 @@ def open_rows(src: Path, options: ReadingOptions) -> OpenTable:
     reader = READERS[plain.suffix](plain.path, replace(options, encoding=plain.encoding))
     reading = reader.reading or TextReading("")
     return OpenTable(plain, reader, NullValues(options.null_values), reading)
+
+
+# No table has a column of this name.
+_NO_COLUMN = "\0"
+
+
+def list_columns(src: Path, encoding: str | None = None) -> list[str]:
+    """List all columns of a table.
+
+    Args:
+        src: The file.
+        encoding: Its encoding, if it is known.
+
+    Returns:
+        Their names in order; of the line that looks most like a header.
+
+    Raises:
+        InputError: If there is no such file, or it cannot be read or unpacked.
+        LayoutError: If it holds no table, or several.
+        StorageError: If it cannot be unpacked to the disk.
+    """
+    try:
+        open_rows(src, ReadingOptions(Columns(post_id=_NO_COLUMN), encoding))
+    except ColumnsError as error:
+        return list(error.names)
+    return []  # every row is damaged

@@ -78,13 +78,19 @@ def _load(folder: ImageFolder, columns: Mapping[str, str], source: str, row: Row
     try:
         if isinstance(row, RecordError):
             raise row
-        post_id = parse_id(_cell(row, "post_id")) or None
+        is_numbered = "post_id" not in columns
+        post_id = _number_row(source) if is_numbered else parse_id(_cell(row, "post_id")) or None
         if post_id is None:
             column = columns["post_id"]
             raise RecordError(RejectReason.MISSING_ID, f"nothing in column {column!r}")
         return [_to_post(folder, source, post_id, row)]
     except RecordError as error:
         return [ImportReject.from_error(error, source, post_id)]
+
+
+def _number_row(source: str) -> str:
+    """Return the id of a row in a table without ids."""
+    return f"row-{source.rpartition(':')[2]}"
 
 
 def _cell(row: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - a cell

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -76,27 +77,63 @@ def unpack_zip(src: Path, folder: Path, table_suffixes: tuple[str, ...]) -> Unpa
             unsafe name.
         LayoutError: If it has no table, or several.
     """
-    limit = ExpansionLimit(src)
-    try:
-        with zipfile.ZipFile(src) as archive:
-            entries = _check_entries(src, archive.infolist())
-            table = _find_table(src, entries, table_suffixes)
-            n_damaged = 0
-            for entry in entries:
-                target = folder / entry.filename
-                try:
-                    write_chunks(_read(archive, entry), target, limit)
-                except ZIP_ERRORS:
-                    if entry is table:
-                        raise
-                    target.unlink(missing_ok=True)
-                    n_damaged += 1
-    except ZIP_ERRORS as error:
-        raise damaged_zip(src, error) from error
+    with _open_archive(src) as (archive, entries):
+        table = _find_table(src, entries, table_suffixes)
+        n_damaged = _unpack(archive, entries, folder, ExpansionLimit(src), table)
     notes = [f"table {table.filename!r} of {src.name}"]
     if n_damaged:
         notes.append(f"{n_damaged} damaged files of {src.name} were left out")
     return UnpackedArchive(folder / table.filename, tuple(notes))
+
+
+def unpack_export(src: Path, folder: Path) -> int:
+    """Unpack all files of an archive of an export.
+
+    Args:
+        src: The archive.
+        folder: The folder that receives the files.
+
+    Returns:
+        Number of damaged files, which were left out.
+
+    Raises:
+        InputError: If the archive is damaged or encrypted, or expands too much, or an entry has an
+            unsafe name.
+        StorageError: If the disk is full.
+    """
+    with _open_archive(src) as (archive, entries):
+        return _unpack(archive, entries, folder, ExpansionLimit(src))
+
+
+@contextmanager
+def _open_archive(src: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """Open an archive and list its files."""
+    try:
+        with zipfile.ZipFile(src) as archive:
+            yield archive, _check_entries(src, archive.infolist())
+    except ZIP_ERRORS as error:
+        raise damaged_zip(src, error) from error
+
+
+def _unpack(
+    archive: zipfile.ZipFile,
+    entries: list[zipfile.ZipInfo],
+    folder: Path,
+    limit: ExpansionLimit,
+    needed: zipfile.ZipInfo | None = None,
+) -> int:
+    """Unpack files, and return how many were left out because they are damaged."""
+    n_damaged = 0
+    for entry in entries:
+        target = folder / entry.filename
+        try:
+            write_chunks(_read(archive, entry), target, limit)
+        except ZIP_ERRORS:
+            if entry is needed:
+                raise
+            target.unlink(missing_ok=True)
+            n_damaged += 1
+    return n_damaged
 
 
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -21,13 +22,17 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, INTERNAL_ERROR
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from postbias.explanation.explain import explain_post
+from postbias.explanation.faithfulness_verdicts import read_verdicts
 from postbias.scoring.request import (
+    EXPLAIN,
     MAX_BODY_BYTES,
     RequestFaultError,
     RowFaultError,
     answer_row,
     read_post,
     read_rows,
+    wants_explanation,
 )
 from postbias.scoring.scorer import PostInput, Scorer
 
@@ -35,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 #: Key of the artifact folder among the model's artifacts.
 STUDENT = "student"
+
+#: After this time no further post of a request is explained; the server gives up after 60 s.
+EXPLAIN_LIMIT_S = 30.0
 
 _SERVER = "mlflow.pyfunc.scoring_server"
 _EXPECTED = (
@@ -79,6 +87,7 @@ class PostbiasModel(PythonModel):
             threads=int(config.get("threads") or _threads()),
             device=config.get("device") or "cpu",
         )
+        self.verdicts = read_verdicts(self.scorer.artifact)
         harden_server()
 
     def predict(
@@ -92,33 +101,51 @@ class PostbiasModel(PythonModel):
 
         Args:
             context: Not used.
-            model_input: A DataFrame or a list of mappings with `caption`, `image`, `images`.
+            model_input: A DataFrame or a list of mappings with `caption`, `image`, `images` and
+                `explain`.
             params: Not used: no setting of a request may affect scores.
 
         Returns:
-            One mapping per row, in order; see `postbias.scoring.request.answer_row`.
+            One mapping per row, in order; see `postbias.scoring.request.answer_row`. With a column
+            `explain`, each has the key `explanation`: null unless the row asked for it.
 
         Raises:
             RefusedError: If the request as a whole is invalid.
         """
+        stop = time.monotonic() + EXPLAIN_LIMIT_S
         try:
             rows = read_rows(model_input)
         except RequestFaultError as error:
             raise RefusedError(str(error)) from error
         faults: dict[int, RowFaultError] = {}
         posts: dict[int, PostInput] = {}
+        explained: list[int] = []
         for position, row in enumerate(rows):
             try:
+                explained += [position] if wants_explanation(row) else []
                 posts[position] = read_post(row)
             except RowFaultError as error:
                 faults[position] = error
         try:
             scores = dict(zip(posts, self.scorer.score(list(posts.values())), strict=True))
+            explanations = {i: self._explain(posts[i], stop) for i in explained if i in posts}
         except Exception as error:
             logger.exception("scoring failed")
             raise RefusedError("the scorer failed; see the server's log", INTERNAL_ERROR) from error
         results = scores | faults
-        return [answer_row(self.scorer.axes, results[position]) for position in range(len(rows))]
+        answers = [answer_row(self.scorer.axes, results[position]) for position in range(len(rows))]
+        if any(EXPLAIN in row for row in rows):  # then every answer has the key
+            for position, answer in enumerate(answers):
+                answer["explanation"] = explanations.get(position)
+        return answers
+
+    def _explain(self, post: PostInput, stop: float) -> dict[str, Any] | None:
+        """Explain a post; None without a score, and only a note if the time is used up."""
+        if time.monotonic() > stop:
+            note = f"not explained: the request took over {EXPLAIN_LIMIT_S:g} s; send fewer rows"
+            return {"notes": [note]}
+        explanation = explain_post(self.scorer, post, verdicts=self.verdicts)
+        return explanation.as_json() if explanation.is_scored else None
 
 
 def _threads() -> int:

@@ -1,0 +1,53 @@
+"""The command `app`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_PORT = 8766
+
+
+@click.command("app")
+@click.option("--model", help="Artifact folder or models:/NAME@ALIAS.  [default: champion]")
+@click.option(
+    "--scores",
+    type=click.Path(exists=True, path_type=Path),
+    help="Scores to explore, a folder or a .parquet file.  [default: build/scores]",
+)
+@click.option(
+    "--posts",
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder of the posts of --scores.  [default: data/posts]",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. Any but 127.0.0.1, such as 0.0.0.0 for all, opens the page to the"
+    " network, with a token in the printed address.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="0: any free."
+)
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
+def app_command(
+    *,
+    model: str | None,
+    scores: Path | None,
+    posts: Path | None,
+    host: str,
+    port: int,
+    browser: bool,
+) -> None:
+    """Serve a page to try, score and explore posts without a terminal.
+
+    Try single posts, score files, and filter, view and export the posts of a scored corpus. Nothing
+    is loaded from elsewhere; files that are sent are kept in a temporary folder until the command
+    ends. See docs/app.md.
+    """
+    from postbias.app.app_page import PageSources, serve_page
+
+    sources = PageSources(model, scores, posts)
+    serve_page(sources, (host, port), click.echo, opens_browser=browser)
