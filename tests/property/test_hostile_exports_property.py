@@ -187,6 +187,8 @@ def _check_import(layout: str, src: Path, dest: Path, options: ReadingOptions) -
     return "imported"
 
 
+# A sweep takes 5 minutes on an idle machine.
+@pytest.mark.timeout(600 + 2 * _EXAMPLES)
 @settings(
     max_examples=_EXAMPLES,
     deadline=None,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import ftfy
 import pytest
@@ -15,6 +19,9 @@ from hypothesis import strategies as st
 from postbias.posts.importers import csv_rows
 from postbias.posts.importers.csv_rows import CsvRows
 from postbias.posts.importers.file_index import CASE, FileIndex, _forms, canonical
+from postbias.posts.importers.image_addresses import split_plain_address
+from postbias.posts.importers.image_folder import ImageFolder
+from postbias.posts.importers.instagram_nodes import get_nested
 from postbias.posts.importers.records import RecordError
 from postbias.posts.importers.table_cells import parse_count, parse_id, parse_time_us
 from postbias.posts.importers.text_lines import FileEncoding, is_decoded, read_table_lines
@@ -133,3 +140,76 @@ def test_lines_of_a_table_have_no_nul_in_any_batch(
     path.write_bytes(b"a,b\r\n1,\x00x\n\xff,2\n3,4")
     lines: Iterator[str] = read_table_lines(path, FileEncoding("utf-8"))
     assert list(lines) == ["a,b\r\n", "1,x\n", "\udcff,2\n", "3,4"]
+
+
+_ADDRESS_PARTS = st.sampled_from(
+    ["http", "https", "://", "//", "a.example", "[", "]", "é", "@", ":80", "/", "/a", "%2f", "?",
+     "#", "x=1", ";", " ", "\t", "\n", "\x80", "\xa0", "..", "\u2100", "☕", "\ud83d"]
+)  # fmt: skip
+
+
+@given(st.lists(_ADDRESS_PARTS, max_size=7).map("".join), st.booleans())
+def test_plain_addresses_are_split_as_by_urlsplit(text: str, is_usual: bool) -> None:
+    address = f"https://cdn.example{text}" if is_usual else text
+    if (plain := split_plain_address(address)) is not None:
+        parts = urlsplit(address)
+        assert plain == (parts.path, parts.query)
+
+
+def test_ordinary_addresses_are_plain() -> None:
+    address = "https://scontent.cdninstagram.com/v/t51/1_n.jpg?efg=x&_nc_ht=a.b#end"
+    assert split_plain_address(address.partition("#")[0]) == ("/v/t51/1_n.jpg", "efg=x&_nc_ht=a.b")
+    assert split_plain_address(address) is None
+
+
+@given(
+    st.datetimes(datetime(2004, 12, 30), datetime(2101, 1, 2)),
+    st.sampled_from(["", "Z", "+00:00", "+05:30", "-11:00"]),
+    st.sampled_from(["", " "]),
+)
+def test_iso_times_are_those_of_the_standard_library(
+    moment: datetime, offset: str, space: str
+) -> None:
+    text = f"{space}{moment.isoformat()}{offset}"
+    expected = datetime.fromisoformat(text.strip())
+    expected = expected.astimezone(UTC) if offset else expected.replace(tzinfo=UTC)
+    if 2005 <= expected.year <= 2100:
+        whole, part = divmod(expected.timestamp() * 1_000_000, 1)
+        assert abs(parse_time_us(text) - whole - part) < 2  # type: ignore[operator]
+        assert parse_time_us(text) == parse_time_us(expected)
+    else:
+        with pytest.raises(RecordError):
+            parse_time_us(text)
+
+
+def _look_up(value: Any, path: tuple[str | int, ...]) -> Any:
+    try:
+        for step in path:
+            value = value[step]
+    except (LookupError, TypeError):
+        return None
+    return value
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers(0, 1) | st.just("ab"),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner),
+        max_leaves=6,
+    ),
+    st.lists(st.sampled_from(["a", "b", 0, 1, -1]), max_size=4).map(tuple),
+)
+def test_nested_values_are_those_of_plain_look_ups(value: Any, path: tuple[str | int, ...]) -> None:
+    assert get_nested(value, *path) == _look_up(value, path)
+
+
+@pytest.mark.parametrize("name", ["{}.jpg", "{}", "b/{}.webp"])
+def test_files_of_fetch_images_are_found_by_their_address(tmp_path: Path, name: str) -> None:
+    digest = hashlib.sha256(b"https://a.example/1").hexdigest()[:32]
+    path = tmp_path / name.format(digest)
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    (tmp_path / "other.jpg").touch()
+    folder = ImageFolder(tmp_path)
+    assert folder.locate("https://a.example/1") == name.format(digest)
+    assert folder.index.has_fetched_files

@@ -17,14 +17,16 @@ from tests.post_shards import random_posts, write_shard
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.params import DriftParams
+from postbias.paths import Paths
 from postbias.posts.remote_files import content_digest
-from postbias.posts.shards import list_shards
+from postbias.posts.shards import list_shards, read_table
 from postbias.scoring.artifact import write_artifact
 from postbias.scoring.drift import Drift, compare_profiles, measure_drift
 from postbias.scoring.post_scores import PostInput, PostScore
-from postbias.scoring.profile_store import ProfileStore, choose_profile_posts
+from postbias.scoring.profile_store import ProfileStore
 from postbias.scoring.reference_profile import describe_answers, describe_content, sample_ids
 from postbias.scoring.scorer import Scorer
+from postbias.teacher.store_maintenance import delete_posts
 
 LIMITS = DriftParams(sample=300, max_distance=0.15, max_shift=0.3)
 
@@ -48,9 +50,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _measure(posts: Path, scorer: Scorer, store: Path, limits: DriftParams = LIMITS) -> Drift:
-    shards = list_shards(posts)
-    digests = {shard: content_digest(shard) for shard in shards}
-    return measure_drift(shards, ProfileStore(scorer, store, digests), limits)
+    return measure_drift(list_shards(posts), _open_store(posts, scorer, store), limits)
+
+
+def _open_store(posts: Path, scorer: Scorer, store: Path) -> ProfileStore:
+    return ProfileStore(
+        scorer, store, {shard: content_digest(shard) for shard in list_shards(posts)}
+    )
 
 
 def test_the_reference_posts_show_no_drift(
@@ -124,7 +130,7 @@ def test_only_new_posts_are_profiled_and_the_report_is_that_of_a_new_store(
         assert _measure(folder, scorer, store, limits).report == first
         assert scorer.n_posts == 90
         write_shard(folder / "2.parquet", posts[300:])
-        chosen = choose_profile_posts(list_shards(folder), 90)
+        chosen = _open_store(folder, scorer, store).choose(list_shards(folder), 90)
         n_new = len(chosen[folder / "2.parquet"])
         assert 0 < n_new < 40
         appended = _measure(folder, scorer, store, limits).report
@@ -140,6 +146,21 @@ def test_only_new_posts_are_profiled_and_the_report_is_that_of_a_new_store(
         before = scorer.n_posts
         _measure(folder, scorer, store, limits)
         assert scorer.n_posts == before + len(chosen[folder / "0.parquet"])
+
+
+def test_forgotten_posts_are_in_no_file_of_the_store(home: Path, tmp_path: Path) -> None:
+    paths = Paths(tmp_path, tmp_path)
+    store = paths.store / "scores"
+    write_shard(paths.posts / "0.parquet", random_posts(np.random.default_rng(1), 20))
+    write_shard(paths.posts / "1.parquet", random_posts(np.random.default_rng(2), 30))
+    with Scorer.open(home / "student") as scorer:
+        _measure(paths.posts, scorer, store)
+    files = sorted(store.glob("**/*.parquet"))
+    forgotten = {file for file in files if "0-3" in read_table(file)["post_id"].to_pylist()}
+    # The hashes of the ids of a shard, and the profiles of its posts.
+    assert len({file.parent for file in forgotten}) == 2
+    delete_posts(paths, ["0-3"])
+    assert {file for file in files if not file.exists()} == forgotten
 
 
 def test_the_distance_does_not_depend_on_the_hash_seed_of_the_process() -> None:

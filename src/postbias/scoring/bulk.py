@@ -27,7 +27,7 @@ from postbias.posts.shards import atomic_write, count_rows, write_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.manifest import Precision
 from postbias.scoring.platforms import warn_of_new_platforms
-from postbias.scoring.score_store import ScoringStudent, StoredShard
+from postbias.scoring.score_store import ScoringStudent, StoredShard, store_key
 from postbias.scoring.scorer import OK, Scorer
 from postbias.scoring.shard_scores import ShardScores, score_shard
 
@@ -234,7 +234,8 @@ def score_with_backend(
     """
     warn_of_new_platforms(shards, backend.artifact.manifest)
     started = time.monotonic()
-    entries = {shard: StoredShard.of(shard, backend, outputs.store) for shard in shards}
+    finished = outputs.store / store_key(backend)
+    entries = {shard: StoredShard.of(shard, finished, backend.axes) for shard in shards}
     # Keyed by path in the store: two shards may have the same content.
     missing = {entry.scores: shard for shard, entry in entries.items() if not entry.is_done()}
     n_missing, n_posts = count_rows(list(missing.values())), count_rows(shards)
@@ -270,15 +271,16 @@ def _write_outputs(
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        for shard, entry in sorted(entries.items(), key=lambda item: item[0].name):
-            scores, rejected = entry.read()
+        for shard, stored in sorted(entries.items(), key=lambda item: item[0].name):
+            scores, rejected = stored.read()
             rejects.append(rejected)
             for name, counter in counts.items():
-                counter.update(value for value in scores[name].to_pylist() if value is not None)
+                for entry in pc.value_counts(scores[name].drop_null()).to_pylist():
+                    counter[entry["values"]] += entry["counts"]
             for axis in student.axes:
                 sums[axis] += pc.sum(scores[axis].cast(pa.float64())).as_py() or 0.0
             with atomic_write(staging / shard.name) as temporary:
-                copy_to_local(entry.scores, temporary)
+                copy_to_local(stored.scores, temporary)
         if outputs.scores.exists():
             shutil.rmtree(outputs.scores)
         staging.replace(outputs.scores)

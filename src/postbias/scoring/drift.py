@@ -12,7 +12,7 @@ import numpy as np
 
 from postbias.posts.remote_files import AnyPath
 from postbias.scoring.platforms import UNNAMED_PLATFORM
-from postbias.scoring.profile_store import ProfileStore, choose_profile_posts
+from postbias.scoring.profile_store import ProfileStore
 from postbias.scoring.reference_profile import Json, summarize_answers, summarize_content
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def measure_drift(shards: Sequence[AnyPath], store: ProfileStore, limits: DriftP
     if not reference:
         logger.warning("drift is not measured: the student has no profile of its training posts")
         return Drift({"posts": 0, "reference": None, "differs": [], "features": {}})
-    chosen = choose_profile_posts(shards, limits.sample)
+    chosen = store.choose(shards, limits.sample)
     if not chosen:
         n_reference = reference["content"]["n"]
         return Drift({"posts": 0, "reference": n_reference, "differs": [], "features": {}})

@@ -25,30 +25,13 @@ from postbias.scoring.scorer import Scorer
 # To be raised if the bins of a profile change.
 _FORMAT = 1
 
-
-def choose_profile_posts(shards: Sequence[AnyPath], max_ids: int) -> dict[AnyPath, list[str]]:
-    """Sample the posts with the smallest hashes of their ids, in constant memory.
-
-    Args:
-        shards: Post shards; their order does not matter.
-        max_ids: Number of posts to sample.
-
-    Returns:
-        The sampled ids, sorted, by shard; without the shards that have none.
-
-    Raises:
-        SchemaError: If a shard is damaged.
-    """
-    hashed = (
-        (hashlib.sha256(post_id.encode()).digest(), number, post_id)
-        for number, shard in enumerate(shards)
-        for batch in iter_posts([shard], ["post_id"], 10_000)
-        for post_id in batch["post_id"].to_pylist()
-    )
-    chosen: dict[AnyPath, list[str]] = {}
-    for _, number, post_id in heapq.nsmallest(max_ids, hashed):
-        chosen.setdefault(shards[number], []).append(post_id)
-    return {shard: sorted(ids) for shard, ids in chosen.items()}
+# Hashing the ids of a corpus takes longer than scoring 1% of its captions.
+_CANDIDATES = pa.schema(
+    [
+        pa.field("post_id", pa.string(), nullable=False),
+        pa.field("hash", pa.binary(32), nullable=False),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +48,48 @@ class ProfileStore:
     folder: AnyPath
     digests: Mapping[AnyPath, str]
 
+    def choose(self, shards: Sequence[AnyPath], max_ids: int) -> dict[AnyPath, list[str]]:
+        """Sample the posts with the smallest hashes of their ids.
+
+        Args:
+            shards: Post shards; their order does not matter.
+            max_ids: Number of posts to sample.
+
+        Returns:
+            The sampled ids, sorted, by shard; without the shards that have none.
+
+        Raises:
+            SchemaError: If a shard, or a file of the store, is damaged.
+            StorageError: If the store cannot be written.
+        """
+        tables = [_CANDIDATES.empty_table().append_column("shard", pa.array([], pa.int64()))]
+        for number, shard in enumerate(shards):
+            candidates = self._candidates(shard, max_ids)
+            numbers = pa.repeat(pa.scalar(number, pa.int64()), len(candidates))
+            tables.append(candidates.append_column("shard", numbers))
+        rows = pa.concat_tables(tables).sort_by([("hash", "ascending"), ("shard", "ascending")])
+        chosen: dict[AnyPath, list[str]] = {}
+        for row in rows.slice(0, max_ids).to_pylist():
+            chosen.setdefault(shards[row["shard"]], []).append(row["post_id"])
+        return {shard: sorted(ids) for shard, ids in chosen.items()}
+
+    def _candidates(self, shard: AnyPath, max_ids: int) -> pa.Table:
+        """Return the posts of a shard with the smallest hashes, which do not depend on others."""
+        kind = f"samples-{_FORMAT}-{max_ids}"
+        path = self.folder / kind / f"{self.digests[shard]}.parquet"
+        if path.is_file():
+            return read_table(path, _CANDIDATES)
+        hashed = (
+            (hashlib.sha256(post_id.encode()).digest(), post_id)
+            for batch in iter_posts([shard], ["post_id"], 10_000)
+            for post_id in batch["post_id"].to_pylist()
+        )
+        smallest = heapq.nsmallest(max_ids, hashed)
+        rows = [{"post_id": post_id, "hash": digest} for digest, post_id in smallest]
+        table = pa.Table.from_pylist(rows, _CANDIDATES)
+        write_table(table, path, _CANDIDATES)
+        return table
+
     def profile(self, chosen: Mapping[AnyPath, Sequence[str]]) -> pa.Table:
         """Profile posts; only those without a row in the store are scored.
 
@@ -79,13 +104,14 @@ class ProfileStore:
             SchemaError: If a shard, or a file of the store, is damaged.
             StorageError: If the store cannot be written.
         """
-        tables = [self._profile_shard(shard, ids) for shard, ids in chosen.items()]
-        return pa.concat_tables(tables).sort_by("post_id")
-
-    def _profile_shard(self, shard: AnyPath, ids: Sequence[str]) -> pa.Table:
         # The language of a caption depends on the version of the identifier.
         kind = f"profiles-{_FORMAT}-{version('py3langid')}"
-        path = self.folder / store_key(self.scorer) / kind / f"{self.digests[shard]}.parquet"
+        folder = self.folder / store_key(self.scorer) / kind
+        tables = [self._profile_shard(folder, shard, ids) for shard, ids in chosen.items()]
+        return pa.concat_tables(tables).sort_by("post_id")
+
+    def _profile_shard(self, folder: AnyPath, shard: AnyPath, ids: Sequence[str]) -> pa.Table:
+        path = folder / f"{self.digests[shard]}.parquet"
         tables = [read_table(path)] if path.is_file() else []
         missing = sorted({*ids}.difference(*(table["post_id"].to_pylist() for table in tables)))
         chunks = (missing[i : i + BATCH_SIZE] for i in range(0, len(missing), BATCH_SIZE))

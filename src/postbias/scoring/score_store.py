@@ -104,16 +104,15 @@ class StoredShard:
     axes: tuple[str, ...]
 
     @classmethod
-    def of(cls, shard: AnyPath, student: ScoringStudent, store: AnyPath) -> StoredShard:
-        """Derive the paths from the contents of the shard and everything that affects its scores.
+    def of(cls, shard: AnyPath, folder: AnyPath, axes: tuple[str, ...]) -> StoredShard:
+        """Derive the paths from the content of the shard.
 
         Args:
-            store: The folder of finished shards.
+            folder: The folder of the student's finished shards, named by `store_key`.
         """
         digest = content_digest(shard)
-        folder = store / store_key(student)
         rejects = folder / f"{digest}.rejects.parquet"
-        return cls(shard, digest, folder / f"{digest}.scores.parquet", rejects, student.axes)
+        return cls(shard, digest, folder / f"{digest}.scores.parquet", rejects, axes)
 
     def is_done(self) -> bool:
         """Return whether `write` has completed."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import lzma
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from pydantic_core import from_json
 
 from postbias.posts.file_kinds import is_video, recognise_kind
 from postbias.posts.images import MAX_BYTES
+from postbias.posts.importers.limited_json import parse_limited_json
 from postbias.posts.importers.records import ImageFault, ImageFile, MediaFile, RecordError
 from postbias.posts.importers.text_repair import decode_named
 from postbias.posts.reasons import RejectReason
@@ -67,8 +67,15 @@ def read_json(path: str, encoding: str | None = None) -> Any:  # noqa: ANN401 - 
     return read_json_named(path, encoding)[0]
 
 
-def read_json_named(path: str, encoding: str | None = None) -> tuple[Any, str]:
+def read_json_named(
+    path: str, encoding: str | None = None, parse: Callable[[str], Any] = parse_limited_json
+) -> tuple[Any, str]:
     """Read a JSON file as `read_json`; also return its encoding, "" for UTF-8.
+
+    Args:
+        path: The file.
+        encoding: Its encoding, if the user named it.
+        parse: Parses text that is no JSON in UTF-8; raises `ValueError` or `RecordError`.
 
     Raises:
         RecordError: If it is missing, unreadable, too large, or not JSON in a known encoding.
@@ -80,8 +87,8 @@ def read_json_named(path: str, encoding: str | None = None) -> tuple[Any, str]:
             return from_json(data), ""
     text, name = decode_named(data, encoding)
     try:
-        return json.loads(text), name
-    except (ValueError, RecursionError) as error:
+        return parse(text), name
+    except ValueError as error:
         message = " ".join(str(error).split())
         raise RecordError(RejectReason.BROKEN_FILE, f"not JSON: {message}"[:200]) from error
 

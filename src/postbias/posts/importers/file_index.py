@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from postbias.posts.importers.export_files import IMAGE_SUFFIXES, walk_folders
+from postbias.posts.importers.fetched_names import is_fetched_stem
 
 #: How far a file name may differ from the name that was looked up, from the strictest on.
 EXACT, SEPARATORS, UNICODE_FORM, PERCENT_ENCODING, SUFFIX_CASE, CASE = range(6)
@@ -28,7 +29,7 @@ EXACT, SEPARATORS, UNICODE_FORM, PERCENT_ENCODING, SUFFIX_CASE, CASE = range(6)
 _ADDITION = re.compile(r"(?:[_-](?:\d+|[a-z]*default))+\Z")
 
 # Spellings in which these do not occur differ in case alone, if they are ASCII.
-_IS_SPECIAL = re.compile(r"[%\\]|//|\./").search
+_SPECIAL = ("%", "\\", "//", "./")
 
 # A name that so many files share is ambiguous, whichever of them are compared.
 _MAX_CANDIDATES = 100
@@ -138,10 +139,17 @@ class FileIndex:
         Most posts of an export without images have none, and would take 33.
         """
         wanted = canonical(post_id)
+        if wanted.isalnum():
+            return self._by_unnumbered.has(wanted)
         texts = {wanted, _stem(wanted)} if "." in wanted else {wanted}
         if "_" in wanted or "-" in wanted:
             texts |= {_ADDITION.sub("", text) for text in texts}
         return any(map(self._by_unnumbered.has, texts))
+
+    @cached_property
+    def has_fetched_files(self) -> bool:
+        """Whether a file is named as `fetch-images` names those that it writes."""
+        return any(is_fetched_stem(_stem(_base(canonical(name)))) for _, name in self._files())
 
     @cached_property
     def _by_unnumbered(self) -> _SortedKeys:
@@ -253,9 +261,12 @@ def _forms(text: str) -> tuple[str, ...]:
 
 def canonical(path: str) -> str:
     """Return the spelling that all spellings of a path have in common."""
-    if path.isascii() and not _IS_SPECIAL(path):
-        return path.lower()
-    return _forms(path)[CASE]
+    if not path.isascii():
+        return _forms(path)[CASE]
+    for special in _SPECIAL:
+        if special in path:
+            return _forms(path)[CASE]
+    return path.lower()
 
 
 def _difference(wanted: tuple[str, ...], text: str) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from typing import Any
 
@@ -11,6 +10,7 @@ from postbias.posts.importers.embedded_images import check_image_bytes
 from postbias.posts.importers.export_files import IMAGE_SUFFIXES
 from postbias.posts.importers.image_addresses import is_address
 from postbias.posts.importers.image_folder import ImageFolder
+from postbias.posts.importers.limited_json import parse_limited_json
 from postbias.posts.importers.records import ImageFault, ImageFile, RecordError
 from postbias.posts.importers.table_cells import is_empty
 from postbias.posts.importers.text_repair import repair_text
@@ -152,8 +152,8 @@ def _split_text(text: str, folder: ImageFolder) -> list[Any]:
 def _parse_list(text: str) -> list[Any] | None:
     """Parse a list in JSON or in the representation of Python or NumPy."""
     try:
-        items = json.loads(text)
-    except (ValueError, RecursionError):
+        items = parse_limited_json(text)
+    except ValueError:
         if not _QUOTED_LIST.fullmatch(text):
             return None
         try:

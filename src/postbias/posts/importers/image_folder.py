@@ -216,8 +216,10 @@ class ImageFolder:
 
     def _locate_address(self, address: str) -> str | ImageFault:
         # A fetched file has the image of exactly this address, and the suffix of its content.
-        if fetched := self.index.find_name(fetched_stem(address)):
-            return fetched[0].path
+        if self.index.has_fetched_files:
+            fetched = self.index.find_name(fetched_stem(address))
+            if fetched:
+                return fetched[0].path
         path, query = split_address(address)
         name = path.rstrip("/").rpartition("/")[2]
         # Some programs keep the query in the name of the file.
@@ -258,6 +260,8 @@ class ImageFolder:
 
     def _choose(self, matches: list[FileMatch], reference: str) -> str | ImageFault | None:
         """Choose the file whose name is closest to a reference, if there is only one."""
+        if not matches:
+            return None
         by_name = [match for match in matches if not match.has_other_suffix]
         if not by_name and not _has_image_suffix(reference):
             by_name = self._images_among(matches)

@@ -17,12 +17,14 @@ _VERSIONS = {
     "api-v1": 4,
     "instaloader": 4,
     "meta-download": 3,
-    "4cat": 2,
-    "zeeschuimer": 2,
+    "4cat": 3,
+    "zeeschuimer": 3,
+    "meta-content-library": 2,
     "crowdtangle": 2,
     "x": 2,
     "youtube": 2,
     "tiktok": 2,
+    "tiktok-download": 2,
 }
 
 

@@ -100,14 +100,17 @@ class ImportProgress:
             return cls(digest)
         return progress if progress.digest == digest else cls(digest)
 
-    def count_post(self, post: ImportedPost) -> None:
-        """Count a post, its images and its transcript."""
-        self.n_posts += 1
-        self.n_images += len(post.images)
-        self.n_frames += sum(frame_time_s(image.path) is not None for image in post.images)
-        self.n_transcripts += bool(post.transcript)
-        if post.encoding:
-            self.encodings[post.encoding] += 1
+    def count_posts(self, posts: Sequence[ImportedPost]) -> None:
+        """Count posts, their images and their transcripts."""
+        self.n_posts += len(posts)
+        for post in posts:
+            if post.images:
+                self.n_images += len(post.images)
+                self.n_frames += sum(frame_time_s(image.path) is not None for image in post.images)
+            if post.transcript:
+                self.n_transcripts += 1
+            if post.encoding:
+                self.encodings[post.encoding] += 1
 
     def describe_encodings(self) -> str | None:
         """Describe the encodings of text files in one line; None if all are UTF-8."""
@@ -135,7 +138,12 @@ def _to_line(source: str, detail: str) -> str:
 
 
 class RecordReader:
-    """Read the records of an export with one record of lookahead."""
+    """Read the records of an export with one record of lookahead.
+
+    Attributes:
+        head: The next record; None at the end.
+        position: Unit of the next record and its index in the unit; undefined at the end.
+    """
 
     def __init__(
         self,
@@ -153,32 +161,26 @@ class RecordReader:
         """
         self._convert = convert
         self._records = self._iterate(export, progress.unit, progress.offset, bar)
-        self._next = next(self._records, None)
+        self.head: Record | None = None
+        self.position = (0, 0)
+        self.advance()
 
     def _iterate(
         self, export: Export, first_unit: int, offset: int, bar: tqdm[NoReturn]
-    ) -> Iterator[tuple[int, int, Record]]:
+    ) -> Iterator[Record]:
         bar.update(first_unit)
         for unit, load in enumerate(islice(export.units(), first_unit, None), start=first_unit):
             first = offset if unit == first_unit else 0
             records = islice(load(), first, None) if first else load()
             for index, record in enumerate(records, start=first):
-                yield unit, index, self._convert(record)
+                self.position = (unit, index)
+                yield self._convert(record)
             bar.update()
-
-    @property
-    def head(self) -> Record | None:
-        """The next record; None at the end."""
-        return self._next[2] if self._next else None
-
-    @property
-    def position(self) -> tuple[int, int]:
-        """Unit of the next record and its index in the unit; undefined at the end."""
-        return self._next[:2] if self._next else (0, 0)
+        self.position = (0, 0)
 
     def advance(self) -> None:
         """Go to the next record."""
-        self._next = next(self._records, None)
+        self.head = next(self._records, None)
 
 
 class SeenIds:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,9 @@ from postbias.posts.reasons import RejectReason
 _UTC_STEM = re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}_UTC")
 _NUMBERED_STEM = re.compile(r"(?P<stem>.+)_(?P<number>\d+)")
 
-# Values of "node_type" in files that are not posts.
-_OTHER_NODES = frozenset(
-    {"Profile", "Hashtag", "TopSearchResults", "Highlight", "FrozenNodeIterator"}
-)
+# Values of "node_type" in files that are not posts. A tuple: a set cannot be asked for a list,
+# which foreign values can be.
+_OTHER_NODES = ("Profile", "Hashtag", "TopSearchResults", "Highlight", "FrozenNodeIterator")
 
 
 @dataclass(slots=True)
@@ -160,11 +159,11 @@ def _load(
         paths = [f"{prefix}{image}" for _, image in sorted(files.images)]
         images: list[ImageFile | ImageFault] = [read_image(str(src), path) for path in paths]
         if node is None:
-            return [_post_without_json(src, prefix, stem, text, images)._replace(encoding=name)]
+            return [replace(_post_without_json(src, prefix, stem, text, images), encoding=name)]
         numbers = [n for n, image in files.images if not image.lower().endswith(VIDEO_SUFFIXES)]
         images += _missing_photos(node, f"{prefix}{stem}", numbers)
         post = post_from_media(read_media_node(node), source, images)
-        return [post._replace(caption=post.caption or text, encoding=name)]
+        return [replace(post, caption=post.caption or text, encoding=name)]
     except RecordError as error:
         return [ImportReject.from_error(error, source)]
 

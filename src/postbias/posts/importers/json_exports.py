@@ -5,7 +5,6 @@ A `JsonSource` says how the posts of one kind of export are found and read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -17,7 +16,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from postbias.errors import InputError
-from postbias.posts.importers.export_files import read_text_named
+from postbias.posts.importers.export_files import read_json_named
+from postbias.posts.importers.limited_json import parse_limited_json
 from postbias.posts.importers.media_folder import MediaFolder
 from postbias.posts.importers.raw_posts import RawPost, build_post
 from postbias.posts.importers.records import (
@@ -184,8 +184,8 @@ def parse_json_text(text: str) -> Any:  # noqa: ANN401 - foreign JSON has any sh
     if match := _ASSIGNMENT.match(text):
         text = text[match.end() :].rstrip().removesuffix(";")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_limited_json(text)
+    except ValueError as error:
         message = " ".join(str(error).split())
         raise RecordError(RejectReason.BROKEN_FILE, f"not JSON: {message}"[:200]) from error
 
@@ -201,10 +201,7 @@ def read_json_value(path: Path, encoding: str | None = None) -> Any:  # noqa: AN
 
 def _read_value(path: Path, encoding: str | None) -> tuple[Any, str]:
     """Read a JSON file; also return its encoding."""
-    text, name = read_text_named(str(path), encoding)
-    with suppress(ValueError):
-        return from_json(text), name
-    return parse_json_text(text), name
+    return read_json_named(str(path), encoding, parse_json_text)
 
 
 def _load_file(

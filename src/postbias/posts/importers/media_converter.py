@@ -97,7 +97,8 @@ class MediaConverter:
         frames = [file for file in files if isinstance(file, FrameFile)]
         is_video = len(record.images) == 1 and bool(frames)
         measured_s = frames[0].duration_s or None if is_video else None
-        return record._replace(
+        return replace(
+            record,
             images=files,
             image_faults=(*record.image_faults, *faults),
             media_type=record.media_type or ("video" if is_video else None),

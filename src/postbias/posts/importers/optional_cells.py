@@ -17,20 +17,30 @@ class OptionalCells:
         emptied: The fields whose cells were invalid.
     """
 
-    def __init__(self, read: Callable[[str], object]) -> None:
-        """Start without invalid cells.
-
-        Args:
-            read: Returns the cell of a field; raises `RecordError` if it could not be read.
-        """
-        self._read = read
+    def __init__(self) -> None:
+        """Start without invalid cells."""
         self.emptied: list[str] = []
 
-    def parse(self, field: str, parse: Callable[..., T], *arguments: object) -> T | None:
-        """Parse the cell of a field, with further arguments of the parser; None if it is None."""
+    def parse(
+        self, field: str, value: object, parse: Callable[..., T], *arguments: object
+    ) -> T | None:
+        """Parse the cell of a field.
+
+        Args:
+            field: Name of the field.
+            value: Its cell; a `RecordError` if it could not be read.
+            parse: Parses it.
+            arguments: Further arguments of `parse`.
+
+        Returns:
+            What `parse` returns; None if the cell is None or invalid.
+        """
+        if value is None:
+            return None
         try:
-            value = self._read(field)
-            return None if value is None else parse(value, *arguments)
+            if isinstance(value, RecordError):
+                raise value
+            return parse(value, *arguments)
         except RecordError:
             self.emptied.append(field)
             return None

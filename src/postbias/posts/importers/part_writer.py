@@ -126,9 +126,9 @@ def write_part(
             records.advance()
             part.add(record, progress, seen)
             if part.is_group_full:
-                writer.submit(partial(shard.append, part.take_group()))
+                writer.submit(partial(shard.append, part.take_group(progress)))
         if part.group:
-            writer.submit(partial(shard.append, part.take_group()))
+            writer.submit(partial(shard.append, part.take_group(progress)))
     except BaseException as error:
         writer.clean_up(partial(shard.abandon, error))
         raise
@@ -199,8 +199,9 @@ class _Part:
         """Tell whether a record belongs to the next part."""
         if len(self.rejects) >= PART_REJECTS or self.n_posts >= SHARD_POSTS:
             return True
-        exceeds = isinstance(record, ImportedPost) and self.n_bytes + record.n_bytes > SHARD_BYTES
-        return exceeds and self.n_posts > 0
+        if not self.n_posts or not isinstance(record, ImportedPost):
+            return False
+        return self.n_bytes + record.n_bytes > SHARD_BYTES
 
     @property
     def is_group_full(self) -> bool:
@@ -211,7 +212,10 @@ class _Part:
         if seen.forgotten.lists:
             record = withhold_forgotten(record, seen.forgotten)
         if isinstance(record, ImportedPost):
-            record = _reject_without_content(record) or _reject_duplicate(record, seen) or record
+            if record.image_faults:
+                record = _reject_without_content(record) or record
+            if isinstance(record, ImportedPost) and not seen.is_new(record.post_id):
+                record = _reject_duplicate(record)
         if isinstance(record, ImportReject):
             self._reject(record.source, record.post_id, STAGE_POST, record.reason, record.detail)
             progress.count_reject(record)
@@ -220,13 +224,13 @@ class _Part:
             self._reject_images(record, progress)
         if record.emptied_cells:
             progress.emptied_cells.update(record.emptied_cells)
-        self.videos += record.video_details
+        if record.duration_s is not None or record.transcript:
+            self.videos += record.video_details
         self.group.append(record)
         n_bytes = record.n_bytes
         self.group_bytes += n_bytes
         self.n_bytes += n_bytes
         self.n_posts += 1
-        progress.count_post(record)
 
     def _reject_images(self, post: ImportedPost, progress: ImportProgress) -> None:
         for fault in post.image_faults:
@@ -248,8 +252,9 @@ class _Part:
             }
         )
 
-    def take_group(self) -> list[ImportedPost]:
-        """Return the posts of the row group and start the next one."""
+    def take_group(self, progress: ImportProgress) -> list[ImportedPost]:
+        """Count and return the posts of the row group, and start the next one."""
+        progress.count_posts(self.group)
         group, self.group, self.group_bytes = self.group, [], 0
         return group
 
@@ -269,9 +274,7 @@ def _reject_without_content(post: ImportedPost) -> ImportReject | None:
     return ImportReject(post.source, post.post_id, reason, f"no caption, and {details}")
 
 
-def _reject_duplicate(post: ImportedPost, seen: SeenIds) -> ImportReject | None:
-    if seen.is_new(post.post_id):
-        return None
+def _reject_duplicate(post: ImportedPost) -> ImportReject:
     return ImportReject(
         post.source, post.post_id, RejectReason.DUPLICATE_ID, "an earlier post has this id"
     )

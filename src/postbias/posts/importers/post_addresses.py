@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from postbias.posts.importers.image_addresses import split_plain_address
 from postbias.posts.importers.instagram_nodes import get_nested
+from postbias.posts.importers.limited_json import parse_limited_json
 
 #: The platform of each host in the address of a post.
 _HOSTS = {
@@ -42,15 +43,18 @@ def _platform_of_host(host: str) -> str | None:
 
 def id_in_address(address: str) -> str:
     """Return the id of a post in its address: in the query, else the last part of the path."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    query = parse_qs(parts.query) if parts.query else {}
+    if (plain := split_plain_address(address)) is None:
+        try:
+            parts = urlsplit(address)
+        except ValueError:
+            return ""
+        plain = parts.path, parts.query
+    path, query_text = plain
+    query = parse_qs(query_text) if query_text else {}
     for key in ("story_fbid", "fbid", "v", "id"):
         if query.get(key):
             return query[key][0]
-    return parts.path.rstrip("/").rpartition("/")[2]
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def split_addresses(cell: str) -> list[Any]:
@@ -68,8 +72,8 @@ def split_addresses(cell: str) -> list[Any]:
         return []
     if text.startswith("["):
         try:
-            items = json.loads(text)
-        except (ValueError, RecursionError):
+            items = parse_limited_json(text)
+        except ValueError:
             items = None
         if isinstance(items, list):
             return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -22,18 +23,15 @@ def posts_to_arrow(posts: Sequence[ImportedPost]) -> pa.Table:
     Returns:
         One row per post.
     """
-    columns: dict[str, Sequence[Any]] = dict(
-        zip(ImportedPost._fields, zip(*posts, strict=True), strict=True)
-    )
-    columns["posted_at"] = columns.pop("posted_at_us")
-    columns["source"] = _repair_all(columns["source"])
-    arrays = [
-        _images_to_arrow(posts)
-        if field.name == "images"
-        else pa.array(columns[field.name], field.type)
-        for field in POSTS
-    ]
-    return pa.Table.from_arrays(arrays, schema=POSTS)
+    return pa.Table.from_arrays([_to_array(posts, field) for field in POSTS], schema=POSTS)
+
+
+def _to_array(posts: Sequence[ImportedPost], field: pa.Field) -> pa.Array:
+    if field.name == "images":
+        return _images_to_arrow(posts)
+    name = "posted_at_us" if field.name == "posted_at" else field.name
+    values: Sequence[Any] = list(map(attrgetter(name), posts))
+    return pa.array(_repair_all(values) if name == "source" else values, field.type)
 
 
 def _repair_all(texts: Sequence[str]) -> Sequence[str]:

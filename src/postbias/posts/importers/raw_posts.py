@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from postbias.posts.authorship import make_own_author
 from postbias.posts.importers.durations import parse_duration_s
@@ -114,9 +113,9 @@ def build_post(raw: RawPost, source: str, folder: MediaFolder) -> ImportedPost:
         InputError: If its id was rounded.
     """
     post_id = read_post_id(raw)
-    cells = OptionalCells(partial(getattr, raw))
+    cells = OptionalCells()
     files, faults = split_images(_find_images(raw, post_id, folder))
-    author = (cells.parse("author", parse_text, "author") or "").strip()
+    author = (cells.parse("author", raw.author, parse_text, "author") or "").strip()
     return ImportedPost(
         post_id=post_id,
         author=author or make_own_author(post_id),
@@ -125,17 +124,24 @@ def build_post(raw: RawPost, source: str, folder: MediaFolder) -> ImportedPost:
         platform=raw.platform,
         images=files,
         image_faults=faults,
-        sponsored=cells.parse("sponsored", parse_flag),
-        posted_at_us=cells.parse("posted_at", parse_time_us),
-        likes=cells.parse("likes", _parse_count, "likes"),
-        comments=cells.parse("comments", _parse_count, "comments"),
-        media_type=cells.parse("media_type", _parse_media_type),
-        duration_s=cells.parse("duration_s", parse_duration_s),
-        transcript=(cells.parse("transcript", parse_text, "transcript") or "").strip()
-        or cells.parse("subtitles", _read_subtitles, folder)
-        or "",
+        sponsored=cells.parse("sponsored", raw.sponsored, parse_flag),
+        posted_at_us=cells.parse("posted_at", raw.posted_at, parse_time_us),
+        likes=cells.parse("likes", raw.likes, _parse_count, "likes"),
+        comments=cells.parse("comments", raw.comments, _parse_count, "comments"),
+        media_type=cells.parse("media_type", raw.media_type, _parse_media_type),
+        duration_s=cells.parse("duration_s", raw.duration_s, parse_duration_s),
+        transcript=_read_transcript(raw, cells, folder),
         emptied_cells=tuple(cells.emptied),
     )
+
+
+def _read_transcript(raw: RawPost, cells: OptionalCells, folder: MediaFolder) -> str:
+    text = cells.parse("transcript", raw.transcript, parse_text, "transcript")
+    if text and (text := text.strip()):
+        return text
+    if not raw.subtitles:
+        return ""
+    return cells.parse("subtitles", raw.subtitles, _read_subtitles, folder) or ""
 
 
 def _read_subtitles(names: Sequence[str], folder: MediaFolder) -> str:
@@ -171,16 +177,18 @@ def join_texts(*parts: object) -> object:
 def _find_images(raw: RawPost, post_id: str, folder: MediaFolder) -> list[ImageFile | ImageFault]:
     """Find images by the names in their addresses, else by the ids of the post."""
     images: list[ImageFile | ImageFault] = []
+    has_file = False
     for image in raw.images:
         if not isinstance(image, str | tuple):
             images.append(ImageFault(RejectReason.BROKEN_ROW, f"no address but {image!r}"[:120]))
         elif raw.has_own_names:
             if (found := folder.read(image)) is not None:
                 images.append(found)
+                has_file = has_file or isinstance(found, ImageFile)
         else:
             detail = f"{repair_text(str(image))[:120]}: no file is named after the post"
             images.append(ImageFault(RejectReason.NOT_DOWNLOADED, detail))
-    if images and any(isinstance(image, ImageFile) for image in images):
+    if has_file:
         return images
     stems = [repair_text(str(stem)) for stem in raw.file_stems if isinstance(stem, str | int)]
     if raw.file_ends and folder.may_have_files_of(post_id):

@@ -43,6 +43,15 @@ _PLATFORM_COLUMNS = {
     "subreddit": "reddit", "is_in_group": "facebook",
 }  # fmt: skip
 
+# Kinds of accounts in the Meta Content Library, and columns that only posts of Facebook have.
+_OWNER_PLATFORMS = {
+    "page": "facebook", "group": "facebook", "event": "facebook", "profile": "facebook",
+    "creator": "instagram", "business": "instagram", "personal": "instagram",
+}  # fmt: skip
+_FACEBOOK_COLUMNS = frozenset(
+    {"shared_post_id", "statistics.share_count", "statistics.reaction_count", "surface.type"}
+)
+
 _NO = frozenset({"", "no", "false", "0", "none", "null", "nan", "0.0", "[]"})
 
 # Time zones of CrowdTangle, in hours from UTC; `parse_time_us` does not know them.
@@ -230,18 +239,24 @@ def read_row_id(source: TableSource, row: Cells) -> str:
 def _platform(source: TableSource, row: Cells) -> str:
     if source.platform:
         return source.platform
-    if "post_owner.type" in row or "surface.type" in row:
-        kind = f"{row.get('post_owner.type', '')} {row.get('surface.type', '')}".lower()
-        for platform in ("instagram", "facebook", "threads"):
-            if platform in kind:
-                return platform
-    if "mcl_url" in row or "post_owner.id" in row:
-        is_facebook = "shared_post_id" in row or "statistics.share_count" in row
-        return "facebook" if is_facebook else "instagram"
+    if "mcl_url" in row or "post_owner.id" in row or "post_owner.type" in row:
+        return _meta_platform(row)
     for column in source.address:
         if found := platform_in_address(row.get(column, "")):
             return found
     return next((p for column, p in _PLATFORM_COLUMNS.items() if column in row), "4cat")
+
+
+def _meta_platform(row: Cells) -> str:
+    """Tell the platform of a row of the Meta Content Library, which has no column for it."""
+    kinds = [row.get(column, "").strip().lower() for column in ("post_owner.type", "surface.type")]
+    for kind in kinds:
+        for platform in ("instagram", "facebook", "threads"):
+            if platform in kind:
+                return platform
+        if kind in _OWNER_PLATFORMS:
+            return _OWNER_PLATFORMS[kind]
+    return "instagram" if _FACEBOOK_COLUMNS.isdisjoint(row) else "facebook"
 
 
 def _is_sponsored(source: TableSource, row: Cells) -> bool | None:

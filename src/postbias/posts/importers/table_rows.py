@@ -6,7 +6,6 @@ is written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from postbias.errors import InputError, SchemaError
 from postbias.posts.importers.csv_header import find_header
+from postbias.posts.importers.limited_json import parse_limited_json
 from postbias.posts.importers.records import RecordError, TextReading
 from postbias.posts.importers.table_columns import Columns, ReadingOptions, propose_columns
 from postbias.posts.importers.text_lines import (
@@ -91,6 +91,8 @@ class CsvReader:
                 yield cells
             elif cells == header.names:
                 yield RecordError(RejectReason.BROKEN_ROW, "the header again: were files joined?")
+            elif "".join(cells).isascii():
+                yield {field: cells[place] for field, place in places.items()}
             else:
                 yield {field: self._check(cells[place]) for field, place in places.items()}
         if rows.n_joined:
@@ -162,8 +164,8 @@ class JsonlReader:
         if not is_decoded(line):
             return RecordError(RejectReason.BAD_ENCODING, describe_undecoded(line, self._encoding))
         try:
-            row = json.loads(line.lstrip("\ufeff"))
-        except (ValueError, RecursionError) as error:
+            row = parse_limited_json(line.lstrip("\ufeff"))
+        except ValueError as error:
             return RecordError(RejectReason.BROKEN_ROW, f"not JSON: {str(error)[:120]}")
         if isinstance(row, dict):
             return row

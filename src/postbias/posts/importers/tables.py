@@ -104,12 +104,13 @@ def _cell(row: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - a cell
 def _to_post(
     folder: ImageFolder, source: str, post_id: str, row: Mapping[str, Any]
 ) -> ImportedPost:
-    cells = OptionalCells(partial(_cell, row))
-    images = cells.parse("images", read_images, folder, post_id) or []
+    cells, get = OptionalCells(), row.get
+    images = cells.parse("images", get("images"), read_images, folder, post_id) or []
     files, faults = split_images(images)
-    author = cells.parse("author", parse_text, "author") or ""
-    platform = cells.parse("platform", parse_text, "platform") or ""
-    media_type = cells.parse("media_type", parse_text, "media_type") or ""
+    author = cells.parse("author", get("author"), parse_text, "author") or ""
+    platform = cells.parse("platform", get("platform"), parse_text, "platform") or ""
+    media_type = cells.parse("media_type", get("media_type"), parse_text, "media_type") or ""
+    transcript = cells.parse("transcript", get("transcript"), parse_text, "transcript")
     return ImportedPost(
         post_id=post_id,
         author=author.strip() or make_own_author(post_id),
@@ -118,12 +119,12 @@ def _to_post(
         platform=platform.strip() or "table",
         images=files,
         image_faults=faults,
-        sponsored=cells.parse("sponsored", parse_flag),
-        posted_at_us=cells.parse("posted_at", parse_time_us),
-        likes=cells.parse("likes", parse_count, "likes"),
-        comments=cells.parse("comments", parse_count, "comments"),
+        sponsored=cells.parse("sponsored", get("sponsored"), parse_flag),
+        posted_at_us=cells.parse("posted_at", get("posted_at"), parse_time_us),
+        likes=cells.parse("likes", get("likes"), parse_count, "likes"),
+        comments=cells.parse("comments", get("comments"), parse_count, "comments"),
         media_type=media_type.strip() or None,
-        duration_s=cells.parse("duration_s", parse_duration_s),
-        transcript=(cells.parse("transcript", parse_text, "transcript") or "").strip(),
+        duration_s=cells.parse("duration_s", get("duration_s"), parse_duration_s),
+        transcript=(transcript or "").strip(),
         emptied_cells=tuple(cells.emptied),
     )

@@ -146,8 +146,14 @@ def repair_text(text: str) -> str:
     """
     if text.isascii() and "\r" not in text and "\0" not in text:
         return text
-    text = clean_text(text)
-    data = text.encode()
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        data = b"\0"  # it has a surrogate
+    # Searching for a byte is faster than for a character.
+    if b"\0" in data or b"\r" in data:
+        text = clean_text(text)
+        data = text.encode()
     if _C1_LEAD in data and _C1_CONTROL.search(text):
         text = _LATIN1_UTF8.sub(_decode_sequence, text)
         data = text.encode()

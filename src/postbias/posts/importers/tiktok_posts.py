@@ -15,6 +15,9 @@ from postbias.posts.reasons import RejectReason
 
 TIKTOK = "tiktok"
 
+# What a download says for a title or a cover that a post does not have.
+_NONE = "N/A"
+
 _VIDEO_ID = re.compile(r"/video/(\d+)|[?&]item_id=(\d+)")
 
 
@@ -152,7 +155,7 @@ def read_tiktok_download(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
     cover = node.get("coverimage")
     return RawPost(
         post_id=found[1] or found[2] if found else _digest(time, link),
-        caption=join_texts(node.get("title")),
+        caption=None if (title := node.get("title")) == _NONE else join_texts(title),
         platform=TIKTOK,
         author=node["author"],
         posted_at=time,
@@ -163,7 +166,7 @@ def read_tiktok_download(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
 
 
 def _images(cover: object, link: str) -> Iterator[object]:
-    if isinstance(cover, str) and cover not in {"", "N/A"}:
+    if isinstance(cover, str) and cover not in {"", _NONE}:
         yield cover
     elif link:
         yield link

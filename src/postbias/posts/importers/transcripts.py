@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -46,15 +47,15 @@ class Transcripts:
             record = self._read_subtitles(record)
         if not (self._in_captions and record.transcript):
             return record
-        return record._replace(caption=append_transcript(record.caption, record.transcript))
+        return replace(record, caption=append_transcript(record.caption, record.transcript))
 
     def _read_subtitles(self, post: ImportedPost) -> ImportedPost:
         names = self._find(post)
         try:
             texts = [read_subtitles(self._root, name) for name in names]
         except RecordError:
-            return post._replace(emptied_cells=(*post.emptied_cells, "transcript"))
-        return post._replace(transcript=" ".join(filter(None, texts))) if texts else post
+            return replace(post, emptied_cells=(*post.emptied_cells, "transcript"))
+        return replace(post, transcript=" ".join(filter(None, texts))) if texts else post
 
     def _find(self, post: ImportedPost) -> list[str]:
         """List the subtitle files of a post: one for each video, or that named after the post."""

@@ -25,6 +25,9 @@ _ACTIVITY = re.compile(r"urn:li:(?:activity|ugcPost|share):(\d+)")
 # How LinkedIn counts time since publication: exact dates are not transferred.
 _DIGITS = re.compile(r"\d")
 
+# Parts of a post of LinkedIn that have a video, whose preview is its image.
+_LINKEDIN_VIDEOS = ("linkedInVideoComponent", "externalVideoComponent")
+
 
 def read_instagram(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
     """Read a media node of Instagram.
@@ -104,21 +107,31 @@ def read_linkedin(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
     profile = get_nested(actor, "navigationContext", "actionTarget")
     if isinstance(profile, str):
         profile = profile.rpartition("linkedin.com/")[2].partition("?")[0].strip("/")
-    counts = get_nested(node, "*socialDetail", "*totalSocialActivityCounts")
+    social = node.get("*socialDetail")
+    counts = get_nested(social, "*totalSocialActivityCounts")
     ago = get_nested(actor, "subDescription", "text")
     return RawPost(
         post_id=found[1],
         caption=get_nested(node, "commentary", "text", "text"),
         platform="linkedin",
         author=profile or get_nested(actor, "name", "text"),
-        likes=get_nested(counts, "numLikes"),
-        comments=get_nested(counts, "numComments"),
+        likes=_first_known(
+            get_nested(counts, "numLikes"), get_nested(social, "likes", "paging", "total")
+        ),
+        comments=_first_known(
+            get_nested(counts, "numComments"), get_nested(social, "comments", "paging", "total")
+        ),
         # A promoted post says so where others have their age.
         sponsored=_DIGITS.search(ago) is None if isinstance(ago, str) and ago else None,
         images=_linkedin_images(node.get("content")),
         # All files are named by their size, such as `1700000000000?e=...`.
         has_own_names=False,
     )
+
+
+def _first_known(*values: object) -> object:
+    """Return the first value that is there: the structures of these sites change."""
+    return next((value for value in values if value is not None), None)
 
 
 def _linkedin_images(content: object) -> list[str]:
@@ -130,6 +143,9 @@ def _linkedin_images(content: object) -> list[str]:
     ]
     large = get_nested(content, "articleComponent", "largeImage", "attributes", 0)
     vectors.append(get_nested(large, "detailData", "vectorImage"))
+    if not any(vectors):
+        videos = [content, *(get_nested(content, name) for name in _LINKEDIN_VIDEOS)]
+        vectors = [get_nested(video, "*videoPlayMetadata", "thumbnail") for video in videos]
     addresses = []
     for vector in vectors:
         sizes = [size for size in as_list(get_nested(vector, "artifacts")) if _width(size)]
@@ -161,6 +177,7 @@ def read_facebook(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
         "feedback_context", "feedback_target_with_context",
     )  # fmt: skip
     counts = get_nested(feedback, "comet_ufi_summary_and_actions_renderer", "feedback")
+    total = ("comment_rendering_instance", "comments", "total_count")
     message = story.get("message")
     return RawPost(
         post_id=story.get("post_id") or node.get("post_id"),
@@ -169,8 +186,11 @@ def read_facebook(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
         author=_facebook_name(actor),
         posted_at=_facebook_time(node),
         likes=get_nested(counts, "reaction_count", "count"),
-        comments=get_nested(counts, "comments_count_summary_renderer", "feedback",
-                            "comment_rendering_instance", "comments", "total_count"),
+        comments=_first_known(
+            get_nested(counts, "comments_count_summary_renderer", "feedback", *total),
+            get_nested(counts, *total),
+            get_nested(feedback, *total),
+        ),
         media_type="carousel" if len(media) > 1 else None,
         sponsored=True if get_nested(node, "sponsored_data", "ad_id") else None,
         images=media,
@@ -200,6 +220,7 @@ def _facebook_time(node: Node) -> object:
         node, "comet_sections", "context_layout", "story", "comet_sections", "metadata"
     )
     times = [get_nested(item, "story", "creation_time") for item in as_list(metadata)]
+    times.append(get_nested(node, "comet_sections", "timestamp", "story", "creation_time"))
     return next((time for time in times if time), None)
 
 

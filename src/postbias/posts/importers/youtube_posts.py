@@ -109,8 +109,10 @@ def _video_id(node: Node, snippet: Node) -> object:
 
 def _preview(snippet: Node) -> object:
     previews = snippet.get("thumbnails")
-    addresses = (get_nested(previews, size, "url") for size in _PREVIEWS)
-    return next((address for address in addresses if address), None)
+    for size in _PREVIEWS:
+        if address := get_nested(previews, size, "url"):
+            return address
+    return None
 
 
 def read_youtube_comment(node: Any) -> RawPost:  # noqa: ANN401 - foreign JSON
