@@ -19,6 +19,7 @@
     ├── TrackingError             MLflow or DVC state cannot be read
     ├── ReproductionError         the pipeline cannot be reproduced in a fresh clone
     ├── StorageError              disk full, or a location that cannot be written
+    ├── HubError                  a repository on the Hugging Face Hub cannot be used
     ├── ClusterError              a Ray cluster is unusable or keeps losing workers
     └── MissingExtraError         an optional package is not installed
 
@@ -147,6 +148,10 @@ class ReproductionError(PostbiasError):
 
 class StorageError(PostbiasError):
     """Disk full, or a location that cannot be written."""
+
+
+class HubError(PostbiasError):
+    """A repository on the Hugging Face Hub cannot be used."""
 
 
 class ClusterError(PostbiasError):

@@ -1,6 +1,7 @@
 """`postbias.load`: load a student by path or name, to score single posts, tables or streams.
 
-Needs no torch, and MLflow only for a `models:/` name. Use `postbias score` for resumable bulk work.
+Needs no torch, MLflow only for a `models:/` name, and the extra `hub` only for an `hf://` name. Use
+`postbias score` for resumable bulk work.
 """
 
 from __future__ import annotations
@@ -161,7 +162,8 @@ def load(
 
     Args:
         student: The folder of an artifact (`build/champion`), or a registered model
-            (`models:/postbias@champion`, `models:/postbias/3`).
+            (`models:/postbias@champion`, `models:/postbias/3`), or a repository on the Hugging Face
+            Hub (`hf://owner/name`, `hf://owner/name@revision`).
         precision: `int8` or `fp32`.
         threads: Number of threads, by default one per core; does not affect scores.
         device: `cpu`, `cuda`, `coreml`, or `auto` for the fastest available. Scores of different
@@ -174,7 +176,9 @@ def load(
         ArtifactError: If the folder is incomplete or damaged.
         ChampionError: If the registered model does not exist.
         DeviceError: If the device is not available.
-        MissingExtraError: If the student reads text inside images, without the extra `ocr`.
+        HubError: If the student cannot be downloaded from the hub.
+        MissingExtraError: If the student reads text inside images, without the extra `ocr`, or is
+            on the hub, without the extra `hub`.
     """
     return Model(open_scorer(str(student), threads, precision=precision, device=device))
 
@@ -189,7 +193,7 @@ def open_scorer(
     """Open the scorer of a student.
 
     Args:
-        student: A folder, a `models:/` name, or None for the repository's champion.
+        student: A folder, a `models:/` or `hf://` name, or None for the repository's champion.
         threads: Number of threads; None for one per core.
         precision: Precision of the graphs on a CPU.
         device: Device of the graphs.
@@ -208,17 +212,22 @@ def find_student(student: str | None) -> Path:
     """Find the folder of a student.
 
     Args:
-        student: A folder or a `models:/` name; None for the champion of the current repository:
-            `build/champion`, else the registered champion.
+        student: A folder, or a `models:/` or `hf://` name; None for the champion of the current
+            repository: `build/champion`, else the registered champion.
 
     Returns:
         The folder of its artifact.
 
     Raises:
         ChampionError: If there is no such student.
+        HubError: If it cannot be downloaded from the hub.
     """
     from postbias.paths import Paths
 
+    if student is not None and student.startswith("hf://"):
+        from postbias.hub.student_download import download_student
+
+        return download_student(student)
     if student is not None and not student.startswith("models:"):
         return Path(student)
     try:

@@ -16,6 +16,7 @@ from postbias.cli.command_group import CommandGroup
 from postbias.cli.comparison_commands import report_diff_command
 from postbias.cli.explain_commands import explain_command, print_explanation
 from postbias.cli.fetch_commands import fetch_images_command
+from postbias.cli.hub_commands import publish_command, publish_dataset_command
 from postbias.cli.import_commands import import_command
 from postbias.cli.privacy_commands import forget_command
 from postbias.cli.rating_commands import plan_command, rate_command, ratings
@@ -49,7 +50,9 @@ def main(*, verbose: bool) -> None:
 @main.command("score")
 @click.argument("source", metavar="INPUT")
 @click.argument("output", metavar="OUT")
-@click.option("--model", help="Artifact folder or models:/NAME@ALIAS.  [default: champion]")
+@click.option(
+    "--model", help="Artifact folder, models:/NAME@ALIAS or hf://OWNER/NAME.  [default: champion]"
+)
 @click.option("--layout", help="Layout of the export INPUT; see import --list.  [default: auto]")
 @column_option("INPUT is a table: ")
 @encoding_option("INPUT", "detected for each file")
@@ -144,7 +147,9 @@ def score_command(
     type=click.Path(path_type=Path),
     help="Image file. Repeatable.",
 )
-@click.option("--model", help="Artifact folder or models:/NAME@ALIAS.  [default: champion]")
+@click.option(
+    "--model", help="Artifact folder, models:/NAME@ALIAS or hf://OWNER/NAME.  [default: champion]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--explain", "is_explained", is_flag=True, help="Explain the score, as explain does.")
 def score_one_command(
@@ -258,3 +263,5 @@ main.add_command(app_command)
 main.add_command(rate_command)
 main.add_command(plan_command)
 main.add_command(ratings)
+main.add_command(publish_command)
+main.add_command(publish_dataset_command)
