@@ -4,7 +4,7 @@ Repositories, commits, files in git and in LFS, tokens, private repositories, re
 transfers break on command.
 """
 
-# ruff: noqa: D102, D103, N802 - handlers are named by the base class
+# ruff: noqa: D102 - handlers are named by the base class
 
 from __future__ import annotations
 
