@@ -164,3 +164,15 @@ def test_few_ratings_give_agreement_but_no_estimate(paths: Paths) -> None:
     assert _all(findings, "bias", "people")["value"] is None
     page = gather_findings(paths, params, {}).page()
     assert "There are too few ratings by people" in page
+
+
+def test_the_gate_says_whether_the_teacher_may_stand_in_for_a_rater(paths: Paths) -> None:
+    def verdict(params: Params) -> str:
+        study_people(paths, params)
+        page = gather_findings(paths, params, {}).page()
+        row = page.partition("<tr><td>teacher may stand in for a rater on bias")[2]
+        return re.findall(r"<td[^>]*>(.*?)</td>", row.partition("</tr>")[0])[-1]
+
+    assert verdict(rate(paths, noise=1.0)) == "✓ yes"
+    assert verdict(rate(paths, shift=3.0, noise=0.3)) == "✗ no"
+    assert verdict(_params(paths, None)) == "not rated"

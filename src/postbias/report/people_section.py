@@ -42,11 +42,12 @@ def lay_out_opinions(
         bounds: Its range.
 
     Returns:
-        Variables of the template: `answer`, `people` and `variants`.
+        Variables of the template: `answer`, `people`, `stand_in` and `variants`.
     """
     return {
         "answer": summarize_results(population, people, axis, bounds),
         "people": lay_out_people(people, axis),
+        "stand_in": lay_out_stand_in(people, axis),
         "variants": lay_out_variants(people, axis),
     }
 
@@ -86,6 +87,24 @@ def lay_out_people(people: Json, axis: str) -> Json | None:
         "raters": agreement["raters"],
         "pairs": [(title, agreement["pairs"][name]) for name, title in _PAIRS.items()],
     }
+
+
+def lay_out_stand_in(people: Json, axis: str) -> Json:
+    """Lay out the gate's line on the teacher: whether it may stand in for a rater.
+
+    Args:
+        people: The content of `reports/people.json`.
+        axis: The main axis.
+
+    Returns:
+        `axis`, the `winning_rate` of the alternative annotator test and the `verdict`: `passed`,
+        `failed`, or `not_rated` if nobody rated, or too few posts have two ratings.
+    """
+    result = people["replacement"][axis] if people["ratings"] else None
+    if result is None or result["passed"] is None:
+        return {"axis": axis, "winning_rate": None, "verdict": "not_rated"}
+    verdict = "passed" if result["passed"] else "failed"
+    return {"axis": axis, "winning_rate": result["winning_rate"], "verdict": verdict}
 
 
 def lay_out_variants(people: Json, axis: str) -> list[Json]:
