@@ -22,7 +22,7 @@ from postbias.stats.label_design import (
     LabelDesign,
     labels_only_design,
 )
-from postbias.stats.ppi import estimate_mean, estimate_mean_from_labels, tune_estimator
+from postbias.stats.ppi import estimate_mean, tune_estimator
 
 _N, _LABELS, _REPLICATIONS = 4000, 600, 500
 
@@ -232,7 +232,9 @@ def replications() -> dict[str, Array]:
             part, tuning = design.subset(group), tune_estimator(design, y, f)
             means[name] = estimate_mean(part, y[group], f[group], tuning)
             labels_only_tuning = tune_estimator(labels_only_design(design), y, f)
-            labels_only = estimate_mean_from_labels(part, y[group], f[group], labels_only_tuning)
+            labels_only = estimate_mean(
+                labels_only_design(part), y[group], f[group], labels_only_tuning
+            )
             if name in truths:
                 is_share = name == "high"
                 with_scores, without = (
@@ -250,7 +252,7 @@ def replications() -> dict[str, Array]:
                 )
         difference = estimate_difference_of_means(means["sponsored"], means["organic"])
         rows["difference"].append((difference.value, difference.lo, difference.hi, np.inf, np.nan))
-        error = plug_in_error(design.strata(), high[1], means["high"])
+        error = plug_in_error(design.strata, high[1], means["high"])
         true_error = high[1].mean() - np.mean(answers >= 6.5)  # of these posts
         rows["error"].append(
             (error.value - true_error, error.lo - true_error, error.hi - true_error, np.inf, np.nan)
@@ -312,4 +314,4 @@ def test_without_an_estimate_the_plug_in_error_is_undefined() -> None:
     design, labels, scores = _simulate_posts(np.random.default_rng(5))
     mean = estimate_mean(design, labels, scores, tune_estimator(design, labels, scores))
     undefined = MeanEstimate(np.nan, np.nan, mean.influence, 1.0, mean.plug_in, mean.sizes)
-    assert plug_in_error(design.strata(), scores, undefined).value is None
+    assert plug_in_error(design.strata, scores, undefined).value is None

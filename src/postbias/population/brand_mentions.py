@@ -11,8 +11,10 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +73,7 @@ def read_brands(path: Path) -> dict[str, str]:
 
 
 def find_frequent_accounts(
-    captions: Sequence[str], min_posts: int, max_accounts: int
+    captions: Iterable[str], min_posts: int, max_accounts: int
 ) -> dict[str, str]:
     """Find the most frequently mentioned accounts, to use as brands.
 
@@ -87,14 +89,14 @@ def find_frequent_accounts(
     for caption in captions:
         accounts = {name.rstrip(".").casefold() for name, _ in _TAG.findall(caption)} - {""}
         for account in accounts:
-            spellings.setdefault(normalize_name(account), account)
-        n_posts.update({normalize_name(account) for account in accounts} - {""})
+            spellings.setdefault(_normalize_word(account), account)
+        n_posts.update({_normalize_word(account) for account in accounts} - {""})
     ranked = sorted(n_posts, key=lambda alias: (-n_posts[alias], alias))[:max_accounts]
     return {alias: f"@{spellings[alias]}" for alias in ranked if n_posts[alias] >= min_posts}
 
 
 def find_brand_posts(
-    captions: Sequence[str], aliases: Mapping[str, str], *, in_words: bool
+    captions: Iterable[str], aliases: Mapping[str, str], *, in_words: bool
 ) -> dict[str, Bools]:
     """Find the posts that name each brand.
 
@@ -107,14 +109,16 @@ def find_brand_posts(
         Mask of posts by brand, in order of decreasing number of posts; brands without posts are
         left out. (N,)
     """
-    rows: dict[str, list[int]] = {}
-    longest = max((len(alias) for alias in aliases), default=0)
+    rows: dict[str, array[int]] = {}
+    n_captions = 0
+    prefixes = _list_prefixes(aliases) if in_words else frozenset()
     for row, caption in enumerate(captions):
-        for brand in sorted(_match_brands(caption, aliases, longest if in_words else 0)):
-            rows.setdefault(brand, []).append(row)
+        for brand in sorted(_match_brands(caption, aliases, prefixes)):
+            rows.setdefault(brand, array("q")).append(row)
+        n_captions = row + 1
     masks = {}
     for brand in sorted(rows, key=lambda brand: (-len(rows[brand]), brand)):
-        masks[brand] = np.zeros(len(captions), dtype=bool)
+        masks[brand] = np.zeros(n_captions, dtype=bool)
         masks[brand][rows[brand]] = True
     return masks
 
@@ -124,18 +128,33 @@ def normalize_name(text: str) -> str:
     return _NON_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
-def _match_brands(caption: str, aliases: Mapping[str, str], longest: int) -> set[str]:
-    """Return the brands in one caption; plain words are joined up to `longest` characters."""
-    tags = {normalize_name(account or hashtag) for account, hashtag in _TAG.findall(caption)}
-    brands = {aliases[tag] for tag in tags & aliases.keys()}
-    if longest:
-        words = [word for word in map(normalize_name, _TAG.sub(" ", caption).split()) if word]
-        for start in range(len(words)):
+def _list_prefixes(aliases: Iterable[str]) -> frozenset[str]:
+    """List everything that an alias starts with, including the whole alias."""
+    return frozenset(alias[:end] for alias in aliases for end in range(1, len(alias) + 1))
+
+
+def _match_brands(
+    caption: str, aliases: Mapping[str, str], prefixes: frozenset[str]
+) -> Iterable[str]:
+    """Return the brands in one caption; words are joined while an alias starts with them."""
+    # Text, account, hashtag, text, account, ...: one of account and hashtag is None.
+    parts = _TAG.split(caption)
+    names = [_normalize_word(a or b) for a, b in zip(parts[1::3], parts[2::3], strict=True)]
+    brands = {aliases[name] for name in names if name in aliases}
+    if prefixes:
+        words = [word for word in map(_normalize_word, " ".join(parts[::3]).split()) if word]
+        for start, first in enumerate(words):
+            if first not in prefixes:
+                continue
             joined = ""
             for word in words[start:]:
                 joined += word
-                if len(joined) > longest:
+                if joined not in prefixes:
                     break
                 if joined in aliases:
                     brands.add(aliases[joined])
     return brands
+
+
+# Most words are frequent ones.
+_normalize_word = lru_cache(maxsize=1 << 16)(normalize_name)

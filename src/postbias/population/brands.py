@@ -33,6 +33,7 @@ from postbias.population.corpus_estimates import (
     estimate_means,
 )
 from postbias.population.scored_corpus import ScoredCorpus, load_scored_corpus
+from postbias.posts.caption_chunks import iterate_captions
 from postbias.posts.shards import atomic_write
 from postbias.stats.estimates import MeanEstimate
 from postbias.stats.pooling import pool_estimates
@@ -61,12 +62,16 @@ def select_brands(corpus: ScoredCorpus, paths: Paths, params: ReportParams) -> d
     Raises:
         InputError: If the table of brands is not valid.
     """
-    captions = corpus.table["caption"].to_pylist()
+    captions = corpus.table["caption"]
     if params.brands is None:
-        aliases = find_frequent_accounts(captions, params.min_posts, params.max_brands)
+        aliases = find_frequent_accounts(
+            iterate_captions(captions), params.min_posts, params.max_brands
+        )
     else:
         aliases = read_brands(paths.root / params.brands)
-    brands = find_brand_posts(captions, aliases, in_words=params.brands is not None)
+    brands = find_brand_posts(
+        iterate_captions(captions), aliases, in_words=params.brands is not None
+    )
     large = {name: rows for name, rows in brands.items() if rows.sum() >= params.min_posts}
     return dict(list(large.items())[: params.max_brands])
 

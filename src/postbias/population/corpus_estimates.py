@@ -22,10 +22,16 @@ from postbias.population.stratum_report import describe_strata
 from postbias.stats import ppi
 from postbias.stats.bootstrap import CONFIDENCE_LEVEL, Array, Estimate
 from postbias.stats.estimates import MeanEstimate, estimate_difference_of_means, plug_in_error
-from postbias.stats.label_design import HELD_OUT, LEARNED, UNLABELLED, labels_only_design
+from postbias.stats.label_design import (
+    HELD_OUT,
+    LEARNED,
+    UNLABELLED,
+    LabelDesign,
+    labels_only_design,
+)
 from postbias.stats.metrics import band_indices
 from postbias.stats.ppi import EstimatorTuning
-from postbias.stats.strata import Bools
+from postbias.stats.strata import Bools, Ints
 
 Json = dict[str, Any]
 
@@ -80,10 +86,11 @@ def build_estimands(corpus: ScoredCorpus) -> tuple[Estimand, ...]:
     shares = {}
     for i, band in enumerate(BAND_NAMES):
         in_band = _band_indicator(main, i)
+        plain = in_band(corpus.scores[main.name])
         shares[band] = (
             np.where(np.isnan(labels), np.nan, label_bands == i),
-            corpus.scores_to_estimate(main.name, in_band),
-            in_band(corpus.scores[main.name]),
+            corpus.scores_to_estimate(main.name, in_band) if corpus.cross_fitted else plain,
+            plain,
         )
     # All bands rely equally on the scores, so that the three shares add up to 1: as the high band
     # or, if that is empty, as the next one with labels.
@@ -118,13 +125,22 @@ def estimate_means(
     Returns:
         Estimate by name of the estimand.
     """
-    design = corpus.design.subset(rows)
+    at = _index_rows(rows)
+    return _estimate_selected(corpus.design.subset(at), estimands, at)
+
+
+def _index_rows(rows: Bools) -> Ints | slice:
+    """Return an index of the rows in a mask; that of all rows copies nothing."""
+    return slice(None) if rows.all() else np.flatnonzero(rows)
+
+
+def _estimate_selected(
+    design: LabelDesign, estimands: Iterable[Estimand], at: Ints | slice
+) -> dict[str, MeanEstimate]:
     return {
         estimand.name: replace(
-            ppi.estimate_mean(
-                design, estimand.labels[rows], estimand.scores[rows], estimand.tuning
-            ),
-            plug_in=float(estimand.plain[rows].mean()) if rows.any() else np.nan,
+            ppi.estimate_mean(design, estimand.labels[at], estimand.scores[at], estimand.tuning),
+            plug_in=float(estimand.plain[at].mean()) if len(design.authors) else np.nan,
         )
         for estimand in estimands
     }
@@ -144,21 +160,21 @@ def estimate_rows(corpus: ScoredCorpus, estimands: Iterable[Estimand], rows: Boo
         and `labels_alone`.
     """
     estimands = tuple(estimands)
-    design = corpus.design.subset(rows)
-    means = estimate_means(corpus, estimands, rows)
+    at = _index_rows(rows)
+    design = corpus.design.subset(at)
+    alone_design = labels_only_design(design)
+    means = _estimate_selected(design, estimands, at)
     counts = means[estimands[0].name].sizes
     result: Json = {"posts": counts.posts, "labels": counts.labels, "held_out": counts.held_out}
     result |= corpus.count_authors(rows).as_dict()
     for estimand in estimands:
         mean = means[estimand.name]
-        labels_only = ppi.estimate_mean_from_labels(
-            design, estimand.labels[rows], estimand.scores[rows], estimand.labels_only_tuning
+        labels_only = ppi.estimate_mean(
+            alone_design, estimand.labels[at], estimand.scores[at], estimand.labels_only_tuning
         )
         result[estimand.name] = estimand.interval(mean).as_dict() | {
             "uncorrected": mean.plug_in,
-            "uncorrected_error": plug_in_error(
-                design.strata(), estimand.plain[rows], mean
-            ).as_dict(),
+            "uncorrected_error": plug_in_error(design.strata, estimand.plain[at], mean).as_dict(),
             "labels_alone": estimand.interval(labels_only).as_dict(),
         }
     return result

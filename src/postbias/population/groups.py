@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from postbias.posts.caption_chunks import iterate_chunks
 from postbias.posts.languages import UNKNOWN, identify_languages
 from postbias.stats.strata import Bools
 
@@ -48,7 +49,7 @@ def group_posts(table: pa.Table, min_posts: int) -> Groups:
         "sponsored": group_by_sponsorship(table["sponsored"]),
         "time": group_by_period(table["posted_at"]),
         "half": group_by_half(table["posted_at"]),
-        "language": group_by_language(table["caption"].to_pylist(), min_posts),
+        "language": group_by_language(table["caption"], min_posts),
     }
     members = {kind: groups for kind, groups in kinds.items() if len(groups) > 1}
     pairs = [("sponsored", "sponsored", "organic"), ("half", "later half", "earlier half")]
@@ -69,9 +70,13 @@ def group_by_sponsorship(column: pa.ChunkedArray) -> dict[str, Bools]:
     Returns:
         `sponsored`, `organic` and `not known`; groups without posts are left out.
     """
-    values = np.asarray(column.to_pylist(), dtype=object)
-    groups = {"sponsored": values == True, "organic": values == False}  # noqa: E712 - null is neither
-    groups[NOT_KNOWN] = values == None  # noqa: E711 - element by element
+    is_known = np.asarray(column.is_valid())
+    is_sponsored = np.asarray(column.fill_null(False))
+    groups = {
+        "sponsored": is_sponsored,
+        "organic": is_known & ~is_sponsored,
+        NOT_KNOWN: ~is_known,
+    }
     return {name: rows for name, rows in groups.items() if rows.any()}
 
 
@@ -85,20 +90,13 @@ def group_by_period(column: pa.ChunkedArray) -> dict[str, Bools]:
         `2024-03`, `2024 Q1` or `2024`, in ascending order.
     """
     times = _as_times(column)
-    months = times.astype("datetime64[M]")
     is_known = ~np.isnat(times)
-    year = months.astype("datetime64[Y]")
-    quarter = (months - year).astype(np.int64) // 3 + 1
-    namings = (
-        months.astype(str),
-        np.char.add(np.char.add(year.astype(str), " Q"), quarter.astype(str)),
-        year.astype(str),
-    )
-    for names in namings:
-        periods = np.unique(names[is_known])
-        if len(periods) <= MAX_PERIODS:
-            break
-    return {str(period): is_known & (names == period) for period in periods}
+    months = times.astype("datetime64[M]").astype(np.int64)
+    periods = {size: np.floor_divide(months, size) for size in _PERIOD_NAMES}
+    found = {size: np.unique(period[is_known]).tolist() for size, period in periods.items()}
+    size = next((size for size in found if len(found[size]) <= MAX_PERIODS), max(found))
+    name = _PERIOD_NAMES[size]
+    return {name(number): is_known & (periods[size] == number) for number in found[size]}
 
 
 def group_by_half(column: pa.ChunkedArray) -> dict[str, Bools]:
@@ -119,25 +117,46 @@ def group_by_half(column: pa.ChunkedArray) -> dict[str, Bools]:
     return {"earlier half": is_known & (times <= middle), "later half": is_known & (times > middle)}
 
 
-def group_by_language(captions: Sequence[str], min_posts: int) -> dict[str, Bools]:
+def group_by_language(column: pa.ChunkedArray, min_posts: int) -> dict[str, Bools]:
     """Group by the detected language of the caption.
 
     Args:
-        captions: Captions. (N,)
+        column: Captions. (N,)
         min_posts: Languages with fewer posts are merged into `other or unclear`.
 
     Returns:
         ISO 639-1 codes by decreasing number of posts, then `other or unclear` and `no caption`;
         groups without posts are left out.
     """
-    codes = np.asarray(identify_languages(captions), dtype=object)
-    codes[[not caption.strip() for caption in captions]] = NO_CAPTION
+    codes = np.empty(len(column), dtype=object)
+    start = 0
+    for captions in iterate_chunks(column):
+        end = start + len(captions)
+        codes[start:end] = identify_languages(captions)
+        codes[start:end][[not caption.strip() for caption in captions]] = NO_CAPTION
+        start = end
     counts = Counter(code for code in codes.tolist() if code not in {UNKNOWN, NO_CAPTION})
     ranked = sorted(counts, key=lambda code: (-counts[code], code))[:MAX_LANGUAGES]
     kept = [code for code in ranked if counts[code] >= min_posts]
     codes[~np.isin(codes, [*kept, NO_CAPTION])] = OTHER
     groups = {name: codes == name for name in (*kept, OTHER, NO_CAPTION)}
     return {name: rows for name, rows in groups.items() if rows.any()}
+
+
+def _name_month(number: int) -> str:
+    return str(np.datetime64(number, "M"))
+
+
+def _name_quarter(number: int) -> str:
+    return f"{_name_year(number // 4)} Q{number % 4 + 1}"
+
+
+def _name_year(number: int) -> str:
+    return str(np.datetime64(number, "Y"))
+
+
+# By number of months in a period: the name of a period by its number since 1970.
+_PERIOD_NAMES = {1: _name_month, 3: _name_quarter, 12: _name_year}
 
 
 def _as_times(column: pa.ChunkedArray) -> npt.NDArray[np.datetime64]:

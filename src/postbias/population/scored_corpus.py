@@ -112,21 +112,18 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
     manifest = Artifact.open(paths.champion).manifest
     axes, is_cross_fitted = manifest.axes, manifest.cross_fit is not None
     names = [axis.name for axis in axes]
-    posts = read_posts(paths.posts, ["post_id", "caption"])
-    scores = pa.concat_tables([read_table(shard) for shard in list_shards(paths.scores)])
-    if scores["post_id"].combine_chunks() != posts["post_id"].combine_chunks():
-        raise SchemaError(
-            f"the scores in {paths.scores} are not those of the posts in {paths.posts}",
-            do="run `dvc repro`",
-        )
-    table = scores.append_column("caption", posts["caption"])
-    is_framed = _find_framed(paths, posts["post_id"])
-    later = table.filter(pc.invert(is_framed))
-    table = table.filter(pc.and_(is_framed, pc.equal(table["status"], OK))).combine_chunks()
+    columns = _read_columns(paths)
+    n_all = len(columns["post_id"])
+    is_framed = _find_framed(paths, columns["post_id"])
+    is_scored = pc.equal(columns["status"], OK)
+    is_later = pc.invert(is_framed)
+    n_later = pc.sum(is_later).as_py()
+    later = _filter({**columns}, pc.and_(is_later, is_scored))
+    table = _filter(columns, pc.and_(is_framed, is_scored))
     if not table.num_rows:
         raise CorpusError("no post has a score", do="see reports/infer.json for the reasons")
     labels, n_lost = _align_labels(paths, names, table["post_id"])
-    authors = np.unique(_as_objects(table["author"]), return_inverse=True)[1]
+    authors = _number_authors(table["author"])
     roles, never_held_out = labels["side"].astype(np.int8), _never_held_out(paths)
     cross_fitted = None
     if is_cross_fitted:  # every label is held out from one student
@@ -144,18 +141,40 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
         design=design,
         labels={name: labels[name] for name in names},
         scores={name: table[name].to_numpy().astype(np.float64) for name in names},
-        n_posts=scores.num_rows - later.num_rows,
+        n_posts=n_all - n_later,
         n_lost_labels=n_lost,
         rounds=labels["round"].astype(np.intp),
-        later=later.filter(pc.equal(later["status"], OK)).combine_chunks(),
-        n_later=later.num_rows,
+        later=later,
+        n_later=n_later,
         cross_fitted=cross_fitted,
     )
+
+
+def _read_columns(paths: Paths) -> dict[str, pa.ChunkedArray]:
+    """Read the columns of the scores, and the captions of the same posts."""
+    posts = read_posts(paths.posts, ["post_id", "caption"])
+    scores = pa.concat_tables([read_table(shard) for shard in list_shards(paths.scores)])
+    if scores["post_id"].combine_chunks() != posts["post_id"].combine_chunks():
+        raise SchemaError(
+            f"the scores in {paths.scores} are not those of the posts in {paths.posts}",
+            do="run `dvc repro`",
+        )
+    return {name: scores[name] for name in scores.column_names} | {"caption": posts["caption"]}
+
+
+def _filter(columns: dict[str, pa.ChunkedArray], keep: pa.ChunkedArray) -> pa.Table:
+    """Filter a table; empties `columns`, so that no column is in memory twice."""
+    names = list(columns)
+    table = pa.table({name: columns.pop(name).filter(keep) for name in names})
+    pa.default_memory_pool().release_unused()
+    return table
 
 
 def _find_framed(paths: Paths, post_ids: pa.ChunkedArray) -> pa.ChunkedArray:
     """Tell which posts could have been sampled, bool, (N,)."""
     frame = read_table(paths.sample_frame, FRAME)["post_id"]
+    if frame.equals(post_ids):  # a set of all ids would take much memory
+        return pa.chunked_array([pa.repeat(pa.scalar(True), len(frame))])
     is_framed = pc.is_in(post_ids, value_set=frame.combine_chunks())
     if pc.sum(is_framed).as_py() != len(frame):
         raise SchemaError(
@@ -175,10 +194,11 @@ def _align_labels(
     sample = read_table(paths.sample, SAMPLE, ["post_id", "weight", "round"])
     joined = labels.join(split, "post_id", join_type="inner")
     joined = joined.join(sample, "post_id", join_type="inner")
-    at = pc.index_in(joined["post_id"], value_set=post_ids.combine_chunks())
     is_used = pc.is_in(joined["fold"], value_set=pa.array(_LEARNED + _HELD_OUT))
-    keep = pc.and_(pc.is_valid(at), is_used)
-    kept, rows = joined.filter(keep), at.filter(keep).to_numpy()
+    used = joined.filter(is_used)
+    at = pc.index_in(post_ids, value_set=used["post_id"].combine_chunks())
+    rows = np.flatnonzero(at.is_valid())
+    kept = used.take(at.drop_null())
     columns = {name: np.full(len(post_ids), np.nan) for name in names}
     for name in names:
         columns[name][rows] = kept[name].to_numpy()
@@ -202,5 +222,11 @@ def _never_held_out(paths: Paths) -> pa.Array:
     return split["author"].filter(pa.array(is_oversized)).combine_chunks()
 
 
-def _as_objects(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
-    return np.asarray(column.to_pylist(), dtype=object)
+def _number_authors(column: pa.ChunkedArray) -> Ints:
+    """Number the authors of posts in alphabetical order, (N,)."""
+    encoded = column.combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    numbers = np.empty(len(order), dtype=np.intp)
+    numbers[order] = np.arange(len(order))
+    authors: Ints = numbers[encoded.indices.to_numpy()]
+    return authors

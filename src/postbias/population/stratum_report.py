@@ -23,7 +23,7 @@ def describe_strata(corpus: ScoredCorpus) -> dict[str, Any]:
         without a label counts as one of the other authors); `never_held_out`: `authors` and `posts`
         of the stratum of authors whose labels cannot be held out.
     """
-    codes, index = corpus.design.authors, corpus.design.strata().index
+    codes, index = corpus.design.authors, corpus.design.strata.index
     n_posts = np.bincount(codes)
     n_labels = np.bincount(codes[corpus.design.roles != UNLABELLED], minlength=len(n_posts))
     dominant = np.flatnonzero(n_posts / len(corpus) > DOMINANT_SHARE)

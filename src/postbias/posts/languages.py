@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+
+from postbias.posts.language_model import load_language_model
 
 #: Returned for captions that are empty, too short or mixed.
 UNKNOWN = "unknown"
@@ -19,17 +19,9 @@ def identify_languages(captions: Sequence[str]) -> list[str]:
     Returns:
         ISO 639-1 codes; `unknown` for captions that are empty, too short or mixed.
     """
-    identifier = _load_identifier()
-    guesses = [identifier.classify(caption) for caption in captions]
+    codes, probabilities = load_language_model().classify(captions)
+    is_known = (probabilities >= _MIN_PROBABILITY).tolist()
     return [
-        str(language) if caption.strip() and probability >= _MIN_PROBABILITY else UNKNOWN
-        for caption, (language, probability) in zip(captions, guesses, strict=True)
+        str(code) if sure and caption.strip() else UNKNOWN
+        for caption, code, sure in zip(captions, codes.tolist(), is_known, strict=True)
     ]
-
-
-@cache
-def _load_identifier() -> Any:  # noqa: ANN401 - py3langid has no types
-    """Load the model once: it takes a second."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

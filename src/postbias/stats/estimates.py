@@ -137,7 +137,7 @@ def plug_in_error(strata: Strata, scores: Array, mean: MeanEstimate) -> Estimate
     """
     if not np.isfinite(mean.value):
         return Estimate(None, None, None)
-    names = np.unique(strata.index)
+    names = np.flatnonzero(np.bincount(strata.index))
     masks = [strata.index == name for name in names]
     plain = [_plain_mean(strata.units[rows], scores[rows], mean.sizes) for rows in masks]
     plug_in = combine_strata([float(rows.mean()) for rows in masks], plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from postbias.stats.strata import Bools, Ints, Strata, stratify
 UNLABELLED, LEARNED, HELD_OUT = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LabelDesign:
     """Which of the scored posts have a label, and how the label was used and sampled.
 
@@ -53,12 +54,13 @@ class LabelDesign:
             never = is_never_held_out
         return cls(authors, roles, weights, never, np.arange(len(authors)))
 
-    def subset(self, rows: Bools) -> LabelDesign:
-        """Return the design of the posts in a mask (N,)."""
+    def subset(self, rows: Bools | Ints | slice) -> LabelDesign:
+        """Return the design of the posts in a mask (N,), or of rows in ascending order."""
         return LabelDesign(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    @cached_property
     def strata(self) -> Strata:
-        """Assign the posts to strata."""
+        """The strata of the posts."""
         is_labelled = self.roles != UNLABELLED
         return stratify(self.authors, self.posts, is_labelled, self.is_never_held_out)
 

@@ -54,7 +54,7 @@ class LayeredSamples:
     @classmethod
     def of(cls, corpus: RatedCorpus, covariates: Array) -> LayeredSamples:
         """Regress every layer on the covariates (N, P) of a corpus with rated posts."""
-        design, strata = corpus.design, corpus.design.strata()
+        design, strata = corpus.design, corpus.design.strata
         units = strata.units
         rated = sample_weights(corpus.rating_weights, corpus.is_rated)
         # Whether an author is held out is random only for those who can be in any fold.

@@ -22,9 +22,8 @@ from postbias.stats.label_design import (
     HELD_OUT,
     UNLABELLED,
     LabelDesign,
-    labels_only_design,
 )
-from postbias.stats.strata import ANY_FOLD, NEVER_HELD_OUT
+from postbias.stats.strata import ANY_FOLD, NEVER_HELD_OUT, Bools
 from postbias.stats.stratum_mean import (
     Stratum,
     estimate_at,
@@ -100,9 +99,9 @@ def with_own_variances(
 
 def _ordinary_posts(design: LabelDesign, labels: Array, scores: Array) -> tuple[Stratum, bool]:
     """Select the posts of authors that can be in any fold; tell whether they are enough."""
-    strata = design.strata()
+    strata = design.strata
     rows = strata.index == ANY_FOLD
-    part = Stratum(design.subset(rows), strata.units[rows], labels[rows], scores[rows])
+    part = _select_stratum(rows, design, labels, scores)
     authors = part.design.authors[part.design.roles != UNLABELLED]
     return part, len(np.unique(authors)) >= MIN_AUTHORS
 
@@ -129,11 +128,11 @@ def estimate_mean(
     labelled = design.roles != UNLABELLED
     if labelled.sum() < MIN_LABELS or len(np.unique(design.authors[labelled])) < MIN_AUTHORS:
         return _undefined_mean(design, scores)
-    strata = design.strata()
+    strata = design.strata
     shares, means = [], []
-    for index in np.unique(strata.index):
+    for index in np.flatnonzero(np.bincount(strata.index)):
         rows = strata.index == index
-        part = Stratum(design.subset(rows), strata.units[rows], labels[rows], scores[rows])
+        part = _select_stratum(rows, design, labels, scores)
         is_shared = index in {ANY_FOLD, NEVER_HELD_OUT}
         prior = tuning.author_variance if is_shared else tuning.label_variance
         shares.append(float(rows.mean()))
@@ -143,21 +142,11 @@ def estimate_mean(
     return replace(combine_strata(shares, means, extra), plug_in=float(scores.mean()))
 
 
-def estimate_mean_from_labels(
-    design: LabelDesign, labels: Array, scores: Array, tuning: EstimatorTuning
-) -> MeanEstimate:
-    """Estimate the mean from the labels alone, for comparison.
-
-    Args:
-        design: Design of the posts.
-        labels: The teacher's label; NaN without a label. (N,)
-        scores: The student's score; used for the plug-in estimate only. (N,)
-        tuning: Parameters tuned on all posts with `labels_only_design`.
-
-    Returns:
-        The weighted mean of all labels; NaN as in `estimate_mean`.
-    """
-    return estimate_mean(labels_only_design(design), labels, scores, tuning)
+def _select_stratum(rows: Bools, design: LabelDesign, labels: Array, scores: Array) -> Stratum:
+    units = design.strata.units
+    if rows.all():
+        return Stratum(design, units, labels, scores)
+    return Stratum(design.subset(rows), units[rows], labels[rows], scores[rows])
 
 
 def _estimate_stratum(part: Stratum, tuning: EstimatorTuning, prior: float) -> MeanEstimate:
