@@ -179,6 +179,29 @@ def _model(mae: float) -> Json:
     return {"test": {name: {m: _number(v) for m, v in named.items()} for name in _NAMES}}
 
 
+def _language(n: int) -> Json:
+    tokens = {"n": n, "mean": 80.0, "high": 140.0, "cut": 0.2, "lost": 0.12, "much": n < 30}
+    metrics = {"mae": 0.9, "error": 0.1, "coverage_90": 0.91, "width_90": 4.1}
+    return {
+        "n": n,
+        "authors": n // 3,
+        "posts_without_author": 0,
+        "n_learned": 2 * n,
+        "judged": n >= 30,
+        "metrics": {name: _number(value) for name, value in metrics.items()},
+        "tfidf_ridge": _number(1.6),
+        "advantage": _number(0.7),
+        "p_worse": 0.99,
+        "tokens": tokens,
+    }
+
+
+def _absent() -> Json:
+    empty = {"n": 0, "authors": 0, "posts_without_author": 0, "n_learned": 4, "judged": False}
+    nothing = dict.fromkeys(("tfidf_ridge", "advantage", "p_worse", "tokens"))
+    return {**empty, **nothing, "metrics": {}}
+
+
 def _write_reports(paths: Paths, n_labels: int) -> None:
     kinds = {
         name: {
@@ -218,6 +241,7 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
         },
         "retest": {"bias": {"n": 50, "mae": _number(0.6), "floor": _number(0.4)}},
         "slices": {"fusion": {"sponsored": kinds}},
+        "languages": {"fusion": {"en": _language(100), "th": _language(20), "unknown": _absent()}},
         "coverage": {"fusion": {"bias": {"all": coverage}}},
         "audit": {
             "fusion": {

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postbias.posts.language_model import load_language_model
-from postbias.posts.languages import UNKNOWN, identify_languages
+from postbias.posts.language_model import LanguageModel
 
 _CAPTIONS = (
     "She is the boss of the kitchen and nobody says a word",
@@ -30,6 +29,9 @@ _CAPTIONS = (
 )
 
 
+_MODEL = LanguageModel({})
+
+
 @pytest.fixture(scope="module")
 def one_by_one() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
@@ -38,7 +40,7 @@ def one_by_one() -> Any:
 
 
 def _check(captions: list[str], one_by_one: Any) -> None:
-    codes, probabilities = load_language_model().classify(captions)
+    codes, probabilities = _MODEL.classify(captions)
     expected = [one_by_one.classify(caption) for caption in captions]
     assert probabilities == pytest.approx([p for _, p in expected], abs=1e-4)
     sure = [i for i, (_, p) in enumerate(expected) if p > 0.502]
@@ -60,7 +62,7 @@ def test_it_equals_py3langid_for_any_text(one_by_one: Any, captions: list[str]) 
 
 
 def test_the_result_does_not_depend_on_other_captions() -> None:
-    model = load_language_model()
+    model = _MODEL
     together = model.classify(_CAPTIONS * 10)
     for i, caption in enumerate(_CAPTIONS):
         code, probability = model.classify([caption])
@@ -68,7 +70,8 @@ def test_the_result_does_not_depend_on_other_captions() -> None:
     assert [len(part) for part in model.classify([])] == [0, 0]
 
 
-def test_captions_that_are_short_or_empty_are_unknown() -> None:
-    found = identify_languages(_CAPTIONS)
-    assert found[:4] == ["en", "fr", "de", "zh"]
-    assert [found[i] for i in (7, 8, 9, 10)] == [UNKNOWN] * 4
+def test_varieties_are_counted_as_their_language() -> None:
+    captions = ["佢哋今日去咗邊度食飯呀", "Eg veit ikkje kva eg skal gjere i dag"]
+    merged = LanguageModel({"yue": "zh", "nn": "no"})
+    assert LanguageModel({}).classify(captions)[0].tolist() == ["yue", "nn"]
+    assert merged.classify(captions)[0].tolist() == ["zh", "no"]

@@ -17,6 +17,7 @@ from postbias.params import ReportCostParams
 from postbias.report.answer import summarize_answer
 from postbias.report.costs import estimate_costs
 from postbias.report.interval_bars import draw_interval_bar, draw_ticks, fit_scale
+from postbias.report.languages_section import lay_out_languages
 from postbias.report.wording import (
     describe_gate_line,
     describe_reason,
@@ -198,3 +199,22 @@ def test_a_student_that_costs_more_than_its_teacher_never_breaks_even() -> None:
         teacher_usd_per_post=1e-9, student_posts_per_s=1.0, machine_usd_per_hour=1.0
     )
     assert estimate_costs(_labels(None), 10, params).break_even is None
+
+
+def test_a_gate_line_on_a_language_is_a_minimum_and_names_it() -> None:
+    assert "Chinese" in describe_gate_line("language_zh")
+    assert format_gate_limit("language_zh", 0.00625) == "at least 0.00625"
+
+
+def test_one_language_alone_has_no_table() -> None:
+    number = {"value": 1.0, "lo": 0.9, "hi": 1.1}
+    one = {
+        "n": 90, "n_learned": 300, "judged": True, "tfidf_ridge": number, "advantage": number,
+        "metrics": {"mae": number, "error": number}, "tokens": None,
+    }  # fmt: skip
+    evaluate: dict[str, Any] = {"chosen": "fusion", "main": {"metric": "mae"}}
+    assert lay_out_languages(evaluate)["rows"] == []  # evaluate.json of an older version
+    evaluate["languages"] = {"fusion": {"en": one, "unknown": one}}
+    assert lay_out_languages(evaluate)["rows"] == []
+    evaluate["languages"]["fusion"]["zh"] = {**one, "n_learned": 900}
+    assert [row["code"] for row in lay_out_languages(evaluate)["rows"]] == ["zh", "en", "unknown"]

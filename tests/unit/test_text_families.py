@@ -170,6 +170,12 @@ def test_the_weights_and_the_mapping_of_model2vec_are_applied(tmp_path: Path) ->
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_a_trained_tokenizer_does_not_cut_words_at_vowel_signs() -> None:
+    tokenizer = load_tokenizer("scratch", ["लड़कियाँ खाना बनाना जानती हैं ☀️"] * 3, 2000)
+    tokens = tokenizer.encode("बनाना जानती ☀️ लड़कियाँ").tokens
+    assert len(tokens) == 4 + 2  # each word is one token, wherever it stands, and so is the emoji
+
+
 @pytest.mark.parametrize("prefix", ["query: ", "Represent: ", "a"])
 def test_a_prefix_gives_the_tokens_of_prefix_and_caption(prefix: str, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path, "bert")

@@ -13,11 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from postbias.demo.ground_truth import BRANDS, CLAIMS, LANGUAGES, NEUTRAL, TOPICS, Cues
-from postbias.demo.lexicon import Lexicon
+from postbias.demo.lexicon import Lexicon, choose_forms
+from postbias.demo.lexicon_ar_hi import ARABIC, HINDI
+from postbias.demo.lexicon_de_pt import GERMAN, PORTUGUESE
 from postbias.demo.lexicon_en import ENGLISH
 from postbias.demo.lexicon_es_fr import FRENCH, SPANISH
+from postbias.demo.lexicon_zh import CHINESE
 
-LEXICONS = dict(zip(LANGUAGES, (ENGLISH, SPANISH, FRENCH), strict=True))
+_ALL = (ENGLISH, SPANISH, FRENCH, GERMAN, PORTUGUESE, CHINESE, ARABIC, HINDI)
+LEXICONS = dict(zip(LANGUAGES, _ALL, strict=True))
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _EMOJI = ("✨", "🌿", "☀️", "😂", "🙌", "💛", "📸", "🎉", "☕", "🔥", "😍", "👀", "🍋", "🌈", "💫")
 
@@ -69,7 +73,8 @@ def caption_cues_of(cues: Cues, row: int) -> CaptionCues:
 
 def write_quote(cues: CaptionCues, rng: np.random.Generator) -> str:
     """Write the sentence that carries the claim, to be shown in an image."""
-    return _to_sentence(_write_claim(cues, LEXICONS[cues.language], rng))
+    words = LEXICONS[cues.language]
+    return _to_sentence(_write_claim(cues, words, rng), words)
 
 
 def write_caption(cues: CaptionCues, rng: np.random.Generator, *, is_quoted: bool = False) -> str:
@@ -84,7 +89,7 @@ def write_caption(cues: CaptionCues, rng: np.random.Generator, *, is_quoted: boo
         Two to four sentences, often with emoji, and hashtags.
     """
     words = LEXICONS[cues.language]
-    sentences = [] if is_quoted else [_to_sentence(_write_claim(cues, words, rng))]
+    sentences = [] if is_quoted else [_to_sentence(_write_claim(cues, words, rng), words)]
     cues = replace(cues, address=False) if is_quoted else cues
     fillers = rng.permutation(len(words.fillers))[: 1 + rng.integers(2)]
     neutral = [_fill(words.fillers[i], _filler_slots(words, rng), rng) for i in fillers]
@@ -94,7 +99,7 @@ def write_caption(cues: CaptionCues, rng: np.random.Generator, *, is_quoted: boo
         sentences.insert(int(rng.integers(len(sentences) + 1)), sentence)
     for _ in range(rng.integers(3)):
         sentences.insert(int(rng.integers(1, len(sentences) + 1)), _pick(_EMOJI, rng))
-    text = " ".join(sentences)
+    text = words.space.join(sentences)
     if rng.random() < 0.12:
         text = text.lower()
     tags = _write_hashtags(cues, words, rng)
@@ -137,10 +142,11 @@ def _write_claim(cues: CaptionCues, words: Lexicon, rng: np.random.Generator) ->
         "poss": poss,
         "them": them,
     }
-    claim = _fill(_pick(words.claims[cues.claim], rng), slots, rng)
+    template = choose_forms(_pick(words.claims[cues.claim], rng), gender)
+    claim = _fill(template, slots, rng)
     if not cues.address:
         return claim
-    return f"{_pick(words.address[gender], rng)}, {claim}"
+    return f"{_pick(words.address[gender], rng)}{words.comma}{claim}"
 
 
 def _write_hashtags(cues: CaptionCues, words: Lexicon, rng: np.random.Generator) -> str:
@@ -168,9 +174,9 @@ def _fill(template: str, slots: dict[str, str], rng: np.random.Generator) -> str
     return chosen.format(**slots)
 
 
-def _to_sentence(text: str) -> str:
+def _to_sentence(text: str, words: Lexicon) -> str:
     text = text[0].upper() + text[1:]
-    return text if text.endswith(("?", "!", ".")) else text + "."
+    return text if text.endswith(("?", "!", ".")) else text + words.stop
 
 
 def _pick(choices: Sequence[str], rng: np.random.Generator) -> str:

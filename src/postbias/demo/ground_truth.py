@@ -39,8 +39,8 @@ _PROP_CUTS = np.array([-0.25, 0.20, 0.70])
 
 #: No language is so rare that only a few authors use it: a student could not learn it, and results
 #: would depend on the fold those authors are assigned to.
-LANGUAGES = ("en", "es", "fr")
-_LANGUAGE_SHARE = (0.86, 0.08, 0.06)
+LANGUAGES = ("en", "es", "fr", "de", "pt", "zh", "ar", "hi")
+_LANGUAGE_SHARE = (0.44, *[0.08] * 7)
 
 #: Topics, and how strongly each leans towards feminine (+) or masculine (-) words.
 TOPICS = ("cooking", "office", "gym", "children", "science", "money", "beauty", "music")
@@ -54,7 +54,7 @@ BRANDS = (
 _BRAND_SHARE = np.array([22, 17, 14, 11, 9, 7, 5, 4, 4, 3, 2, 2]) / 100
 _BRAND_PUSH = np.array([0.6, -0.5, 0.3, -0.1, -0.7, 0.1, 0.8, 0.5, -0.3, 0.0, -0.5, -0.9])
 
-POSTS_PER_AUTHOR = 8.0
+POSTS_PER_AUTHOR = 5.0
 NOISE_SD = {"bias": 0.90, "orientation": 0.90}
 _HEAPS = {
     "bias": np.array([0.0, 2.0, 3.5, 5.0, 6.5, 7.5, 8.5]),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 Words = tuple[str, ...]
 Pair = tuple[Words, Words]  # masculine, feminine
 
+_BY_GENDER = re.compile(r"<([^<>/]*)/([^<>/]*)>")
+
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Words and templates of one language; in templates, `[a|b]` is a choice and `{x}` a slot.
+    """Words and templates of one language.
+
+    In templates, `[a|b]` is a choice, `{x}` a slot, and `<a/b>` the masculine and the feminine form
+    of a word that agrees with the group.
 
     Attributes:
         groups: Plural nouns for a gender.
@@ -32,6 +38,9 @@ class Lexicon:
         brand_lines: Templates that mention a brand.
         ad_tags: Hashtags of sponsored posts.
         giveaways: Whole captions that several authors post verbatim.
+        stop: What ends a sentence.
+        comma: What separates an address from the claim.
+        space: What separates sentences.
     """
 
     groups: Pair
@@ -51,3 +60,11 @@ class Lexicon:
     brand_lines: Words
     ad_tags: Words
     giveaways: Words
+    stop: str = "."
+    comma: str = ", "
+    space: str = " "
+
+
+def choose_forms(template: str, column: int) -> str:
+    """Resolve the forms `<a/b>` of a template: 0 for masculine, 1 for feminine."""
+    return _BY_GENDER.sub(lambda match: match.group(column + 1), template)

@@ -12,6 +12,7 @@ from functools import cache
 
 from postbias.demo.caption_writer import LEXICONS, CaptionCues
 from postbias.demo.ground_truth import NEUTRAL
+from postbias.demo.lexicon import choose_forms
 
 # A choice `[a|b]`, a slot `{x}`, or text between them.
 _PIECE = re.compile(r"\[(?P<choice>[^\[\]]*)\]|\{(?P<slot>\w+)\}|(?P<text>[^\[\]{}]+)")
@@ -55,7 +56,7 @@ def _claim_patterns(language: str, topic: str, claim: int, gender: int) -> list[
         "them": (them,),
     }
     return [
-        re.compile("".join(_piece_patterns(template, slots)), re.IGNORECASE)
+        re.compile("".join(_piece_patterns(choose_forms(template, column), slots)), re.IGNORECASE)
         for template in words.claims[claim]
     ]
 

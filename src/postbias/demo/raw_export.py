@@ -50,6 +50,7 @@ _REPOSTS = 0.03
 _GIVEAWAYS = 0.012
 _CAROUSELS = 0.06
 _BROKEN_JSON = 4
+_LATIN = ("en", "es", "fr", "de", "pt")
 _DETAIL_VIEW = 0.16
 _START_S, _MONTH_S = 1_735_689_600, 30.4375 * 86_400  # from 2025-01-01 for 24 months
 _MONTHS = 24
@@ -154,6 +155,8 @@ def _quote_some(plan: _Plan, share: float, rng: np.random.Generator) -> _Plan:
     is_original = (plan.repost_of < 0) & ~np.isin(np.arange(n), plan.repost_of)
     can_quote = is_original & (plan.giveaway == 0) & (plan.n_images == 1)
     can_quote &= cues.has_caption & cues.has_picture & (cues.gender != 0)
+    # The font of the images has no Chinese and Hindi letters, and Arabic ones would not be joined.
+    can_quote &= np.isin(cues.language, [LANGUAGES.index(code) for code in _LATIN])
     rows = rng.permutation(np.flatnonzero(can_quote))[: round(share * n)]
     return replace(plan, quoted=np.isin(np.arange(n), rows))
 

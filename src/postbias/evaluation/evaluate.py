@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -24,8 +24,14 @@ from postbias.evaluation.evaluation_set import (
 )
 from postbias.evaluation.gate import GateEvidence, GateLine, evaluate_gate
 from postbias.evaluation.labelled_folds import LabelledFold
+from postbias.evaluation.language_results import (
+    LanguageResult,
+    group_languages,
+    measure_languages,
+)
 from postbias.evaluation.noise_ceiling import NoiseCeiling, measure_noise_ceilings
 from postbias.evaluation.student_measurement import measure_students
+from postbias.evaluation.token_loss import TokenLoss, count_lost_tokens
 from postbias.params import EvaluateParams, Params
 from postbias.paths import Paths
 from postbias.posts.image_text_table import read_seen_texts
@@ -51,6 +57,8 @@ class Evaluation:
             better.
         chosen: The student that is best on valid.
         diagnostics: Diagnostics of all students.
+        languages: Results of every student by language.
+        token_loss: Lengths of captions in tokens, by student that reads them, and language.
         gate: Lines of the gate for the chosen student.
         noise_ceilings: By modality and axis; empty unless the corpus is the demo.
     """
@@ -63,6 +71,8 @@ class Evaluation:
     paired: Mapping[str, Mapping[str, Array]]
     chosen: str
     diagnostics: Diagnostics
+    languages: Mapping[str, Sequence[LanguageResult]]
+    token_loss: Mapping[str, Mapping[str, TokenLoss]]
     gate: Mapping[str, GateLine]
     noise_ceilings: Mapping[str, Mapping[str, NoiseCeiling]]
 
@@ -91,6 +101,9 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
     baselines = measure_baselines(sets, texts, params.evaluate.coverage)
     chosen = choose_student(sets.valid, students, params.evaluate.main_metric)
     diagnostics = diagnose_students(paths, params, test, folds, students)
+    logger.info("languages")
+    codes = group_languages(folds)
+    languages = measure_languages(sets, codes, texts, students, params.evaluate.main_metric)
     evidence = _collect_evidence(
         test, students[chosen], baselines, params.evaluate, count_leaks(paths)
     )
@@ -103,7 +116,19 @@ def evaluate(paths: Paths, params: Params) -> Evaluation:
         paired=_pair_models(test, students, baselines),
         chosen=chosen,
         diagnostics=diagnostics,
-        gate=evaluate_gate(_add_diagnostics(evidence, diagnostics, chosen), params.evaluate.gate),
+        languages=languages,
+        token_loss=count_lost_tokens(paths, folds, codes, list(students)),
+        gate=evaluate_gate(
+            replace(
+                _add_diagnostics(evidence, diagnostics, chosen),
+                languages={
+                    one.language: one.p_worse
+                    for one in languages[chosen]
+                    if one.is_judged and one.p_worse is not None
+                },
+            ),
+            params.evaluate.gate,
+        ),
         noise_ceilings=measure_noise_ceilings(paths, test, students, params.seed),
     )
 

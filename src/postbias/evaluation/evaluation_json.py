@@ -19,6 +19,7 @@ from postbias.evaluation.evaluate import Evaluation
 from postbias.evaluation.evaluation_set import CONSTANT, TFIDF, Measured, StudentResults
 from postbias.evaluation.explanation_json import faithfulness_to_json
 from postbias.evaluation.labelled_folds import fold_digest
+from postbias.evaluation.language_json import languages_to_json
 from postbias.evaluation.slices import SliceResult
 from postbias.evaluation.teacher_noise import TeacherNoise
 from postbias.stats.bootstrap import (
@@ -35,8 +36,7 @@ Json = dict[str, Any]
 
 def evaluation_to_json(evaluation: Evaluation) -> Json:
     """Convert an evaluation to the content of `evaluate.json`; undefined numbers are `None`."""
-    names = _metric_names(evaluation.params.coverage)
-    test = evaluation.test_set
+    names, test = _metric_names(evaluation.params.coverage), evaluation.test_set
     is_passed = all(line.is_passed for line in evaluation.gate.values())
     digest = evaluation.students[evaluation.chosen].digest
     return {
@@ -80,6 +80,7 @@ def evaluation_to_json(evaluation: Evaluation) -> Json:
         "chosen": evaluation.chosen,
         "gate": {name: line.as_dict() for name, line in evaluation.gate.items()},
         "champion": {"modality": evaluation.chosen, "digest": digest} if is_passed else None,
+        "languages": languages_to_json(evaluation),
     } | _diagnostics_to_json(evaluation.diagnostics, evaluation.params.main_metric)
 
 
@@ -222,10 +223,7 @@ def _diagnostics_to_json(diagnostics: Diagnostics, metric: str) -> Json:
             name: _missing_to_json(result, metric, STUDENT_WITHOUT[name])
             for name, result in diagnostics.missing.items()
         },
-        "audit": {
-            name: _counterfactuals_to_json(result)
-            for name, result in diagnostics.counterfactuals.items()
-        },
+        "audit": {k: _counterfactuals_to_json(v) for k, v in diagnostics.counterfactuals.items()},
         "explanations": {k: faithfulness_to_json(v) for k, v in diagnostics.faithfulness.items()},
     }
 

@@ -53,6 +53,8 @@ class GateEvidence:
         coverage: Measured coverage by axis; `None` for an axis without intervals.
         shuffled: Modality ablation by shuffled input; empty unless it is a fusion student.
         counterfactuals: Effect of changed captions; `None` if it does not read captions.
+        languages: One-sided p-values of being no worse than TF-IDF that was trained on one language
+            alone, by language with enough labels.
     """
 
     metric: str
@@ -66,6 +68,7 @@ class GateEvidence:
     coverage: Mapping[str, IntervalCoverage | None] = field(default_factory=dict)
     shuffled: Mapping[str, ShuffledInputResult] = field(default_factory=dict)
     counterfactuals: CounterfactualResult | None = None
+    languages: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluate_gate(evidence: GateEvidence, limits: GateParams) -> dict[str, GateLine]:
@@ -77,7 +80,8 @@ def evaluate_gate(evidence: GateEvidence, limits: GateParams) -> dict[str, GateL
 
     Returns:
         One line per condition that applies. The value of `beats_*`, `uses_*` and `swap_direction`
-        is a one-sided p-value that must be below its limit.
+        is a one-sided p-value that must be below its limit; that of `language_*` one of being worse
+        than the baseline of the language, which must not be.
     """
     metric = evidence.metric
     lines = {}
@@ -95,6 +99,10 @@ def evaluate_gate(evidence: GateEvidence, limits: GateParams) -> dict[str, GateL
         shuffled = _zero_if_undefined_rank(ablation.shuffled, metric)
         p = one_sided_p_value(advantage_over(metric, ablation.intact, shuffled))
         lines[f"uses_{name}"] = GateLine(p < limits.alpha, p, limits.alpha)
+    for language, p in evidence.languages.items():
+        # Divided by their number: otherwise one of eight harmless languages would fail by chance in
+        # a third of all evaluations.
+        lines[f"language_{language}"] = _at_least(p, limits.alpha / len(evidence.languages))
     if evidence.counterfactuals is not None:
         lines |= _counterfactual_lines(evidence.counterfactuals, limits)
     return lines

@@ -8,8 +8,7 @@ and probabilities are the same.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -30,8 +29,12 @@ _MIN_CAPTIONS = 64
 class LanguageModel:
     """The automaton and the naive Bayes classifier of `py3langid`, as arrays."""
 
-    def __init__(self) -> None:
-        """Load the model, which takes a second."""
+    def __init__(self, varieties: Mapping[str, str]) -> None:
+        """Load the model, which takes a second.
+
+        Args:
+            varieties: Code of the language that a variety is counted as, by code of the variety.
+        """
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
         model: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
@@ -43,8 +46,10 @@ class LanguageModel:
         self._weights = np.asarray(model.nb_ptc, dtype=np.float32)
         self._prior = np.asarray(model.nb_pc, dtype=np.float32)
         self._codes = np.asarray(model.nb_classes, dtype=object)
-        # Pairs of columns that stand for one language.
-        self._aliases: list[tuple[int, int]] = model._alias_pairs
+        # Pairs of columns that are counted as the first one.
+        codes = list(model.nb_classes)
+        folded = [(codes.index(base), codes.index(code)) for code, base in varieties.items()]
+        self._folded: list[tuple[int, int]] = [*model._alias_pairs, *folded]
 
     def classify(self, captions: Sequence[str]) -> tuple[Codes, Floats]:
         """Classify captions.
@@ -69,7 +74,7 @@ class LanguageModel:
         scores *= (1 / np.sqrt(np.maximum(lengths, 1))).astype(np.float32)[:, None]
         np.exp(scores - scores.max(axis=1, keepdims=True), out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
-        for first, other in self._aliases:
+        for first, other in self._folded:
             scores[:, first] += scores[:, other]
             scores[:, other] = 0
         best = scores.argmax(axis=1)
@@ -135,12 +140,6 @@ class LanguageModel:
                 np.dot(values[start:end], self._weights[features[start:end]], out=scores[row])
         scores[np.unique(rows)] += self._prior
         return scores
-
-
-@cache
-def load_language_model() -> LanguageModel:
-    """Load the model once."""
-    return LanguageModel()
 
 
 def _encode(caption: str) -> bytes:

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 
-from postbias.posts.language_model import load_language_model
+from postbias.posts.language_model import LanguageModel
 
 #: Returned for captions that are empty, too short or mixed.
 UNKNOWN = "unknown"
 
-# Below this probability the identifier is guessing: a short caption fits many languages.
-_MIN_PROBABILITY = 0.9
+# Parts of single sentences in eight languages, 2 to 60 letters: of those identified with at least
+# this probability 0.3% are wrong (none of those with more than 10 letters), with 0.5 it is 1.9%.
+_MIN_PROBABILITY = 0.7
+
+# The identifier splits the probability of a short text between a language and its varieties.
+_VARIETY_OF = {
+    "ary": "ar", "arz": "ar", "nn": "no", "sdh": "ku", "uzs": "uz", "wuu": "zh", "yue": "zh",
+}  # fmt: skip
+
+# Addresses and mentions are in no language, and decide that of a short caption.
+_NOT_WORDS = re.compile(r"https?://\S+|@[\w.]+")
 
 
 def identify_languages(captions: Sequence[str]) -> list[str]:
     """Identify the language of each caption; deterministic.
 
     Returns:
-        ISO 639-1 codes; `unknown` for captions that are empty, too short or mixed.
+        ISO 639-1 codes, for a few languages ISO 639-3; varieties of Arabic, Chinese and Norwegian
+        count as these. `unknown` for captions that are empty, too short or mixed.
     """
-    codes, probabilities = load_language_model().classify(captions)
+    texts = [_NOT_WORDS.sub(" ", caption) for caption in captions]
+    codes, probabilities = _load_model().classify(texts)
     is_known = (probabilities >= _MIN_PROBABILITY).tolist()
     return [
-        str(code) if sure and caption.strip() else UNKNOWN
-        for caption, code, sure in zip(captions, codes.tolist(), is_known, strict=True)
+        str(code) if sure and any(map(str.isalpha, text)) else UNKNOWN
+        for text, code, sure in zip(texts, codes.tolist(), is_known, strict=True)
     ]
+
+
+@cache
+def _load_model() -> LanguageModel:
+    return LanguageModel(_VARIETY_OF)

@@ -15,6 +15,7 @@ from postbias.charts.student_charts import chart_one_calibration
 from postbias.evaluation.results_table import MODEL_NAMES
 from postbias.population.scored_corpus import ScoredCorpus
 from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
+from postbias.report.languages_section import lay_out_languages
 from postbias.report.people_section import lay_out_opinions
 from postbias.report.wording import describe_noise_source, to_percentage_points
 from postbias.stats.label_design import HELD_OUT, UNLABELLED
@@ -56,6 +57,7 @@ def lay_out_sections(
         "learning": _lay_out_learning_curve(reports["learning_curve"], main.name),
         "coverage": _lay_out_coverage(reports["evaluate"], main.name),
         "slices": _lay_out_slices(reports["evaluate"]),
+        "languages": lay_out_languages(reports["evaluate"]),
         "distributions": _lay_out_distributions(corpus),
         "bands": _lay_out_bands(population),
         "time": _lay_out_time(population, main.name),

@@ -83,7 +83,7 @@ _NOISE_SOURCES = {
 }
 # Gate lines with a share as their value, and gate lines with a minimum as their limit.
 _SHARE_LINES = ("coverage_", "int8_loss", "repeat_change", "swap_change")
-_MINIMUM_LINES = ("coverage_", "spread")
+_MINIMUM_LINES = ("coverage_", "spread", "language_")
 
 
 def format_points(number: float | None, digits: int = 2) -> str:
@@ -235,6 +235,8 @@ def describe_gate_line(name: str) -> str:
     kind, _, rest = name.partition("_")
     if kind == "coverage":
         return f"share of {rest} labels within their intervals"
+    if kind == "language":
+        return f"not below TF-IDF trained on {group_name(kind, rest)} alone (p of being worse)"
     if kind == "uses":
         return f"uses the {rest} (p-value)"
     return name.replace("_", " ")

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 _SPECIAL = ["[PAD]", "[CLS]", "[SEP]"]
 
+# Like the pattern of byte-level BPE, but marks belong to the letters that they follow: that pattern
+# would cut words of Hindi, Tamil or Thai at every vowel sign, and need twice as many tokens.
+_WORDS = (
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}[\p{L}\p{M}\u200c\u200d]*| ?\p{N}+"
+    r"| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+)
+
 
 def load_text_encoder(
     name: str,
@@ -184,13 +191,28 @@ def _without_pooler(backbone: nn.Module) -> nn.Module:
 
 def _train_tokenizer(captions: Sequence[str], vocab_size: int) -> Tokenizer:
     """Train a byte-level BPE tokenizer, which covers every character, emoji included."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import (
+        Regex,
+        Tokenizer,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
 
     # Not WordPiece: its trainer breaks ties between equally frequent pieces in the order of a
     # randomised hash map, so that the vocabulary would differ from run to run.
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    # The first word of a caption begins with a space too, so that it is the same token elsewhere.
+    parts = [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Prepend(" ")]
+    tokenizer.normalizer = normalizers.Sequence(parts)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=_SPECIAL,
