@@ -11,6 +11,7 @@ from postbias.errors import GateError
 from postbias.evaluation.ablation import ShuffledInputResult
 from postbias.evaluation.counterfactuals import CounterfactualResult
 from postbias.evaluation.coverage import IntervalCoverage, coverage_limit
+from postbias.evaluation.image_swaps import PAIRED, REDRAWN, ImageSwapResult
 from postbias.params import GateParams
 from postbias.stats.bootstrap import Array, one_sided_p_value
 from postbias.stats.metrics import advantage_over
@@ -53,6 +54,7 @@ class GateEvidence:
         coverage: Measured coverage by axis; `None` for an axis without intervals.
         shuffled: Modality ablation by shuffled input; empty unless it is a fusion student.
         counterfactuals: Effect of changed captions; `None` if it does not read captions.
+        image_swaps: Effect of a swapped person in images, by source of the images.
     """
 
     metric: str
@@ -66,6 +68,7 @@ class GateEvidence:
     coverage: Mapping[str, IntervalCoverage | None] = field(default_factory=dict)
     shuffled: Mapping[str, ShuffledInputResult] = field(default_factory=dict)
     counterfactuals: CounterfactualResult | None = None
+    image_swaps: Mapping[str, ImageSwapResult] = field(default_factory=dict)
 
 
 def evaluate_gate(evidence: GateEvidence, limits: GateParams) -> dict[str, GateLine]:
@@ -76,8 +79,8 @@ def evaluate_gate(evidence: GateEvidence, limits: GateParams) -> dict[str, GateL
         limits: Limits of the conditions.
 
     Returns:
-        One line per condition that applies. The value of `beats_*`, `uses_*` and `swap_direction`
-        is a one-sided p-value that must be below its limit.
+        One line per condition that applies. The value of `beats_*`, `uses_*`, `swap_direction` and
+        `image_swap_direction` is a one-sided p-value that must be below its limit.
     """
     metric = evidence.metric
     lines = {}
@@ -97,7 +100,7 @@ def evaluate_gate(evidence: GateEvidence, limits: GateParams) -> dict[str, GateL
         lines[f"uses_{name}"] = GateLine(p < limits.alpha, p, limits.alpha)
     if evidence.counterfactuals is not None:
         lines |= _counterfactual_lines(evidence.counterfactuals, limits)
-    return lines
+    return lines | _image_swap_lines(evidence.image_swaps, limits)
 
 
 def require_passed(lines: Mapping[str, GateLine], modality: str) -> None:
@@ -144,6 +147,23 @@ def _counterfactual_lines(result: CounterfactualResult, limits: GateParams) -> d
         if result.swaps.shift is not None:
             p = one_sided_p_value(result.swaps.shift)
             lines["swap_direction"] = GateLine(p < limits.alpha, p, limits.alpha)
+    return lines
+
+
+def _image_swap_lines(
+    results: Mapping[str, ImageSwapResult], limits: GateParams
+) -> dict[str, GateLine]:
+    """Limit the change in both sources; the direction in images like those trained on only."""
+    judged = {source: result for source, result in results.items() if result.is_enough}
+    lines = {
+        f"image_{'swap' if source == REDRAWN else PAIRED}_change": _at_most(
+            float(result.overall.change[0]), limits.max_swap_change
+        )
+        for source, result in judged.items()
+    }
+    if REDRAWN in judged and (shift := judged[REDRAWN].shift) is not None:
+        p = one_sided_p_value(shift)
+        lines["image_swap_direction"] = GateLine(p < limits.alpha, p, limits.alpha)
     return lines
 
 
