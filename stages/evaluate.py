@@ -1,7 +1,7 @@
 """evaluate: measure the students as shipped, beside the baselines, and promote the best one.
 
 Reads build/sample/corpus, build/labels.parquet, build/split.parquet, reports/split.json,
-build/students, build/out_of_fold and the word pairs of evaluate.audit; writes
+build/students, build/out_of_fold, and the word pairs and image pairs of evaluate.audit; writes
 reports/evaluate.json, reports/metrics.json, reports/valid_predictions.csv, reports/plots and, if
 the gate passes, build/champion and build/nearest_posts.parquet, and registers the champion with
 MLflow; params: seed, threads, images, train.modalities, train.cross_fit, evaluate,

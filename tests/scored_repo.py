@@ -211,7 +211,11 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
         for name, n in (("yes", 90), ("no", 20))
     }  # fmt: skip
     swap = {"n": 80, "authors": 40, "languages": {"en": 80}, "judged": True, "n_directed": 70}
+    swap |= {"unswapped": {"en": 5}, "unaudited": {"pl": 3, "unknown": 1}}
     swap |= {"change": _number(0.02, 0.01), "shift": _number(1.1), "right": _number(0.9)}
+    scene = {"n": 5, "change": _number(0.03, 0.01), "difference": _number(-0.01, 0.02)}
+    paired = {**scene, "n": 20, "unscored": 1, "units": 8, "judged": False, "right": _number(0.7)}
+    paired |= {"shift": _number(0.4), "scenes": {"office <b>": scene}}
     coverage = {"n": 130, "n_calib": 60, "coverage": _number(0.91, 0.04), "width": _number(4.1)}
     evaluate = {
         "axes": {
@@ -251,6 +255,7 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
                 "faults": [],
             }
         },
+        "image_audit": {"fusion": {"pairs": paired}},
     }
     axis = {"mean": 4.0, "sd": 2.0, "mode": 4.0, "share_at_mode": 0.1, "warnings": []}
     labels = {

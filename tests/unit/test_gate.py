@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from postbias.errors import GateError
 from postbias.evaluation.ablation import ShuffledInputResult
 from postbias.evaluation.counterfactuals import CounterfactualResult, WordSwapResult
 from postbias.evaluation.gate import GateEvidence, evaluate_gate, require_passed
+from postbias.evaluation.image_swaps import ImageSwapResult, SceneSwapResult
 from postbias.params import GateParams
 from postbias.posts.authorship import AuthorCounts
 from postbias.stats.bootstrap import resample_authors
@@ -215,7 +217,9 @@ def _counterfactuals(
     draws = np.random.default_rng(0).normal(0, 0.1, 500)
     shifts = None if shift is None else np.r_[shift, shift + draws]
     change_replicates = np.r_[change, change + draws]
-    swaps = WordSwapResult(n, AuthorCounts(40, 0), {"en": n}, change_replicates, n, shifts, shifts)
+    swaps = WordSwapResult(
+        n, AuthorCounts(40, 0), {"en": n}, {}, {}, change_replicates, n, shifts, shifts
+    )
     return CounterfactualResult(swaps, 100, np.r_[0.02, 0.02 + draws], {}, faults)
 
 
@@ -253,6 +257,46 @@ def test_each_condition_on_changed_captions_fails_by_itself(
     _, with_ = _evidence(labels, _good(labels))
     passed = _passed(with_(counterfactuals=_counterfactuals(**changes)))  # type: ignore[arg-type]
     assert {name for name, is_passed in passed.items() if not is_passed} == failed
+
+
+def _image_swaps(
+    *, n: int = 100, change: float = 0.01, shift: float | None = 1.0
+) -> ImageSwapResult:
+    draws = np.random.default_rng(0).normal(0, 0.1, 500)
+    overall = SceneSwapResult(n, np.r_[change, change + draws], np.r_[0.0, draws])
+    shifts = None if shift is None else np.r_[shift, shift + draws]
+    return ImageSwapResult(0, 40, overall, {}, shifts, shifts)
+
+
+@pytest.mark.parametrize(
+    ("redrawn", "pairs", "failed"),
+    [
+        ({}, {}, set()),
+        ({"change": 0.06}, {}, {"image_swap_change"}),
+        ({"shift": -1.0}, {}, {"image_swap_direction"}),
+        ({}, {"change": 0.06, "shift": -1.0}, {"image_pairs_change"}),
+    ],
+)
+def test_the_score_must_hardly_change_if_the_person_in_an_image_is_swapped(
+    redrawn: dict[str, Any], pairs: dict[str, Any], failed: set[str]
+) -> None:
+    labels = _labels()
+    _, with_ = _evidence(labels, _good(labels))
+    swaps = {"redrawn": _image_swaps(**redrawn), "pairs": _image_swaps(**pairs)}
+    passed = _passed(with_(image_swaps=swaps))
+    lines = {"image_swap_change", "image_swap_direction", "image_pairs_change"}
+    assert lines <= set(passed)
+    assert {name for name, is_passed in passed.items() if not is_passed} == failed
+
+
+def test_too_few_image_pairs_or_no_orientation_are_not_gated() -> None:
+    labels = _labels()
+    _, with_ = _evidence(labels, _good(labels))
+    few = {name: _image_swaps(n=10, change=1.0, shift=-1.0) for name in ("redrawn", "pairs")}
+    assert not any(name.startswith("image_") for name in _passed(with_(image_swaps=few)))
+    undirected = _passed(with_(image_swaps={"redrawn": _image_swaps(shift=None)}))
+    assert "image_swap_change" in undirected
+    assert "image_swap_direction" not in undirected
 
 
 def test_too_few_swaps_and_a_rubric_without_orientation_are_not_gated() -> None:

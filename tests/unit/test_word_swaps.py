@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ PAIRS = load_word_pairs(ROOT / "rubrics" / "gender_words.csv")
         ("de", "Der Mann und die Frau", "Die Frau und der Mann"),
         ("fr", "L'homme est là", "La femme est là"),
         ("fr", "LA FEMME", "L'HOMME"),
+        ("fr", "Il dort chez elle", "Elle dort chez lui"),
+        ("es", "La vida de la mujer y del hombre", "La vida del hombre y de la mujer"),
+        ("de", "Junge Frauen, zur Mutter", "Junge Männer, zum Vater"),
+        ("it", "L'uomo e un'amica", "La donna e un amico"),
+        ("pt", "As mulheres dele e o filho da minha mãe", "Os homens dela e a filha do meu pai"),
+        ("zh", "他和女朋友去看电影", "她和男朋友去看电影"),
+        ("zh", "外孙女的妈妈", "外孙子的爸爸"),
+        ("en", "He\u2019s here", "She\u2019s here"),
     ],
 )
 def test_words_and_their_articles_are_swapped_with_their_capitals(
@@ -37,6 +46,50 @@ def test_words_and_their_articles_are_swapped_with_their_capitals(
 )
 def test_captions_whose_swap_cannot_be_undone_are_left_unchanged(caption: str) -> None:
     assert PAIRS["en"].swap(caption) is None
+
+
+@pytest.mark.parametrize(
+    ("language", "caption"),
+    [
+        ("fr", "S'il vous plaît, il faut rire"),
+        ("fr", "s\u2019il vous plaît"),
+        ("de", "Die Rolle der Frau, für den Mann"),
+        ("es", "Feliz noche de reyes, una obra maestra"),
+        ("it", "Mamma mia"),
+        ("pt", "Uma obra-prima"),
+        ("zh", "弹吉他的其他人"),
+        ("zh", "@女人帮"),
+        ("pt", "elementar"),  # begins with `ele`
+        ("it", "luird"),
+    ],
+)
+def test_protected_words_parts_of_words_and_mentions_are_left_unchanged(
+    language: str, caption: str
+) -> None:
+    assert PAIRS[language].swap(caption) is None
+
+
+def test_the_longest_word_that_fits_is_swapped_where_nothing_separates_words() -> None:
+    swapped = [PAIRS["zh"].swap(caption) for caption in ("老太太", "我太太", "男子汉和男子")]
+    assert [found and found.text for found in swapped] == ["老先生", "我先生", "女汉子和女子"]
+
+
+def test_a_protected_word_is_not_counted() -> None:
+    swapped = PAIRS["fr"].swap("il faut une femme")
+    assert swapped is not None
+    assert (swapped.text, swapped.to_feminine, swapped.to_masculine) == ("il faut un homme", 0, 1)
+
+
+def test_there_are_lists_for_seven_languages_and_no_pair_is_listed_in_two_ways() -> None:
+    with (ROOT / "rubrics" / "gender_words.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for language in ("de", "en", "es", "fr", "it", "pt", "zh"):
+        pairs = [{row["masculine"], row["feminine"]} for row in rows if row["language"] == language]
+        words = [word for pair in pairs for word in pair]
+        assert len(words) == len(set(words)), language
+        n_swapped = sum(len(pair) == 2 for pair in pairs)
+        assert n_swapped >= 60, language
+        assert len(PAIRS[language].masculine) == n_swapped
 
 
 def test_a_swap_that_cannot_be_undone_is_not_made() -> None:
@@ -61,6 +114,14 @@ def test_a_file_with_no_rows_swaps_nothing(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "does not have the columns of word pairs"),
         (
             "language,masculine,feminine\nen,man,woman\nen,guy,woman\n",
+            "line 3.*already has a partner",
+        ),
+        (
+            "language,masculine,feminine\nen,man,woman\nen,woman,man\n",
+            "line 3.*already has a partner",
+        ),
+        (
+            "language,masculine,feminine\nen,man,man\nen,man,woman\n",
             "line 3.*already has a partner",
         ),
         ("language,masculine,feminine\nen,man,\n", "line 2: a word is missing"),

@@ -16,22 +16,10 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from postbias.demo.backdrops import draw_backdrop
 from postbias.demo.canvas import INK, WHITE, Canvas, Colour, from_hsv, shade
+from postbias.demo.figures import draw_cat, draw_person, draw_swapped_person
 from postbias.demo.ground_truth import TOPICS, Cues
 from postbias.demo.planted_objects import PERSON, SYMBOL, TAG, PlantedObject
-
-_SKINS: tuple[Colour, ...] = (
-    (255, 219, 188), (240, 194, 152), (214, 160, 116), (168, 112, 76), (122, 80, 56),
-)  # fmt: skip
-_HAIR: tuple[Colour, ...] = (
-    (44, 34, 34),
-    (92, 58, 38),
-    (150, 92, 44),
-    (214, 168, 92),
-    (120, 118, 122),
-)
-#: Hues of masculine and feminine clothes; one outfit in eight has those of the other gender.
-_CLOTHES = ((0.36, 0.66), (0.80, 1.12))
-
+from postbias.demo.random_states import restore_generator, save_generator
 
 # Left, top, right and bottom of what is drawn around a point, in units of the canvas.
 _EXTENTS = {
@@ -77,24 +65,31 @@ def image_cues_of(cues: Cues, row: int) -> ImageCues:
 
 
 class Scene(NamedTuple):
-    """An image, and where the objects that are cues are in it."""
+    """An image, where the objects that are cues are in it, and what it can be drawn again from."""
 
     image: Image.Image
     objects: tuple[PlantedObject, ...]
+    state: bytes
 
 
-def draw_scene(cues: ImageCues, rng: np.random.Generator) -> Scene:
+def draw_scene(
+    cues: ImageCues, rng: np.random.Generator, *, is_figure_swapped: bool = False
+) -> Scene:
     """Draw one image.
 
     Args:
         cues: The cues to show.
         rng: Source of randomness; images with the same cues look different.
+        is_figure_swapped: Whether a person who is shown alone is of the other gender than in
+            `cues`; everything else is drawn with the same pixels.
 
     Returns:
-        RGB image, `canvas.SIDE_PX` square, and its objects.
+        RGB image, `canvas.SIDE_PX` square, its objects, and the state of `rng` before.
     """
+    state = save_generator(rng)
     canvas = draw_backdrop(cues.topic, rng)
-    objects = _people(canvas, cues.figure, rng)
+    draw = draw_swapped_person if is_figure_swapped else draw_person
+    objects = _people(canvas, cues.figure, rng, draw)
     place = rng.uniform(69, 76), rng.uniform(33, 41), rng.uniform(0.95, 1.1)
     _bubble(canvas.transform(*place), cues.prop, rng)
     objects.append(_locate(SYMBOL, *place))
@@ -107,7 +102,24 @@ def draw_scene(cues: ImageCues, rng: np.random.Generator) -> Scene:
         image = ImageOps.mirror(image)
         objects = [found.mirrored() for found in objects]
     image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.9, 1.08))
-    return Scene(image, tuple(objects))
+    return Scene(image, tuple(objects), state)
+
+
+def redraw_scene(cues: ImageCues, state: bytes, *, is_figure_swapped: bool = False) -> Scene:
+    """Draw an image again, as it was or with the gender of its figure swapped.
+
+    Args:
+        cues: Cues of the image.
+        state: State of the random generator before it was first drawn, see `Scene`.
+        is_figure_swapped: As for `draw_scene`.
+
+    Returns:
+        The image and its objects.
+
+    Raises:
+        ValueError: If the state is not one of `save_generator`.
+    """
+    return draw_scene(cues, restore_generator(state), is_figure_swapped=is_figure_swapped)
 
 
 def _locate(name: str, x: float, y: float, scale: float) -> PlantedObject:
@@ -117,72 +129,28 @@ def _locate(name: str, x: float, y: float, scale: float) -> PlantedObject:
     return PlantedObject(name, *(min(max(side / 100, 0.0), 1.0) for side in box))
 
 
-def _people(canvas: Canvas, figure: int, rng: np.random.Generator) -> list[PlantedObject]:
-    """Draw one person, two people or a cat; return the person if there is one alone."""
+def _people(
+    canvas: Canvas,
+    figure: int,
+    rng: np.random.Generator,
+    draw: Callable[[Canvas, int, np.random.Generator], None],
+) -> list[PlantedObject]:
+    """Draw one person with `draw`, two people or a cat; return the person if there is one alone."""
     y, scale = rng.uniform(32, 38), rng.uniform(0.95, 1.08)
     if figure:
         x = rng.uniform(27, 38)
-        _person(canvas.transform(x, y, scale), figure, rng)
+        draw(canvas.transform(x, y, scale), figure, rng)
         return [_locate(PERSON, x, y, scale)]
     if rng.random() < 0.6:
         for x, gender in zip((20, 45), rng.permutation([-1, 1]), strict=True):
-            _person(canvas.transform(x + rng.uniform(-2, 2), y + 6, scale * 0.86), int(gender), rng)
+            place = canvas.transform(x + rng.uniform(-2, 2), y + 6, scale * 0.86)
+            draw_person(place, int(gender), rng)
     else:
-        _cat(
+        draw_cat(
             canvas.transform(rng.uniform(25, 38), rng.uniform(74, 82), 1.2),
             from_hsv(0.08, rng.random() * 0.6, 0.6),
         )
     return []
-
-
-def _person(canvas: Canvas, gender: int, rng: np.random.Generator) -> None:
-    """Draw a person down to the waist, with the centre of the head at the origin."""
-    skin = _SKINS[rng.integers(len(_SKINS))]
-    hair = _HAIR[rng.integers(len(_HAIR))]
-    style = gender if rng.random() < 0.88 else -gender
-    low, high = _CLOTHES[0 if style < 0 else 1]
-    cloth = from_hsv(rng.uniform(low, high), rng.uniform(0.5, 0.75), rng.uniform(0.6, 0.88))
-    if gender > 0:
-        canvas.ellipse(0, 4, 14, 17, hair)
-        canvas.rectangle((-14, 4, 14, 24), hair, 4)
-        canvas.rectangle((-4, 8, 4, 22), shade(skin, 0.9), 2)
-        canvas.polygon([(-13, 21), (13, 21), (24, 80), (-24, 80)], cloth)
-        canvas.ellipse(-12, 26, 5, 6, cloth)
-        canvas.ellipse(12, 26, 5, 6, cloth)
-        canvas.polygon([(-6, 20), (6, 20), (0, 29)], skin)
-    else:
-        canvas.rectangle((-5, 8, 5, 22), shade(skin, 0.9), 2)
-        canvas.rectangle((-22, 20, 22, 80), cloth, 7)
-        canvas.polygon([(-7, 19.5), (7, 19.5), (0, 31)], WHITE)
-        canvas.polygon([(-1.8, 23), (1.8, 23), (2.6, 38), (0, 42), (-2.6, 38)], shade(cloth, 0.55))
-        canvas.rectangle((-11.5, -15, 11.5, 0), hair, 5)
-    canvas.ellipse(0, 0, 10.5, 12, skin)
-    _face(canvas, gender, hair, rng)
-
-
-def _face(canvas: Canvas, gender: int, hair: Colour, rng: np.random.Generator) -> None:
-    if gender > 0:
-        canvas.polygon([(-11, -2), (-9, -11), (0, -14.5), (9, -11), (11, -2), (3, -8)], hair)
-        canvas.arc((-3.4, 1, 3.4, 7.5), (20, 160), (196, 62, 82), 1.6)
-    else:
-        canvas.rectangle((-10, -14, 10, -6.5), hair, 3)
-        if rng.random() < 0.6:
-            canvas.polygon([(-10, 2), (10, 2), (7.5, 10), (0, 13.5), (-7.5, 10)], hair)
-            canvas.rectangle((-3.4, 4, 3.4, 6.4), (232, 180, 160), 1)
-        else:
-            canvas.arc((-3.4, 1, 3.4, 7.5), (20, 160), INK, 1.2)
-    for x in (-4, 4):
-        canvas.ellipse(x, -1, 1.2, 1.5, INK)
-
-
-def _cat(canvas: Canvas, fur: Colour) -> None:
-    canvas.ellipse(0, 6, 10, 12, fur)
-    canvas.ellipse(0, -8, 8, 7, fur)
-    canvas.polygon([(-8, -8), (-6.5, -18), (-1, -13)], fur)
-    canvas.polygon([(8, -8), (6.5, -18), (1, -13)], fur)
-    for x in (-3, 3):
-        canvas.ellipse(x, -9, 1.1, 1.5, INK)
-    canvas.line([(9, 14), (17, 12), (18, 2)], fur, 3)
 
 
 def _price_tag(canvas: Canvas) -> None:

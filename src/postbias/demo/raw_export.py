@@ -41,8 +41,10 @@ from postbias.demo.image_encoding import encode_jpeg, encode_unusual_format, mak
 from postbias.demo.image_quotes import draw_quote
 from postbias.demo.label_reasons import write_reason
 from postbias.demo.planted_objects import OBJECTS, PlantedObject, objects_column
+from postbias.demo.random_states import STATES, states_column
 
-Objects = tuple[PlantedObject, ...]
+# Objects of one image, and what it can be drawn again from.
+Drawn = tuple[tuple[PlantedObject, ...], bytes]
 
 FOLDERS = 4
 _LABELLED = 0.92
@@ -109,10 +111,10 @@ def write_raw_export(
     labels = simulate_teacher(truth, rng)
     for folder in ("json", *(f"img_resized_{i + 1}" for i in range(FOLDERS))):
         (dest / folder).mkdir(parents=True, exist_ok=True)
-    n_images, objects = _write_posts(dest, plan, rng)
+    n_images, drawn = _write_posts(dest, plan, rng)
     is_labelled = rng.random(n_posts) < _LABELLED
     _write_labels(dest / "labels.csv", plan, labels, is_labelled)
-    _write_truth(dest / "truth.parquet", plan, truth, objects)
+    _write_truth(dest / "truth.parquet", plan, truth, drawn)
     return DemoSummary(n_posts, _BROKEN_JSON, int(is_labelled.sum()), n_images)
 
 
@@ -163,15 +165,15 @@ def _quote_some(plan: _Plan, share: float, rng: np.random.Generator) -> _Plan:
 
 def _write_posts(
     dest: Path, plan: _Plan, rng: np.random.Generator
-) -> tuple[int, list[list[Objects]]]:
+) -> tuple[int, list[list[Drawn]]]:
     """Write images, JSON files and the table.
 
     Returns:
-        The number of image files, and the objects in the images by post.
+        The number of image files, and what is in them by post.
     """
     captions: dict[int, str] = {}
     scenes: dict[int, Scene] = {}
-    objects: list[list[Objects]] = [[] for _ in plan.post_ids]
+    shown: list[list[Drawn]] = [[] for _ in plan.post_ids]
     originals = set(plan.repost_of.tolist())
     order = np.argsort(plan.repost_of >= 0, kind="stable")  # originals before their reposts
     lines: dict[int, str] = {}
@@ -180,7 +182,7 @@ def _write_posts(
         origin = int(plan.repost_of[row])
         caption = _caption(plan, row, captions.get(origin), rng)
         files, drawn = _image_files(plan, row, scenes.get(origin), rng)
-        objects[row] = [scene.objects for scene in drawn]
+        shown[row] = [(scene.objects, scene.state) for scene in drawn]
         if row in originals:
             captions[row], scenes[row] = caption, drawn[0]
         names = []
@@ -196,7 +198,7 @@ def _write_posts(
         )
         lines[row] = _table_line(plan, row, names)
     _write_table(dest, [lines[row] for row in range(len(lines))])
-    return n_images, objects
+    return n_images, shown
 
 
 def _caption(plan: _Plan, row: int, original: str | None, rng: np.random.Generator) -> str:
@@ -280,7 +282,7 @@ def _write_labels(
 
 
 def _write_truth(
-    path: Path, plan: _Plan, truth: dict[str, Floats], objects: list[list[Objects]]
+    path: Path, plan: _Plan, truth: dict[str, Floats], drawn: list[list[Drawn]]
 ) -> None:
     import pyarrow as pa
 
@@ -290,7 +292,8 @@ def _write_truth(
     columns |= {axis: pa.array(truth[axis], pa.float64()) for axis in AXES}
     for field in fields(Cues):
         columns[field.name] = pa.array(getattr(plan.cues, field.name))
-    columns[OBJECTS] = objects_column(objects)
+    columns[OBJECTS] = objects_column([[objects for objects, _ in post] for post in drawn])
+    columns[STATES] = states_column([[state for _, state in post] for post in drawn])
     if plan.quoted.any():
         columns["quoted"] = pa.array(plan.quoted)
     table = pa.table(columns)

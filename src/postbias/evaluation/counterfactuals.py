@@ -8,7 +8,7 @@ score within the axis, and empty ones none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +46,9 @@ class WordSwapResult:
     Attributes:
         n: Captions with swapped words.
         authors: Their authors.
-        languages: Number of captions by language.
+        languages: Number of these captions by language.
+        unswapped: Captions by language in which no word of its list can be swapped.
+        unaudited: Captions by language that has no list of words.
         change: Replicates of the mean absolute change of the main axis, as a share of its range.
             (1 + R,)
         n_directed: Captions that became more feminine or more masculine as a whole.
@@ -59,6 +61,8 @@ class WordSwapResult:
     n: int
     authors: AuthorCounts
     languages: Mapping[str, int]
+    unswapped: Mapping[str, int]
+    unaudited: Mapping[str, int]
     change: Array
     n_directed: int
     shift: Array | None
@@ -133,7 +137,7 @@ def measure_counterfactuals(
     repeat_change = _score_changes(test, main.name, original, twice)
     odd, faults = _score_unusual_captions(scorer, max(captions.values(), key=len, default="word"))
     return CounterfactualResult(
-        swaps=_measure_swaps(test, (original, after), swapped, sample),
+        swaps=_measure_swaps(test, (original, after), swapped, (list(captions), sample)),
         n_repeated=int(np.isfinite(repeat_change).sum()),
         repeat_change=resampled_mean(np.abs(repeat_change) / span, test.resamples),
         odd=odd,
@@ -173,8 +177,10 @@ def _measure_swaps(
     test: EvaluationSet,
     results: tuple[Mapping[int, PostScore], Mapping[int, PostScore]],
     swapped: Mapping[int, SwappedCaption],
-    sample: CaptionSample,
+    tried: tuple[Sequence[int], CaptionSample],
 ) -> WordSwapResult:
+    rows, sample = tried
+    others = [sample.languages[row] for row in rows if row not in swapped]
     main = test.axes[0]
     change = np.abs(_score_changes(test, main.name, *results)) / (main.high - main.low)
     direction = np.full(len(test.fold), np.nan)
@@ -190,12 +196,18 @@ def _measure_swaps(
     return WordSwapResult(
         n=len(swapped),
         authors=test.fold.count_authors(list(swapped)),
-        languages=dict(sorted(Counter(sample.languages[row] for row in swapped).items())),
+        languages=_count(sample.languages[row] for row in swapped),
+        unswapped=_count(language for language in others if language in sample.pairs),
+        unaudited=_count(language for language in others if language not in sample.pairs),
         change=resampled_mean(change, test.resamples),
         n_directed=int(np.isfinite(direction).sum()),
         shift=shift,
         right=right,
     )
+
+
+def _count(languages: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(languages).items()))
 
 
 def _score_unusual_captions(scorer: Scorer, caption: str) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -31,6 +31,14 @@ from postbias.evaluation.coverage import CalibrationSample, IntervalCoverage, me
 from postbias.evaluation.evaluation_set import EvaluationSet, StudentResults
 from postbias.evaluation.explained_posts import draw_explained_posts
 from postbias.evaluation.faithfulness import FaithfulnessResult, measure_faithfulness
+from postbias.evaluation.image_pairs import ImagePair, load_image_pairs, redraw_image_pairs
+from postbias.evaluation.image_swaps import (
+    PAIRED,
+    REDRAWN,
+    ImageSwapResult,
+    ImageSwapSettings,
+    measure_image_swaps,
+)
 from postbias.evaluation.labelled_folds import (
     LabelledFold,
     labels_by_id,
@@ -65,6 +73,7 @@ class Diagnostics:
         shuffled: Modality ablation of the fusion student by shuffled input; empty without one.
         missing: Modality ablation of the fusion student by removed input; empty without one.
         counterfactuals: By student that reads captions.
+        image_swaps: By student that reads images, then by source of the images.
         faithfulness: Faithfulness of explanations by student.
     """
 
@@ -74,6 +83,7 @@ class Diagnostics:
     shuffled: Mapping[str, ShuffledInputResult]
     missing: Mapping[str, MissingInputResult]
     counterfactuals: Mapping[str, CounterfactualResult]
+    image_swaps: Mapping[str, Mapping[str, ImageSwapResult]]
     faithfulness: Mapping[str, FaithfulnessResult]
 
 
@@ -90,11 +100,12 @@ def diagnose_students(
         students: Results by student.
     """
     evaluate = params.evaluate
-    rng_noise, rng_rows, rng_shuffle, rng_calib, rng_orders = np.random.default_rng(
+    rng_noise, rng_rows, rng_shuffle, rng_calib, rng_orders, rng_images = np.random.default_rng(
         params.seed
-    ).spawn(7)[2:]
+    ).spawn(8)[2:]
     logger.info(
-        "slices, interval coverage, modality ablation, counterfactual captions, explanations"
+        "slices, interval coverage, modality ablation, counterfactual captions and images, "
+        "explanations"
     )
     languages = identify_languages(test.fold.captions)
     dimensions = classify_posts(paths, test.fold, languages)
@@ -105,7 +116,9 @@ def diagnose_students(
         pairs=load_word_pairs(paths.root / evaluate.audit.word_pairs),
         orientation=evaluate.audit.orientation,
     )
+    image_pairs = _collect_image_pairs(paths, params, test.fold, rng_images)
     coverage, shuffled, missing, counterfactuals, faithfulness = {}, {}, {}, {}, {}
+    image_swaps = {}
     sample = draw_explained_posts(paths, test.fold, rng_orders)
     by_student = {name: student.test for name, student in students.items()}
     for name, student in students.items():
@@ -121,6 +134,8 @@ def diagnose_students(
             coverage[name] = measure_coverage(test, student.test, scorer.manifest.intervals, calib)
             if scorer.manifest.has_text:
                 counterfactuals[name] = measure_counterfactuals(test, scorer, captions)
+            if scorer.manifest.has_image:
+                image_swaps[name] = _swap_images(scorer, image_pairs, params)
             faithfulness[name] = measure_faithfulness(
                 test, scorer, sample, (rng_orders, evaluate.gate.alpha)
             )
@@ -141,8 +156,32 @@ def diagnose_students(
         shuffled=shuffled,
         missing=missing,
         counterfactuals=counterfactuals,
+        image_swaps=image_swaps,
         faithfulness=faithfulness,
     )
+
+
+def _collect_image_pairs(
+    paths: Paths, params: Params, fold: LabelledFold, rng: np.random.Generator
+) -> dict[str, Sequence[ImagePair]]:
+    """Collect paired images by source; empty for a source that has none."""
+    rows = np.sort(rng.permutation(len(fold))[:MAX_POSTS]).tolist()
+    folder = paths.root / params.evaluate.audit.image_pairs
+    return {
+        REDRAWN: redraw_image_pairs(paths, fold, rows) or [],
+        PAIRED: load_image_pairs(folder),
+    }
+
+
+def _swap_images(
+    scorer: Scorer, pairs: Mapping[str, Sequence[ImagePair]], params: Params
+) -> dict[str, ImageSwapResult]:
+    evaluate = params.evaluate
+    settings = ImageSwapSettings(evaluate.audit.orientation, evaluate.bootstrap, params.seed)
+    measured = {
+        source: measure_image_swaps(scorer, images, settings) for source, images in pairs.items()
+    }
+    return {source: result for source, result in measured.items() if result is not None}
 
 
 def _open_shipped(paths: Paths, params: Params, name: str) -> Scorer:

@@ -265,4 +265,5 @@ def _add_diagnostics(evidence: GateEvidence, diagnostics: Diagnostics, chosen: s
         },
         shuffled=diagnostics.shuffled if chosen == "fusion" else {},
         counterfactuals=diagnostics.counterfactuals.get(chosen),
+        image_swaps=diagnostics.image_swaps.get(chosen, {}),
     )

@@ -12,7 +12,7 @@ from postbias.evaluation.ablation import (
     MissingInputResult,
     ShuffledInputResult,
 )
-from postbias.evaluation.counterfactuals import CounterfactualResult
+from postbias.evaluation.counterfactual_json import counterfactuals_to_json, image_swaps_to_json
 from postbias.evaluation.coverage import IntervalCoverage
 from postbias.evaluation.diagnostics import Diagnostics
 from postbias.evaluation.evaluate import Evaluation
@@ -143,7 +143,8 @@ def headline_metrics(report: Json) -> dict[str, float]:
         report: Content of `evaluate.json`.
 
     Returns:
-        Defined numbers by dotted name: `retest.*`, `checks.*`, `missing.*` and `audit.*`.
+        Defined numbers by dotted name: `retest.*`, `checks.*`, `missing.*`, `audit.*` and
+        `image_audit.*`.
     """
     named = {
         f"retest.{axis}.floor": result["floor"]["value"]
@@ -159,6 +160,10 @@ def headline_metrics(report: Json) -> dict[str, float]:
         named[f"audit.{student}.swap_shift"] = (result["swap"]["shift"] or {}).get("value")
         named[f"audit.{student}.repeat_change"] = result["repeated"]["change"]["value"]
         named[f"audit.{student}.faults"] = len(result["faults"])
+    for student, by_source in report.get("image_audit", {}).items():
+        for source, result in by_source.items():
+            named[f"image_audit.{student}.{source}_change"] = result["change"]["value"]
+            named[f"image_audit.{student}.{source}_shift"] = (result["shift"] or {}).get("value")
     return {name: value for name, value in named.items() if value is not None}
 
 
@@ -223,7 +228,14 @@ def _diagnostics_to_json(diagnostics: Diagnostics, metric: str) -> Json:
             name: _missing_to_json(result, metric, STUDENT_WITHOUT[name])
             for name, result in diagnostics.missing.items()
         },
-        "audit": {k: _counterfactuals_to_json(v) for k, v in diagnostics.counterfactuals.items()},
+        "audit": {
+            name: counterfactuals_to_json(result)
+            for name, result in diagnostics.counterfactuals.items()
+        },
+        "image_audit": {
+            name: {source: image_swaps_to_json(result) for source, result in by_source.items()}
+            for name, by_source in diagnostics.image_swaps.items()
+        },
         "explanations": {k: faithfulness_to_json(v) for k, v in diagnostics.faithfulness.items()},
     }
 
@@ -272,25 +284,6 @@ def _missing_to_json(result: MissingInputResult, metric: str, student: str) -> J
         "fusion": _summarize(result.fusion),
         student: _summarize(result.single),
         "loss": _summarize(loss) | {"p": two_sided_p_value(loss)},
-    }
-
-
-def _counterfactuals_to_json(result: CounterfactualResult) -> Json:
-    swaps = result.swaps
-    directed = {"shift": swaps.shift, "right": swaps.right}
-    return {
-        "swap": {
-            "n": swaps.n,
-            **swaps.authors.as_dict(),
-            "languages": dict(swaps.languages),
-            "judged": swaps.is_enough,
-            "change": _summarize(swaps.change),
-            "n_directed": swaps.n_directed,
-        }
-        | {name: None if x is None else _summarize(x) for name, x in directed.items()},
-        "repeated": {"n": result.n_repeated, "change": _summarize(result.repeat_change)},
-        "odd": dict(result.odd),
-        "faults": list(result.faults),
     }
 
 

@@ -11,6 +11,7 @@ from postbias.errors import GateError
 from postbias.evaluation.ablation import ShuffledInputResult
 from postbias.evaluation.counterfactuals import CounterfactualResult
 from postbias.evaluation.coverage import IntervalCoverage, coverage_limit
+from postbias.evaluation.image_swaps import PAIRED, REDRAWN, ImageSwapResult
 from postbias.params import GateParams
 from postbias.stats.bootstrap import Array, one_sided_p_value
 from postbias.stats.metrics import advantage_over
@@ -55,6 +56,7 @@ class GateEvidence:
         counterfactuals: Effect of changed captions; `None` if it does not read captions.
         languages: One-sided p-values of being no worse than TF-IDF that was trained on one language
             alone, by language with enough labels.
+        image_swaps: Effect of a swapped person in images, by source of the images.
     """
 
     metric: str
@@ -69,6 +71,7 @@ class GateEvidence:
     shuffled: Mapping[str, ShuffledInputResult] = field(default_factory=dict)
     counterfactuals: CounterfactualResult | None = None
     languages: Mapping[str, float] = field(default_factory=dict)
+    image_swaps: Mapping[str, ImageSwapResult] = field(default_factory=dict)
 
 
 def evaluate_gate(evidence: GateEvidence, limits: GateParams) -> dict[str, GateLine]:
@@ -79,9 +82,9 @@ def evaluate_gate(evidence: GateEvidence, limits: GateParams) -> dict[str, GateL
         limits: Limits of the conditions.
 
     Returns:
-        One line per condition that applies. The value of `beats_*`, `uses_*` and `swap_direction`
-        is a one-sided p-value that must be below its limit; that of `language_*` one of being worse
-        than the baseline of the language, which must not be.
+        One line per condition that applies. The value of `beats_*`, `uses_*`, `swap_direction` and
+        `image_swap_direction` is a one-sided p-value that must be below its limit; that of
+        `language_*` one of being worse than the baseline of the language, which must not be.
     """
     metric = evidence.metric
     lines = {}
@@ -105,7 +108,7 @@ def evaluate_gate(evidence: GateEvidence, limits: GateParams) -> dict[str, GateL
         lines[f"language_{language}"] = _at_least(p, limits.alpha / len(evidence.languages))
     if evidence.counterfactuals is not None:
         lines |= _counterfactual_lines(evidence.counterfactuals, limits)
-    return lines
+    return lines | _image_swap_lines(evidence.image_swaps, limits)
 
 
 def require_passed(lines: Mapping[str, GateLine], modality: str) -> None:
@@ -152,6 +155,23 @@ def _counterfactual_lines(result: CounterfactualResult, limits: GateParams) -> d
         if result.swaps.shift is not None:
             p = one_sided_p_value(result.swaps.shift)
             lines["swap_direction"] = GateLine(p < limits.alpha, p, limits.alpha)
+    return lines
+
+
+def _image_swap_lines(
+    results: Mapping[str, ImageSwapResult], limits: GateParams
+) -> dict[str, GateLine]:
+    """Limit the change in both sources; the direction in images like those trained on only."""
+    judged = {source: result for source, result in results.items() if result.is_enough}
+    lines = {
+        f"image_{'swap' if source == REDRAWN else PAIRED}_change": _at_most(
+            float(result.overall.change[0]), limits.max_swap_change
+        )
+        for source, result in judged.items()
+    }
+    if REDRAWN in judged and (shift := judged[REDRAWN].shift) is not None:
+        p = one_sided_p_value(shift)
+        lines["image_swap_direction"] = GateLine(p < limits.alpha, p, limits.alpha)
     return lines
 
 

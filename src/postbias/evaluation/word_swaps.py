@@ -1,7 +1,8 @@
 """Swap gender words in captions: she for he, mujeres for hombres.
 
 The word pairs are in a CSV file that users can extend. Within a language every word has one
-partner, so that a swap can be undone by swapping again.
+partner, so that a swap can be undone by swapping again. A row with the same word twice protects it:
+in `il faut` and `其他`, no person is meant.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from pathlib import Path
 from postbias.errors import InputError
 
 COLUMNS = ("language", "masculine", "feminine")
+
+# Languages whose words are not separated: the longest word in the list that fits is taken.
+_UNSEPARATED = frozenset({"ja", "km", "lo", "my", "th", "zh"})
+# A letter before a word, or an @, is not a border; the apostrophe of `l'homme` is.
+_BORDERS = r"(?<![\w@])", r"(?!\w)"
+_MENTION = r"@[\w.]+"
+# The apostrophe that phones type; words are listed with the plain one.
+_CURLY = "\u2019"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,8 @@ class WordPairs:
     Attributes:
         partner: Partner of each word or phrase, in both directions, in lower case.
         masculine: The masculine words.
-        pattern: Matches them as whole words, the longest first; not in a mention.
+        pattern: Matches these words and protected ones, the longest first: as whole words if the
+            language separates them; not in a mention.
     """
 
     partner: Mapping[str, str]
@@ -52,13 +62,20 @@ class WordPairs:
     pattern: re.Pattern[str]
 
     @classmethod
-    def from_masculine(cls, pairs: Mapping[str, str]) -> WordPairs:
-        """Build the pairs from feminine words by masculine word, in lower case."""
-        partner = dict(pairs) | {feminine: masculine for masculine, feminine in pairs.items()}
-        longest_first = sorted(partner, key=lambda word: (-len(word), word))
-        alternatives = "|".join(map(re.escape, longest_first))
-        pattern = re.compile(rf"(?<![\w@])(?:{alternatives})(?!\w)", re.IGNORECASE)
-        return cls(partner, frozenset(pairs), pattern)
+    def from_masculine(cls, language: str, pairs: Mapping[str, str]) -> WordPairs:
+        """Build the pairs.
+
+        Args:
+            language: ISO 639-1 code.
+            pairs: Feminine word by masculine word, in lower case; a protected word by itself.
+        """
+        swapped = {one: other for one, other in pairs.items() if one != other}
+        partner = swapped | {feminine: masculine for masculine, feminine in swapped.items()}
+        longest_first = sorted({*partner, *pairs}, key=lambda word: (-len(word), word))
+        words = "|".join(re.escape(word).replace("'", f"['{_CURLY}]") for word in longest_first)
+        before, after = (f"{_MENTION}|", "") if language in _UNSEPARATED else _BORDERS
+        pattern = re.compile(rf"{before}(?:{words}){after}", re.IGNORECASE)
+        return cls(partner, frozenset(swapped), pattern)
 
     def swap(self, caption: str) -> SwappedCaption | None:
         """Swap every word that has a partner, keeping capitals.
@@ -78,12 +95,13 @@ class WordPairs:
 
         def replace(match: re.Match[str]) -> str:
             matched = match.group()
-            word = matched.lower()
-            # Case-insensitive matching also matches variants such as the long s.
+            word = matched.lower().replace(_CURLY, "'")
+            # A protected word, a mention, or a variant of a letter such as the long s.
             if word not in self.partner:
                 return matched
             counts[word in self.masculine] += 1
-            return _copy_case(matched, self.partner[word])
+            partner = _copy_case(matched, self.partner[word])
+            return partner.replace("'", _CURLY) if _CURLY in matched else partner
 
         text = self.pattern.sub(replace, caption)
         return SwappedCaption(text, counts[1], counts[0]) if any(counts) else None
@@ -100,7 +118,7 @@ def load_word_pairs(path: Path) -> dict[str, WordPairs]:
 
     Raises:
         InputError: If the file cannot be read, has other columns, or has a word without a partner
-            or with two.
+            or with two; a protected word must have no other row.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -128,7 +146,10 @@ def load_word_pairs(path: Path) -> dict[str, WordPairs]:
                 do="give every word exactly one partner per language, so that swaps can be undone",
             )
         known[masculine] = feminine
-    return {language: WordPairs.from_masculine(known) for language, known in sorted(pairs.items())}
+    return {
+        language: WordPairs.from_masculine(language, known)
+        for language, known in sorted(pairs.items())
+    }
 
 
 def _copy_case(model: str, word: str) -> str:

@@ -16,9 +16,14 @@ class AuditParams(Group):
         description="CSV of word pairs (language, masculine, feminine) for the counterfactual word"
         " swap, which should hardly change the main axis; a file without rows disables the test"
     )
+    image_pairs: str = Field(
+        description="folder with a table `pairs.csv` (file, scene, gender) of images that show the"
+        " same scene with a man and with a woman, for the counterfactual image swap, which should"
+        " hardly change the main axis; a table without rows disables the test"
+    )
     orientation: str | None = Field(
-        description="axis on which more feminine wording must score higher; null, or a name that"
-        " is not in the rubric, disables the test"
+        description="axis on which more feminine wording, and an image of a woman instead of a man,"
+        " must score higher; null, or a name that is not in the rubric, disables the test"
     )
 
 
@@ -39,8 +44,8 @@ class GateParams(Group):
         description="how far the intervals' true coverage may be below nominal"
     )
     max_swap_change: Annotated[float, Field(ge=0)] = Field(
-        description="maximum mean change of the main axis by the counterfactual word swap, as a"
-        " share of the axis' range"
+        description="maximum mean change of the main axis by the counterfactual word swap, and by"
+        " the counterfactual image swap, as a share of the axis' range"
     )
     max_repeat_change: Annotated[float, Field(ge=0)] = Field(
         description="maximum mean change of the main axis when the caption is repeated, as a share"

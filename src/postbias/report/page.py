@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from postbias.posts.authorship import describe_authors, describe_missing_authors
 from postbias.report import wording
+from postbias.report.image_swap_section import list_largest_scenes, name_image_source
 
 MODEL_CARD, DATA_SHEET, CHECKLIST = "model_card.md", "data_sheet.md", "llm_checklist.md"
 
@@ -81,5 +82,7 @@ def _environment() -> Environment:
         "slice_title": wording.slice_title,
         "model": wording.model_title,
         "conclusion": wording.describe_conclusion,
+        "image_source": name_image_source,
+        "largest_scenes": list_largest_scenes,
     }
     return environment

@@ -70,6 +70,9 @@ _GATE_LINES = {
     "beats_tfidf_ridge": "better than TF-IDF + ridge (p-value)",
     "spread": "spread of scores relative to the spread of labels",
     "int8_loss": "loss of the main metric from int8 quantization",
+    "image_pairs_change": "change of the score when the person in paired images is swapped",
+    "image_swap_change": "change of the score when the person in an image is swapped",
+    "image_swap_direction": "orientation follows the swapped person (p-value)",
     "no_leakage": "authors and near-duplicates in more than one fold",
     "odd_captions": "edge-case captions that are handled incorrectly",
     "repeat_change": "change of the score when a caption is repeated",
@@ -82,7 +85,10 @@ _NOISE_SOURCES = {
     " sensitivity of the model to the wording.",
 }
 # Gate lines with a share as their value, and gate lines with a minimum as their limit.
-_SHARE_LINES = ("coverage_", "int8_loss", "repeat_change", "swap_change")
+_SHARE_LINES = (
+    "coverage_", "image_pairs_change", "image_swap_change", "int8_loss", "repeat_change",
+    "swap_change",
+)  # fmt: skip
 _MINIMUM_LINES = ("coverage_", "spread", "language_")
 
 
