@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "src", source / "src", ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"):
         shutil.copy(ROOT / name, source)
     assert _UV is not None, "uv is not installed: run `make setup`"
     command = [_UV, "build", "--quiet", "--wheel", "--python", sys.executable]
@@ -76,6 +77,25 @@ def test_the_wheel_does_not_hold_the_generator_of_the_demo_corpus(wheel: Path) -
         names = archive.namelist()
     assert "postbias/loading.py" in names
     assert [name for name in names if name.startswith(("postbias/demo", "tests", "stages"))] == []
+
+
+@pytest.mark.slow
+def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    assert _UV is not None
+    source = wheel.parent / "source"
+    command = [_UV, "build", "--quiet", "--python", sys.executable, "--out-dir", tmp_path]
+    subprocess.run([*command, source], check=True)  # the wheel is built from the sdist
+    (built,) = tmp_path.glob("*.whl")
+    assert built.name == wheel.name
+    with zipfile.ZipFile(built) as one, zipfile.ZipFile(wheel) as other:
+        assert {i.filename: i.CRC for i in one.infolist()} == {
+            i.filename: i.CRC for i in other.infolist()
+        }
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert {"CHANGELOG.md", "CITATION.cff", "LICENSE", "pyproject.toml"} <= set(names)
+    assert [name for name in names if name.startswith(("tests", "stages", ".dvc", "data"))] == []
 
 
 @pytest.mark.slow

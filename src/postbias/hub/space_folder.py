@@ -44,7 +44,7 @@ _DOCKERFILE = """FROM python:3.11-slim
 
 # Spaces run as user 1000.
 RUN useradd --create-home --uid 1000 user
-USER user
+USER 1000
 WORKDIR /home/user/app
 ENV PATH=/home/user/.local/bin:$PATH PYTHONUNBUFFERED=1
 
