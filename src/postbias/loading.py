@@ -1,7 +1,6 @@
 """`postbias.load`: load a student by path or name, to score single posts, tables or streams.
 
-Needs no torch, MLflow only for a `models:/` name, and the extra `hub` only for an `hf://` name. Use
-`postbias score` for resumable bulk work.
+Needs no torch, and MLflow or the hub only for their names. Use `postbias score` for bulk work.
 """
 
 from __future__ import annotations
@@ -195,28 +194,23 @@ def open_scorer(
     Args:
         student: A folder, a `models:/` or `hf://` name, or None for the repository's champion.
         threads: Number of threads; None for one per core.
-        precision: Precision of the graphs on a CPU.
-        device: Device of the graphs.
 
     Raises:
         ArtifactError: If the folder is incomplete or damaged.
         ChampionError: If the student does not exist.
         DeviceError: If the device is not available.
+        HubError: If it cannot be downloaded from the hub.
     """
-    folder = find_student(student)
     threads = threads or os.cpu_count() or 1
-    return Scorer.open(folder, precision=precision, threads=threads, device=device)
+    return Scorer.open(find_student(student), precision=precision, threads=threads, device=device)
 
 
 def find_student(student: str | None) -> Path:
-    """Find the folder of a student.
+    """Find the folder of a student's artifact.
 
     Args:
         student: A folder, or a `models:/` or `hf://` name; None for the champion of the current
             repository: `build/champion`, else the registered champion.
-
-    Returns:
-        The folder of its artifact.
 
     Raises:
         ChampionError: If there is no such student.

@@ -369,3 +369,22 @@ def test_other_pages_and_strangers_are_refused(server: AppServer, repo: Paths) -
         for path in ("/", "/api/student", "/static/app/main.js", "/report"):
             assert opened.send("GET", path)[0] == 403
         assert opened.send("GET", "/api/student", Cookie=f"postbias_token={token}")[0] == 200
+
+
+@needs_browser
+def test_a_public_page_has_single_posts_only(repo: Paths, browser: Any) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    student = str(repo.champion)
+    with AppServer(repo.root, "--public", "--model", student) as public:
+        status, _ = public.send("GET", "/api/student", Host="space.example")
+        assert status == 200
+        browser.get(public.url + "#explore")
+        WebDriverWait(browser, 20).until(
+            lambda page: page.find_element(By.ID, "view-try").is_displayed()
+        )
+        links = [link.text for link in browser.find_elements(By.CSS_SELECTOR, "nav a")]
+        assert len(links) == 1
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+        assert public.send("POST", "/api/uploads")[0] in {404, 405}

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from tests.conftest import ROOT
 from tests.hub_server import LFS_FROM, READER, WRITER, HubServer
-from tests.scored_repo import write_scored_repo
+from tests.pipeline.servers import free_port, serving
+from tests.published_student import REPO, hub_environment, write_publishable_repo
 
 from postbias.errors import HubError
 from postbias.hub.hub_access import parse_reference
-from postbias.params import load_params
+from postbias.hub.space_folder import PORT
 from postbias.paths import Paths
-from postbias.report.findings import gather_findings, write_findings
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.scorer import PostInput, Scorer
 
-REPO = "owner/bias-student"
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    """A repository after the stage `report`."""
-    paths = write_scored_repo(tmp_path_factory.mktemp("scored"))
-    digest = Artifact.open(paths.champion).digest
-    file = paths.reports / "evaluate.json"
-    evaluation = json.loads(file.read_text())
-    evaluation["champion"]["digest"] = digest
-    file.write_text(json.dumps(evaluation))
-    write_findings(gather_findings(paths, load_params(paths.params), {}), paths)
-    return paths
+    return write_publishable_repo(tmp_path_factory.mktemp("scored"))
 
 
 @pytest.fixture
@@ -51,22 +44,11 @@ def postbias(paths: Paths, hub: HubServer, tmp_path: Path) -> Command:
     """The command in the repository, with a token and a hub; of its own cache."""
 
     def run(*arguments: str, token: str = WRITER, cache: str = "cache") -> object:
-        environment = {
-            name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ
-        }
-        environment |= {
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(tmp_path / cache),
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_DISABLE_XET": "1",  # the server has LFS only
-            "HOME": str(tmp_path),
-        } | ({"HF_TOKEN": token} if token else {})
         code = "from postbias.cli import main; main()"
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
             cwd=paths.root,
-            env=environment,
+            env=hub_environment(hub.url, tmp_path, token=token, cache=cache),
             capture_output=True,
             text=True,
             check=False,
@@ -172,6 +154,7 @@ def test_a_changed_file_is_not_scored_with(postbias: Command, hub: HubServer) ->
     files = _files(hub)
     changed = bytearray(files["onnx/int8/text.onnx"])
     changed[-1] ^= 1
+    hub.objects[hashlib.sha256(changed).hexdigest()] = bytes(changed)
     repo.commit(files | {"onnx/int8/text.onnx": bytes(changed)})
     found = postbias("score-one", "--caption", "x", "--model", f"hf://{REPO}")
     assert found.returncode == 1
@@ -240,6 +223,66 @@ def test_a_data_set_holds_ids_and_scores_only(
     assert "reason" not in pq.read_schema(tmp_path / "labels.parquet").names
 
 
+def test_a_space_serves_the_page_for_single_posts_to_everyone(
+    postbias: Command, hub: HubServer, paths: Paths, tmp_path: Path
+) -> None:
+    assert postbias("publish", REPO).returncode == 0
+    space = tmp_path / "space"
+    written = postbias("publish", REPO, "--space", str(space), token="")
+    assert written.returncode == 0, written.stderr
+    assert postbias("publish", REPO, "--space", str(space)).returncode == 1
+    front = (space / "README.md").read_text().split("---")[1]
+    assert "sdk: docker" in front
+    assert f"app_port: {PORT}" in front
+    pinned = (space / "requirements.txt").read_text().splitlines()
+    assert {"fastapi", "huggingface-hub", "onnxruntime", "httpx2"} <= {
+        line.partition("==")[0] for line in pinned
+    }
+    assert not any(line.startswith(("torch", "mlflow", "dvc")) for line in pinned)
+    last = (space / "Dockerfile").read_text().splitlines()[-1]
+    program, *arguments = json.loads(last.removeprefix("CMD "))
+    assert program == "python"
+    port = free_port()
+    environment = hub_environment(hub.url, tmp_path, token="", cache="of-space")
+    environment |= {"HF_TOKEN": "", "PORT": str(port), "PYTHONPATH": ""}
+    command = [sys.executable, "-P", "-c", _RUN_HERE, str(space), *arguments]
+    with serving(command, port, "/api/student", tmp_path / "log", **environment):
+        student = _ask(port, "GET", "/api/student")
+        assert student[0] == 200
+        assert json.loads(student[1])["has_posts_only"]
+        body = json.dumps({"caption": "a garden", "images": []})
+        origin = {"Origin": "https://owner-space.example", "Host": "owner-space.example"}
+        status, answer = _ask(port, "POST", "/api/score", body, **origin)
+        assert status == 200, answer
+        with Scorer.open(paths.champion) as scorer:
+            (expected,) = scorer.score([PostInput("a garden")])
+        assert f"{expected.scores['bias'].value:.4g}"[:4] in answer
+        assert _ask(port, "POST", "/api/score", body, Origin="https://evil.example")[0] == 403
+        for path in ("/api/uploads", "/api/pages", "/report", "/api/corpora"):
+            assert _ask(port, "GET", path)[0] == 404
+
+
+def test_a_published_student_is_served_over_http(
+    postbias: Command, paths: Paths, tmp_path: Path
+) -> None:
+    assert postbias("publish", REPO).returncode == 0
+    model = tmp_path / "model"
+    packaged = postbias("package", f"hf://{REPO}", str(model))
+    assert packaged.returncode == 0, packaged.stderr
+    assert postbias("package", f"hf://{REPO}", str(model)).returncode == 1
+    port = free_port()
+    command = ["mlflow", "models", "serve", "-m", str(model), "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with serving(command, port, "/ping", tmp_path / "log", HF_ENDPOINT="http://127.0.0.1:9"):
+        body = json.dumps({"dataframe_records": [{"caption": "a garden"}]})
+        status, answer = _ask(port, "POST", "/invocations", body)
+    assert status == 200, answer
+    (prediction,) = json.loads(answer)["predictions"]
+    with Scorer.open(paths.champion) as scorer:
+        (expected,) = scorer.score([PostInput("a garden")])
+    assert prediction["bias"] == pytest.approx(expected.scores["bias"].value)
+
+
 def test_names_of_repositories() -> None:
     assert parse_reference("hf://a/b@refs/pr/1").revision == "refs/pr/1"
     assert str(parse_reference("a/b")) == "hf://a/b"
@@ -252,6 +295,28 @@ def test_reading_the_name_imports_nothing_of_the_hub() -> None:
     code = "import sys, postbias.loading, postbias.hub.hub_access as h; h.parse_reference('a/b');"
     code += "assert not {'torch', 'huggingface_hub', 'httpx2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+#: Runs a script of a folder, and checks that the code is that of the folder.
+_RUN_HERE = """
+import os, runpy, sys
+folder = sys.argv[1]
+os.chdir(folder)
+sys.path.insert(0, folder)
+import postbias
+assert postbias.__file__.startswith(folder), postbias.__file__
+runpy.run_path(sys.argv[2], run_name="__main__")
+"""
+
+
+def _ask(
+    port: int, method: str, path: str, body: str | None = None, **headers: str
+) -> tuple[int, str]:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        headers = {"Content-Type": "application/json"} | headers
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def _files(hub: HubServer, kind: str = "models") -> dict[str, bytes]:

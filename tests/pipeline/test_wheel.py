@@ -7,13 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
+from tests.hub_server import WRITER, HubServer
+from tests.published_student import REPO, hub_environment, write_publishable_repo
 from tests.tiny_artifact import write_tiny_artifact
+
+from postbias.scoring.artifact import Artifact
 
 _UV = shutil.which("uv", path=f"{os.environ['PATH']}{os.pathsep}{ROOT / '.uv' / 'bin'}")
 
@@ -27,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "src", source / "src", ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"):
         shutil.copy(ROOT / name, source)
     assert _UV is not None, "uv is not installed: run `make setup`"
     command = [_UV, "build", "--quiet", "--wheel", "--python", sys.executable]
@@ -39,12 +44,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the wheel and its core dependencies into an empty environment; return its bin/."""
+    return _install(str(wheel), tmp_path_factory.mktemp("light"))
+
+
+def _install(requirement: str, folder: Path) -> Path:
+    """Install a package into an empty environment; return its bin/."""
     assert _UV is not None
-    folder = tmp_path_factory.mktemp("light") / "venv"
-    subprocess.run([_UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    python = folder / "bin" / "python"
-    subprocess.run([_UV, "pip", "install", "--quiet", "--python", python, wheel], check=True)
-    return folder / "bin"
+    environment = folder / "venv"
+    subprocess.run([_UV, "venv", "--quiet", "--python", sys.executable, environment], check=True)
+    python = environment / "bin" / "python"
+    subprocess.run([_UV, "pip", "install", "--quiet", "--python", python, requirement], check=True)
+    return environment / "bin"
 
 
 @pytest.fixture
@@ -67,6 +77,25 @@ def test_the_wheel_does_not_hold_the_generator_of_the_demo_corpus(wheel: Path) -
         names = archive.namelist()
     assert "postbias/loading.py" in names
     assert [name for name in names if name.startswith(("postbias/demo", "tests", "stages"))] == []
+
+
+@pytest.mark.slow
+def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    assert _UV is not None
+    source = wheel.parent / "source"
+    command = [_UV, "build", "--quiet", "--python", sys.executable, "--out-dir", tmp_path]
+    subprocess.run([*command, source], check=True)  # the wheel is built from the sdist
+    (built,) = tmp_path.glob("*.whl")
+    assert built.name == wheel.name
+    with zipfile.ZipFile(built) as one, zipfile.ZipFile(wheel) as other:
+        assert {i.filename: i.CRC for i in one.infolist()} == {
+            i.filename: i.CRC for i in other.infolist()
+        }
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert {"CHANGELOG.md", "CITATION.cff", "LICENSE", "pyproject.toml"} <= set(names)
+    assert [name for name in names if name.startswith(("tests", "stages", ".dvc", "data"))] == []
 
 
 @pytest.mark.slow
@@ -116,3 +145,40 @@ def test_a_command_that_needs_an_extra_names_it_in_one_line(
     assert "Traceback" not in result.stderr
     assert f"'postbias[{extra}]'" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_wheel_in_an_empty_environment_scores_from_a_published_repository(
+    wheel: Path, tmp_path: Path
+) -> None:
+    paths = write_publishable_repo(tmp_path / "repo")
+    programs = _install(f"{wheel}[hub]", tmp_path)
+    (tmp_path / "in.csv").write_text("post_id,caption\n1,she leads\n2,\n3,he cooks\n")
+    with HubServer() as hub:
+
+        def run_command(
+            program: str | Path, *arguments: str, folder: Path = tmp_path, token: str = ""
+        ) -> subprocess.CompletedProcess[str]:
+            environment = hub_environment(hub.url, tmp_path, token=token)
+            if program == programs / "postbias":
+                environment.pop("PYTHONPATH", None)
+            return subprocess.run(
+                [program, *arguments],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        code = "from postbias.cli import main; main()"
+        publish = ("-c", code, "publish", REPO)
+        published = run_command(sys.executable, *publish, folder=paths.root, token=WRITER)
+        assert published.returncode == 0, published.stderr
+        scored = run_command(
+            programs / "postbias", "score", "--model", f"hf://{REPO}", "in.csv", "out.csv"
+        )
+    assert (scored.returncode, "scored 2 of 3 posts" in scored.stdout) == (0, True), scored.stderr
+    rows = (tmp_path / "out.csv").read_text().splitlines()
+    assert len(rows) == 4
+    assert Artifact.open(paths.champion).digest in rows[1]

@@ -2,7 +2,7 @@
 
 Without `--host`, a server answers only requests whose Host header names this machine, so that no
 web page can reach it through a domain name of its own. With `--host`, each browser needs the token
-once, in the address that the command prints; a cookie keeps it.
+once, in the address that the command prints; a cookie keeps it. A public server answers everyone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+#: A Space is shown in a frame of the hub's page.
+PUBLIC_HEADERS = SECURITY_HEADERS | {
+    "Content-Security-Policy": SECURITY_HEADERS["Content-Security-Policy"].replace(
+        "frame-ancestors 'none'", "frame-ancestors https://huggingface.co"
+    )
+}
 LOOPBACK = "127.0.0.1"
 
 _COOKIE = "postbias_token"
@@ -38,30 +44,43 @@ class Access:
     """The rule for who may use a server.
 
     Attributes:
-        token: The token that every browser needs; None if only this machine can connect.
+        token: The token that every browser needs; None if only this machine can connect, or
+            everyone.
+        is_public: Whether everyone may use it, also inside a page of the Hugging Face Hub.
     """
 
     token: str | None
+    is_public: bool = False
 
     @classmethod
     def for_host(cls, host: str) -> Access:
         """Create the rule for an address to listen on, with a new token unless it is loopback."""
         return cls(None if host == LOOPBACK else secrets.token_urlsafe(24))
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.token is None and not self.is_public
+
     async def __call__(
         self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
         """Answer a request, or refuse it with status 403, and add the security headers."""
         response = self._refusal(request) or await call_next(request)
-        for name, value in SECURITY_HEADERS.items():
+        for name, value in (PUBLIC_HEADERS if self.is_public else SECURITY_HEADERS).items():
             response.headers.setdefault(name, value)
         return response
 
     def _refusal(self, request: Request) -> Response | None:
         origin = request.headers.get("origin")
+        if self.is_public:
+            # A proxy may have ended the encryption, so the scheme of the origin can be another.
+            origin = origin and f"{request.url.scheme}://{origin.partition('://')[2]}"
         is_own = origin in {None, f"{request.url.scheme}://{request.url.netloc}"}
         if not is_own and request.method not in {"GET", "HEAD"}:
             return PlainTextResponse("this server answers its own page only", 403)
+        if self.is_public:
+            return None
         if self.token is None:
             if request.url.hostname in _LOCAL_NAMES:
                 return None

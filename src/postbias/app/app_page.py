@@ -21,14 +21,16 @@ class PageSources:
     """What the page is started with.
 
     Attributes:
-        model: Folder of a student or a `models:/` name; None for the champion.
+        model: Folder of a student, or a `models:/` or `hf://` name; None for the champion.
         scores: Scores to explore; None for those of the repository.
         posts: Folder of their posts; None for those of the repository.
+        is_public: Whether everyone may use the page, for single posts only.
     """
 
     model: str | None = None
     scores: Path | None = None
     posts: Path | None = None
+    is_public: bool = False
 
 
 def serve_page(
@@ -49,14 +51,20 @@ def serve_page(
     Raises:
         ChampionError: If there is no such student.
         ArtifactError: If the student is damaged.
-        InputError: If the address cannot be used, or scores or posts do not exist.
+        HubError: If the student cannot be downloaded from the hub.
+        InputError: If the address cannot be used, scores or posts do not exist, or a corpus was
+            named for a public page.
     """
     try:
         paths: Paths | None = Paths.find()
     except InputError:
         paths = None
-    corpus = _find_corpus(sources, paths)
-    access = Access.for_host(address[0])
+    if sources.is_public:
+        if sources.scores is not None or sources.posts is not None:
+            raise InputError("a public page shows no corpus", do="leave out --scores and --posts")
+        paths, corpus, access = None, None, Access(None, is_public=True)
+    else:
+        corpus, access = _find_corpus(sources, paths), Access.for_host(address[0])
     with (
         open_socket(*address) as listener,
         open_scorer(sources.model, None) as scorer,

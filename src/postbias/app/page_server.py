@@ -44,14 +44,15 @@ def build_page_app(session: PageSession, access: Access) -> FastAPI:
     app.exception_handler(PostbiasError)(_refuse)
     app.exception_handler(RequestValidationError)(_refuse_invalid)
     app.get("/")(_send_page)
-    single = _SinglePostHandlers(session)
+    single = _SinglePostHandlers(session, has_posts_only=access.is_public)
     app.get("/api/student")(single.student)
     app.post("/api/score")(single.score)
     app.post("/api/explanation")(single.explain)
-    FileHandlers(session).add_to(app)
-    ExploreHandlers(session).add_to(app)
-    links = PageLinks(session.paths, session.rating, is_local=access.token is None)
-    links.add_to(app)
+    # Files and corpora are shared by all who use the page, so strangers get single posts only.
+    if not access.is_public:
+        FileHandlers(session).add_to(app)
+        ExploreHandlers(session).add_to(app)
+        PageLinks(session.paths, session.rating, is_local=access.is_local).add_to(app)
     app.mount("/static", StaticFiles(directory=_STATIC))
     return app
 
@@ -73,11 +74,13 @@ def _refuse_invalid(_: Request, error: Exception) -> JSONResponse:
 
 
 class _SinglePostHandlers:
-    def __init__(self, session: PageSession) -> None:
+    def __init__(self, session: PageSession, *, has_posts_only: bool) -> None:
         self._scorer, self._paths = session.scorer, session.paths
+        self._has_posts_only = has_posts_only
 
     def student(self) -> Json:
-        return describe_student(self._scorer, self._paths)
+        described = describe_student(self._scorer, self._paths)
+        return described | {"has_posts_only": self._has_posts_only}
 
     async def score(self, request: Request) -> Json:
         post = read_try_post(await read_json_body(request))

@@ -10,7 +10,9 @@ _PORT = 8766
 
 
 @click.command("app")
-@click.option("--model", help="Artifact folder or models:/NAME@ALIAS.  [default: champion]")
+@click.option(
+    "--model", help="Artifact folder, models:/NAME@ALIAS or hf://OWNER/NAME.  [default: champion]"
+)
 @click.option(
     "--scores",
     type=click.Path(exists=True, path_type=Path),
@@ -31,6 +33,11 @@ _PORT = 8766
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="0: any free."
 )
+@click.option(
+    "--public",
+    is_flag=True,
+    help="Let everyone who can connect use the page, without a token, for single posts only.",
+)
 @click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
 def app_command(
     *,
@@ -39,6 +46,7 @@ def app_command(
     posts: Path | None,
     host: str,
     port: int,
+    public: bool,
     browser: bool,
 ) -> None:
     """Serve a page to try, score and explore posts without a terminal.
@@ -49,5 +57,5 @@ def app_command(
     """
     from postbias.app.app_page import PageSources, serve_page
 
-    sources = PageSources(model, scores, posts)
+    sources = PageSources(model, scores, posts, is_public=public)
     serve_page(sources, (host, port), click.echo, opens_browser=browser)

@@ -18,6 +18,7 @@ from postbias.cli.explain_commands import explain_command, print_explanation
 from postbias.cli.fetch_commands import fetch_images_command
 from postbias.cli.hub_commands import publish_command, publish_dataset_command
 from postbias.cli.import_commands import import_command
+from postbias.cli.package_commands import package_command
 from postbias.cli.privacy_commands import forget_command
 from postbias.cli.rating_commands import plan_command, rate_command, ratings
 from postbias.cli.result_commands import brands_command, results_command
@@ -263,5 +264,6 @@ main.add_command(app_command)
 main.add_command(rate_command)
 main.add_command(plan_command)
 main.add_command(ratings)
+main.add_command(package_command)
 main.add_command(publish_command)
 main.add_command(publish_dataset_command)

@@ -33,18 +33,33 @@ def _publishing_options(command: Function) -> Function:
 @click.command("publish")
 @click.argument("repo", metavar="OWNER/NAME")
 @_publishing_options
-def publish_command(*, repo: str, licence: str | None, private: bool, preview: Path | None) -> None:
+@click.option(
+    "--space",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write a Space that scores posts with the published student into this new folder, and"
+    " upload nothing.",
+)
+def publish_command(
+    *, repo: str, licence: str | None, private: bool, preview: Path | None, space: Path | None
+) -> None:
     """Publish the champion on the Hugging Face Hub.
 
     Uploads the artifact in build/champion, the model card with its metrics as metadata, the rubric
     and an example. The token comes from the environment variable HF_TOKEN only. Run it again after
     an interruption: files that arrived are not sent again. See docs/publishing.md.
     """
+    from postbias.hub.space_folder import write_space
     from postbias.hub.student_upload import publish_student, write_publication
     from postbias.params import load_params
     from postbias.paths import Paths
     from postbias.scoring.artifact import Artifact
 
+    if space is not None:
+        if preview is not None:
+            raise click.UsageError("--space and --preview exclude each other")
+        reference = write_space(_new_folder(space), repo)
+        click.echo(f"{space} holds a Space for {reference}; nothing was uploaded")
+        return
     paths = Paths.find()
     params = load_params(paths.params)
     if preview is not None:
@@ -105,7 +120,7 @@ def publish_dataset_command(
 
 def _new_folder(folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir()):
-        raise InputError("the folder for the preview is not empty", seen=str(folder))
+        raise InputError("the folder is not empty", seen=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -6,7 +6,7 @@ import { byId, guarded, request, show_error } from "./page.js";
 import { build_try } from "./try.js";
 import { t } from "./texts.js";
 
-const SECTIONS = ["try", "file", "explore", "more"];
+let SECTIONS = ["try", "file", "explore", "more"];
 
 for (const each of document.querySelectorAll("[data-text]")) each.textContent = t(each.dataset.text);
 for (const each of document.querySelectorAll("[data-label]")) each.setAttribute("aria-label", t(each.dataset.label));
@@ -31,9 +31,14 @@ try {
   const student = await request("/api/student");
   byId("demo").hidden = !student.is_demo;
   build_try(byId("view-try"), student);
-  build_files(byId("view-file"));
-  build_explore(byId("view-explore"), student);
-  build_more(byId("view-more"), student);
+  if (student.has_posts_only) {
+    SECTIONS = ["try"];
+    for (const link of document.querySelectorAll("nav a:not([href='#try'])")) link.remove();
+  } else {
+    build_files(byId("view-file"));
+    build_explore(byId("view-explore"), student);
+    build_more(byId("view-more"), student);
+  }
   addEventListener("hashchange", () => show_section(false));
   await show_section(true);
 } catch (error) {
