@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-slow coverage check ui serve verify bench bench-real docs deps plots demo-data lock release audit clean
+.PHONY: help setup repro test test-slow coverage check ui serve verify bench bench-real docs messages deps plots demo-data lock release audit clean
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -66,6 +66,7 @@ check: setup ## lint, types, import layers, docstrings, generated docs
 	@$(RUN) mypy
 	@$(RUN) lint-imports
 	@$(RUN) python docs/generate.py --check
+	@$(RUN) python docs/messages.py --check
 
 ui: setup ## open the runs in the MLflow UI (PORT=5000)
 	@$(RUN) postbias sync
@@ -92,6 +93,9 @@ plots: setup ## render DVC's plots as one offline page
 docs: setup ## regenerate docs/params.md and docs/cli.md, build the site into build/site
 	@$(RUN) python docs/generate.py
 	@$(RUN) mkdocs build --quiet --strict
+
+messages: setup ## update the catalogues in src/postbias/localisation/catalogues from the code
+	@$(RUN) python docs/messages.py
 
 deps: setup ## update the code deps of dvc.yaml from the imports
 	@$(RUN) python tests/import_closure.py

@@ -34,9 +34,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_page_of_the_docs_is_built_and_linked_from_the_home_page(site: Path) -> None:
     start = (site / "index.html").read_text(encoding="utf-8")
-    for page in (ROOT / "docs").glob("*.md"):
-        assert (site / f"{page.stem}.html").is_file(), page.name
-        assert f'href="{page.stem}.html"' in start or page.stem == "index", page.name
+    for page in (ROOT / "docs").rglob("*.md"):
+        address = page.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
+        assert (site / address).is_file(), address
+        assert f'href="{address}"' in start or address == "index.html", address
 
 
 def test_no_page_loads_anything_from_another_host(site: Path) -> None:

@@ -87,6 +87,45 @@ def test_the_same_inputs_give_the_same_bytes(paths: Paths, params: Params) -> No
     assert {out: out.read_bytes() for out in outs} == before
 
 
+def _in_chinese(params: Params) -> Params:
+    report = params.report.model_copy(update={"language": "zh"})
+    return params.model_copy(update={"report": report})
+
+
+@pytest.fixture(scope="module")
+def chinese(paths: Paths, params: Params) -> Findings:
+    return gather_findings(paths, _in_chinese(params), {})
+
+
+def test_the_page_has_the_same_structure_and_numbers_in_chinese(
+    chinese: Findings, page: str
+) -> None:
+    def shape(text: str) -> list[str]:
+        text = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", text, flags=re.DOTALL)
+        return re.findall(r"<(/?(?:section|h\d|table|tr|t[dh]|figure|article|dl|d[td]))\b", text)
+
+    text = chinese.page()
+    assert '<html lang="zh-CN">' in text
+    assert f"<h1>{chinese.population['n']['posts']:,} 条帖子中的性别偏见</h1>" in text
+    assert shape(text) == shape(page)
+    assert text.count("条帖子") > 5
+    cells = re.compile(r"<td[^>]*>(\d[\d.,%]*) ?(?:<small>|</td>)")
+    assert cells.findall(text) == cells.findall(page)
+    assert chinese.page() == text
+    assert "<h1>Gender bias in" in page
+
+
+def test_titles_of_charts_are_chinese_too(chinese: Findings) -> None:
+    texts = re.findall(r"<text[^>]*>([^<]*[A-Za-z\u4e00-\u9fff]{2}[^<]*)</text>", chinese.page())
+    assert "发布日期" in texts
+    assert [text for text in texts if not re.search("[\u4e00-\u9fff]", text)] == []
+
+
+def test_cards_are_english_in_every_language(chinese: Findings, found: Findings) -> None:
+    assert chinese.cards == found.cards
+    assert chinese.population == found.population
+
+
 def test_captions_and_reasons_are_text_only(page: str) -> None:
     assert "<script" not in page
     assert "onerror=" not in re.sub(r"&lt;.*?&gt;", "", page)
@@ -342,6 +381,19 @@ def test_a_browser_renders_the_page_without_errors_or_requests(
     colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     is_dark = sum(map(int, re.findall(r"\d+", colour)[:3])) < 3 * 128
     assert is_dark == (scheme == "dark")
+
+
+@needs_browser
+@pytest.mark.parametrize("where", _WIDTHS)
+def test_no_text_of_the_chinese_page_is_wider_than_the_window(
+    browser: Any, paths: Paths, chinese: Findings, where: str
+) -> None:
+    file = paths.report.with_name("chinese.html")
+    file.write_text(chinese.page(), encoding="utf-8")
+    _open(browser, paths, width=_WIDTHS[where], scheme="light")
+    browser.get(file.as_uri())
+    assert browser.execute_script("return document.documentElement.lang") == "zh-CN"
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= _WIDTHS[where]
 
 
 @needs_browser

@@ -16,6 +16,7 @@ from postbias.charts.chart_theme import (
     fit_page,
     layer_charts,
 )
+from postbias.localisation.messages import gettext as _
 
 _PERCENT = alt.Axis(format="%")
 
@@ -39,7 +40,7 @@ def chart_distribution(
         .encode(
             alt.X("start:Q", bin="binned", title=x_title, scale=x_scale, axis=alt.Axis(grid=False)),
             alt.X2("end"),
-            alt.Y("scores:Q", title="share of posts", axis=_PERCENT),
+            alt.Y("scores:Q", title=_("share of posts"), axis=_PERCENT),
         )
     )
     # A line has no bins: it starts and ends at zero, and the last step needs a separate point.
@@ -81,7 +82,7 @@ def chart_over_time(source: ChartSource, y_title: str, *, is_share: bool = False
         alt.X(
             "period:O",
             sort=None,
-            title="date of the post",
+            title=_("date of the post"),
             axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelSeparation=12),
         )
     )
@@ -111,9 +112,11 @@ def chart_cost_curve(points: Sequence[Row], goal: float) -> alt.LayerChart:
         alt.Chart(source.data)
         .mark_line(color=COLORS["main"], point=True)
         .encode(
-            alt.X("cost:Q", title="cost of ratings and labels (USD)"),
+            alt.X("cost:Q", title=_("cost of ratings and labels (USD)")),
             alt.Y(
-                "half_width:Q", title="half-width of the 95% interval", scale=alt.Scale(zero=True)
+                "half_width:Q",
+                title=_("half-width of the 95% interval"),
+                scale=alt.Scale(zero=True),
             ),
         )
     )

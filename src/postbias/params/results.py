@@ -126,6 +126,10 @@ class ReportCostParams(Group):
 class ReportParams(Group):
     """Content of the report."""
 
+    language: Literal["en", "zh"] = Field(
+        description="language of the page: English or Chinese (Simplified). Names of the rubric,"
+        " captions, the teacher's reasons and the cards stay as they are"
+    )
     brands: str | None = Field(
         description="CSV of brands (name, aliases); null for the most frequently mentioned accounts"
     )

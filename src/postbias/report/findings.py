@@ -22,6 +22,7 @@ from postbias.axes import BAND_EDGES
 from postbias.errors import InputError
 from postbias.evaluation.results_table import load_evaluation
 from postbias.json_files import write_json
+from postbias.localisation.messages import use_language
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.population.brands import estimate_brands, select_brands, write_brands
@@ -77,12 +78,14 @@ class Findings:
         brands: The content of `reports/brands.json`.
         context: Variables of the templates.
         cards: The model card, the data sheet and the reporting checklist by file name.
+        language: The language of the page.
     """
 
     population: Json
     brands: Json
     context: Json
     cards: dict[str, str]
+    language: str
 
     def page(self, origin: Origin | None = None) -> str:
         """Render the page as HTML.
@@ -93,7 +96,8 @@ class Findings:
         Returns:
             HTML.
         """
-        return render_template("report.html.j2", self.context | {"origin": origin})
+        with use_language(self.language):
+            return render_template("report.html.j2", self.context | {"origin": origin})
 
     def metrics(self) -> dict[str, float]:
         """Return the estimates for all posts as metrics to log, with limits and plug-in value."""
@@ -163,10 +167,20 @@ def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) ->
             reports["labels"], corpus.n_posts + corpus.n_later, params.report.cost
         ),
         "cost_params": params.report.cost,
-        "explanations": lay_out_explanations(reports["evaluate"]),
-        **lay_out_sections(corpus, population, brands, reports),
     }
-    return Findings(population, brands, context, render_cards(context))
+
+    def lay_out() -> Json:
+        explanations = lay_out_explanations(reports["evaluate"])
+        sections = lay_out_sections(corpus, population, brands, reports)
+        return context | {"explanations": explanations} | sections
+
+    language = params.report.language
+    with use_language(language):
+        laid_out = lay_out()
+    # Cards are published with the champion, for readers anywhere.
+    with use_language("en"):
+        cards = render_cards(laid_out if language == "en" else lay_out())
+    return Findings(population, brands, laid_out, cards, language)
 
 
 def write_findings(findings: Findings, paths: Paths) -> Path:

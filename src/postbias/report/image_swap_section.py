@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from postbias.localisation.messages import gettext as _
+from postbias.localisation.messages import translatable as _t
+
 #: Number of scenes that the report shows.
 MAX_SCENES = 10
 
 _SOURCES = {
-    "redrawn": "images of test posts, drawn again",
-    "pairs": "images of the folder of pairs",
+    "redrawn": _t("Images of test posts, drawn again"),
+    "pairs": _t("Images of the folder of pairs"),
 }
 
 Json = dict[str, Any]
@@ -17,7 +20,7 @@ Json = dict[str, Any]
 
 def name_image_source(source: str) -> str:
     """Name where paired images come from."""
-    return _SOURCES[source]
+    return _(_SOURCES[source])
 
 
 def list_largest_scenes(swap: Json) -> list[Json]:

@@ -11,9 +11,22 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from postbias.posts.authorship import describe_authors, describe_missing_authors
+from postbias.localisation import number_formats
+from postbias.localisation.messages import (
+    HTML_LANGUAGES,
+    current_language,
+    gettext,
+    ngettext,
+    sentence_space,
+)
 from postbias.report import wording
+from postbias.report.author_wording import (
+    describe_dominant_authors,
+    warn_of_missing_authors,
+    word_authors,
+)
 from postbias.report.image_swap_section import list_largest_scenes, name_image_source
+from postbias.report.people_sentences import describe_ratings
 
 MODEL_CARD, DATA_SHEET, CHECKLIST = "model_card.md", "data_sheet.md", "llm_checklist.md"
 
@@ -57,9 +70,14 @@ def _environment() -> Environment:
         # Markdown is not escaped: people read it as text, and MLflow escapes it for display.
         autoescape=select_autoescape(("html.j2",)),
         undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # New-style: messages are formatted with their variables, which are escaped in HTML.
+    environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals["html_language"] = lambda: HTML_LANGUAGES[current_language()]
+    environment.globals["sentence_space"] = sentence_space
     environment.filters |= {
         "points": wording.format_points,
         "signed": wording.format_signed,
@@ -68,18 +86,22 @@ def _environment() -> Environment:
         "share_interval": lambda estimate: wording.format_interval(estimate, is_share=True),
         "difference": wording.format_difference,
         "percentage_points": wording.to_percentage_points,
-        "authors": describe_authors,
-        "missing_authors": describe_missing_authors,
-        "strata": wording.describe_dominant_authors,
-        "count": lambda number: f"{number:,}",
-        "usd": lambda number: f"${number:,.2f}",
+        "ratings": describe_ratings,
+        "authors": word_authors,
+        "missing_authors": warn_of_missing_authors,
+        "strata": describe_dominant_authors,
+        "count": number_formats.format_count,
+        "usd": number_formats.format_usd,
+        "day": number_formats.format_day,
         "reason": wording.describe_reason,
         "gate_line": wording.describe_gate_line,
         "gate_value": lambda value, name: wording.format_gate_value(name, value),
         "gate_limit": lambda limit, name: wording.format_gate_limit(name, limit),
         "group_of": wording.group_name,
+        "group_list": wording.list_groups,
         "group_title": wording.group_title,
         "slice_title": wording.slice_title,
+        "band": wording.band_title,
         "model": wording.model_title,
         "conclusion": wording.describe_conclusion,
         "image_source": name_image_source,

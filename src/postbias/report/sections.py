@@ -7,25 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from postbias.axes import BAND_EDGES, BAND_NAMES, Axis
+from postbias.axes import BAND_NAMES
 from postbias.charts.chart_rendering import render_svg
 from postbias.charts.chart_theme import ChartSource
-from postbias.charts.corpus_charts import chart_distribution, chart_over_time
+from postbias.charts.corpus_charts import chart_over_time
 from postbias.charts.student_charts import chart_one_calibration
 from postbias.evaluation.results_table import MODEL_NAMES
+from postbias.localisation.messages import gettext as _
+from postbias.localisation.number_formats import format_period
 from postbias.population.scored_corpus import ScoredCorpus
+from postbias.report.distributions import lay_out_distributions
 from postbias.report.interval_bars import BarScale, draw_interval_bar, draw_ticks, fit_scale
 from postbias.report.languages_section import lay_out_languages
 from postbias.report.people_section import lay_out_opinions
-from postbias.report.wording import describe_noise_source, to_percentage_points
-from postbias.stats.label_design import HELD_OUT, UNLABELLED
+from postbias.report.wording import band_title, describe_noise_source, to_percentage_points
+from postbias.stats.label_design import HELD_OUT
 from postbias.stats.metrics import calibration_curve
 from postbias.stats.pooling import MIN_GROUPS
 from postbias.stats.ppi import MIN_AUTHORS, MIN_LABELS
 
 Json = dict[str, Any]
 
-_BINS = 20
 _MIN_PERIODS = 3
 _KEYS = ("value", "lo", "hi")
 _SHARE_BOUNDS = (0.0, 1.0)
@@ -58,7 +60,7 @@ def lay_out_sections(
         "coverage": _lay_out_coverage(reports["evaluate"], main.name),
         "slices": _lay_out_slices(reports["evaluate"]),
         "languages": lay_out_languages(reports["evaluate"]),
-        "distributions": _lay_out_distributions(corpus),
+        "distributions": lay_out_distributions(corpus),
         "bands": _lay_out_bands(population),
         "time": _lay_out_time(population, main.name),
         "groups": {
@@ -128,12 +130,15 @@ def _lay_out_calibration(corpus: ScoredCorpus) -> Json:
         dict(zip(("score", "label", "n"), p, strict=True))
         for p in calibration_curve(labels, scores)
     ]
-    titles = (f"mean score of {main.name} (points)", "mean label (points)")
-    chart = chart_one_calibration(ChartSource.from_rows(points), main.low, main.high, titles)
+    x_title = _("mean score of {axis} (points)").format(axis=main.name)
+    y_title = _("mean label (points)")
+    rows = ChartSource.from_rows(points)
+    chart = chart_one_calibration(rows, main.low, main.high, (x_title, y_title))
+    label = _("{y} by {x}").format(y=y_title, x=x_title)
     return {
         "n": int(is_held_out.sum()),
         "slope": float(np.polyfit(labels, scores, 1)[0]) if len(np.unique(labels)) > 1 else None,
-        "chart": render_svg(chart, f"{titles[1]} by {titles[0]}", "calibration"),
+        "chart": render_svg(chart, label, "calibration"),
     }
 
 
@@ -176,40 +181,13 @@ def _lay_out_slices(evaluate: Json) -> Json:
     return {"ticks": draw_ticks(scale, 0.0), "rows": rows}
 
 
-def _lay_out_distributions(corpus: ScoredCorpus) -> list[str]:
-    charts: list[str] = []
-    for i, axis in enumerate(corpus.axes):
-        limits = [axis.low + x * (axis.high - axis.low) for x in (0, *BAND_EDGES, 1)]
-        bands = [
-            {"name": name, "start": start, "end": end}
-            for name, start, end in zip(BAND_NAMES, limits, limits[1:], strict=False)
-        ]
-        x_title = f"{axis.name} (points, {axis.low:g} to {axis.high:g})"
-        chart = chart_distribution(_bin_posts(corpus, axis), x_title, bands=bands if i == 0 else ())
-        label = f"Distribution of scores and labels of {axis.name}"
-        charts.append(render_svg(chart, label, f"distribution-{i}"))
-    return charts
-
-
-def _bin_posts(corpus: ScoredCorpus, axis: Axis) -> list[Json]:
-    """Return the share of posts in each bin, by score and by weighted label."""
-    is_labelled = corpus.design.roles != UNLABELLED
-    weights = corpus.design.weights[is_labelled]
-    edges = np.linspace(axis.low, axis.high, _BINS + 1)
-    scores = np.histogram(corpus.scores[axis.name], edges)[0] / len(corpus)
-    labels = np.histogram(corpus.labels[axis.name][is_labelled], edges, weights=weights)[0]
-    columns = (edges, edges[1:], scores, labels / max(weights.sum(), 1e-12))
-    names = ("start", "end", "scores", "labels")
-    return [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=False)]
-
-
 def _lay_out_bands(population: Json) -> Json:
     shares = {band: population["all"][f"share_{band}"] for band in BAND_NAMES}
     numbers = [share[key] for share in shares.values() for key in (*_KEYS, "uncorrected")]
     scale = fit_scale([0.0, *numbers], is_share=True, bounds=_SHARE_BOUNDS)
     rows = [
         {
-            "name": band,
+            "name": band_title(band),
             "estimate": share,
             "bar": draw_interval_bar(_interval(share), scale, other=share["uncorrected"]),
         }
@@ -227,16 +205,20 @@ def _lay_out_time(population: Json, axis: str) -> Json | None:
     def rows(estimand: str) -> ChartSource:
         keys = (*_KEYS, "uncorrected")
         return ChartSource.from_rows(
-            {"period": period} | {key: one[estimand][key] for key in keys}
+            {"period": format_period(period)} | {key: one[estimand][key] for key in keys}
             for period, one in known.items()
         )
 
-    y_title, share_title = f"mean {axis} (points)", "share of posts in the high band"
+    y_title = _("mean {axis} (points)").format(axis=axis)
+    share_title = _("share of posts in the high band")
+    over_time = _("{quantity} over time")
     mean_chart = chart_over_time(rows(axis), y_title)
     share_chart = chart_over_time(rows("share_high"), share_title, is_share=True)
     return {
-        "chart": render_svg(mean_chart, f"{y_title} over time", "time-mean"),
-        "share_chart": render_svg(share_chart, f"{share_title} over time", "time-share"),
+        "chart": render_svg(mean_chart, over_time.format(quantity=y_title), "time-mean"),
+        "share_chart": render_svg(
+            share_chart, over_time.format(quantity=share_title), "time-share"
+        ),
         "skipped": len(periods) - len(known),
     }
 

@@ -2,87 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from postbias.evaluation.results_table import MODEL_NAMES
+from postbias.localisation import number_formats
+from postbias.localisation.messages import gettext as _
+from postbias.localisation.messages import translatable as _t
+from postbias.localisation.number_formats import MINUS, format_count, name_language
 
 Json = Mapping[str, Any]
 
-#: Typographic signs for a missing value and for negative numbers.
-DASH, MINUS = "\u2013", "\u2212"
+#: Typographic sign for a missing value.
+DASH = "\u2013"
 
 _REASONS = {
-    "broken_file": "file cannot be read",
-    "broken_row": "row cannot be read",
-    "other_layout": "file of another layout",
-    "duplicate_id": "post id occurs twice",
-    "missing_id": "post id is missing",
-    "missing_file": "file does not exist",
-    "bad_encoding": "text is not valid Unicode",
-    "no_label": "sampled, but not labelled",
-    "out_of_range": "label is outside the scale",
-    "not_a_number": "label is not a number",
-    "unknown_post": "label of a post that is not in the sample",
-    "refused": "the teacher refused",
-    "filtered": "blocked by the teacher's content filter",
-    "cut_off": "the teacher's reply was cut off",
-    "no_content": "no caption or image that the champion can use",
-    "unreadable": "no caption, and no readable image",
+    "broken_file": _t("file cannot be read"),
+    "broken_row": _t("row cannot be read"),
+    "other_layout": _t("file of another layout"),
+    "duplicate_id": _t("post id occurs twice"),
+    "missing_id": _t("post id is missing"),
+    "missing_file": _t("file does not exist"),
+    "bad_encoding": _t("text is not valid Unicode"),
+    "no_label": _t("sampled, but not labelled"),
+    "out_of_range": _t("label is outside the scale"),
+    "not_a_number": _t("label is not a number"),
+    "unknown_post": _t("label of a post that is not in the sample"),
+    "refused": _t("the teacher refused"),
+    "filtered": _t("blocked by the teacher's content filter"),
+    "cut_off": _t("the teacher's reply was cut off"),
+    "no_content": _t("no caption or image that the champion can use"),
+    "unreadable": _t("no caption, and no readable image"),
 }
 _GROUP_KINDS = {
-    "sponsored": "Sponsorship",
-    "time": "Over time",
-    "half": "Earlier and later half of the period",
-    "language": "Language of the caption",
+    "sponsored": _t("Sponsorship"),
+    "time": _t("Over time"),
+    "half": _t("Earlier and later half of the period"),
+    "language": _t("Language of the caption"),
 }
 _SLICES = {
-    "sponsored": "Sponsored",
-    "language": "Language",
-    "media_type": "Media type",
-    "platform": "Platform",
-    "caption_length": "Caption length",
-    "n_images": "Number of images",
-    "video": "Frames of a video",
-    "image_text": "Text in images",
-    "modalities": "Input used",
+    "sponsored": _t("Sponsored"),
+    "language": _t("Language"),
+    "media_type": _t("Media type"),
+    "platform": _t("Platform"),
+    "caption_length": _t("Caption length"),
+    "n_images": _t("Number of images"),
+    "video": _t("Frames of a video"),
+    "image_text": _t("Text in images"),
+    "modalities": _t("Input used"),
 }
-_LANGUAGES = {
-    "ar": "Arabic", "de": "German", "en": "English", "es": "Spanish", "fa": "Persian",
-    "fr": "French", "hi": "Hindi", "id": "Indonesian", "it": "Italian", "ja": "Japanese",
-    "ko": "Korean", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese", "ru": "Russian",
-    "sv": "Swedish", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese",
-    "zh": "Chinese",
-}  # fmt: skip
 _MODALITIES = {
-    "all": "all posts",
-    "image+text": "image and caption",
-    "image": "image only",
-    "text": "caption only",
+    "all": _t("all posts"),
+    "image+text": _t("image and caption"),
+    "image": _t("image only"),
+    "text": _t("caption only"),
 }
+# Names in reports of other stages, which are in English: the keys are the names.
+_NAMES = (
+    _t("sponsored"), _t("organic"), _t("not known"), _t("earlier half"), _t("later half"),
+    _t("no caption"), _t("other or unclear"), _t("unknown"), _t("other"), _t("yes"), _t("no"),
+    _t("none"), _t("1-50 characters"), _t("over 500"), _t("over 4"), _t("image"), _t("carousel"),
+    _t("video"), _t("text"), _t("caption"), _t("low"), _t("moderate"), _t("high"),
+    _t("moderate or higher"), _t("constant"), _t("fusion"), _t("text-only"), _t("image-only"),
+    _t("TF-IDF + ridge"), _t("best constant"), _t("per year"),
+    _t("import"), _t("import image"), _t("annotate"), _t("infer"),
+)  # fmt: skip
 _CONCLUSIONS = {
-    "higher": "significantly higher",
-    "lower": "significantly lower",
-    "none": "no significant difference",
+    "higher": _t("significantly higher"),
+    "lower": _t("significantly lower"),
+    "none": _t("no significant difference"),
 }
 _GATE_LINES = {
-    "beats_constant": "better than the best constant (p-value)",
-    "beats_tfidf_ridge": "better than TF-IDF + ridge (p-value)",
-    "spread": "spread of scores relative to the spread of labels",
-    "int8_loss": "loss of the main metric from int8 quantization",
-    "image_pairs_change": "change of the score when the person in paired images is swapped",
-    "image_swap_change": "change of the score when the person in an image is swapped",
-    "image_swap_direction": "orientation follows the swapped person (p-value)",
-    "no_leakage": "authors and near-duplicates in more than one fold",
-    "odd_captions": "edge-case captions that are handled incorrectly",
-    "repeat_change": "change of the score when a caption is repeated",
-    "swap_change": "change of the score when gendered words are swapped",
-    "swap_direction": "orientation follows the swapped words (p-value)",
+    "beats_constant": _t("better than the best constant (p-value)"),
+    "beats_tfidf_ridge": _t("better than TF-IDF + ridge (p-value)"),
+    "spread": _t("spread of scores relative to the spread of labels"),
+    "int8_loss": _t("loss of the main metric from int8 quantization"),
+    "image_pairs_change": _t("change of the score when the person in paired images is swapped"),
+    "image_swap_change": _t("change of the score when the person in an image is swapped"),
+    "image_swap_direction": _t("orientation follows the swapped person (p-value)"),
+    "no_leakage": _t("authors and near-duplicates in more than one fold"),
+    "odd_captions": _t("edge-case captions that are handled incorrectly"),
+    "repeat_change": _t("change of the score when a caption is repeated"),
+    "swap_change": _t("change of the score when gendered words are swapped"),
+    "swap_direction": _t("orientation follows the swapped words (p-value)"),
 }
+_USES = {"caption": _t("uses the caption (p-value)"), "image": _t("uses the image (p-value)")}
 _NOISE_SOURCES = {
-    "sampling": "Both come from the same prompt: the difference is the randomness of the model.",
-    "rewording": "Their prompts have the same content in other words: the difference is the"
-    " sensitivity of the model to the wording.",
+    "sampling": _t(
+        "Both come from the same prompt: the difference is the randomness of the model."
+    ),
+    "rewording": _t(
+        "Their prompts have the same content in other words: the difference is the"
+        " sensitivity of the model to the wording."
+    ),
 }
 # Gate lines with a share as their value, and gate lines with a minimum as their limit.
 _SHARE_LINES = (
@@ -96,8 +108,7 @@ def format_points(number: float | None, digits: int = 2) -> str:
     """Format a number of points, such as `3.54`; a missing one as a dash."""
     if number is None:
         return DASH
-    # Adding 0.0 turns -0.0 into 0.0.
-    return f"{round(number, digits) + 0.0:.{digits}f}".replace("-", MINUS)
+    return number_formats.format_fixed(number, digits)
 
 
 def format_signed(number: float, digits: int = 1) -> str:
@@ -110,7 +121,7 @@ def format_percent(share: float | None) -> str:
     """Format a share as `17%`, or as `1.2%` below ten percent; a missing one as a dash."""
     if share is None:
         return DASH
-    return f"{100 * share:.1f}%" if abs(share) < 0.0995 else f"{100 * share:.0f}%"
+    return number_formats.format_share(share, 1 if abs(share) < 0.0995 else 0)
 
 
 def format_interval(estimate: Json, *, is_share: bool = False) -> str:
@@ -126,7 +137,7 @@ def format_interval(estimate: Json, *, is_share: bool = False) -> str:
     if estimate["lo"] is None:
         return DASH
     write = format_percent if is_share else format_points
-    return f"{write(estimate['lo'])} to {write(estimate['hi'])}"
+    return _("{lo} to {hi}").format(lo=write(estimate["lo"]), hi=write(estimate["hi"]))
 
 
 def format_difference(estimate: Json, digits: int = 2) -> str:
@@ -146,7 +157,8 @@ def format_difference(estimate: Json, digits: int = 2) -> str:
     text = f"{'+' if value > 0 else ''}{format_points(value, digits)}"
     if lo is None:
         return text
-    return f"{text} ({format_points(lo, digits)} to {format_points(hi, digits)})"
+    lo_text, hi_text = format_points(lo, digits), format_points(hi, digits)
+    return _("{value} ({lo} to {hi})").format(value=text, lo=lo_text, hi=hi_text)
 
 
 def to_percentage_points(share: Json) -> Json:
@@ -163,88 +175,71 @@ def describe_noise_source(teacher: Json) -> str:
     Returns:
         A sentence.
     """
-    return _NOISE_SOURCES.get(teacher.get("retest_measures", ""), "")
-
-
-def describe_dominant_authors(strata: Json) -> str:
-    """Name the authors that are strata of their own, with their shares of the posts; may be empty.
-
-    Args:
-        strata: `strata` of `reports/population.json`.
-
-    Returns:
-        The sentences.
-    """
-
-    def names(*, is_stratum: bool) -> str:
-        return ", ".join(
-            f"{one['author']} ({format_percent(one['share'])})"
-            for one in strata["dominant_authors"]
-            if one["is_stratum"] == is_stratum
-        )
-
-    limit = format_percent(strata["dominant_share"])
-    sentences = []
-    if own := names(is_stratum=True):
-        sentences.append(
-            f"Authors with more than {limit} of the posts are strata of their own, each estimated "
-            f"from its own labels and weighted by its share of the posts: {own}."
-        )
-    if merged := names(is_stratum=False):
-        sentences.append(
-            f"Authors with more than {limit} of the posts whose labels do not suffice for a "
-            f"stratum of their own count as authors like the others: {merged}."
-        )
-    if n := strata["never_held_out"]["authors"]:
-        sentences.append(
-            f"{n:,} author{' is' if n == 1 else 's are'} linked to more posts than a held-out fold "
-            f"has, and form{'s' if n == 1 else ''} a stratum that is estimated from labels alone."
-        )
-    return " ".join(sentences)
+    source = _NOISE_SOURCES.get(teacher.get("retest_measures", ""))
+    return _(source) if source else ""
 
 
 def describe_conclusion(conclusion: str) -> str:
     """Describe a conclusion about a difference or a band in words."""
-    return _CONCLUSIONS.get(conclusion, conclusion)
+    return _(_CONCLUSIONS.get(conclusion, conclusion))
 
 
 def describe_reason(reason: str) -> str:
     """Describe a reject reason in words."""
-    return _REASONS.get(reason, reason.replace("_", " "))
+    return _(_REASONS.get(reason, reason.replace("_", " ")))
 
 
 def group_name(kind: str, name: str) -> str:
-    """Name a group of posts; languages and modalities have names of their own."""
-    names = {"language": _LANGUAGES, "modalities": _MODALITIES}
-    return names.get(kind, {}).get(name, name)
+    """Name a group of posts; languages, periods and modalities have names of their own."""
+    if kind == "language":
+        return _(name) if name in _NAMES else name_language(name)
+    if kind == "modalities":
+        return _(_MODALITIES.get(name, name))
+    # Only known names: a platform may be called as a message is.
+    return _(name) if name in _NAMES else name
+
+
+def list_groups(groups: Iterable[str], kind: str) -> str:
+    """List groups of posts by name, each with its number of posts if `groups` maps to these."""
+    names = {name: group_name(kind, name) for name in groups}
+    if isinstance(groups, Mapping):
+        return _(", ").join(f"{names[name]} {format_count(n)}" for name, n in groups.items())
+    return _(", ").join(names.values())
 
 
 def group_title(kind: str) -> str:
     """Return the heading of a kind of group."""
-    return _GROUP_KINDS.get(kind, kind.replace("_", " "))
+    return _(_GROUP_KINDS.get(kind, kind.replace("_", " ")))
 
 
 def slice_title(dimension: str) -> str:
     """Return the heading of a dimension of slices."""
-    return _SLICES.get(dimension, dimension.replace("_", " "))
+    return _(_SLICES.get(dimension, dimension.replace("_", " ")))
 
 
 def model_title(name: str) -> str:
     """Return the title of a student or baseline in `evaluate.json`."""
-    return MODEL_NAMES.get(name, name)
+    return _(MODEL_NAMES.get(name, name))
+
+
+def band_title(name: str) -> str:
+    """Return the name of a band."""
+    return _(name)
 
 
 def describe_gate_line(name: str) -> str:
     """Describe a line of the gate in words."""
     if name in _GATE_LINES:
-        return _GATE_LINES[name]
-    kind, _, rest = name.partition("_")
+        return _(_GATE_LINES[name])
+    kind, _separator, rest = name.partition("_")
     if kind == "coverage":
-        return f"share of {rest} labels within their intervals"
+        return _("share of {axis} labels within their intervals").format(axis=rest)
     if kind == "language":
-        return f"not below TF-IDF trained on {group_name(kind, rest)} alone (p of being worse)"
+        return _("not below TF-IDF trained on {language} alone (p of being worse)").format(
+            language=group_name(kind, rest)
+        )
     if kind == "uses":
-        return f"uses the {rest} (p-value)"
+        return _(_USES[rest]) if rest in _USES else name.replace("_", " ")
     return name.replace("_", " ")
 
 
@@ -253,16 +248,21 @@ def format_gate_value(name: str, value: float | None) -> str:
     if value is None:
         return DASH
     if name.startswith(_SHARE_LINES):
-        return f"{100 * value:.1f}%".replace("-", MINUS)
-    return f"{value:.3g}".replace("-", MINUS)
+        return number_formats.format_share(value, 1)
+    return number_formats.format_significant(value, 3)
 
 
 def format_gate_limit(name: str, limit: float | None) -> str:
     """Format the limit of a gate line, including whether it is a minimum or a maximum."""
     if limit is None:
         return DASH
-    if describe_gate_line(name).endswith("(p-value)"):
-        side = "below"
-    else:
-        side = "at least" if name.startswith(_MINIMUM_LINES) else "at most"
-    return f"{side} {format_gate_value(name, limit)}"
+    value = format_gate_value(name, limit)
+    if _is_p_value(name):
+        return _("below {value}").format(value=value)
+    if name.startswith(_MINIMUM_LINES):
+        return _("at least {value}").format(value=value)
+    return _("at most {value}").format(value=value)
+
+
+def _is_p_value(name: str) -> bool:
+    return name.startswith("uses_") or _GATE_LINES.get(name, "").endswith("(p-value)")
