@@ -154,6 +154,35 @@ def test_a_person_scores_a_spreadsheet_with_images_and_exports_the_high_posts(
 
 
 @needs_browser
+def test_changed_columns_are_kept_if_the_person_is_faster_than_the_preview(
+    server: AppServer, browser: Any, tmp_path: Path
+) -> None:
+    browser.get(f"{server.url}/#try")
+    browser.get(f"{server.url}/#file")
+    _find(browser, "#file-files").send_keys(str(write_spreadsheet(tmp_path / "quick.zip", 12)))
+    _find(browser, "#column-caption")
+    choose = """
+        const [field, value] = arguments;
+        const select = document.getElementById(`column-${field}`);
+        select.value = value;
+        select.dispatchEvent(new Event("change"));
+    """
+    # Two changes in a row: the answer to the first one must not undo the second one.
+    browser.execute_script(choose, "author", "")
+    browser.execute_script(choose, "posted_at", "")
+    headers = "#file-step thead th"
+    _wait(browser, lambda: len(browser.find_elements("css selector", headers)) == 3)
+    values = [
+        _find(browser, f"#column-{name}").get_property("value") for name in ("author", "posted_at")
+    ]
+    assert values == ["", ""]
+    browser.execute_script(choose, "author", "Username")
+    browser.execute_script('document.querySelector("#file-step .primary").click()')
+    _find(browser, "#explore-result")
+    _check_log(browser)
+
+
+@needs_browser
 def test_a_post_is_tried_with_the_keyboard_and_no_answer_is_said(
     server: AppServer, browser: Any, tmp_path: Path
 ) -> None:

@@ -155,7 +155,7 @@ export const TEXTS = {
   languages_failed: "Languages and brands could not be identified: {message}",
   unknown_language: "not clear",
   brands: "Brand or account named",
-  no_brands: "No brand is named in two posts.",
+  no_brands: "No brand is named in at least two posts.",
   uncertainty: "Width of the 90% interval",
   disagreement: "Distance from the label, at least",
   status_filter: "Score",
