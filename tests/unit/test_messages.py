@@ -36,7 +36,9 @@ from postbias.posts.authorship import describe_authors, describe_missing_authors
 from postbias.report.author_wording import warn_of_missing_authors, word_authors
 from postbias.report.wording import model_title
 
-TEMPLATES = ROOT / "src" / "postbias" / "report" / "templates"
+PACKAGE = ROOT / "src" / "postbias"
+TEMPLATES = sorted(PACKAGE.glob("*/templates/*.html.j2"))
+SCRIPTS = sorted((PACKAGE / "app" / "static").rglob("*.js"))
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
 
@@ -138,11 +140,23 @@ def _untranslated(template: str) -> list[str]:
     return spoken + [t for t in re.findall(r">([^<>]*)<", text) if re.search(r"[A-Za-z]{2}", t)]
 
 
-@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.html.j2")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_every_text_of_the_pages_template_is_a_message(path: Path) -> None:
-    commands = re.compile(r"git (?:log|checkout) |\(sha256\)")
+    # Commands, the name of a hash and of a key, and what is called so in every language.
+    names = r"git (?:log|checkout) |\(sha256\)|^(?:Backspace|postbias| · postbias)$"
+    commands = re.compile(names)
     found = [t for t in _untranslated(path.read_text("utf-8")) if not commands.search(t)]
     assert found == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_every_text_of_the_scripts_is_a_message(path: Path) -> None:
+    text = re.sub(r"//.*", "", path.read_text("utf-8"))
+    literals = re.findall(r'(?<!_\()(["`])((?:(?!\1).)*)\1', text)
+    spoken = [
+        text for _, text in literals if re.search(r"^[A-Z][a-z]+ [a-z]|[a-z] [a-z]+[.!?]", text)
+    ]
+    assert spoken == []
 
 
 def test_text_outside_of_messages_is_found() -> None:
