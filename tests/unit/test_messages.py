@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import string
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from postbias.localisation.messages import (
     LANGUAGES,
     gettext,
     join_sentences,
+    list_translations,
     ngettext,
     use_language,
 )
@@ -33,8 +35,9 @@ from postbias.localisation.number_formats import (
     name_language,
 )
 from postbias.posts.authorship import describe_authors, describe_missing_authors
+from postbias.report import wording
 from postbias.report.author_wording import warn_of_missing_authors, word_authors
-from postbias.report.wording import model_title
+from postbias.report.wording import describe_gate_line, model_title, slice_title
 
 PACKAGE = ROOT / "src" / "postbias"
 TEMPLATES = sorted(PACKAGE.glob("*/templates/*.html.j2"))
@@ -181,6 +184,28 @@ def test_names_in_reports_of_other_stages_are_translated() -> None:
     with use_language("zh"):
         same = [name for name in MODEL_NAMES if model_title(name) == MODEL_NAMES[name]]
     assert same == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_name_of_the_wording_is_marked_and_translated(language: str) -> None:
+    tables = [
+        value
+        for name, value in vars(wording).items()
+        if isinstance(value, dict) and not name.startswith("__")
+    ]
+    named = [text for table in tables for text in table.values() if isinstance(text, str)]
+    assert len(named) > 50
+    translated = list_translations(language)
+    assert [text for text in named if text not in translated] == []
+
+
+def test_gate_lines_and_slices_of_the_committed_run_have_chinese_names() -> None:
+    run = json.loads((ROOT / "reports" / "evaluate.json").read_text("utf-8"))
+    with use_language("zh"):
+        names = [describe_gate_line(name) for name in run["gate"]]
+        names += [slice_title(dimension) for dimension in run["slices"][run["chosen"]]]
+    assert len(names) > 10
+    assert [name for name in names if not re.search("[\u4e00-\u9fff]", name)] == []
 
 
 @pytest.mark.parametrize("counts", [(1, 0), (1200, 0), (0, 1), (0, 766), (2, 3), (0, 0)])
