@@ -304,6 +304,43 @@ def _check_log(browser: Any) -> None:
     assert [message for message in severe if "/images/" not in message] == []
 
 
+@needs_browser
+def test_the_page_is_chinese_after_the_switch_and_fits_a_phone(
+    server: AppServer, browser: Any
+) -> None:
+    browser.get(f"{server.url}/#try")
+    assert _find(browser, "nav a").text == "Try"
+    _find(browser, ".language").click()
+    _wait(browser, lambda: _find(browser, "nav a").text == "试评")
+    assert browser.execute_script("return document.documentElement.lang") == "zh-CN"
+    _find(browser, "#try-caption").send_keys("girls")
+    _find(browser, "#try-score").click()
+    assert "90% 区间" in _wait(browser, lambda: _find(browser, "#try-result .score-block").text)
+    browser.get_log("browser")
+    for section in ("try", "file", "explore", "more"):
+        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get(f"{server.url}/?{section}#{section}")
+        _wait(browser, lambda name=section: _find(browser, f"#view-{name} h1").text)
+        english = browser.execute_script(
+            "const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);"
+            "const found = [];"
+            "while (walker.nextNode()) {"
+            "  const {textContent, parentElement} = walker.currentNode;"
+            "  const own = 'details, .caption, .language, option, #posts, script, style';"
+            "  if (/[a-z] [a-z]/.test(textContent) && !parentElement.closest(own))"
+            "    found.push(textContent);"
+            "} return found"
+        )
+        assert [text for text in english if "make " not in text and "postbias " not in text] == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    # Some posts of this corpus have images that cannot be read.
+    assert [one for one in browser.get_log("browser") if "/images/" not in one["message"]] == []
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    _find(browser, ".language").click()
+    _wait(browser, lambda: _find(browser, "nav a").text == "Try")
+
+
 def test_a_cancelled_job_is_resumed_and_exports_every_post(
     server: AppServer,
 ) -> None:

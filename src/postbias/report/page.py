@@ -12,13 +12,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from postbias.localisation import number_formats
-from postbias.localisation.messages import (
-    HTML_LANGUAGES,
-    current_language,
-    gettext,
-    ngettext,
-    sentence_space,
-)
+from postbias.localisation.template_messages import install_messages
 from postbias.report import wording
 from postbias.report.author_wording import (
     describe_dominant_authors,
@@ -70,14 +64,10 @@ def _environment() -> Environment:
         # Markdown is not escaped: people read it as text, and MLflow escapes it for display.
         autoescape=select_autoescape(("html.j2",)),
         undefined=StrictUndefined,
-        extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # New-style: messages are formatted with their variables, which are escaped in HTML.
-    environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
-    environment.globals["html_language"] = lambda: HTML_LANGUAGES[current_language()]
-    environment.globals["sentence_space"] = sentence_space
+    install_messages(environment)
     environment.filters |= {
         "points": wording.format_points,
         "signed": wording.format_signed,

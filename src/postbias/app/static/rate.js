@@ -1,5 +1,5 @@
-"use strict";
 // The rating page. Text from posts is only ever set as textContent.
+import { _, fill } from "./language.js";
 
 const byId = (id) => document.getElementById(id);
 const KEYS_OF_DIGITS = "0123456789-"; // the key after 9 stands for 10
@@ -25,11 +25,11 @@ async function request(path, body) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("The server does not answer. Start `postbias rate` again; your answers so far are stored.");
+    throw new Error(_("The server does not answer. Start `postbias rate` again; your answers so far are stored."));
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) {
-    const detail = typeof answer.detail === "string" ? answer.detail : `the server refused (${response.status})`;
+    const detail = typeof answer.detail === "string" ? answer.detail : fill(_("The server refused the request (status {status})."), { status: response.status });
     throw new Error(detail);
   }
   return answer;
@@ -57,7 +57,7 @@ function show_message(text, retry) {
   box.hidden = !text;
   box.textContent = text;
   if (retry) {
-    const button = element("button", { type: "button", textContent: "Try again" });
+    const button = element("button", { type: "button", textContent: _("Try again") });
     button.addEventListener("click", retry);
     box.append(" ", button);
   }
@@ -70,12 +70,12 @@ function show(progress) {
   byId("progress-box").hidden = false;
   byId("progress").max = Math.max(1, progress.total);
   byId("progress").value = progress.done;
-  byId("progress-text").textContent = `${progress.done} of ${progress.total}`;
+  byId("progress-text").textContent = fill(_("{done} of {total}"), progress);
   for (const id of ["start", "rate", "end"]) byId(id).hidden = true;
   if (!progress.task) {
     byId("end").hidden = false;
     byId("undo-last").disabled = !progress.done;
-    byId("status").textContent = "All posts are rated.";
+    byId("status").textContent = _("All posts are rated.");
     return;
   }
   byId("rate").hidden = false;
@@ -83,7 +83,7 @@ function show(progress) {
   close_skip_menu();
   show_post(progress.task);
   show_axes();
-  byId("status").textContent = `Post ${progress.done + 1} of ${progress.total}`;
+  byId("status").textContent = fill(_("Post {n} of {total}"), { n: progress.done + 1, total: progress.total });
   byId("post").focus({ preventScroll: true });
   byId("post").scrollTop = 0;
   window.scrollTo(0, 0);
@@ -94,9 +94,9 @@ function show(progress) {
 function show_post(task) {
   const total = task.images.length;
   byId("images").replaceChildren(...task.images.map((isReadable, i) => {
-    const label = total > 1 ? `Image ${i + 1} of ${total}` : "Image of the post";
+    const label = total > 1 ? fill(_("Image {n} of {total}"), { n: i + 1, total }) : _("Image of the post");
     if (!isReadable) {
-      return element("p", { className: "broken", textContent: `${label} cannot be shown.` });
+      return element("p", { className: "broken", textContent: fill(_("{image} cannot be shown."), { image: label }) });
     }
     const figure = element("figure", {}, element("img", {
       src: `/images/${task.post}/${i}`, alt: label, decoding: "async",
@@ -104,7 +104,7 @@ function show_post(task) {
     if (total > 1) figure.append(element("figcaption", { textContent: label }));
     return figure;
   }));
-  byId("caption").textContent = task.caption || "(no caption)";
+  byId("caption").textContent = task.caption || _("(no caption)");
   byId("caption").classList.toggle("empty", !task.caption);
 }
 
@@ -117,7 +117,7 @@ function show_axes() {
   byId("axes").replaceChildren(...state.rubric.axes.map((axis, number) => {
     const anchors = new Map(axis.anchors.map((anchor) => [anchor.score, anchor]));
     const scale = element("div", { className: "scale", role: "radiogroup" });
-    scale.setAttribute("aria-label", `Score of ${axis.name}`);
+    scale.setAttribute("aria-label", fill(_("Score of {axis}"), { axis: axis.name }));
     axis.points.forEach((point, i) => {
       const anchor = anchors.get(point);
       const key = key_of(axis.points, i);
@@ -138,7 +138,7 @@ function show_axes() {
       list.append(element("dt", { textContent: anchor.score }));
       for (const example of anchor.examples) list.append(element("dd", { textContent: example }));
     }
-    const details = element("details", {}, element("summary", { textContent: "Examples" }), list);
+    const details = element("details", {}, element("summary", { textContent: _("Examples") }), list);
     details.open = state.areExamplesOpen === true;
     details.addEventListener("toggle", () => { state.areExamplesOpen = details.open; });
     const box = element("section", { className: "axis" },
@@ -155,7 +155,7 @@ function focus_axis() {
   if (state.axis > 0) {
     const box = byId("axes").children[state.axis];
     box.scrollIntoView({ block: "nearest" });
-    byId("status").textContent = `Now ${state.rubric.axes[state.axis].name}`;
+    byId("status").textContent = fill(_("Now {axis}"), { axis: state.rubric.axes[state.axis].name });
   }
 }
 

@@ -1,6 +1,7 @@
 // Score a file: choose, check the columns, score, and look at the result.
 import { button, byId, count_text, download, drop_zone, element, guarded, labelled, list_of, percent_text, read_answer, request, say } from "./page.js";
-import { TEXTS, feature_text, fill, reason_text, t } from "./texts.js";
+import { fill } from "../language.js";
+import { TEXTS, feature_text, reason_text, t } from "./texts.js";
 
 const POLL_MS = 400;
 // `turn` numbers what the person does on the page of columns: answers to earlier requests are ignored.
@@ -185,7 +186,7 @@ function show_progress() {
     if (status.total) { bar.max = status.total; bar.value = status.done; } else bar.removeAttribute("value");
     if (status.state === "cancelled" || status.state === "failed") {
       bar.hidden = true;
-      if (status.state === "failed") text.textContent = `${TEXTS.state.failed}: ${status.message}`;
+      if (status.state === "failed") text.textContent = t("pair", { name: TEXTS.state.failed, value: status.message });
       row.replaceChildren(button(t("resume"), action("resume"), "primary"), button(t("other_file"), show_choice));
       return;
     }
