@@ -249,6 +249,8 @@ def test_changes_are_those_of_images_scored_one_by_one(scorer: Scorer) -> None:
     assert result.is_enough
     assert result.overall.change[0] == pytest.approx(np.abs(bias).mean() / 10, abs=1e-5)
     assert result.overall.difference[0] == pytest.approx(bias.mean() / 10, abs=1e-5)
+    values = [score(files, "bias") for pair in pairs for files in (pair.man, pair.woman)]
+    assert result.spread == pytest.approx(np.std(values) / 10, abs=1e-5)
     assert result.shift is not None
     assert result.right is not None
     assert result.shift[0] == pytest.approx(orientation.mean(), abs=1e-4)
@@ -288,3 +290,6 @@ def test_a_pair_with_an_image_that_cannot_be_read_is_counted_and_left_out(scorer
     assert with_broken.scenes["broken"].n == 0
     assert not with_broken.is_enough
     assert measure_image_swaps(scorer, [], SETTINGS) is None
+    alone = measure_image_swaps(scorer, [broken], SETTINGS)
+    assert alone is not None
+    assert (alone.unscored, alone.units, alone.spread) == (1, 0, None)

@@ -48,6 +48,8 @@ class ImageSwapResult:
     Attributes:
         unscored: Pairs with an image that cannot be scored.
         units: Independent units of the scored pairs: authors of redrawn posts, scenes of a folder.
+        spread: Standard deviation of the main axis over the images of scored pairs, as a share of
+            its range; a small change means little beside a small spread. `None` without such pairs.
         overall: The main axis over all pairs.
         scenes: The main axis by scene.
         shift: Replicates of the mean change of the orientation axis from man to woman, in points;
@@ -57,6 +59,7 @@ class ImageSwapResult:
 
     unscored: int
     units: int
+    spread: float | None
     overall: SceneSwapResult
     scenes: Mapping[str, SceneSwapResult]
     shift: Array | None
@@ -101,8 +104,10 @@ def measure_image_swaps(
     men = _score(scorer, [pair.man for pair in pairs])
     women = _score(scorer, [pair.woman for pair in pairs])
     main = scorer.manifest.axes[0]
-    difference = _subtract(women, men, main.name) / (main.high - main.low)
+    span = main.high - main.low
+    difference = _subtract(women, men, main.name) / span
     is_scored = np.isfinite(difference)
+    scores = np.stack([to_predictions(side, main.name).values for side in (women, men)])
     units = [pair.unit for pair in pairs]
     resamples = _resample(units, settings)
     shift = right = None
@@ -114,6 +119,7 @@ def measure_image_swaps(
     return ImageSwapResult(
         unscored=int((~is_scored).sum()),
         units=len({unit for unit, scored in zip(units, is_scored, strict=True) if scored}),
+        spread=float(np.std(scores[:, is_scored])) / span if is_scored.any() else None,
         overall=_summarize_scene(difference, resamples),
         scenes={
             scene: _measure_scene(difference[rows], [units[row] for row in rows], settings)
