@@ -12,7 +12,7 @@ Json = Mapping[str, Any]
 _PARTS = {"words": "Words", "regions": "Image regions"}
 _CUES = {
     "words": f"a word of the planted claim among the top {TOP_WORDS} words",
-    "objects": "the planted object in the top region",
+    "objects": "a planted object in the region that raises the score most",
 }
 
 
