@@ -21,7 +21,7 @@ from postbias.cli.import_commands import import_command
 from postbias.cli.package_commands import package_command
 from postbias.cli.privacy_commands import forget_command
 from postbias.cli.rating_commands import plan_command, rate_command, ratings
-from postbias.cli.result_commands import brands_command, results_command
+from postbias.cli.result_commands import brands_command, methods_command, results_command
 from postbias.cli.table_options import (
     column_option,
     encoding_option,
@@ -256,6 +256,7 @@ main.add_command(forget_command)
 main.add_command(report_diff_command)
 main.add_command(explain_command)
 main.add_command(results_command)
+main.add_command(methods_command)
 main.add_command(brands_command)
 main.add_command(annotate_command)
 main.add_command(next_posts_command)
