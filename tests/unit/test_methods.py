@@ -14,8 +14,8 @@ from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.params import Params, load_params
 from postbias.report.methods_paragraph import render_methods
+from postbias.report.reported_run import RunSummary
 from postbias.report.reproducibility_checklist import AUTHOR, render_checklist
-from postbias.report.run_summary import RunSummary
 
 _CODE = {"git.commit": "a" * 40, "git.dirty": "false"}
 

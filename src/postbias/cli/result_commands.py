@@ -44,8 +44,8 @@ def methods_command(*, checklist: bool) -> None:
     """
     from postbias.paths import Paths
     from postbias.report.methods_paragraph import render_methods
+    from postbias.report.reported_run import read_run_summary
     from postbias.report.reproducibility_checklist import render_checklist
-    from postbias.report.run_summary import read_run_summary
 
     paths = Paths.find()
     run = read_run_summary(paths)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from postbias.report.run_summary import RunSummary
+from postbias.report.reported_run import RunSummary
 from postbias.report.wording import format_interval, format_points
 
 Json = dict[str, Any]

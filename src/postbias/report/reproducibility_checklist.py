@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 
-from postbias.report.run_summary import RunSummary
+from postbias.report.reported_run import RunSummary
 from postbias.report.wording import describe_gate_line
 
 #: What no run can know.
