@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postbias import __version__
-from postbias.cli.app_commands import app_command
+from postbias.cli.app_commands import app_command, offline_page_command
 from postbias.cli.command_group import CommandGroup
 from postbias.cli.comparison_commands import report_diff_command
 from postbias.cli.explain_commands import explain_command, print_explanation
@@ -262,6 +262,7 @@ main.add_command(annotate_command)
 main.add_command(next_posts_command)
 main.add_command(replies)
 main.add_command(app_command)
+main.add_command(offline_page_command)
 main.add_command(rate_command)
 main.add_command(plan_command)
 main.add_command(ratings)
