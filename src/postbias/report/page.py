@@ -5,14 +5,16 @@ Captions and reasons are hostile input: HTML templates escape all text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from postbias.posts.authorship import describe_authors, describe_missing_authors
+from postbias.posts.languages import UNKNOWN, identify_languages
 from postbias.report import wording
+from postbias.report.explained_examples import CaptionPart
 
 MODEL_CARD, DATA_SHEET, CHECKLIST = "model_card.md", "data_sheet.md", "llm_checklist.md"
 
@@ -77,9 +79,19 @@ def _environment() -> Environment:
         "gate_value": lambda value, name: wording.format_gate_value(name, value),
         "gate_limit": lambda limit, name: wording.format_gate_limit(name, limit),
         "group_of": wording.group_name,
+        "language_of": _language_of,
         "group_title": wording.group_title,
         "slice_title": wording.slice_title,
         "model": wording.model_title,
         "conclusion": wording.describe_conclusion,
     }
     return environment
+
+
+def _language_of(caption: Sequence[CaptionPart]) -> str:
+    """Return the language of a caption; empty if unknown.
+
+    By it, browsers choose the shapes of Chinese characters, and where to break lines.
+    """
+    (language,) = identify_languages(["".join(part.text for part in caption)])
+    return "" if language == UNKNOWN else language
