@@ -78,9 +78,9 @@ def main() -> None:
             artifact, numbers = build(file, Path(name), captions, files)
             with Scorer(artifact, threads=2) as own, Scorer(reference, threads=2) as other:
                 rows[file] = numbers | compare((own, other), posts, options.rounds)
-            with Scorer(artifact, threads=2) as int8, Scorer(artifact, precision="fp32", threads=2) as fp32:
-                ratio = compare((int8, fp32), posts, options.rounds)["ratio"]
-                rows[file]["int8_to_fp32"] = ratio
+            int8, fp32 = (Scorer(artifact, precision=p, threads=2) for p in ("int8", "fp32"))
+            with int8, fp32:
+                rows[file]["int8_to_fp32"] = compare((int8, fp32), posts, options.rounds)["ratio"]
             print(json.dumps({file: rows[file]}), flush=True)
     print(json.dumps({"encoders": rows}, indent=2, sort_keys=True))
 
