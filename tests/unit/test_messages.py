@@ -41,7 +41,12 @@ from postbias.report.wording import describe_gate_line, model_title, slice_title
 
 PACKAGE = ROOT / "src" / "postbias"
 TEMPLATES = sorted(PACKAGE.glob("*/templates/*.html.j2"))
-SCRIPTS = sorted((PACKAGE / "app" / "static").rglob("*.js"))
+# The page without a server is copied without the catalogues, and is in English only.
+SCRIPTS = [
+    path
+    for path in sorted((PACKAGE / "app" / "static").rglob("*.js"))
+    if path.parent.name != "offline"
+]
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
 
