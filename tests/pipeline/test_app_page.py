@@ -446,6 +446,7 @@ def test_a_public_page_has_single_posts_only(repo: Paths, browser: Any) -> None:
     with AppServer(repo.root, "--public", "--model", student) as public:
         status, _ = public.send("GET", "/api/student", Host="space.example")
         assert status == 200
+        browser.get_log("browser")  # entries of earlier tests
         browser.get(public.url + "#explore")
         WebDriverWait(browser, 20).until(
             lambda page: page.find_element(By.ID, "view-try").is_displayed()
