@@ -223,7 +223,11 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
         "judged": False,
         "right": _number(0.7),
     }
-    paired |= {"shift": _number(0.4), "scenes": {"office <b>": scene}}
+    paired |= {
+        "control": _number(0.02, 0.01),
+        "shift": _number(0.4),
+        "scenes": {"office <b>": scene},
+    }
     coverage = {"n": 130, "n_calib": 60, "coverage": _number(0.91, 0.04), "width": _number(4.1)}
     evaluate = {
         "axes": {

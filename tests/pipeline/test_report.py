@@ -257,6 +257,7 @@ def test_swapped_images_and_unaudited_languages_are_reported(found: Findings) ->
     assert "Not audited, because there is no list of words for the language: 4 captions" in page
     assert re.search(r"Images of the folder of pairs: 20 pairs .* changed by 3.0% of its", page)
     assert "standard deviation of 5.0%" in page
+    assert "same scene and gender differ by 2.0% (1.0% to 3.0%)" in page
     assert "1 pair could not be scored" in page
     assert "too few pairs for the gate" in page
     assert "<td>office &lt;b&gt;</td>" in page
