@@ -30,7 +30,11 @@ class RatingServer:
         code = "from postbias.cli import main; main()"
         command = [sys.executable, "-c", code, "rate", "--no-browser", "--port", "0"]
         self.process = subprocess.Popen(
-            [*command, *self._options], cwd=self._root, stdout=subprocess.PIPE, text=True
+            [*command, *self._options],
+            cwd=self._root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         for line in self.process.stdout:

@@ -212,7 +212,7 @@ def test_undo_brings_the_last_post_back_once(tmp_path: Path) -> None:
         ({"outcome": Outcome.SKIPPED, "scores": {}, "note": "dull"}, "skipped without a reason"),
         ({"outcome": Outcome.WITHDRAWN, "scores": {}}, "cannot be withdrawn"),
         ({"task": RatingTask("elsewhere", 1)}, "not among those of the rater"),
-        ({"rater": "eve"}, "all raters have begun"),
+        ({"rater": "eve"}, "all places for raters are taken"),
     ],
 )
 def test_invalid_answers_are_refused_and_not_stored(

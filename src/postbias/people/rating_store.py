@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from postbias.errors import InputError, StorageError
+from postbias.errors import RaterLimitError, StorageError
 from postbias.people.rating_records import Outcome, Rating, RatingItem, RatingTask
 
 _VERSION = 1
@@ -128,7 +128,7 @@ class RatingStore:
             The rater's slot, from 0.
 
         Raises:
-            InputError: If all slots are taken.
+            RaterLimitError: If all slots are taken.
             StorageError: If the store cannot be written.
         """
         with self._transaction():
@@ -136,8 +136,8 @@ class RatingStore:
             if name in names:
                 return names.index(name)
             if len(names) >= max_raters:
-                raise InputError(
-                    "all raters have begun, and this is none of their names",
+                raise RaterLimitError(
+                    "all places for raters are taken, and this is none of the raters' names",
                     seen=name,
                     allowed=", ".join(names),
                     do="use the name that you began with, or raise rating.raters in params.yaml",
@@ -192,6 +192,25 @@ class RatingStore:
                 last.pop((rating.rater, rating.task), None)
                 last[rating.rater, rating.task] = rating
         return [rating for rating in last.values() if rating.outcome is not Outcome.WITHDRAWN]
+
+    def withdrawn(self, rater: str, task: RatingTask) -> Rating | None:
+        """Find the answer that a rater withdrew and has not replaced yet.
+
+        Args:
+            rater: Pseudonym.
+            task: The post and the occasion.
+
+        Returns:
+            The answer; None if there is none, or if the task is answered.
+
+        Raises:
+            StorageError: If the store is damaged.
+        """
+        answers = [r for r in self.history() if (r.rater, r.task) == (rater, task)]
+        if not answers or answers[-1].outcome is not Outcome.WITHDRAWN:
+            return None
+        given = (r for r in reversed(answers) if r.outcome is not Outcome.WITHDRAWN)
+        return next(given, None)
 
     def delete_posts(self, post_ids: Sequence[str]) -> int:
         """Delete posts with all answers about them, and rewrite the file without them.
