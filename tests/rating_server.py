@@ -24,6 +24,7 @@ class RatingServer:
         self._root = root
         self._options = options
         self.url = ""
+        self.lines: list[str] = []
 
     def __enter__(self) -> Self:
         """Start the server and wait until it prints its address."""
@@ -38,6 +39,7 @@ class RatingServer:
         )
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            self.lines.append(line.strip())
             if found := re.search(r"http://\S+", line):
                 self.url = found[0]
                 return self

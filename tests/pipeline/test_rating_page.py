@@ -15,11 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from tests.rating_server import RatingServer, error_of
 from tests.scored_repo import HOSTILE, write_scored_repo
 from tests.small_repo import set_params
 
+from postbias.cli import main
 from postbias.paths import Paths
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import read_table, write_table
@@ -318,6 +320,56 @@ def test_two_servers_share_one_store(repo: Paths) -> None:
     assert not {"ann", "ben", "params", "saw"} & set(re.split(r"\W+", text))
     assert "All places for raters of this study are taken. Use the name that you began with" in text
     assert "rating.raters in params.yaml" in log
+
+
+def test_an_earlier_draw_is_named_if_the_params_have_changed(
+    repo: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*arguments: str) -> list[str]:
+        result = CliRunner().invoke(main, ["ratings", *arguments])
+        assert result.exit_code == 0, result.output
+        return [line for line in result.output.splitlines() if "earlier draw" in line]
+
+    monkeypatch.chdir(repo.root)
+    assert "no posts have been drawn yet" in CliRunner().invoke(main, ["ratings", "show"]).output
+    n = 8 + len(HOSTILE)
+    for number in range(2):
+        with RatingServer(repo.root) as server:
+            assert not any("earlier draw" in line for line in server.lines)
+        assert run("show") == run("tasks", "csv", str(tmp_path / f"same{number}")) == []
+        set_params(repo.root, {"rating.raters": 3})  # needs no new draw
+    set_params(repo.root, {"rating.n": 9})
+    with (repo.root / "gold.csv").open("a", encoding="utf-8") as file:
+        file.write("p00050\n")
+    with RatingServer(repo.root) as server:
+        shown = [line for line in server.lines if "earlier draw" in line]
+    assert len(shown) == 1
+    assert shown[0].startswith(f"the earlier draw ({n} posts) is used, although params.yaml")
+    assert "rating.n is 9, was 8" in shown[0]
+    assert "rating.include is gold.csv@" in shown[0]
+    assert "rating.overlap" not in shown[0]
+    assert shown[0].endswith("and move store/ratings.sqlite away")
+    assert run("show") == run("tasks", "csv", str(tmp_path / "changed")) == shown
+
+
+def test_show_says_how_many_of_their_tasks_raters_have_answered(
+    repo: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = 8 + len(HOSTILE)
+    with RatingServer(repo.root) as server:
+        task = server.request("/api/session", {"rater": "ann"})["task"]
+        unsure = {"outcome": "cannot_tell", "scores": {}}
+        for changes in ({}, {}, unsure, {"outcome": "skipped", "scores": {}, "note": "other"}):
+            task = server.rate("ann", task, **changes)["task"]
+        server.request("/api/session", {"rater": "ben"})
+    monkeypatch.chdir(repo.root)
+    assert CliRunner().invoke(main, ["ratings", "show"]).output.splitlines() == [
+        f"{n} posts to rate, 2 of 2 raters have begun",
+        f"  ann: 4 of {n + 1} tasks answered ({n} posts and 1 repeat): 2 rated, 1 cannot tell, "
+        "1 skipped",
+        f"  ben: 0 of {n + 1} tasks answered ({n} posts and 1 repeat): 0 rated, 0 cannot tell, "
+        "0 skipped",
+    ]
 
 
 def test_neither_scores_nor_ids_reach_the_page(repo: Paths) -> None:
