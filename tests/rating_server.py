@@ -24,16 +24,22 @@ class RatingServer:
         self._root = root
         self._options = options
         self.url = ""
+        self.lines: list[str] = []
 
     def __enter__(self) -> Self:
         """Start the server and wait until it prints its address."""
         code = "from postbias.cli import main; main()"
         command = [sys.executable, "-c", code, "rate", "--no-browser", "--port", "0"]
         self.process = subprocess.Popen(
-            [*command, *self._options], cwd=self._root, stdout=subprocess.PIPE, text=True
+            [*command, *self._options],
+            cwd=self._root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            self.lines.append(line.strip())
             if found := re.search(r"http://\S+", line):
                 self.url = found[0]
                 return self

@@ -4,6 +4,7 @@
     ├── ParamsError               invalid key or value in params.yaml
     ├── InputError                a file or folder named by the user is unusable
     │   ├── LayoutError           an export whose layout is not recognised
+    │   ├── RaterLimitError       a rater for whom there is no place left
     │   └── SchemaError           a table with unexpected columns or types
     ├── RubricError               invalid rubric
     ├── LabelsError               labels missing, out of range or for unknown posts
@@ -72,6 +73,10 @@ class InputError(PostbiasError):
 
 class LayoutError(InputError):
     """An export whose layout is not recognised."""
+
+
+class RaterLimitError(InputError):
+    """A rater for whom there is no place left; the message names the others."""
 
 
 class SchemaError(InputError):

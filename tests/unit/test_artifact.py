@@ -99,6 +99,18 @@ def test_a_folder_without_a_student_is_a_clear_error(tmp_path: Path, where: str)
         Artifact.open(path)
 
 
+def test_a_missing_champion_is_called_so_and_the_gate_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        Artifact.open(tmp_path / "champion")
+    message = str(caught.value)
+    assert message.startswith("no champion: ")
+    assert 'if `dvc repro` ended with "no champion", the best student failed the gate' in message
+    assert "see reports/evaluate.json" in message
+    with pytest.raises(ArtifactError) as caught:
+        Artifact.open(tmp_path / "fusion")
+    assert "no champion" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [

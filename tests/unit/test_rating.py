@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from tests.scored_repo import write_scored_repo
 from postbias.errors import InputError
 from postbias.params import Params, load_params
 from postbias.paths import Paths
+from postbias.people.rating_overview import describe_changed_draw, describe_raters
 from postbias.people.rating_records import Outcome, Rating, RatingItem, RatingTask
 from postbias.people.rating_sample import draw_rating_sample
 from postbias.people.rating_session import Answer, RatingSession
@@ -177,6 +180,40 @@ def test_withdrawn_answers_stay_in_the_history_only(tmp_path: Path) -> None:
     assert b"p0" not in (tmp_path / "r.sqlite").read_bytes()
 
 
+def test_a_store_of_the_first_version_is_still_used(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    with RatingStore.open(path) as store:
+        store.add_items(_items(3), {"rating.n": "3"})
+        store.add(_rating("a" * 8))
+        assert store.draw() == {"rating.n": "3"}
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE draw")
+        db.execute("PRAGMA user_version=1")
+    rating = load_params(ROOT / "params.yaml").rating
+    with RatingStore.open(path) as store:
+        assert len(store.items()) == 3
+        assert len(store.ratings()) == 1
+        assert describe_changed_draw(store, tmp_path, rating) is None
+
+
+def test_raters_with_the_same_tasks_in_a_tool_have_answers_beyond_their_own(
+    tmp_path: Path,
+) -> None:
+    rating = load_params(ROOT / "params.yaml").rating
+    with RatingStore.open(tmp_path / "r.sqlite") as store:
+        store.add_items(_items(50))
+        store.add_rater("ann", 2)
+        tasks = set(list_tasks(_items(50), "ann", 0, rating.repeat_share))
+        other = next(
+            task for task in list_tasks(_items(50), "", 0, rating.repeat_share) if task not in tasks
+        )
+        store.add(_rating("a" * 8, task=RatingTask("p0", 1)))
+        store.add(_rating("b" * 8, task=other))
+        line = describe_raters(store, rating)[1]
+    assert line.startswith("  ann: 1 of 55 tasks answered (50 posts and 5 repeats): 2 rated")
+    assert line.endswith("of which 1 beyond these tasks")
+
+
 def _session(tmp_path: Path, n: int = 6) -> RatingSession:
     rating = load_params(ROOT / "params.yaml").rating
     return RatingSession(tmp_path / "r.sqlite", _items(n), RUBRIC, rating)
@@ -212,7 +249,7 @@ def test_undo_brings_the_last_post_back_once(tmp_path: Path) -> None:
         ({"outcome": Outcome.SKIPPED, "scores": {}, "note": "dull"}, "skipped without a reason"),
         ({"outcome": Outcome.WITHDRAWN, "scores": {}}, "cannot be withdrawn"),
         ({"task": RatingTask("elsewhere", 1)}, "not among those of the rater"),
-        ({"rater": "eve"}, "all raters have begun"),
+        ({"rater": "eve"}, "all places for raters are taken"),
     ],
 )
 def test_invalid_answers_are_refused_and_not_stored(

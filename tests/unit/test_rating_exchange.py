@@ -267,7 +267,7 @@ def test_answers_given_elsewhere_are_kept(repo: Paths, tmp_path: Path) -> None:
     assert import_tool_answers(repo, params, ToolFormat.CSV, path, "ben").added == 2
     full = import_tool_answers(repo, params, ToolFormat.CSV, path, "eve")
     assert full.added == 0
-    assert all("all raters have begun" in fault for fault in full.faults)
+    assert all("all places for raters are taken" in fault for fault in full.faults)
 
 
 def test_unusable_spreadsheets_are_refused(

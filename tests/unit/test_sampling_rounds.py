@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,31 @@ def test_a_round_waits_for_the_labels_of_the_last_one(repo: tuple[Paths, Params]
     with pytest.raises(InputError, match="last round is not labelled yet"):
         draw_next_round(paths, params, N_NEXT)
     assert [planned.number for planned in read_rounds(paths.sample_rounds)] == [2]
+
+
+def test_without_rounds_it_is_the_first_sample_that_is_not_labelled(
+    repo: tuple[Paths, Params],
+) -> None:
+    paths, params = repo
+    larger = params.model_copy(
+        update={"sample": params.sample.model_copy(update={"n": N_FIRST + 10})}
+    )
+    with pytest.raises(InputError) as caught:
+        draw_next_round(paths, larger, N_NEXT)
+    assert "the first sample that params.yaml describes is not labelled yet" in str(caught.value)
+    assert "round is not" not in str(caught.value)
+
+
+def test_next_posts_without_a_champion_names_the_gate(
+    repo: tuple[Paths, Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, _params = repo
+    shutil.rmtree(paths.champion)
+    monkeypatch.chdir(paths.root)
+    result = CliRunner().invoke(main, ["next-posts", str(N_NEXT)])
+    assert result.exit_code == 1
+    assert "no champion: " in result.output
+    assert "the best student failed the gate: see reports/evaluate.json" in result.output
 
 
 def test_posts_with_larger_expected_errors_are_drawn_more_often(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +15,13 @@ from starlette.requests import Request
 
 from postbias.app.access import Access
 from postbias.app.page_language import LanguagePages
-from postbias.errors import InputError, StorageError
+from postbias.errors import InputError, RaterLimitError, StorageError
 from postbias.people.rating_posts import RatingPost
 from postbias.people.rating_records import Outcome, RatingTask
 from postbias.people.rating_session import Answer, RaterProgress, RatingSession
 from postbias.teacher.rubric import Rubric
+
+logger = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -112,7 +115,7 @@ class _Handlers:
         return self._describe(self._session.withdraw_last(body.rater, body.nonce))
 
     def _describe(self, progress: RaterProgress) -> dict[str, Any]:
-        task, described = progress.task, None
+        task, withdrawn, described = progress.task, progress.withdrawn, None
         if task is not None:
             place = self._ids.index(task.post_id)
             post = self._posts[place]
@@ -121,11 +124,22 @@ class _Handlers:
                 "occasion": task.occasion,
                 "caption": post.caption,
                 "images": [image is not None for image in post.images],
+                "withdrawn": None
+                if withdrawn is None
+                else {"outcome": withdrawn.outcome, "scores": dict(withdrawn.scores)},
             }
         return {"done": progress.done, "total": progress.total, "task": described}
 
 
 def _refuse(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, RaterLimitError):
+        # The message names the other raters and speaks to whoever runs the study.
+        logger.warning("%s", error)
+        detail = (
+            "All places for raters of this study are taken. Use the name that you began with, or "
+            "ask the person who runs the study."
+        )
+        return JSONResponse({"detail": detail}, 400)
     return JSONResponse({"detail": str(error)}, 400 if isinstance(error, InputError) else 503)
 
 

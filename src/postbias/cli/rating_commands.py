@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -129,20 +128,18 @@ def ratings() -> None:
 
 @ratings.command("show")
 def ratings_show() -> None:
-    """Show how far each rater has come."""
+    """Show how many of their tasks raters have answered, and how."""
     from postbias.params import load_params
     from postbias.paths import Paths
+    from postbias.people.rating_overview import describe_changed_draw, describe_raters
     from postbias.people.rating_store import RatingStore
 
     paths = Paths.find()
-    n_raters = load_params(paths.params).rating.raters
+    rating = load_params(paths.params).rating
     with RatingStore.open(paths.ratings) as store:
-        names, answers = store.raters(), store.ratings()
-        click.echo(f"{len(store.items())} posts to rate, {len(names)} of {n_raters} raters")
-        for name in names:
-            counts = Counter(rating.outcome for rating in answers if rating.rater == name)
-            parts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
-            click.echo(f"  {name}: {parts or 'no answers'}")
+        click.echo("\n".join(describe_raters(store, rating)))
+        if change := describe_changed_draw(store, paths.root, rating):
+            click.echo(change)
 
 
 @ratings.command("export")

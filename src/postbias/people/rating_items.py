@@ -7,6 +7,7 @@ from collections.abc import Callable
 from postbias.errors import InputError
 from postbias.params import Params
 from postbias.paths import Paths
+from postbias.people.rating_overview import describe_changed_draw, describe_draw
 from postbias.people.rating_records import RatingItem
 from postbias.people.rating_sample import draw_rating_sample
 from postbias.people.rating_store import RatingStore
@@ -17,6 +18,9 @@ def open_items(
     paths: Paths, params: Params, rubric: Rubric, announce: Callable[[str], None]
 ) -> tuple[RatingItem, ...]:
     """Read the posts to rate from the store; draw them if it has none.
+
+    Args:
+        announce: Called with one line if posts are drawn, or if they were drawn with other params.
 
     Raises:
         CorpusError: If there is no post to rate.
@@ -32,6 +36,9 @@ def open_items(
                 do="export them (`postbias ratings export`), then move the store away",
             )
         if not store.items():
-            store.add_items(draw_rating_sample(paths, params))
+            drawn = draw_rating_sample(paths, params)
+            store.add_items(drawn, describe_draw(paths.root, params.rating))
             announce(f"{len(store.items())} posts drawn for rating")
+        elif change := describe_changed_draw(store, paths.root, params.rating):
+            announce(change)
         return store.items()

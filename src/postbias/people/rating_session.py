@@ -23,11 +23,13 @@ class RaterProgress:
         done: Number of answers.
         total: Number of tasks.
         task: What to rate next; None at the end.
+        withdrawn: The rater's last answer to `task`, if it was withdrawn.
     """
 
     done: int
     total: int
     task: RatingTask | None
+    withdrawn: Rating | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class RatingSession:
         """Register a rater if necessary, and find what to rate next.
 
         Raises:
-            InputError: If all raters have begun and this is none of them.
+            RaterLimitError: If all places for raters are taken, and this is none of the raters.
             StorageError: If the store cannot be used.
         """
         with RatingStore.open(self._store) as store:
@@ -111,7 +113,7 @@ class RatingSession:
             The rater's progress.
 
         Raises:
-            InputError: If all raters have begun and this is none of them.
+            RaterLimitError: If all places for raters are taken, and this is none of the raters.
             StorageError: If the store cannot be used.
         """
         with RatingStore.open(self._store) as store:
@@ -124,8 +126,9 @@ class RatingSession:
     def _progress(self, store: RatingStore, rater: str) -> RaterProgress:
         tasks = self._tasks(store, rater)
         done = {rating.task for rating in store.ratings(rater)}
-        remaining = (task for task in tasks if task not in done)
-        return RaterProgress(len(done.intersection(tasks)), len(tasks), next(remaining, None))
+        task = next((task for task in tasks if task not in done), None)
+        withdrawn = None if task is None else store.withdrawn(rater, task)
+        return RaterProgress(len(done.intersection(tasks)), len(tasks), task, withdrawn)
 
     def _tasks(self, store: RatingStore, rater: str) -> list[RatingTask]:
         slot = store.add_rater(rater, self._params.raters)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from postbias.errors import InputError, StorageError
+from postbias.errors import RaterLimitError, StorageError
 from postbias.people.rating_records import Outcome, Rating, RatingItem, RatingTask
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE items (
     position INTEGER PRIMARY KEY,
@@ -42,6 +42,8 @@ CREATE TABLE ratings (
 );
 CREATE INDEX ratings_by_task ON ratings (rater, post_id, occasion);
 """
+# Since version 2: the params that the posts were drawn with.
+_DRAW = "CREATE TABLE draw (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
 _COLUMNS = "nonce, rater, post_id, occasion, outcome, scores, note, seconds, rubric, rated_at"
 
 
@@ -73,7 +75,8 @@ class RatingStore:
                     f"{path} was written by a newer postbias", seen=version, allowed=_VERSION
                 )
             if version < _VERSION:
-                for statement in f"{_SCHEMA}PRAGMA user_version={_VERSION}".split(";"):
+                created = f"{_SCHEMA}{_DRAW}" if version == 0 else _DRAW
+                for statement in f"{created}PRAGMA user_version={_VERSION}".split(";"):
                     db.execute(statement)
             db.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
@@ -98,8 +101,16 @@ class RatingStore:
         )
         return tuple(RatingItem(*row) for row in self._query(sql))
 
-    def add_items(self, items: Sequence[RatingItem]) -> None:
+    def draw(self) -> dict[str, str]:
+        """Read the params that the posts were drawn with; empty if they are not known."""
+        return dict(self._query("SELECT name, value FROM draw"))
+
+    def add_items(self, items: Sequence[RatingItem], draw: Mapping[str, str] | None = None) -> None:
         """Store the posts to rate, unless the store has some already.
+
+        Args:
+            items: The posts, in the order in which they were drawn.
+            draw: Params that they were drawn with.
 
         Raises:
             StorageError: If the store cannot be written.
@@ -112,6 +123,7 @@ class RatingStore:
                 "VALUES (?, ?, ?, ?, ?)",
                 [(i.post_id, i.stratum, i.stratum_posts, i.probability, i.slot) for i in items],
             )
+            self._db.executemany("INSERT INTO draw VALUES (?, ?)", list((draw or {}).items()))
 
     def raters(self) -> tuple[str, ...]:
         """Return the raters' pseudonyms in the order of their slots."""
@@ -128,7 +140,7 @@ class RatingStore:
             The rater's slot, from 0.
 
         Raises:
-            InputError: If all slots are taken.
+            RaterLimitError: If all slots are taken.
             StorageError: If the store cannot be written.
         """
         with self._transaction():
@@ -136,8 +148,8 @@ class RatingStore:
             if name in names:
                 return names.index(name)
             if len(names) >= max_raters:
-                raise InputError(
-                    "all raters have begun, and this is none of their names",
+                raise RaterLimitError(
+                    "all places for raters are taken, and this is none of the raters' names",
                     seen=name,
                     allowed=", ".join(names),
                     do="use the name that you began with, or raise rating.raters in params.yaml",
@@ -192,6 +204,25 @@ class RatingStore:
                 last.pop((rating.rater, rating.task), None)
                 last[rating.rater, rating.task] = rating
         return [rating for rating in last.values() if rating.outcome is not Outcome.WITHDRAWN]
+
+    def withdrawn(self, rater: str, task: RatingTask) -> Rating | None:
+        """Find the answer that a rater withdrew and has not replaced yet.
+
+        Args:
+            rater: Pseudonym.
+            task: The post and the occasion.
+
+        Returns:
+            The answer; None if there is none, or if the task is answered.
+
+        Raises:
+            StorageError: If the store is damaged.
+        """
+        answers = [r for r in self.history() if (r.rater, r.task) == (rater, task)]
+        if not answers or answers[-1].outcome is not Outcome.WITHDRAWN:
+            return None
+        given = (r for r in reversed(answers) if r.outcome is not Outcome.WITHDRAWN)
+        return next(given, None)
 
     def delete_posts(self, post_ids: Sequence[str]) -> int:
         """Delete posts with all answers about them, and rewrite the file without them.

@@ -88,7 +88,8 @@ def draw_next_round(paths: Paths, params: Params, n: int) -> DrawnRound:
 
     Raises:
         CorpusError: If no post has a score.
-        InputError: If the last round is not labelled yet, or fewer than `n` posts are left.
+        InputError: If the last round or the first sample is not labelled yet, or fewer than `n`
+            posts are left.
         ParamsError: If `sample.method` is not active, or the first sample had other params.
         SchemaError: If a table is damaged.
         StorageError: If the file cannot be written.
@@ -104,7 +105,7 @@ def draw_next_round(paths: Paths, params: Params, n: int) -> DrawnRound:
     check_rounds(rounds, params)
     shards = list_imported_shards(paths.data, params.sample.imports)
     posts = list_open_posts(shards, params.sample, params.seed, rounds)
-    _check_labelled(paths, posts)
+    _check_labelled(paths, posts, has_rounds=bool(rounds))
     is_open = ~posts.is_sampled
     if n > is_open.sum():
         raise InputError(
@@ -172,13 +173,14 @@ def _align(corpus: ScoredCorpus, posts: OpenPosts, errors: Array) -> Array:
     return np.where(rows >= 0, errors[rows], np.nan)
 
 
-def _check_labelled(paths: Paths, posts: OpenPosts) -> None:
+def _check_labelled(paths: Paths, posts: OpenPosts, *, has_rounds: bool) -> None:
     """Check that the sample on disk has all rounds so far: the champion has learned from them."""
     sampled = set(posts.post_ids.filter(pa.array(posts.is_sampled)).to_pylist())
     on_disk = set(read_table(paths.sample, SAMPLE, ["post_id"])["post_id"].to_pylist())
     if sampled != on_disk:
+        what = "last round" if has_rounds else "first sample that params.yaml describes"
         raise InputError(
-            "the last round is not labelled yet: the sample of the last `dvc repro` is another one",
+            f"the {what} is not labelled yet: the sample of the last `dvc repro` is another one",
             seen=f"{len(sampled - on_disk)} posts more, {len(on_disk - sampled)} posts fewer",
             do="run `dvc repro`, so that the next round follows the errors that it leaves",
         )

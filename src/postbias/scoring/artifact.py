@@ -20,6 +20,13 @@ from pathlib import Path
 from postbias.errors import ArtifactError
 from postbias.scoring.manifest import MANIFEST, REMAKE, FileRecord, Manifest, Precision
 
+# Name of the folder of the champion, which a student that fails the gate leaves missing.
+_CHAMPION = "champion"
+_REJECTED = (
+    'if `dvc repro` ended with "no champion", the best student failed the gate: see '
+    "reports/evaluate.json"
+)
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -52,8 +59,11 @@ class Artifact:
             data = (folder / MANIFEST).read_bytes()
             text = data.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
+            is_champion = folder.name == _CHAMPION
             raise ArtifactError(
-                f"no student in {folder}: {MANIFEST} cannot be read", do=REMAKE
+                f"{'no champion: ' if is_champion else ''}no student in {folder}: "
+                f"{MANIFEST} cannot be read",
+                do=f"{REMAKE}; {_REJECTED}" if is_champion else REMAKE,
             ) from error
         manifest = Manifest.from_json(text)
         for name in sorted({*manifest.required_files(), *manifest.files}):
