@@ -159,6 +159,7 @@ export const TEXTS = {
   uncertainty: "Width of the 90% interval",
   disagreement: "Distance from the label, at least",
   status_filter: "Score",
+  formats: { csv: "CSV", xlsx: "Excel", parquet: "Parquet" },
   status_choice: { scored: "with a score", unscored: "without a score", all: "all posts" },
   modalities: "Looked at",
   modality: { "image+text": "image and caption", text: "caption only", image: "image only" },
