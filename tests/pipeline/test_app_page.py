@@ -9,6 +9,7 @@ import socket
 import time
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,85 @@ def test_every_control_has_a_name_and_nothing_is_wider_than_a_phone(
         assert [c.get_attribute("outerHTML") for c in unnamed] == []
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# Text with too little contrast to the colours behind it: below 4.5 to 1, or 3 to 1 for large text
+# (WCAG 2.2 AA).
+_LOW_CONTRAST = """
+const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+const rgba = (colour) => {
+  canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+  const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255];
+};
+const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
+const luminance = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
+  const x = c[i] / 255; return sum + weight * (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+}, 0);
+const behind = (node) => {
+  const layers = [];
+  for (let at = node; at; at = at.parentElement) layers.push(rgba(getComputedStyle(at).backgroundColor));
+  return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255, 1]);
+};
+const found = [];
+for (const node of document.querySelectorAll("body *")) {
+  const text = [...node.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data).join("").trim();
+  if (!text || !node.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue;
+  if (node.closest(":disabled, [aria-hidden=true]")) continue;
+  const style = getComputedStyle(node), ground = behind(node);
+  const [a, b] = [luminance(over(rgba(style.color), ground)), luminance(ground)].sort((x, y) => y - x);
+  const size = parseFloat(style.fontSize);
+  const needed = size >= 24 || (size >= 18.6 && style.fontWeight >= 700) ? 3 : 4.5;
+  if ((a + 0.05) / (b + 0.05) < needed) found.push(`${((a + 0.05) / (b + 0.05)).toFixed(2)}: ${text.slice(0, 40)}`);
+}
+return found;
+"""  # noqa: E501 - JavaScript
+_CONTROLS = {
+    "button",
+    "link",
+    "textbox",
+    "combobox",
+    "checkbox",
+    "radio",
+    "spinbutton",
+    "searchbox",
+}
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("section", ["try", "file", "explore", "more"])
+def test_a_screen_reader_hears_names_and_text_has_contrast(
+    server: AppServer, browser: Any, section: str, scheme: str
+) -> None:
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    try:
+        browser.get("about:blank")
+        browser.get(f"{server.url}/#{section}")
+        _find(browser, f"#view-{section}:not([hidden]) h1")
+        if section == "explore":
+            _find(browser, ".post")
+        nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        seen = [
+            (node["role"]["value"], node.get("name", {}).get("value", "").strip())
+            for node in nodes
+            if not node["ignored"]
+        ]
+        roles = [role for role, _ in seen]
+        assert roles.count("main") == 1
+        assert "navigation" in roles
+        assert [role for role, name in seen if role in _CONTROLS and not name] == []
+        assert [role for role, name in seen if role == "image" and not name] == []
+        assert browser.execute_script("return document.documentElement.lang")
+        headings = browser.execute_script(
+            "return [...document.querySelectorAll('h1, h2, h3, h4')]"
+            ".filter((h) => h.checkVisibility()).map((h) => Number(h.tagName[1]))"
+        )
+        assert headings.count(1) == 1
+        assert all(b <= a + 1 for a, b in pairwise(headings)), headings
+        assert browser.execute_script(_LOW_CONTRAST) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def _check_log(browser: Any) -> None:

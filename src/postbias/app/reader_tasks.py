@@ -80,13 +80,14 @@ def run_reader_task() -> None:
 
 
 def _send(answer: Json) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
 def _keep_stdout_clean() -> None:
     """Send what libraries print to stderr, and only answers to stdout."""
-    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # Damaged files give lone surrogates, which the page's answers cannot contain.
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     os.dup2(2, 1)
 
 

@@ -3,6 +3,8 @@ import { button, element, guarded, request, say } from "./page.js";
 import { TEXTS, t } from "./texts.js";
 
 const MAX_REGIONS = 3;
+// Numbers do not fit into smaller frames; the line below the image has them too.
+const MIN_LABELLED = 0.2;
 const points = (x) => `${x > 0 ? "+" : x < 0 ? "−" : ""}${Math.abs(x).toFixed(1)}`;
 
 // `images` are files or addresses that a browser can show, or null in their places.
@@ -91,7 +93,7 @@ function framed(regions, images) {
 }
 
 function frame(region) {
-  const box = element("i", { className: region.contribution > 0 ? "raises" : "lowers", "aria-hidden": "true" }, points(region.contribution));
+  const box = element("i", { className: region.contribution > 0 ? "raises" : "lowers", "aria-hidden": "true" }, region.right - region.left < MIN_LABELLED ? "" : points(region.contribution));
   const share = (x) => `${100 * x}%`;
   Object.assign(box.style, { left: share(region.left), top: share(region.top), width: share(region.right - region.left), height: share(region.bottom - region.top) });
   return box;

@@ -45,7 +45,7 @@ function layout(corpora) {
   const sort = element("select", { id: "sort" }, ...orders.map(([value, textContent]) => element("option", { value, textContent })));
   sort.addEventListener("change", guarded(() => refresh()));
   const exports = ["csv", "xlsx", "parquet"].map((format) => {
-    const made = button(format.toUpperCase(), guarded(() => download(state.corpus, { ...read_query(), format })));
+    const made = button(TEXTS.formats[format], guarded(() => download(state.corpus, { ...read_query(), format })));
     made.id = `export-${format}`;
     return made;
   });

@@ -201,7 +201,7 @@ function show_done({ summary, corpus, name }) {
   const bands = ["low", "moderate", "high"].map((band) => fact(percent_text(summary.band_share[band] ?? 0), TEXTS.share_band[band]));
   const explore = element("a", { className: "button primary", href: `#explore/${corpus}`, textContent: t("explore_result"), id: "explore-result" });
   const whole = { filter: { status: "all" }, order: { by: "input", descending: false } };
-  const formats = ["csv", "xlsx", "parquet"].map((format) => button(format.toUpperCase(), guarded(() => download(corpus, { ...whole, format }))));
+  const formats = ["csv", "xlsx", "parquet"].map((format) => button(TEXTS.formats[format], guarded(() => download(corpus, { ...whole, format }))));
   const rejects = element("section", { className: "card" }, element("h2", { textContent: t("rejects_title") }));
   const notes = [...imported.notes];
   if (imported.address_posts) notes.push(t("addresses", { n: count_text(imported.address_posts) }));

@@ -162,6 +162,7 @@ export const TEXTS = {
   uncertainty: _("Width of the 90% interval"),
   disagreement: _("Distance from the label, at least"),
   status_filter: _("Score"),
+  formats: { csv: "CSV", xlsx: "Excel", parquet: "Parquet" }, // names, the same in all languages
   status_choice: { scored: _("with a score"), unscored: _("without a score"), all: _("all posts") },
   modalities: _("Looked at"),
   modality: { "image+text": _("image and caption"), text: _("caption only"), image: _("image only") },
