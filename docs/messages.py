@@ -24,11 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 _PACKAGE = ROOT / "src" / "postbias"
 _METHODS = [
     ("**.py", "python"),
-    ("report/templates/**.html.j2", "jinja2"),
+    ("**.html.j2", "jinja2"),
+    ("app/static/**.js", "javascript"),
 ]
 # `_t` marks messages of constants; `_` and `ngettext` translate, `gettext` a `{% trans %}` block.
 _KEYWORDS = {"_": None, "_t": None, "gettext": None, "ngettext": (1, 2)}
-_OPTIONS = {"report/templates/**.html.j2": {"encoding": "utf-8", "silent": "false"}}
+_OPTIONS = {"**.html.j2": {"encoding": "utf-8", "silent": "false"}}
 _WIDTH = 96
 
 
@@ -63,7 +64,7 @@ def update_catalogue(path: Path, extracted: Catalog) -> bytes:
     catalogue.update(extracted)
     for message in catalogue:
         # Babel takes the percent sign of "95% interval" for a placeholder.
-        if all(file.endswith(".py") for file, _ in message.locations):
+        if not any(file.endswith(".j2") for file, _ in message.locations):
             message.flags.discard("python-format")
     content = BytesIO()
     write_po(content, catalogue, width=_WIDTH, ignore_obsolete=True, omit_header=True)

@@ -214,8 +214,20 @@ def _write_reports(paths: Paths, n_labels: int) -> None:
     swap |= {"unswapped": {"en": 5}, "unaudited": {"pl": 3, "unknown": 1}}
     swap |= {"change": _number(0.02, 0.01), "shift": _number(1.1), "right": _number(0.9)}
     scene = {"n": 5, "change": _number(0.03, 0.01), "difference": _number(-0.01, 0.02)}
-    paired = {**scene, "n": 20, "unscored": 1, "units": 8, "judged": False, "right": _number(0.7)}
-    paired |= {"shift": _number(0.4), "scenes": {"office <b>": scene}}
+    paired = {
+        **scene,
+        "n": 20,
+        "unscored": 1,
+        "units": 8,
+        "spread": 0.05,
+        "judged": False,
+        "right": _number(0.7),
+    }
+    paired |= {
+        "control": _number(0.02, 0.01),
+        "shift": _number(0.4),
+        "scenes": {"office <b>": scene},
+    }
     coverage = {"n": 130, "n_calib": 60, "coverage": _number(0.91, 0.04), "width": _number(4.1)}
     evaluate = {
         "axes": {

@@ -22,7 +22,14 @@ from postbias.student.distillation import distil_artifact
 
 TEXT_CONFIGS: dict[str, dict[str, Any]] = {
     "distilbert-base-uncased": {"model_type": "distilbert", "vocab_size": 30522},
-    "distilbert-base-multilingual-cased": {"model_type": "distilbert", "vocab_size": 119547},
+    "jhu-clsp/mmBERT-small": {
+        "model_type": "modernbert",
+        "vocab_size": 256_000,
+        "hidden_size": 384,
+        "num_hidden_layers": 22,
+        "num_attention_heads": 6,
+        "intermediate_size": 1152,
+    },
     "google/bert_uncased_L-4_H-128_A-2": {
         "model_type": "bert",
         "vocab_size": 30522,

@@ -154,6 +154,35 @@ def test_a_person_scores_a_spreadsheet_with_images_and_exports_the_high_posts(
 
 
 @needs_browser
+def test_changed_columns_are_kept_if_the_person_is_faster_than_the_preview(
+    server: AppServer, browser: Any, tmp_path: Path
+) -> None:
+    browser.get(f"{server.url}/#try")
+    browser.get(f"{server.url}/#file")
+    _find(browser, "#file-files").send_keys(str(write_spreadsheet(tmp_path / "quick.zip", 12)))
+    _find(browser, "#column-caption")
+    choose = """
+        const [field, value] = arguments;
+        const select = document.getElementById(`column-${field}`);
+        select.value = value;
+        select.dispatchEvent(new Event("change"));
+    """
+    # Two changes in a row: the answer to the first one must not undo the second one.
+    browser.execute_script(choose, "author", "")
+    browser.execute_script(choose, "posted_at", "")
+    headers = "#file-step thead th"
+    _wait(browser, lambda: len(browser.find_elements("css selector", headers)) == 3)
+    values = [
+        _find(browser, f"#column-{name}").get_property("value") for name in ("author", "posted_at")
+    ]
+    assert values == ["", ""]
+    browser.execute_script(choose, "author", "Username")
+    browser.execute_script('document.querySelector("#file-step .primary").click()')
+    _find(browser, "#explore-result")
+    _check_log(browser)
+
+
+@needs_browser
 def test_a_post_is_tried_with_the_keyboard_and_no_answer_is_said(
     server: AppServer, browser: Any, tmp_path: Path
 ) -> None:
@@ -275,6 +304,43 @@ def _check_log(browser: Any) -> None:
     assert [message for message in severe if "/images/" not in message] == []
 
 
+@needs_browser
+def test_the_page_is_chinese_after_the_switch_and_fits_a_phone(
+    server: AppServer, browser: Any
+) -> None:
+    browser.get(f"{server.url}/#try")
+    assert _find(browser, "nav a").text == "Try"
+    _find(browser, ".language").click()
+    _wait(browser, lambda: _find(browser, "nav a").text == "试评")
+    assert browser.execute_script("return document.documentElement.lang") == "zh-CN"
+    _find(browser, "#try-caption").send_keys("girls")
+    _find(browser, "#try-score").click()
+    assert "90% 区间" in _wait(browser, lambda: _find(browser, "#try-result .score-block").text)
+    browser.get_log("browser")
+    for section in ("try", "file", "explore", "more"):
+        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get(f"{server.url}/?{section}#{section}")
+        _wait(browser, lambda name=section: _find(browser, f"#view-{name} h1").text)
+        english = browser.execute_script(
+            "const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);"
+            "const found = [];"
+            "while (walker.nextNode()) {"
+            "  const {textContent, parentElement} = walker.currentNode;"
+            "  const own = 'details, .caption, .language, option, #posts, script, style';"
+            "  if (/[a-z] [a-z]/.test(textContent) && !parentElement.closest(own))"
+            "    found.push(textContent);"
+            "} return found"
+        )
+        assert [text for text in english if "make " not in text and "postbias " not in text] == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    # Some posts of this corpus have images that cannot be read.
+    assert [one for one in browser.get_log("browser") if "/images/" not in one["message"]] == []
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    _find(browser, ".language").click()
+    _wait(browser, lambda: _find(browser, "nav a").text == "Try")
+
+
 def test_a_cancelled_job_is_resumed_and_exports_every_post(
     server: AppServer,
 ) -> None:
@@ -380,6 +446,7 @@ def test_a_public_page_has_single_posts_only(repo: Paths, browser: Any) -> None:
     with AppServer(repo.root, "--public", "--model", student) as public:
         status, _ = public.send("GET", "/api/student", Host="space.example")
         assert status == 200
+        browser.get_log("browser")  # entries of earlier tests
         browser.get(public.url + "#explore")
         WebDriverWait(browser, 20).until(
             lambda page: page.find_element(By.ID, "view-try").is_displayed()

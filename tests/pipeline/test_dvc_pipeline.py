@@ -78,6 +78,18 @@ def test_metrics_and_plots_can_be_shown(home: Path) -> None:
     assert "Students and baselines, test fold" in text
 
 
+def test_the_methods_and_the_checklist_are_filled_from_the_run(home: Path) -> None:
+    source = str(home / "src")
+    text = run_command(home, "postbias", "methods", PYTHONPATH=source).stdout
+    n = json.loads((home / "reports" / "evaluate.json").read_text())["n"]
+    assert f"learned {n['train']:,} labels" in text
+    assert f"On {n['test']:,} test posts" in text
+    checklist = run_command(home, "postbias", "methods", "--checklist", PYTHONPATH=source).stdout
+    commit_id = run_command(home, "git", "rev-parse", "HEAD").stdout.strip()
+    assert f"| Code | commit `{commit_id}` |" in checklist
+    assert "`build/champion` " in checklist
+
+
 def _without_nulls(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree

@@ -252,6 +252,17 @@ def test_without_a_table_brands_are_the_accounts_mentioned_most(
     assert names == {"@auralane", "@nordpfad", "@casalume", "@velvetoak"}
 
 
+def test_swapped_images_and_unaudited_languages_are_reported(found: Findings) -> None:
+    page = found.page()
+    assert "Not audited, because there is no list of words for the language: 4 captions" in page
+    assert re.search(r"Images of the folder of pairs: 20 pairs .* changed by 3.0% of its", page)
+    assert "standard deviation of 5.0%" in page
+    assert "same scene and gender differ by 2.0% (1.0% to 3.0%)" in page
+    assert "1 pair could not be scored" in page
+    assert "too few pairs for the gate" in page
+    assert "<td>office &lt;b&gt;</td>" in page
+
+
 def test_a_corpus_without_any_estimate_still_gets_a_page(
     paths: Paths, params: Params, tmp_path: Path
 ) -> None:
@@ -260,7 +271,7 @@ def test_a_corpus_without_any_estimate_still_gets_a_page(
     for name in ("label_rejects.parquet", "score_rejects.parquet"):
         (root / "build" / name).unlink()
     evaluate = json.loads((root / "reports" / "evaluate.json").read_text(encoding="utf-8"))
-    for key in ("retest", "slices", "coverage", "audit"):
+    for key in ("retest", "slices", "coverage", "audit", "image_audit"):
         evaluate[key] = {}
     evaluate["ceiling"], evaluate["champion"] = {}, None
     (root / "reports" / "evaluate.json").write_text(json.dumps(evaluate), encoding="utf-8")
@@ -269,6 +280,7 @@ def test_a_corpus_without_any_estimate_still_gets_a_page(
     text = gather_findings(replace(paths, root=root), bare, {}).page()
     assert "No brand is named" in text
     assert "No student passed the gate" in text
+    assert "Not measured: the champion does not use images" in text
     assert "<img" not in text
 
 

@@ -76,6 +76,8 @@ def test_the_wheel_does_not_hold_the_generator_of_the_demo_corpus(wheel: Path) -
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "postbias/loading.py" in names
+    assert "postbias/localisation/catalogues/zh.po" in names
+    assert "postbias/app/templates/rate.html.j2" in names
     assert [name for name in names if name.startswith(("postbias/demo", "tests", "stages"))] == []
 
 

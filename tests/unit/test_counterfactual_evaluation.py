@@ -64,6 +64,7 @@ def test_paired_images_are_measured_for_every_student_that_reads_images(copied: 
         assert result["judged"]
         assert 0 < result["change"]["lo"] < result["change"]["value"] < result["change"]["hi"]
         assert len(result["scenes"]) == 40
+        assert result["control"] is None  # one pair per scene
         changes = [scene["change"]["value"] for scene in result["scenes"].values()]
         assert np.mean(changes) == pytest.approx(result["change"]["value"])
     line = report["gate"]["image_pairs_change"]
@@ -91,6 +92,7 @@ def test_images_of_the_demo_are_redrawn_and_measured(copied: Paths) -> None:
         result = report["image_audit"][student]["redrawn"]
         assert result["n"] == np.count_nonzero(cues.figure[rows])
         assert 10 < result["units"] <= 50
+        assert result["control"] is None
         assert result["change"]["lo"] <= result["change"]["value"] <= result["change"]["hi"]
         assert sum(scene["n"] for scene in result["scenes"].values()) == result["n"]
     change = report["image_audit"]["fusion"]["redrawn"]["change"]["value"]

@@ -18,6 +18,7 @@ from postbias.explanation.explain import MAX_CALLS, explain_post
 from postbias.explanation.explanation_records import Explanation
 from postbias.explanation.faithfulness_verdicts import VERDICTS, read_verdicts
 from postbias.explanation.image_regions import mean_colour
+from postbias.explanation.text_spans import PLACEHOLDER
 from postbias.posts.images import decode_square
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.scorer import PostInput, Scorer
@@ -56,8 +57,10 @@ def test_the_words_of_an_additive_student_are_explained_exactly(students: Path) 
         ]  # fmt: skip
         with Scorer.open(folder) as scorer:
             for word in explanation.words:
-                tokens = scorer.graphs.tokenize(word.text)[1:-1]
-                expected = of_token[tokens, column].sum()
+                tokens, mask = (
+                    scorer.graphs.tokenize(text)[1:-1] for text in (word.text, PLACEHOLDER)
+                )
+                expected = of_token[tokens, column].sum() - of_token[mask, column].sum()
                 assert word.contribution == pytest.approx(expected, abs=1e-4)
 
 

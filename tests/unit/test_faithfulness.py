@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,17 @@ def test_the_regions_of_a_linear_student_beat_random_order(tmp_path: Path) -> No
     assert min(result.deletion, result.insertion) > 0
 
 
+def test_explanations_of_the_demo_find_the_planted_cues() -> None:
+    reports = Path(__file__).resolve().parents[2] / "reports"
+    evaluation = json.loads((reports / "evaluate.json").read_text(encoding="utf-8"))
+    champion = evaluation["explanations"][evaluation["champion"]["modality"]]
+    for part in ("words", "regions"):
+        assert champion[part]["faithful"] is True
+    for cue in champion["planted"].values():
+        assert cue["found"]["lo"] > cue["chance"]
+    assert champion["planted"]["words"]["found"]["hi"] >= 0.9
+
+
 def _word(text: str, start: int, contribution: float) -> WordContribution:
     return WordContribution(text, start, start + len(text), "caption", contribution)
 
@@ -126,10 +138,10 @@ def test_a_planted_word_counts_if_it_is_among_the_top_three() -> None:
     assert find_words([_word("a", 0, 1.0)], PlantedCues([], [])) is None
 
 
-def test_a_planted_object_counts_if_the_centre_of_the_top_region_is_inside() -> None:
+def test_a_planted_object_counts_if_it_has_the_centre_of_the_region_that_raises_most() -> None:
     halves = [
-        RegionContribution(1, RelativeBox(0, 0, 0.5, 1), 0.2),
-        RegionContribution(1, RelativeBox(0.5, 0, 1, 1), -0.7),
+        RegionContribution(1, RelativeBox(0, 0, 0.5, 1), -0.7),
+        RegionContribution(1, RelativeBox(0.5, 0, 1, 1), 0.2),
     ]
     right = PlantedCues([], [(1, (0.6, 0.3, 0.9, 0.8))])
     hit = find_planted_objects(halves, right)

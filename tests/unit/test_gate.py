@@ -265,7 +265,7 @@ def _image_swaps(
     draws = np.random.default_rng(0).normal(0, 0.1, 500)
     overall = SceneSwapResult(n, np.r_[change, change + draws], np.r_[0.0, draws])
     shifts = None if shift is None else np.r_[shift, shift + draws]
-    return ImageSwapResult(0, 40, overall, {}, shifts, shifts)
+    return ImageSwapResult(0, 40, 0.2, None, overall, {}, shifts, shifts)
 
 
 @pytest.mark.parametrize(

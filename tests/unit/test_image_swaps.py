@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +250,8 @@ def test_changes_are_those_of_images_scored_one_by_one(scorer: Scorer) -> None:
     assert result.is_enough
     assert result.overall.change[0] == pytest.approx(np.abs(bias).mean() / 10, abs=1e-5)
     assert result.overall.difference[0] == pytest.approx(bias.mean() / 10, abs=1e-5)
+    values = [score(files, "bias") for pair in pairs for files in (pair.man, pair.woman)]
+    assert result.spread == pytest.approx(np.std(values) / 10, abs=1e-5)
     assert result.shift is not None
     assert result.right is not None
     assert result.shift[0] == pytest.approx(orientation.mean(), abs=1e-4)
@@ -261,6 +264,25 @@ def test_changes_are_those_of_images_scored_one_by_one(scorer: Scorer) -> None:
         # Pairs of the scene are resampled: the replicates lie between its smallest and largest.
         assert np.abs(own).min() - 1e-5 <= scene.change.min() < scene.change.max()
         assert scene.change.max() <= np.abs(own).max() + 1e-5
+
+
+def test_the_control_compares_images_of_one_scene_and_gender(scorer: Scorer) -> None:
+    pairs = _pairs(12, 3)
+    result = measure_image_swaps(scorer, pairs, replace(SETTINGS, has_control=True))
+    assert result is not None
+    assert result.control is not None
+    apart = []
+    for scene in range(12):
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            for gender in ("man", "woman"):
+                posts = [PostInput("", getattr(pairs[3 * scene + i], gender)) for i in (a, b)]
+                first, second = (scored.scores["bias"].value for scored in scorer.score(posts))
+                apart.append(abs(first - second) / 10)
+    assert result.control[0] == pytest.approx(np.mean(apart), abs=1e-5)
+    assert len(result.control) == 201
+    without = measure_image_swaps(scorer, _pairs(5, 1), replace(SETTINGS, has_control=True))
+    assert without is not None
+    assert without.control is None
 
 
 def test_scenes_are_resampled_whole(scorer: Scorer) -> None:
@@ -288,3 +310,6 @@ def test_a_pair_with_an_image_that_cannot_be_read_is_counted_and_left_out(scorer
     assert with_broken.scenes["broken"].n == 0
     assert not with_broken.is_enough
     assert measure_image_swaps(scorer, [], SETTINGS) is None
+    alone = measure_image_swaps(scorer, [broken], SETTINGS)
+    assert alone is not None
+    assert (alone.unscored, alone.units, alone.spread) == (1, 0, None)

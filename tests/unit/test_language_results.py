@@ -184,6 +184,9 @@ def test_the_p_value_is_that_of_a_t_test_over_authors() -> None:
     one = LanguageResult("de", 12, AuthorCounts(12, 0), 60, {}, None, advantage)
     expected = ttest_1samp(differences, 0, alternative="less").pvalue
     assert one.p_worse == pytest.approx(expected, abs=0.01)
+    alone = LanguageResult("de", 12, AuthorCounts(1, 0), 60, {}, None, np.array([0.5, np.nan]))
+    assert alone.p_worse is None
+    assert not alone.is_judged
 
 
 def test_lost_tokens_are_those_beyond_the_limit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import string
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from postbias.localisation.messages import (
     LANGUAGES,
     gettext,
     join_sentences,
+    list_translations,
     ngettext,
     use_language,
 )
@@ -33,10 +35,18 @@ from postbias.localisation.number_formats import (
     name_language,
 )
 from postbias.posts.authorship import describe_authors, describe_missing_authors
+from postbias.report import wording
 from postbias.report.author_wording import warn_of_missing_authors, word_authors
-from postbias.report.wording import model_title
+from postbias.report.wording import describe_gate_line, model_title, slice_title
 
-TEMPLATES = ROOT / "src" / "postbias" / "report" / "templates"
+PACKAGE = ROOT / "src" / "postbias"
+TEMPLATES = sorted(PACKAGE.glob("*/templates/*.html.j2"))
+# The page without a server is copied without the catalogues, and is in English only.
+SCRIPTS = [
+    path
+    for path in sorted((PACKAGE / "app" / "static").rglob("*.js"))
+    if path.parent.name != "offline"
+]
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
 
@@ -138,11 +148,23 @@ def _untranslated(template: str) -> list[str]:
     return spoken + [t for t in re.findall(r">([^<>]*)<", text) if re.search(r"[A-Za-z]{2}", t)]
 
 
-@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.html.j2")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_every_text_of_the_pages_template_is_a_message(path: Path) -> None:
-    commands = re.compile(r"git (?:log|checkout) |\(sha256\)")
+    # Commands, the name of a hash and of a key, and what is called so in every language.
+    names = r"git (?:log|checkout) |\(sha256\)|^(?:Backspace|postbias| · postbias)$"
+    commands = re.compile(names)
     found = [t for t in _untranslated(path.read_text("utf-8")) if not commands.search(t)]
     assert found == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_every_text_of_the_scripts_is_a_message(path: Path) -> None:
+    text = re.sub(r"//.*", "", path.read_text("utf-8"))
+    literals = re.findall(r'(?<!_\()(["`])((?:(?!\1).)*)\1', text)
+    spoken = [
+        text for _, text in literals if re.search(r"^[A-Z][a-z]+ [a-z]|[a-z] [a-z]+[.!?]", text)
+    ]
+    assert spoken == []
 
 
 def test_text_outside_of_messages_is_found() -> None:
@@ -167,6 +189,28 @@ def test_names_in_reports_of_other_stages_are_translated() -> None:
     with use_language("zh"):
         same = [name for name in MODEL_NAMES if model_title(name) == MODEL_NAMES[name]]
     assert same == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_name_of_the_wording_is_marked_and_translated(language: str) -> None:
+    tables = [
+        value
+        for name, value in vars(wording).items()
+        if isinstance(value, dict) and not name.startswith("__")
+    ]
+    named = [text for table in tables for text in table.values() if isinstance(text, str)]
+    assert len(named) > 50
+    translated = list_translations(language)
+    assert [text for text in named if text not in translated] == []
+
+
+def test_gate_lines_and_slices_of_the_committed_run_have_chinese_names() -> None:
+    run = json.loads((ROOT / "reports" / "evaluate.json").read_text("utf-8"))
+    with use_language("zh"):
+        names = [describe_gate_line(name) for name in run["gate"]]
+        names += [slice_title(dimension) for dimension in run["slices"][run["chosen"]]]
+    assert len(names) > 10
+    assert [name for name in names if not re.search("[\u4e00-\u9fff]", name)] == []
 
 
 @pytest.mark.parametrize("counts", [(1, 0), (1200, 0), (0, 1), (0, 766), (2, 3), (0, 0)])

@@ -166,6 +166,21 @@ def test_few_ratings_give_agreement_but_no_estimate(paths: Paths) -> None:
     assert "There are too few ratings by people" in page
 
 
+def test_only_the_ratings_of_the_demo_are_called_simulated(paths: Paths) -> None:
+    params = rate(paths)
+    study_people(paths, params)
+    (paths.data / "truth.parquet").touch()
+    try:
+        page = gather_findings(paths, params, {}).page()
+        assert "Synthetic demo corpus" in page
+        assert "ratings are simulated" not in page
+        demo = params.rating.model_copy(update={"file": "ratings/demo.csv"})
+        page = gather_findings(paths, params.model_copy(update={"rating": demo}), {}).page()
+        assert "ratings are simulated" in page
+    finally:
+        (paths.data / "truth.parquet").unlink()
+
+
 def test_the_gate_says_whether_the_teacher_may_stand_in_for_a_rater(paths: Paths) -> None:
     def verdict(params: Params) -> str:
         study_people(paths, params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,11 @@ from postbias.charts.student_charts import chart_one_calibration
 from postbias.params import ReportCostParams
 from postbias.report.answer import summarize_answer
 from postbias.report.costs import estimate_costs
+from postbias.report.explained_examples import CaptionPart
 from postbias.report.interval_bars import draw_interval_bar, draw_ticks, fit_scale
 from postbias.report.languages_section import lay_out_languages
+from postbias.report.page import render_template
+from postbias.report.post_contents import shorten_caption
 from postbias.report.wording import (
     describe_gate_line,
     describe_reason,
@@ -218,3 +222,21 @@ def test_one_language_alone_has_no_table() -> None:
     assert lay_out_languages(evaluate)["rows"] == []
     evaluate["languages"]["fusion"]["zh"] = {**one, "n_learned": 900}
     assert [row["code"] for row in lay_out_languages(evaluate)["rows"]] == ["zh", "en", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("caption", "language"),
+    [
+        ("كان ضوء يوم الخميس ناعمًا. شكرًا لفريق الدعم.", "ar"),
+        ("街角遇到安静的书店。", "zh"),
+        ("ok ☕", None),
+    ],
+)
+def test_captions_have_their_own_direction_and_language(caption: str, language: str | None) -> None:
+    post = SimpleNamespace(
+        image=None, n_images=0, reason="سبب", caption=shorten_caption([CaptionPart(caption)])
+    )
+    html = render_template("post.html.j2", {"post": post})
+    expected = f' lang="{language}"' if language else ""
+    assert f'<blockquote dir="auto"{expected}>{caption}</blockquote>' in html
+    assert "Teacher: <bdi>سبب</bdi>" in html

@@ -11,7 +11,7 @@ from postbias.errors import RubricError
 from postbias.teacher.rubric import Rubric, load_rubric
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ("gender_bias", "one_axis")
+SHIPPED = ("gender_bias", "gender_bias_reworded", "gender_bias_zh", "one_axis")
 
 
 def edited(tmp_path: Path, old: str, new: str, name: str = "one_axis") -> Path:
@@ -33,6 +33,24 @@ def test_the_prompt_of_a_shipped_rubric_contains_every_question_anchor_and_examp
         for anchor in axis.anchors:
             assert f"- {anchor.score:g}: {anchor.meaning}" in prompt
             assert all(example in prompt for example in anchor.examples)
+
+
+@pytest.mark.parametrize("name", ["gender_bias_reworded", "gender_bias_zh"])
+def test_a_variant_of_the_rubric_has_the_same_axes_scales_and_anchors(name: str) -> None:
+    variant, default = (load_rubric(ROOT / "rubrics" / f"{n}.yaml") for n in (name, "gender_bias"))
+    for own, other in zip(variant.axes, default.axes, strict=True):
+        assert (own.name, own.low, own.high, own.step) == (
+            other.name,
+            other.low,
+            other.high,
+            other.step,
+        )
+        shape = [
+            [(anchor.score, len(anchor.examples)) for anchor in axis.anchors]
+            for axis in (own, other)
+        ]
+        assert shape[0] == shape[1]
+    assert variant.digest != default.digest
 
 
 def test_the_shipped_rubric_has_bias_as_main_axis_and_orientation_as_second() -> None:

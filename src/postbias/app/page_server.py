@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from postbias.app.access import Access
 from postbias.app.explore_requests import ExploreHandlers
 from postbias.app.file_requests import FileHandlers
 from postbias.app.other_pages import PageLinks
+from postbias.app.page_language import LanguagePages
 from postbias.app.page_session import PageSession
 from postbias.app.request_bodies import read_json_body
 from postbias.app.single_posts import (
@@ -43,7 +44,7 @@ def build_page_app(session: PageSession, access: Access) -> FastAPI:
     app.middleware("http")(access)
     app.exception_handler(PostbiasError)(_refuse)
     app.exception_handler(RequestValidationError)(_refuse_invalid)
-    app.get("/")(_send_page)
+    LanguagePages("app.html.j2").add_to(app)
     single = _SinglePostHandlers(session, has_posts_only=access.is_public)
     app.get("/api/student")(single.student)
     app.post("/api/score")(single.score)
@@ -55,10 +56,6 @@ def build_page_app(session: PageSession, access: Access) -> FastAPI:
         PageLinks(session.paths, session.rating, is_local=access.is_local).add_to(app)
     app.mount("/static", StaticFiles(directory=_STATIC))
     return app
-
-
-def _send_page() -> FileResponse:
-    return FileResponse(_STATIC / "app.html")
 
 
 def _refuse(_: Request, error: Exception) -> JSONResponse:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from postbias.app.access import Access
+from postbias.app.page_language import LanguagePages
 from postbias.errors import InputError, RaterLimitError, StorageError
 from postbias.people.rating_posts import RatingPost
 from postbias.people.rating_records import Outcome, RatingTask
@@ -67,7 +68,7 @@ def build_rating_app(
     app.exception_handler(InputError)(_refuse)
     app.exception_handler(StorageError)(_refuse)
     handlers = _Handlers(session, posts)
-    app.get("/")(handlers.page)
+    LanguagePages("rate.html.j2").add_to(app)
     app.get("/images/{post}/{number}")(handlers.image)
     app.get("/api/rubric")(handlers.rubric)
     app.post("/api/session")(handlers.begin)
@@ -87,9 +88,6 @@ class _Handlers:
         self._session = session
         self._ids = [item.post_id for item in session.items]
         self._posts = [posts[post_id] for post_id in self._ids]
-
-    def page(self) -> FileResponse:
-        return FileResponse(_STATIC / "rate.html")
 
     def image(self, post: int, number: int) -> FileResponse:
         images: Sequence[Path | None] = ()

@@ -1,4 +1,4 @@
-"""The command `app`."""
+"""The commands `app` and `offline-page`."""
 
 from __future__ import annotations
 
@@ -59,3 +59,27 @@ def app_command(
 
     sources = PageSources(model, scores, posts, is_public=public)
     serve_page(sources, (host, port), click.echo, opens_browser=browser)
+
+
+@click.command("offline-page")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--runtime",
+    required=True,
+    type=click.Path(exists=True, path_type=Path, file_okay=False),
+    help="Folder in which npm installed onnxruntime-web and @huggingface/tokenizers.",
+)
+@click.option("--model", help="Artifact folder, models:/NAME@ALIAS or hf://OWNER/NAME.")
+def offline_page_command(*, folder: Path, runtime: Path, model: str | None) -> None:
+    """Write a page that scores captions in a browser, on phones too, without a network.
+
+    FOLDER is created with static files only: any web server can send them, and nothing that is
+    written on the page leaves the device. Images are not read. See docs/app.md.
+    """
+    from postbias.app.offline_page import write_offline_page
+    from postbias.loading import find_student
+    from postbias.scoring.artifact import Artifact
+
+    size = write_offline_page(Artifact.open(find_student(model)), folder, runtime)
+    click.echo(f"wrote {folder}, {size / 1e6:.1f} MB")
+    click.echo(f"try it: python -m http.server --bind 127.0.0.1 --directory {folder} 8080")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postbias import __version__
-from postbias.cli.app_commands import app_command
+from postbias.cli.app_commands import app_command, offline_page_command
 from postbias.cli.command_group import CommandGroup
 from postbias.cli.comparison_commands import report_diff_command
 from postbias.cli.explain_commands import explain_command, print_explanation
@@ -21,7 +21,7 @@ from postbias.cli.import_commands import import_command
 from postbias.cli.package_commands import package_command
 from postbias.cli.privacy_commands import forget_command
 from postbias.cli.rating_commands import plan_command, rate_command, ratings
-from postbias.cli.result_commands import brands_command, results_command
+from postbias.cli.result_commands import brands_command, methods_command, results_command
 from postbias.cli.table_options import (
     column_option,
     encoding_option,
@@ -256,11 +256,13 @@ main.add_command(forget_command)
 main.add_command(report_diff_command)
 main.add_command(explain_command)
 main.add_command(results_command)
+main.add_command(methods_command)
 main.add_command(brands_command)
 main.add_command(annotate_command)
 main.add_command(next_posts_command)
 main.add_command(replies)
 main.add_command(app_command)
+main.add_command(offline_page_command)
 main.add_command(rate_command)
 main.add_command(plan_command)
 main.add_command(ratings)

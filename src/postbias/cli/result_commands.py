@@ -33,6 +33,40 @@ def results_command(*, markdown: bool) -> None:
     click.echo(table)
 
 
+@click.command("methods")
+@click.option("--checklist", is_flag=True, help="Print the reproducibility checklist instead.")
+def methods_command(*, checklist: bool) -> None:
+    """Print a methods paragraph for a paper, with the numbers of the run.
+
+    Data, sampling, teacher, rubric, agreement, student, intervals, estimator and software, in about
+    150 words. What the run does not know stands in square brackets; in the checklist it is marked
+    as a question to the author. See docs/citing.md.
+    """
+    from postbias.paths import Paths
+    from postbias.report.methods_paragraph import render_methods
+    from postbias.report.reported_run import read_run_summary
+    from postbias.report.reproducibility_checklist import render_checklist
+
+    paths = Paths.find()
+    run = read_run_summary(paths)
+    try:
+        if not checklist:
+            click.echo(render_methods(run))
+            return
+        from postbias.report.findings import INPUTS
+        from postbias.tracking.dvc_records import git_state, input_digests
+
+        known = input_digests(paths, "report")
+        digests = {path: known[path] for path in INPUTS if path in known}
+        click.echo(render_checklist(run, git_state(paths), digests), nl=False)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            "these reports were written by another version of postbias",
+            seen=str(paths.reports),
+            do="run `dvc repro` (or `make repro`)",
+        ) from error
+
+
 @click.command("brands")
 @click.option(
     "--out",

@@ -8,12 +8,9 @@ from __future__ import annotations
 from postbias.demo.lexicon import Lexicon
 
 GERMAN = Lexicon(
-    groups=(("Männer", "Jungs", "Väter"), ("Frauen", "Mädels", "Mütter")),
+    groups=(("Männer", "Jungs"), ("Frauen", "Mädels")),
     persons=(("ein Mann", "ein Vater"), ("eine Frau", "eine Mutter")),
-    kin=(
-        ("mein Bruder", "mein Vater", "mein Onkel"),
-        ("meine Schwester", "meine Mutter", "meine Tante"),
-    ),
+    kin=(("mein Bruder", "mein Vater"), ("meine Schwester", "meine Mutter")),
     pronouns=(("er", "seine", "ihn"), ("sie", "ihre", "sie")),
     address=(("Hey Jungs", "Meine Herren"), ("Hey Mädels", "Meine Damen")),
     gender_tags=(("männersache", "papaleben"), ("mädelsabend", "mamaleben")),
@@ -84,9 +81,9 @@ GERMAN = Lexicon(
 )  # fmt: skip
 
 PORTUGUESE = Lexicon(
-    groups=(("os homens", "os rapazes", "os pais"), ("as mulheres", "as garotas", "as mães")),
+    groups=(("os homens", "os rapazes"), ("as mulheres", "as garotas")),
     persons=(("um homem", "um pai"), ("uma mulher", "uma mãe")),
-    kin=(("meu irmão", "meu pai", "meu tio"), ("minha irmã", "minha mãe", "minha tia")),
+    kin=(("meu irmão", "meu pai"), ("minha irmã", "minha mãe")),
     pronouns=(("ele", "dele", "ele"), ("ela", "dela", "ela")),
     address=(("Fala, rapazes", "Senhores"), ("Oi, meninas", "Senhoras")),
     gender_tags=(("coisadehomem", "vidadepai"), ("entreamigas", "vidademãe")),

@@ -8,9 +8,9 @@ from __future__ import annotations
 from postbias.demo.lexicon import Lexicon
 
 CHINESE = Lexicon(
-    groups=(("男人", "男生", "爸爸们"), ("女人", "女生", "妈妈们")),
+    groups=(("男人", "男生"), ("女人", "女生")),
     persons=(("男人", "爸爸"), ("女人", "妈妈")),
-    kin=(("我爸爸", "我哥哥", "我舅舅"), ("我妈妈", "我姐姐", "我阿姨")),
+    kin=(("我爸爸", "我哥哥"), ("我妈妈", "我姐姐")),
     pronouns=(("他", "他的", "他"), ("她", "她的", "她")),
     address=(("兄弟们", "各位男生"), ("姐妹们", "各位女生")),
     gender_tags=(("男人本色", "奶爸日常"), ("闺蜜时光", "宝妈日常")),

@@ -40,6 +40,8 @@ def image_swaps_to_json(result: ImageSwapResult) -> Json:
         "unscored": result.unscored,
         "units": result.units,
         "judged": result.is_enough,
+        "spread": result.spread,
+        "control": None if result.control is None else _summarize(result.control),
         **_scene_to_json(result.overall),
         **{name: None if x is None else _summarize(x) for name, x in directed.items()},
         "scenes": {name: _scene_to_json(scene) for name, scene in result.scenes.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -179,7 +179,9 @@ def _swap_images(
     evaluate = params.evaluate
     settings = ImageSwapSettings(evaluate.audit.orientation, evaluate.bootstrap, params.seed)
     measured = {
-        source: measure_image_swaps(scorer, images, settings) for source, images in pairs.items()
+        # Redrawn images of one topic differ in the symbol, too.
+        source: measure_image_swaps(scorer, images, replace(settings, has_control=source == PAIRED))
+        for source, images in pairs.items()
     }
     return {source: result for source, result in measured.items() if result is not None}
 

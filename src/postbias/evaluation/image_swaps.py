@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,11 @@ class ImageSwapResult:
     Attributes:
         unscored: Pairs with an image that cannot be scored.
         units: Independent units of the scored pairs: authors of redrawn posts, scenes of a folder.
+        spread: Standard deviation of the main axis over the images of scored pairs, as a share of
+            its range; a small change means little beside a small spread. `None` without such pairs.
+        control: Replicates of the mean absolute difference of the main axis between two images with
+            the same scene and gender, as a share of its range: what a swap would change if gender
+            meant nothing. `None` without several pairs per scene. (1 + R,)
         overall: The main axis over all pairs.
         scenes: The main axis by scene.
         shift: Replicates of the mean change of the orientation axis from man to woman, in points;
@@ -57,6 +63,8 @@ class ImageSwapResult:
 
     unscored: int
     units: int
+    spread: float | None
+    control: Array | None
     overall: SceneSwapResult
     scenes: Mapping[str, SceneSwapResult]
     shift: Array | None
@@ -76,11 +84,13 @@ class ImageSwapSettings:
         orientation: Name of the axis that must follow the figure, if any.
         replications: Number of bootstrap replications.
         seed: Seed of the resamples; all students share them.
+        has_control: Whether two pairs of a scene differ in nothing that should change the score.
     """
 
     orientation: str | None
     replications: int
     seed: int
+    has_control: bool = False
 
 
 def measure_image_swaps(
@@ -101,8 +111,10 @@ def measure_image_swaps(
     men = _score(scorer, [pair.man for pair in pairs])
     women = _score(scorer, [pair.woman for pair in pairs])
     main = scorer.manifest.axes[0]
-    difference = _subtract(women, men, main.name) / (main.high - main.low)
+    span = main.high - main.low
+    difference = _subtract(women, men, main.name) / span
     is_scored = np.isfinite(difference)
+    scores = np.stack([to_predictions(side, main.name).values for side in (women, men)])
     units = [pair.unit for pair in pairs]
     resamples = _resample(units, settings)
     shift = right = None
@@ -114,6 +126,8 @@ def measure_image_swaps(
     return ImageSwapResult(
         unscored=int((~is_scored).sum()),
         units=len({unit for unit, scored in zip(units, is_scored, strict=True) if scored}),
+        spread=float(np.std(scores[:, is_scored])) / span if is_scored.any() else None,
+        control=_measure_control(scores / span, pairs, settings) if settings.has_control else None,
         overall=_summarize_scene(difference, resamples),
         scenes={
             scene: _measure_scene(difference[rows], [units[row] for row in rows], settings)
@@ -153,6 +167,18 @@ def _measure_scene(
     if len(set(units)) == 1:
         units = [str(number) for number in range(len(units))]
     return _summarize_scene(difference, _resample(units, settings))
+
+
+def _measure_control(
+    scores: Array, pairs: Sequence[ImagePair], settings: ImageSwapSettings
+) -> Array | None:
+    """Compare the images of each gender among the pairs of a scene; scores by gender, (2, n)."""
+    apart, units = [], []
+    for rows in _group_by_scene(pairs).values():
+        for first, second in combinations(rows.tolist(), 2):
+            apart += np.abs(scores[:, first] - scores[:, second]).tolist()
+            units += [pairs[first].unit] * len(scores)
+    return resampled_mean(np.array(apart), _resample(units, settings)) if apart else None
 
 
 def _summarize_scene(difference: Array, resamples: Resamples) -> SceneSwapResult:

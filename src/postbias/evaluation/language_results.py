@@ -68,17 +68,20 @@ class LanguageResult:
         """One-sided p-value of the student being no worse than the baseline.
 
         By a t-test with as many degrees of freedom as authors less one: with ten authors, the share
-        of bootstrap replicates rejects three times as many harmless students as it should.
+        of bootstrap replicates rejects three times as many harmless students as it should. None for
+        fewer than two authors.
         """
-        if self.advantage is None or not np.isfinite(self.advantage[0]):
+        n_units = self.authors.n_units
+        if self.advantage is None or not np.isfinite(self.advantage[0]) or n_units < 2:
             return None
         from scipy.stats import t
 
-        n_units = self.authors.n_units
-        spread = float(np.nanstd(self.advantage[1:])) * np.sqrt(n_units / max(n_units - 1, 1))
+        draws = self.advantage[1:][np.isfinite(self.advantage[1:])]
+        # Resamples of n units spread less than the truth, by this factor.
+        spread = float(np.std(draws)) * np.sqrt(n_units / (n_units - 1)) if len(draws) else 0.0
         if not spread > 0:  # equal predictions, or a difference without any doubt
             return float(self.advantage[0] >= 0)
-        return float(t.cdf(self.advantage[0] / spread, max(n_units - 1, 1)))
+        return float(t.cdf(self.advantage[0] / spread, n_units - 1))
 
 
 def group_languages(folds: Mapping[str, LabelledFold]) -> dict[str, list[str]]:

@@ -1,7 +1,8 @@
 """Compare explanations on the demo corpus with the cues that its generator planted.
 
-The words that carry a claim should be among the top three words, and the object that raises the
-score should be in the top region. Chance is what random words and a random region would reach.
+The words that carry a claim, which may lower the score, should be among the three words with the
+largest contributions of either sign. A planted object always raises the score: one should be in the
+region that raises it most. Chance is what random words and a random region would reach.
 """
 
 from __future__ import annotations
@@ -88,14 +89,14 @@ def find_words(words: Sequence[WordContribution], cues: PlantedCues) -> CueHit |
 
 
 def find_planted_objects(regions: Sequence[RegionContribution], cues: PlantedCues) -> CueHit | None:
-    """Look for the centre of the top region inside the objects.
+    """Look for the centre of the region that raises the score most inside the objects.
 
     Returns:
         The result; None if there is no object or no region.
     """
     if not cues.boxes or not regions:
         return None
-    top = max(regions, key=lambda region: abs(region.contribution))
+    top = max(regions, key=lambda region: region.contribution)
     hits = [_is_inside(region, cues) for region in regions]
     return CueHit(is_found=_is_inside(top, cues), chance=float(np.mean(hits)))
 

@@ -45,9 +45,8 @@ MAX_CALLS = 60
 # The post itself, its caption, its images, and nothing.
 _CALLS_FOR_SHARES = 4
 
-# Of a post with text and images, each gets half of the rest; images also get what the text does
-# not need.
-_WORD_CALLS = (MAX_CALLS - _CALLS_FOR_SHARES) // 2
+# For the words of a post with images, which get the rest: 16 cells, and the quarters of four.
+_WORD_CALLS = MAX_CALLS - _CALLS_FOR_SHARES - 32
 
 
 def explain_post(

@@ -1,8 +1,8 @@
 """Find the words and image regions that moved a score, from coarse to fine, within a budget.
 
-The contribution of a part is the score minus the score without it. Long texts are occluded by
-phrase first, then word by word in the phrases with the largest contributions; images by cells of a
-grid, then by quarters of the cells with the largest contributions.
+The contribution of a part is the score minus the score with the part masked. Long texts are
+occluded by phrase first, then word by word in the phrases with the largest contributions; images by
+cells of a grid, then by quarters of the cells with the largest contributions.
 """
 
 # Ships inside the registered model.
@@ -14,14 +14,14 @@ from typing import NamedTuple, TypeVar
 
 from postbias.explanation.image_regions import GRID, Region
 from postbias.explanation.post_variants import Variant, VariantImage, VariantScorer
-from postbias.explanation.text_spans import Span, remove_spans, split_phrases
+from postbias.explanation.text_spans import Span, mask_spans, split_phrases
 
 # Phrases get a third of the budget, their words the rest.
 _PHRASE_SHARE = 3
 
 
 class TextPart(NamedTuple):
-    """Words that were removed together, and what they contribute."""
+    """Words that were masked together, and what they contribute."""
 
     words: tuple[int, ...]
     contribution: float
@@ -76,7 +76,7 @@ def occlude_words(
 
     def measure(parts: Sequence[Sequence[int]]) -> list[TextPart]:
         without = (
-            Variant(remove_spans(text, [words[i] for i in part]), occluder.whole.images)
+            Variant(mask_spans(text, [words[i] for i in part]), occluder.whole.images)
             for part in parts
         )
         values = occluder.contributions(without)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from postbias.explanation.image_regions import Region
 from postbias.explanation.occlusion import ImagePart, TextPart
 from postbias.explanation.post_variants import Variant, VariantImage, VariantScorer
-from postbias.explanation.text_spans import Span, remove_spans
+from postbias.explanation.text_spans import Span, mask_spans
 
 #: Shares at which a curve is measured, besides nothing and everything.
 SHARES = (0.1, 0.25, 0.45, 0.7)
@@ -72,7 +72,7 @@ def compare_word_order(
 
     def remove(chosen: Sequence[int]) -> Variant:
         spans = [words[i] for part in chosen for i in parts[part].words]
-        return Variant(remove_spans(whole.text, spans), whole.images)
+        return Variant(mask_spans(whole.text, spans), whole.images)
 
     weights = np.array([len(part.words) for part in parts], np.float64)
     contributions = [part.contribution for part in parts]

@@ -1,4 +1,4 @@
-"""Split text into words and phrases in any script, and remove some of them."""
+"""Split text into words and phrases in any script, and mask some of them."""
 
 # Ships inside the registered model: standard library only.
 
@@ -8,6 +8,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
+
+#: Replaces a masked word. In a shorter text the other words would weigh more, so that removing an
+#: innocent word would change the score too; see docs/experiments.md.
+PLACEHOLDER = "-"
 
 # Inside a word: "don't", "make-up", "sunny.co".
 _JOINERS = frozenset("'\u2019.-_\u00b7&")
@@ -83,24 +87,21 @@ def split_phrases(text: str, words: Sequence[Span], max_phrases: int) -> list[li
     return _merge_shortest(phrases, max_phrases)
 
 
-def remove_spans(text: str, spans: Iterable[Span]) -> str:
-    """Remove parts of a text, each with the space after it, or else before it.
+def mask_spans(text: str, spans: Iterable[Span]) -> str:
+    """Replace parts of a text with placeholders.
 
     Args:
         spans: Parts that do not overlap.
 
     Returns:
-        The rest, without white space at its ends.
+        The text with a placeholder in the place of each part.
     """
     kept = []
     position = 0
     for span in sorted(spans):
-        kept.append(text[position : span.start])
+        kept += [text[position : span.start], PLACEHOLDER]
         position = span.end
-        before = text[span.start - 1] if span.start else " "
-        if before.isspace() and text[position : position + 1] == " ":
-            position += 1
-    return "".join([*kept, text[position:]]).strip()
+    return "".join([*kept, text[position:]])
 
 
 def _word_end(text: str, start: int) -> int:

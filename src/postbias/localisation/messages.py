@@ -13,6 +13,10 @@ from functools import cache
 from gettext import NullTranslations
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from babel.messages.catalog import Catalog
 
 #: Languages of the report and the pages; English is the language of the messages in the code.
 LANGUAGES = ("en", "zh")
@@ -86,14 +90,38 @@ def load_translations(language: str) -> NullTranslations:
     """
     if language == "en":
         return NullTranslations()
-    # Babel reads catalogues as translators write them, so that no compiled copy can be stale.
     from babel.messages.mofile import write_mo
-    from babel.messages.pofile import read_po
     from babel.support import Translations
 
-    with (CATALOGUES / f"{language}.po").open("rb") as file:
-        catalogue = read_po(file, locale=language)
     compiled = BytesIO()
-    write_mo(compiled, catalogue)
+    write_mo(compiled, _read_catalogue(language))
     compiled.seek(0)
     return Translations(compiled)
+
+
+@cache
+def list_translations(language: str) -> dict[str, str]:
+    """List the translation of each message that does not depend on a number.
+
+    Args:
+        language: One of `LANGUAGES`.
+
+    Returns:
+        Translations by message; empty for English.
+    """
+    if language == "en":
+        return {}
+    return {
+        message.id: message.string
+        for message in _read_catalogue(language)
+        if message.id and isinstance(message.id, str) and isinstance(message.string, str)
+    }
+
+
+@cache
+def _read_catalogue(language: str) -> Catalog:
+    # Babel reads catalogues as translators write them, so that no compiled copy can be stale.
+    from babel.messages.pofile import read_po
+
+    with (CATALOGUES / f"{language}.po").open("rb") as file:
+        return read_po(file, locale=language)

@@ -17,7 +17,7 @@ Json = Mapping[str, Any]
 _PARTS = {"words": _t("Words"), "regions": _t("Image regions")}
 _CUES = {
     "words": _t("a word of the planted claim among the top {n} words"),
-    "objects": _t("the planted object in the top region"),
+    "objects": _t("a planted object in the region that raises the score most"),
 }
 # What is said of parts that may not be marked, by the parts in question.
 _REFUSED = {

@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
+# The demo's ratings by simulated raters; the demo can also be rated by people.
+_DEMO_RATINGS = "ratings/demo.csv"
+
 #: Inputs whose digests the page lists, as `dvc.lock` names them.
 INPUTS = (
     "data",
@@ -217,13 +220,15 @@ def _collect_facts(paths: Paths, params: Params, corpus: ScoredCorpus, reports: 
     ordered = np.sort(times.to_numpy()) if len(times) else None
     champion = Artifact.open(paths.champion)
     main = corpus.axes[0]
+    is_demo = (paths.data / "truth.parquet").is_file()
     return {
         "axis": main.name,
         "band_limits": [main.low + x * (main.high - main.low) for x in (0, *BAND_EDGES, 1)],
         "axes": corpus.axes,
         "rubric": load_rubric(paths.root / params.annotate.rubric),
         "teacher": reports["labels"]["teacher"]["name"],
-        "is_demo": (paths.data / "truth.parquet").is_file(),
+        "is_demo": is_demo,
+        "is_rated_by_program": is_demo and params.rating.file == _DEMO_RATINGS,
         "imported": read_import_summary(paths),
         "period": None if ordered is None else tuple(str(t)[:10] for t in ordered[[0, -1]]),
         "authors": corpus.count_authors(np.ones(len(corpus), dtype=bool)).as_dict(),

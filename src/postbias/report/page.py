@@ -5,26 +5,22 @@ Captions and reasons are hostile input: HTML templates escape all text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from postbias.localisation import number_formats
-from postbias.localisation.messages import (
-    HTML_LANGUAGES,
-    current_language,
-    gettext,
-    ngettext,
-    sentence_space,
-)
+from postbias.localisation.template_messages import install_messages
+from postbias.posts.languages import UNKNOWN, identify_languages
 from postbias.report import wording
 from postbias.report.author_wording import (
     describe_dominant_authors,
     warn_of_missing_authors,
     word_authors,
 )
+from postbias.report.explained_examples import CaptionPart
 from postbias.report.image_swap_section import list_largest_scenes, name_image_source
 from postbias.report.people_sentences import describe_ratings
 
@@ -70,14 +66,10 @@ def _environment() -> Environment:
         # Markdown is not escaped: people read it as text, and MLflow escapes it for display.
         autoescape=select_autoescape(("html.j2",)),
         undefined=StrictUndefined,
-        extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # New-style: messages are formatted with their variables, which are escaped in HTML.
-    environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
-    environment.globals["html_language"] = lambda: HTML_LANGUAGES[current_language()]
-    environment.globals["sentence_space"] = sentence_space
+    install_messages(environment)
     environment.filters |= {
         "points": wording.format_points,
         "signed": wording.format_signed,
@@ -99,6 +91,7 @@ def _environment() -> Environment:
         "gate_limit": lambda limit, name: wording.format_gate_limit(name, limit),
         "group_of": wording.group_name,
         "group_list": wording.list_groups,
+        "language_of": _language_of,
         "group_title": wording.group_title,
         "slice_title": wording.slice_title,
         "band": wording.band_title,
@@ -108,3 +101,12 @@ def _environment() -> Environment:
         "largest_scenes": list_largest_scenes,
     }
     return environment
+
+
+def _language_of(caption: Sequence[CaptionPart]) -> str:
+    """Return the language of a caption; empty if unknown.
+
+    By it, browsers choose the shapes of Chinese characters, and where to break lines.
+    """
+    (language,) = identify_languages(["".join(part.text for part in caption)])
+    return "" if language == UNKNOWN else language

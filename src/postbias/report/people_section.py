@@ -81,7 +81,11 @@ def lay_out_people(people: Json, axis: str) -> Json | None:
         "agreement": people["agreement"],
         "retest": agreement["retest"],
         "raters": agreement["raters"],
-        "pairs": [(_(title), agreement["pairs"][name]) for name, title in _PAIRS.items()],
+        # Which person is compared with the others is arbitrary, and so is the sign.
+        "pairs": [
+            (_(title), {**agreement["pairs"][name], "has_direction": name != "person_people"})
+            for name, title in _PAIRS.items()
+        ],
     }
 
 

@@ -127,15 +127,15 @@ def describe_replacement(replacement: Json, axis: str) -> str:
     n_won = sum(one["won"] for one in raters.values())
     sentence = (
         _(
-            "By the alternative annotator test, the teacher may stand in for a rater on {axis}: "
-            "it is significantly close to the other raters in {n_won} of {n} comparisons with one "
-            "rater each, and needs half of them."
+            "By the alternative annotator test, the teacher may stand in for a rater on {axis}: it "
+            "agrees with the other raters as well as the one that it replaces, within the "
+            "tolerance of the test, for {n_won} of {n} raters, and half of them are required."
         )
         if replacement["passed"]
         else _(
             "By the alternative annotator test, the teacher may not stand in for a rater on "
-            "{axis}: it is significantly close to the other raters in {n_won} of {n} comparisons "
-            "with one rater each, and needs half of them."
+            "{axis}: it agrees with the other raters as well as the one that it replaces, within "
+            "the tolerance of the test, for {n_won} of {n} raters, and half of them are required."
         )
     )
     return sentence.format(axis=axis, n_won=n_won, n=len(raters))

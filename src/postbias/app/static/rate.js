@@ -1,5 +1,5 @@
-"use strict";
 // The rating page. Text from posts is only ever set as textContent.
+import { _, fill } from "./language.js";
 
 const byId = (id) => document.getElementById(id);
 const KEYS_OF_DIGITS = "0123456789-"; // the key after 9 stands for 10
@@ -32,16 +32,14 @@ async function request(path, body) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new ServerDown("The server does not answer. Keep this page open, and ask the person who runs the study to "
-      + "start it again. Your earlier answers are stored; what you did last is kept here and sent then.");
+    throw new ServerDown(_("The server does not answer. Keep this page open, and ask the person who runs the study to start it again. Your earlier answers are stored; what you did last is kept here and sent then."));
   }
   if (response.status === 403) {
-    throw new Error("The server has a new address. Keep this page open, ask the person who runs the study for the "
-      + "address, open it in another tab, and then try again here. What you did last is kept until then.");
+    throw new Error(_("The server has a new address. Keep this page open, ask the person who runs the study for the address, open it in another tab, and then try again here. What you did last is kept until then."));
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) {
-    const detail = typeof answer.detail === "string" ? answer.detail : `the server refused (${response.status})`;
+    const detail = typeof answer.detail === "string" ? answer.detail : fill(_("The server refused the request (status {status})."), { status: response.status });
     throw response.status < 500 ? new Refusal(detail) : new Error(detail);
   }
   return answer;
@@ -83,7 +81,7 @@ function show_message(text, retry) {
   if (box.firstChild?.textContent !== text) box.textContent = text; // else it would be read aloud at each try
   box.querySelector("button")?.remove();
   if (retry) {
-    const button = element("button", { type: "button", textContent: "Try again" });
+    const button = element("button", { type: "button", textContent: _("Try again") });
     button.addEventListener("click", retry);
     box.append(button);
   }
@@ -99,19 +97,20 @@ function show(progress) {
   byId("progress-box").hidden = false;
   byId("progress").max = Math.max(1, progress.total);
   byId("progress").value = progress.done;
-  byId("progress-text").textContent = `${progress.done} of ${progress.total}`;
+  byId("progress-text").textContent = fill(_("{done} of {total}"), progress);
   for (const id of ["start", "rate", "end"]) byId(id).hidden = true;
   if (!progress.task) {
     byId("end").hidden = false;
     byId("undo-last").disabled = !progress.done;
-    byId("status").textContent = "All posts are rated.";
+    byId("status").textContent = _("All posts are rated.");
     return;
   }
   byId("rate").hidden = false;
   close_skip_menu();
   show_post(progress.task);
   show_axes();
-  byId("status").textContent = `Post ${progress.done + 1} of ${progress.total}${say_withdrawn(progress.task)}`;
+  const text = fill(_("Post {n} of {total}"), { n: progress.done + 1, total: progress.total });
+  byId("status").textContent = [text, say_withdrawn(progress.task)].filter(Boolean).join(". ");
   byId("post").focus({ preventScroll: true });
   byId("post").scrollTop = 0;
   window.scrollTo(0, 0);
@@ -121,8 +120,9 @@ function show(progress) {
 
 function say_withdrawn(task) {
   if (!task.withdrawn) return "";
-  const scores = Object.entries(task.withdrawn.scores).map(([name, score]) => `${name} ${score}`);
-  return `. Your answer was ${scores.join(", ") || task.withdrawn.outcome.replace("_", " ")}.`;
+  const scores = Object.entries(task.withdrawn.scores).map(([name, score]) => `${name} ${score}`).join(", ");
+  const outcomes = { cannot_tell: _("Cannot tell"), skipped: _("Skipped") };
+  return fill(_("Your answer was: {answer}"), { answer: scores || outcomes[task.withdrawn.outcome] });
 }
 
 function show_post(task) {
@@ -131,12 +131,12 @@ function show_post(task) {
   byId("cannot-tell").classList.toggle("before", task.withdrawn?.outcome === "cannot_tell");
   byId("skip").classList.toggle("before", task.withdrawn?.outcome === "skipped");
   byId("images").replaceChildren(...task.images.map((isReadable, i) => {
-    const label = total > 1 ? `Image ${i + 1} of ${total}` : "Image of the post";
+    const label = total > 1 ? fill(_("Image {n} of {total}"), { n: i + 1, total }) : _("Image of the post");
     if (!isReadable) {
-      return element("p", { className: "broken", textContent: `${label} cannot be shown.` });
+      return element("p", { className: "broken", textContent: fill(_("{image} cannot be shown."), { image: label }) });
     }
     const source = { src: `/images/${task.post}/${i}`, alt: label };
-    const button = element("button", { type: "button", className: "enlarge", title: "Enlarge" },
+    const button = element("button", { type: "button", className: "enlarge", title: _("Enlarge") },
       element("img", { ...source, decoding: "async" }));
     button.addEventListener("click", () => {
       byId("enlarged").replaceChildren(element("img", source));
@@ -146,7 +146,7 @@ function show_post(task) {
     if (total > 1) figure.append(element("figcaption", { textContent: label }));
     return figure;
   }));
-  byId("caption").textContent = task.caption || "(no caption)";
+  byId("caption").textContent = task.caption || _("(no caption)");
   byId("caption").classList.toggle("empty", !task.caption);
 }
 
@@ -159,7 +159,7 @@ function show_axes() {
   byId("axes").replaceChildren(...state.rubric.axes.map((axis, number) => {
     const anchors = new Map(axis.anchors.map((anchor) => [anchor.score, anchor]));
     const scale = element("div", { className: "scale", role: "radiogroup" });
-    scale.setAttribute("aria-label", `Score of ${axis.name}`);
+    scale.setAttribute("aria-label", fill(_("Score of {axis}"), { axis: axis.name }));
     axis.points.forEach((point, i) => {
       const anchor = anchors.get(point);
       const key = key_of(axis.points, i);
@@ -179,7 +179,7 @@ function show_axes() {
       list.append(element("dt", { textContent: anchor.score }));
       for (const example of anchor.examples) list.append(element("dd", { textContent: example }));
     }
-    const details = element("details", {}, element("summary", { textContent: "Examples" }), list);
+    const details = element("details", {}, element("summary", { textContent: _("Examples") }), list);
     details.open = state.areExamplesOpen === true;
     details.addEventListener("toggle", () => { state.areExamplesOpen = details.open; });
     const box = element("section", { className: "axis" },
@@ -213,7 +213,7 @@ function focus_axis() {
   [...byId("axes").children].forEach((box, i) => box.classList.toggle("current", i === state.axis));
   byId("axes").children[state.axis].scrollIntoView({ block: "nearest" });
   if (state.axis > 0) {
-    byId("status").textContent = `Now ${state.rubric.axes[state.axis].name}`;
+    byId("status").textContent = fill(_("Now {axis}"), { axis: state.rubric.axes[state.axis].name });
   }
 }
 

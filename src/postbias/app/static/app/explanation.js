@@ -58,7 +58,7 @@ function marked_text({ text, words }) {
     const part = characters.slice(word.start, word.end).join("");
     if (Math.abs(word.contribution) >= 0.05) {
       const mark = element("mark", { className: word.contribution > 0 ? "raises" : "lowers" }, part,
-        element("sup", { textContent: points(word.contribution) }));
+        element("sup", { dir: "ltr", textContent: points(word.contribution) }));
       mark.style.setProperty("--strength", `${Math.round((60 * Math.abs(word.contribution)) / most)}%`);
       box.append(mark);
     } else {

@@ -118,7 +118,7 @@ function show_summary({ posts, axis, mean, bands, histogram }) {
   const is_main = axis === state.options.axes[0];
   byId("summary").replaceChildren(
     element("div", {}, element("p", { className: "total", id: "selected", textContent: text }),
-      mean === null ? null : element("p", { className: "quiet", textContent: `${axis}: ${t("selected_mean", { mean: score_text(mean) })}` }),
+      mean === null ? null : element("p", { className: "quiet", textContent: t("pair", { name: axis, value: t("selected_mean", { mean: score_text(mean) }) }) }),
       is_main ? element("p", { className: "bands" }, ...Object.entries(bands).map(([band, n]) =>
         element("span", {}, band_chip(band), ` ${count_text(n)} `))) : null),
     element("div", {}, chart, element("p", { className: "ends quiet", "aria-hidden": "true" },

@@ -1,9 +1,11 @@
 // Score a file: choose, check the columns, score, and look at the result.
 import { button, byId, count_text, download, drop_zone, element, guarded, labelled, list_of, percent_text, read_answer, request, say } from "./page.js";
-import { TEXTS, feature_text, fill, reason_text, t } from "./texts.js";
+import { fill } from "../language.js";
+import { TEXTS, feature_text, reason_text, t } from "./texts.js";
 
 const POLL_MS = 400;
-const state = { view: null, upload: null, examined: null, job: null };
+// `turn` numbers what the person does on the page of columns: answers to earlier requests are ignored.
+const state = { view: null, upload: null, examined: null, job: null, turn: 0 };
 
 export function build_files(view) {
   state.view = view;
@@ -25,6 +27,7 @@ function show_step(number, ...content) {
 }
 
 function show_choice() {
+  state.turn += 1;
   if (state.upload && !state.job) request(`/api/uploads/${state.upload}`, undefined, "DELETE").catch(() => {});
   Object.assign(state, { upload: null, examined: null, job: null });
   const choose = (is_folder) => {
@@ -99,9 +102,10 @@ async function examine(columns) {
 }
 
 function show_columns() {
-  const { layout, evidence, names, columns, rows, fields } = state.examined;
+  const { layout, evidence, names, fields } = state.examined;
   const again = button(t("other_file"), show_choice);
   const start = button(t("start_scoring"), guarded(() => start_job()), "primary");
+  start.id = "start-scoring";
   if (layout !== "table") {
     const text = layout === null ? t("found_shards") : t("found_export", { evidence });
     show_step(1, element("div", { className: "card" }, element("p", { textContent: text }), element("div", { className: "row" }, start, again)));
@@ -111,17 +115,26 @@ function show_columns() {
     const select = element("select", { id: `column-${field}` },
       element("option", { value: "", textContent: t(field === "post_id" ? "number_rows" : "no_column") }),
       ...names.filter((name) => name).map((name) => element("option", { value: name, textContent: name })));
-    select.value = columns[field] ?? "";
     select.addEventListener("change", guarded(() => change_columns()));
     return labelled(TEXTS.field[field], select, TEXTS.field_hint[field]);
   });
-  start.disabled = !columns.caption && !columns.images;
   show_step(1, element("div", { className: "card" },
     element("p", { textContent: t("found_table", { n: names.length }) }),
     element("div", { className: "grid-fields" }, ...selects),
-    preview_table(rows, fields.filter((field) => columns[field])),
-    start.disabled ? element("p", { className: "warning", textContent: t("need_content") }) : null,
+    element("div", { id: "columns-preview" }),
     element("div", { className: "row" }, start, again)));
+  show_preview();
+}
+
+// The fields and the button stay: a click on them while the preview is renewed is not lost.
+function show_preview() {
+  const { columns, rows, fields } = state.examined;
+  for (const field of fields) byId(`column-${field}`).value = columns[field] ?? "";
+  const has_content = Boolean(columns.caption || columns.images);
+  byId("start-scoring").disabled = !has_content;
+  const table = preview_table(rows, fields.filter((field) => columns[field]));
+  const warning = has_content ? null : element("p", { className: "warning", textContent: t("need_content") });
+  byId("columns-preview").replaceChildren(...[table, warning].filter(Boolean));
 }
 
 function preview_table(rows, fields) {
@@ -135,18 +148,21 @@ function preview_table(rows, fields) {
 const chosen_columns = () => Object.fromEntries(state.examined.fields.map((field) => [field, byId(`column-${field}`).value]));
 
 async function change_columns() {
-  const columns = { ...state.examined.columns, ...chosen_columns() };
-  const focused = document.activeElement?.id;
+  const turn = ++state.turn;
+  state.examined.columns = { ...state.examined.columns, ...chosen_columns() };
+  const { columns } = state.examined;
   if (!columns.caption && !columns.images) {
-    state.examined = { ...state.examined, columns, rows: [] };
-    show_columns();
+    state.examined.rows = [];
   } else {
-    await examine(columns);
+    const examined = await request(`/api/uploads/${state.upload}/examination`, { columns });
+    if (turn !== state.turn) return;
+    state.examined = examined;
   }
-  byId(focused)?.focus();
+  show_preview();
 }
 
 async function start_job() {
+  state.turn += 1;
   const columns = state.examined.layout === "table" ? { ...state.examined.columns, ...chosen_columns() } : null;
   state.job = (await request(`/api/uploads/${state.upload}/job`, { columns })).job;
   show_progress();
@@ -170,7 +186,7 @@ function show_progress() {
     if (status.total) { bar.max = status.total; bar.value = status.done; } else bar.removeAttribute("value");
     if (status.state === "cancelled" || status.state === "failed") {
       bar.hidden = true;
-      if (status.state === "failed") text.textContent = `${TEXTS.state.failed}: ${status.message}`;
+      if (status.state === "failed") text.textContent = t("pair", { name: TEXTS.state.failed, value: status.message });
       row.replaceChildren(button(t("resume"), action("resume"), "primary"), button(t("other_file"), show_choice));
       return;
     }

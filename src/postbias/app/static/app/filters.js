@@ -1,8 +1,9 @@
 // The filters of a corpus.
 import { button, byId, count_text, element, labelled } from "./page.js";
+import { language } from "../language.js";
 import { TEXTS, t } from "./texts.js";
 
-const names = new Intl.DisplayNames(["en"], { type: "language" });
+const names = new Intl.DisplayNames([language], { type: "language" });
 let changed = () => {};
 
 export function build_filters(options, on_change) {

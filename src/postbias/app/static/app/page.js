@@ -1,4 +1,5 @@
 // What all sections share. Text from posts and files is only ever set as textContent.
+import { language } from "../language.js";
 import { t } from "./texts.js";
 
 export const byId = (id) => document.getElementById(id);
@@ -66,7 +67,7 @@ export const guarded = (action) => async (...given) => {
 
 export const say = (text) => { byId("status").textContent = text; };
 
-const whole = new Intl.NumberFormat("en");
+const whole = new Intl.NumberFormat(language);
 export const count_text = (n) => whole.format(n);
 export const score_text = (x) => (x === null || x === undefined ? "–" : x.toFixed(1));
 export const percent_text = (share) => `${share < 0.0995 && share > 0 ? (100 * share).toFixed(1) : Math.round(100 * share)}%`;

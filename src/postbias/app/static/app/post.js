@@ -2,6 +2,7 @@
 import { button, element, guarded, request, score_text } from "./page.js";
 import { explain_button } from "./explanation.js";
 import { score_block } from "./scores.js";
+import { date_text } from "../language.js";
 import { TEXTS, reason_text, t } from "./texts.js";
 
 // `state` is that of the list: the dialog walks through it.
@@ -50,7 +51,7 @@ function content(state, post, i, show, close) {
       return score_block({ ...axis, name }, post.scores[name], n ? {} : { limits: student.band_limits, band: post.band });
     });
   if (post.status === "ok") blocks.push(explain_button(`/api/corpora/${state.corpus}/posts/${post.row}/explanation`, {}, addresses));
-  const facts = [[t("posted"), post.posted ?? t("unknown")], [t("author"), post.author], [t("sponsored"), TEXTS.sponsorship[post.sponsored]],
+  const facts = [[t("posted"), post.posted ? date_text(post.posted) : t("unknown")], [t("author"), post.author], [t("sponsored"), TEXTS.sponsorship[post.sponsored]],
     [t("modalities"), post.modalities ? TEXTS.modality[post.modalities] : "–"]];
   if (post.label !== null) facts.push([t("label"), score_text(post.label)]);
   return [

@@ -51,7 +51,7 @@ export function meaning(student) {
     element("h2", { textContent: t("meaning_title") }), list_of(TEXTS.meaning),
     element("h2", { textContent: t("must_not_title") }), list_of(TEXTS.must_not));
   for (const axis of student.rubric_axes) {
-    card.append(element("details", {}, element("summary", { textContent: `${t("scale_title")}: ${axis.name}` }),
+    card.append(element("details", {}, element("summary", { textContent: t("pair", { name: t("scale_title"), value: axis.name }) }),
       element("p", { textContent: axis.question }),
       element("dl", {}, ...axis.anchors.flatMap((anchor) => [
         element("dt", { textContent: anchor.score }), element("dd", { textContent: anchor.meaning })]))));
@@ -133,7 +133,7 @@ function show_result(answer, post, files) {
       const numbers = [answer[axis.name], answer[`${axis.name}_lo`], answer[`${axis.name}_hi`]];
       box.append(score_block(axis, numbers, i ? {} : { limits: student.band_limits, band: answer.band }));
     });
-    box.append(element("p", { className: "looked" }, element("strong", { textContent: `${t("looked_at")}: ` }), looked_at(answer)));
+    box.append(element("p", { className: "looked" }, element("strong", { textContent: t("pair", { name: t("looked_at"), value: "" }) }), looked_at(answer)));
   }
   if (answer.sent > student.max_images && student.reads_images) {
     box.append(element("p", { className: "hint", textContent: t("limit_images", { max: student.max_images }) }));
