@@ -161,7 +161,7 @@ export const TEXTS = {
   no_brands: _("No brand is named in at least two posts."),
   uncertainty: _("Width of the 90% interval"),
   disagreement: _("Distance from the label, at least"),
-  status_filter: _("Score"),
+  status_filter: _("Scored or not"),
   formats: { csv: "CSV", xlsx: "Excel", parquet: "Parquet" }, // names, the same in all languages
   status_choice: { scored: _("with a score"), unscored: _("without a score"), all: _("all posts") },
   modalities: _("Looked at"),
