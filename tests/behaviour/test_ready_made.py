@@ -89,11 +89,11 @@ def write_image_checkpoint(path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("file", "max_mb"),
     [
-        ("resnet18-distilbert.yaml", 80),
+        pytest.param("resnet18-distilbert.yaml", 80, marks=pytest.mark.slow),
         ("nano.yaml", 10),
-        ("small.yaml", 25),
-        ("small-data.yaml", 35),
-        ("multilingual.yaml", None),
+        pytest.param("small.yaml", 25, marks=pytest.mark.slow),
+        pytest.param("small-data.yaml", 35, marks=pytest.mark.slow),
+        pytest.param("multilingual.yaml", None, marks=pytest.mark.slow),
     ],
 )
 def test_ready_made_params_train_export_and_score(
