@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
+from postbias.cli.shared_options import browser_option, host_option, model_option, port_option
+
 _PORT = 8766
 
 
 @click.command("app")
-@click.option(
-    "--model", help="Artifact folder, models:/NAME@ALIAS or hf://OWNER/NAME.  [default: champion]"
-)
+@model_option
 @click.option(
     "--scores",
     type=click.Path(exists=True, path_type=Path),
@@ -23,22 +23,14 @@ _PORT = 8766
     type=click.Path(exists=True, path_type=Path),
     help="Folder of the posts of --scores.  [default: data/posts]",
 )
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on. Any but 127.0.0.1, such as 0.0.0.0 for all, opens the page to the"
-    " network, with a token in the printed address.",
-)
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="0: any free."
-)
+@host_option
+@port_option(_PORT)
 @click.option(
     "--public",
     is_flag=True,
     help="Let everyone who can connect use the page, without a token, for single posts only.",
 )
-@click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
+@browser_option
 def app_command(
     *,
     model: str | None,
@@ -69,7 +61,7 @@ def app_command(
     type=click.Path(exists=True, path_type=Path, file_okay=False),
     help="Folder in which npm installed onnxruntime-web and @huggingface/tokenizers.",
 )
-@click.option("--model", help="Artifact folder, models:/NAME@ALIAS or hf://OWNER/NAME.")
+@model_option
 def offline_page_command(*, folder: Path, runtime: Path, model: str | None) -> None:
     """Write a page that scores captions in a browser, on phones too, without a network.
 

@@ -22,6 +22,7 @@ from postbias.cli.package_commands import package_command
 from postbias.cli.privacy_commands import forget_command
 from postbias.cli.rating_commands import plan_command, rate_command, ratings
 from postbias.cli.result_commands import brands_command, methods_command, results_command
+from postbias.cli.shared_options import caption_option, image_option, model_option
 from postbias.cli.table_options import (
     column_option,
     encoding_option,
@@ -51,9 +52,7 @@ def main(*, verbose: bool) -> None:
 @main.command("score")
 @click.argument("source", metavar="INPUT")
 @click.argument("output", metavar="OUT")
-@click.option(
-    "--model", help="Artifact folder, models:/NAME@ALIAS or hf://OWNER/NAME.  [default: champion]"
-)
+@model_option
 @click.option("--layout", help="Layout of the export INPUT; see import --list.  [default: auto]")
 @column_option("INPUT is a table: ")
 @encoding_option("INPUT", "detected for each file")
@@ -140,17 +139,9 @@ def score_command(
 
 
 @main.command("score-one")
-@click.option("--caption", default="", help="Caption of the post.")
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Image file. Repeatable.",
-)
-@click.option(
-    "--model", help="Artifact folder, models:/NAME@ALIAS or hf://OWNER/NAME.  [default: champion]"
-)
+@caption_option
+@image_option
+@model_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--explain", "is_explained", is_flag=True, help="Explain the score, as explain does.")
 def score_one_command(

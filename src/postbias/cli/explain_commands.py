@@ -9,21 +9,16 @@ from pathlib import Path
 
 import click
 
+from postbias.cli.shared_options import caption_option, image_option, model_option
 from postbias.cli.terminal_explanations import format_explanation
 from postbias.cli.terminal_tables import format_score
 
 
 @click.command("explain")
-@click.option("--caption", default="", help="Caption of the post.")
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Image file. Repeatable.",
-)
+@caption_option
+@image_option
 @click.option("--axis", help="Axis to explain.  [default: the main axis]")
-@click.option("--model", help="Artifact folder or models:/NAME@ALIAS.  [default: champion]")
+@model_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_command(
     *, caption: str, images: tuple[Path, ...], axis: str | None, model: str | None, as_json: bool

@@ -6,22 +6,16 @@ from pathlib import Path
 
 import click
 
+from postbias.cli.shared_options import browser_option, host_option, port_option
+
 _PORT = 8765
 _MAX_FAULTS = 20
 
 
 @click.command("rate")
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on. Any but 127.0.0.1, such as 0.0.0.0 for all, opens the page to the"
-    " network, with a token in the printed address.",
-)
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="0: any free."
-)
-@click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
+@host_option
+@port_option(_PORT)
+@browser_option
 def rate_command(*, host: str, port: int, browser: bool) -> None:
     """Serve a page on which people rate posts.
 
