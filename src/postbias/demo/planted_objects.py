@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from postbias.posts.shards import read_table
+from postbias.demo.recorded_columns import read_recorded
 
 #: Names of objects: the symbol of a role and the price tag, which raise `bias`, and a person.
 SYMBOL, TAG, PERSON = "symbol", "tag", "person"
@@ -80,16 +79,13 @@ def read_planted_objects(
     Raises:
         SchemaError: If the file cannot be read.
     """
-    table = read_table(path)
-    if OBJECTS not in table.column_names:
-        return None
-    rows = pc.index_in(pa.array(post_ids, pa.string()), table["post_id"].combine_chunks())
-    if rows.null_count:
+    recorded = read_recorded(path, OBJECTS, post_ids)
+    if recorded is None:
         return None
     return [
         [
             (found["image"], PlantedObject(found["name"], *(found[side] for side in _SIDES)))
             for found in objects
         ]
-        for objects in table[OBJECTS].take(rows).to_pylist()
+        for objects in recorded
     ]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from postbias.posts.shards import read_table
+from postbias.demo.recorded_columns import read_recorded
 
 STATES = "drawn_from"
 
@@ -76,10 +75,4 @@ def read_states(path: Path, post_ids: Sequence[str]) -> list[list[bytes]] | None
     Raises:
         SchemaError: If the file cannot be read.
     """
-    table = read_table(path)
-    if STATES not in table.column_names:
-        return None
-    rows = pc.index_in(pa.array(post_ids, pa.string()), table["post_id"].combine_chunks())
-    if rows.null_count:
-        return None
-    return [list(states) for states in table[STATES].take(rows).to_pylist()]
+    return read_recorded(path, STATES, post_ids)
