@@ -3,49 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
+
+from tests.page_process import PageProcess
 
 Json = Any
 
 
-class AppServer:
+class AppServer(PageProcess):
     """The command, started in a folder; a context manager."""
 
     def __init__(self, root: Path, *options: str, **environment: str) -> None:
         """Name the folder; `__enter__` starts the server."""
-        self._root = root
-        self._options = options
-        self._environment = environment
-        self.url = ""
-
-    def __enter__(self) -> Self:
-        """Start the server and wait until it prints its address."""
-        code = "from postbias.cli import main; main()"
-        command = [sys.executable, "-c", code, "app", "--no-browser", "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, *self._options],
-            cwd=self._root,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | self._environment,
-        )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if found := re.search(r"http://\S+", line):
-                self.url = found[0]
-                return self
-        raise AssertionError(f"the server ended with code {self.process.wait()}")
+        super().__init__(root, "app", *options, **environment)
 
     def __exit__(
         self,

@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.page_process import PageProcess
 
 Json = dict[str, Any]
 
 
-class RatingServer:
+class RatingServer(PageProcess):
     """The command, started in a repository; a context manager."""
+
+    _stderr = subprocess.PIPE
 
     def __init__(self, root: Path, *options: str) -> None:
         """Name the repository; `__enter__` starts the server."""
-        self._root = root
-        self._options = options
-        self.url = ""
-        self.lines: list[str] = []
-
-    def __enter__(self) -> Self:
-        """Start the server and wait until it prints its address."""
-        code = "from postbias.cli import main; main()"
-        command = [sys.executable, "-c", code, "rate", "--no-browser", "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, *self._options],
-            cwd=self._root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.strip())
-            if found := re.search(r"http://\S+", line):
-                self.url = found[0]
-                return self
-        raise AssertionError(f"the server ended with code {self.process.wait()}")
+        super().__init__(root, "rate", *options)
 
     def __exit__(
         self,
