@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-slow coverage check ui serve verify bench bench-real docs messages deps plots demo-data lock release audit clean
+.PHONY: help setup repro test test-slow coverage check ui serve verify bench bench-real pareto docs messages deps plots demo-data lock release audit clean
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -11,6 +11,8 @@ PORT ?= 5000
 DATA ?= ../shared/real
 ENCODER ?=
 ARGS ?=
+# For `make pareto`: params files, one for each size; without them, the sizes of the demo.
+SIZES ?=
 # Each worker takes whole files, starting with those that have slow tests: see tests/conftest.py.
 IN_PARALLEL := -q -n logical --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
@@ -86,6 +88,9 @@ bench: setup ## benchmark speed, memory and size; writes reports/bench.json
 
 bench-real: setup ## compare students with simple methods on real posts (DATA=folder ENCODER=folder)
 	@$(RUN) python -m benchmarks.real_data --data $(DATA) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
+
+pareto: setup ## train students of several sizes and compare them (SIZES="params/small.yaml params/base.yaml")
+	@$(RUN) python -m benchmarks.pareto $(SIZES) $(ARGS)
 
 plots: setup ## render DVC's plots as one offline page
 	@$(RUN) python docs/plots.py

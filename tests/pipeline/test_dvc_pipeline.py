@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import clean_environment, run_command
+import yaml
+from tests.conftest import ROOT, clean_environment, run_command
 from tests.small_repo import commit, make_small_repo
 
 from postbias.paths import Paths
@@ -88,6 +91,29 @@ def test_the_methods_and_the_checklist_are_filled_from_the_run(home: Path) -> No
     commit_id = run_command(home, "git", "rev-parse", "HEAD").stdout.strip()
     assert f"| Code | commit `{commit_id}` |" in checklist
     assert "`build/champion` " in checklist
+
+
+def test_sizes_are_trained_in_the_queue_and_compared(home: Path, tmp_path: Path) -> None:
+    files = []
+    for name, width in (("narrow", 16), ("wide", 48)):
+        params = yaml.safe_load((home / "params.yaml").read_text(encoding="utf-8"))
+        params["train"]["text_scratch"] |= {"hidden": width, "heads": 2}
+        params["train"]["launch"] = "not-a-program"  # where to train is no part of a size
+        files.append(tmp_path / f"{name}.yaml")
+        files[-1].write_text(yaml.safe_dump(params), encoding="utf-8")
+    command = [sys.executable, "-m", "benchmarks.pareto", *map(str, files), "--posts", "20"]
+    source = os.pathsep.join([str(home / "src"), str(ROOT)])
+    printed = run_command(home, *command, "--rounds", "1", PYTHONPATH=source).stdout
+    assert "Lowest error: " in printed
+    sizes = json.loads((home / "reports" / "pareto.json").read_text(encoding="utf-8"))["sizes"]
+    assert sizes["narrow"]["mb"] < sizes["wide"]["mb"]
+    assert sizes["narrow"]["digest"] != sizes["wide"]["digest"]
+    assert any(size["on_front"] for size in sizes.values())
+    for name, size in sizes.items():
+        show = ["exp", "show", "--json"]
+        assert f"pareto-{name}" in _dvc(home, *show)
+        assert size["mae"]["lo"] <= size["mae"]["value"] <= size["mae"]["hi"]
+    assert (home / "build" / "pareto.png").stat().st_size > 5_000
 
 
 def _without_nulls(tree: Any) -> Any:
