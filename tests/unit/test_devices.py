@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 from tests.tiny_artifact import write_tiny_artifact
@@ -52,3 +53,27 @@ def test_every_device_falls_back_to_the_cpu_for_unsupported_operators() -> None:
         names = [name for name, _ in devices.session_providers(device)]
         assert names[0] == provider
         assert names[-1] == "CPUExecutionProvider"
+
+
+def test_a_session_never_moves_to_the_cpu_by_itself(tmp_path: Path) -> None:
+    """By default, onnxruntime answers a failure of the device by running on the CPU."""
+    with Scorer(write_tiny_artifact(tmp_path / "student")) as scorer:
+        sessions = scorer.graphs._sessions.values()
+        assert sessions
+        assert not any(session._enable_fallback for session in sessions)
+
+
+def test_a_run_that_fails_on_a_device_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = np.zeros((8, 3), np.float32)
+    with Scorer(write_tiny_artifact(tmp_path / "student")) as scorer:
+        monkeypatch.setattr(scorer.graphs, "device", "cuda")
+        with pytest.raises(DeviceError, match=r"device cuda failed: .*choose device: cpu"):
+            scorer.graphs._run("head", {"text": wrong})
+
+
+def test_loading_cuda_libraries_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for device in devices.PROVIDERS:
+        devices.load_device_libraries(device)
+    assert capsys.readouterr() == ("", "")

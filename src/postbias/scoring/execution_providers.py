@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -74,6 +76,33 @@ def session_providers(device: str) -> list[tuple[str, dict[str, Any]]]:
     """
     names = [device] if device == "cpu" else [device, "cpu"]
     return [(PROVIDERS[name], dict(_OPTIONS[name])) for name in names]
+
+
+def load_device_libraries(device: str) -> None:
+    """Load the CUDA and cuDNN libraries of Python packages such as `nvidia-cudnn-cu12`.
+
+    The loader of the system does not look into Python packages, and onnxruntime finds them only if
+    they are loaded already, for example by torch, which is not needed to score.
+
+    Args:
+        device: A device from `list_candidate_devices`; only `cuda` has such libraries.
+    """
+    preload = getattr(ort, "preload_dlls", None)  # since onnxruntime 1.21
+    if device != "cuda" or preload is None:
+        return
+    with contextlib.redirect_stdout(io.StringIO()) as printed:  # stdout is for results
+        preload()
+    if message := printed.getvalue().strip():
+        logger.warning("%s", message)
+
+
+def failed_run_error(device: str, error: Exception) -> DeviceError:
+    """Return the error for a graph that failed on a device other than the CPU."""
+    return DeviceError(
+        f"device {device} failed: {' '.join(str(error).split())[:200]}",
+        do="if its memory is full, end other programs that use it or score with fewer threads; or"
+        " choose device: cpu",
+    )
 
 
 def unavailable_device_error(device: str, why: str) -> DeviceError:

@@ -141,7 +141,12 @@ class Graphs:
         return self._run("head", padded)[:rows]
 
     def _run(self, graph: str, feeds: Mapping[str, NDArray[np.generic]]) -> Floats:
-        output: Floats = self._sessions[graph].run([_OUTPUT[graph]], dict(feeds))[0]
+        try:
+            output: Floats = self._sessions[graph].run([_OUTPUT[graph]], dict(feeds))[0]
+        except Exception as error:  # onnxruntime's own types, which share no base class
+            if self.device == "cpu":
+                raise
+            raise devices.failed_run_error(self.device, error) from error
         return output
 
 
@@ -152,6 +157,7 @@ def _open(
     manifest, tried = artifact.manifest, devices.list_candidate_devices(device)
     for chosen in tried:
         runs: Precision = precision if chosen == "cpu" else "fp32"
+        devices.load_device_libraries(chosen)
         try:
             sessions = {
                 graph: _load(artifact, graph, manifest.graph_file(graph, runs), chosen)
@@ -177,7 +183,13 @@ def _load(artifact: Artifact, graph: str, name: str, device: str) -> ort.Inferen
     data = artifact.read(name)
     try:
         session = ort.InferenceSession(
-            data, options, providers=devices.session_providers(device), disabled_optimizers=slow
+            data,
+            options,
+            providers=devices.session_providers(device),
+            disabled_optimizers=slow,
+            # Otherwise a failure of the device, even in the middle of a run, moves the session to
+            # the CPU and only prints it.
+            enable_fallback=0,
         )
     except Exception as error:  # onnxruntime's own types, which share no base class
         if device != "cpu":

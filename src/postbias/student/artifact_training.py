@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-import torch
 import transformers
 
 from postbias.axes import Axis
@@ -19,7 +18,7 @@ from postbias.errors import ParamsError
 from postbias.params import Modality
 from postbias.scoring.manifest import Manifest
 from postbias.student import distributed
-from postbias.student.compute_device import choose_device
+from postbias.student.compute_device import choose_device, configure_torch
 from postbias.student.export import export_student
 from postbias.student.fold_labels import LabelsByPost
 from postbias.student.training import OnSeed, TrainedStudent
@@ -70,15 +69,14 @@ def open_job(paths: Paths, params: Params, modality: str) -> Iterator[TrainingJo
         The job.
 
     Raises:
+        DeviceError: If `train.device` is not available.
         ParamsError: If the modality is unknown.
     """
     if modality not in (allowed := get_args(Modality)):
         raise ParamsError("unknown modality", seen=modality, allowed=", ".join(allowed))
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    torch.set_num_threads(params.threads)
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    # Filling memory that is overwritten anyway takes 5% of a step and changes no result.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    configure_torch(params.threads)
+    choose_device(params.train.device)  # before posts are decoded, which takes minutes
     with tempfile.TemporaryDirectory(prefix="postbias-") as scratch:
         yield TrainingJob(paths, params, modality, Path(scratch))
 

@@ -67,7 +67,11 @@ def package_versions(train: TrainParams) -> dict[str, str]:
         Versions by package.
     """
     packages = RECORDED_PACKAGES + (("timm",) if train.image_encoder.startswith(TIMM) else ())
-    return {package: version(package) for package in packages}
+    import onnxruntime
+
+    # The distribution of onnxruntime has another name with CUDA.
+    named = {"onnxruntime": onnxruntime.__version__}
+    return {package: named.get(package) or version(package) for package in packages}
 
 
 def describe_text_encoder(train: TrainParams) -> dict[str, Any]:
