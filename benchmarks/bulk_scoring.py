@@ -156,10 +156,8 @@ def pure_model(
     return lambda: list(pool.map(lambda job: job(), jobs))
 
 
-def make_student(
-    folder: Path, captions: list[str], files: list[bytes], student: Student | None = None
-) -> tuple[Student, Tokenizer, Artifact]:
-    """Export a student; without `student`, ResNet-18 and DistilBERT with random weights."""
+def train_tokenizer() -> Tokenizer:
+    """Train a WordPiece tokenizer on real captions."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - not a password
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -171,6 +169,14 @@ def make_student(
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
+    return tokenizer
+
+
+def make_student(
+    folder: Path, captions: list[str], files: list[bytes], student: Student | None = None
+) -> tuple[Student, Tokenizer, Artifact]:
+    """Export a student; without `student`, ResNet-18 and DistilBERT with random weights."""
+    tokenizer = train_tokenizer()
     if student is None:
         encoder = TextEncoder(DistilBertModel(DistilBertConfig()), 768)
         student = Student(

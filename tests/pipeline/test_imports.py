@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
 from tests.conftest import ROOT
+from tests.tiny_artifact import write_tiny_artifact
 
 _EVERYTHING = """
 import importlib, json, logging, os, sys
@@ -29,6 +31,15 @@ from click.testing import CliRunner
 done = CliRunner().invoke(postbias.cli.main, ["--help"])
 modules = sorted({name.partition(".")[0] for name in sys.modules})
 print(json.dumps({"code": done.exit_code, "modules": modules}))
+"""
+
+_SCORE = """
+import json, sys
+import postbias.cli
+from click.testing import CliRunner
+done = CliRunner().invoke(postbias.cli.main, ["score-one", *sys.argv[1:]])
+modules = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"code": done.exit_code, "output": done.output, "modules": modules}))
 """
 
 _HEAVY = {
@@ -77,3 +88,15 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     seen = _python(tmp_path, _LIGHT)
     assert seen["code"] == 0
     assert _HEAVY.isdisjoint(seen["modules"])  # type: ignore[arg-type]
+
+
+def test_scoring_one_post_imports_only_what_computes_it(tmp_path: Path) -> None:
+    write_tiny_artifact(tmp_path / "student")
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "a.png")
+    arguments = ["--model", str(tmp_path / "student"), "--caption", "hello", "--json"]
+    seen = _python(tmp_path, _SCORE, *arguments, "--image", str(tmp_path / "a.png"))
+    assert seen["code"] == 0, seen["output"]
+    assert json.loads(str(seen["output"]))["modalities"] == "image+text"
+    needed = {"onnxruntime", "PIL"}
+    assert needed <= set(seen["modules"])  # type: ignore[call-overload]
+    assert (_HEAVY - needed).isdisjoint(seen["modules"])  # type: ignore[arg-type]

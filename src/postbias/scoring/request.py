@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-import pandas as pd
 
 from postbias.errors import InputError
 from postbias.posts.images import MAX_BYTES
 from postbias.posts.reasons import RejectReason
 from postbias.scoring.scorer import OK, PostInput, PostScore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXPLAIN = "explain"
 COLUMNS = ("caption", "image", "images", EXPLAIN)
@@ -69,7 +72,7 @@ def read_rows(data: object) -> list[dict[str, Any]]:
     Raises:
         RequestFaultError: If the type or the columns are wrong, or there are no or too many rows.
     """
-    if isinstance(data, pd.DataFrame):
+    if _is_frame(data):
         _check_columns(list(data.columns), len(data))
         return [{str(k): v for k, v in row.items()} for row in data.to_dict("records")]
     # MLflow passes the values of `inputs` as zero-dimensional arrays.
@@ -163,6 +166,12 @@ def _check_columns(columns: list[object], n_rows: int) -> None:
         raise RequestFaultError("the request has no columns", allowed=_ALLOWED)
 
 
+def _is_frame(data: object) -> TypeGuard[pd.DataFrame]:
+    # A table of pandas exists only where pandas is loaded, which takes a quarter of a second.
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(data, pandas.DataFrame)
+
+
 def _image_list(images: object) -> list[object]:
     if images is None:
         return []
@@ -201,5 +210,8 @@ def _plain(value: object) -> object:
         value = value.tolist()
     elif isinstance(value, np.generic):
         value = value.item()
-    is_null = value is None or value is pd.NA or value is pd.NaT
+    pandas = sys.modules.get("pandas")
+    is_null = value is None
+    if pandas is not None:
+        is_null = is_null or value is pandas.NA or value is pandas.NaT
     return None if is_null or (isinstance(value, float) and value != value) else value

@@ -26,6 +26,7 @@ from postbias.tracking.promotion import (
     record_refusal,
     store_valid_scores,
 )
+from postbias.tracking.registered_files import find_registered_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -214,6 +215,8 @@ def fetch_artifact(uri: str, paths: Paths | None) -> Path:
         ChampionError: If there is no such model.
     """
     if paths is not None:
+        if (folder := find_registered_files(uri, paths)) is not None:
+            return folder
         connect(paths)
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
