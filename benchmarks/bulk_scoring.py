@@ -157,16 +157,26 @@ def pure_model(
 
 
 def make_student(
-    folder: Path, captions: list[str], files: list[bytes], student: Student | None = None
+    folder: Path,
+    captions: list[str],
+    files: list[bytes],
+    student: Student | None = None,
+    *,
+    size: int = SIZE,
 ) -> tuple[Student, Tokenizer, Artifact]:
     """Export a student; without `student`, ResNet-18 and DistilBERT with random weights."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - not a password
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    vocabulary = 30_522
+    if student is not None and student.text is not None:
+        vocabulary = min(vocabulary, int(student.text.backbone.config.vocab_size))
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer.train_from_iterator(
         real_captions(20_000),
-        trainers.WordPieceTrainer(vocab_size=30_522, special_tokens=special, show_progress=False),
+        trainers.WordPieceTrainer(
+            vocab_size=vocabulary, special_tokens=special, show_progress=False
+        ),
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
@@ -186,10 +196,10 @@ def make_student(
         text_encoder="distilbert",
         max_tokens=MAX_TOKENS,
         image_encoder="resnet18",
-        image_size=SIZE,
+        image_size=size,
     )
     inputs = EncoderInputs(
-        np.stack([decode_square(data, SIZE) for data in files[:32]]),
+        np.stack([decode_square(data, size) for data in files[:32]]),
         [tokenizer.encode(caption).ids[:MAX_TOKENS] for caption in captions[:32]],
     )
     posts = QuantizationPosts(inputs, inputs)
