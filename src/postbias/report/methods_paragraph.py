@@ -98,7 +98,7 @@ def _describe_student(run: RunSummary) -> str:
 def _describe_full_student(source: DistilledFrom | None) -> str:
     if source is None:
         return ""
-    unlabelled = f" and of {source.posts:,} posts without a label" if source.posts else ""
+    unlabelled = f" and to {source.posts:,} posts without a label" if source.posts else ""
     return f" and the scores that a larger student of labels gave to these posts{unlabelled}"
 
 
