@@ -156,7 +156,7 @@ def pure_model(
     return lambda: list(pool.map(lambda job: job(), jobs))
 
 
-def train_tokenizer() -> Tokenizer:
+def train_tokenizer(vocabulary: int = 30_522) -> Tokenizer:
     """Train a WordPiece tokenizer on real captions."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - not a password
     tokenizer.normalizer = normalizers.BertNormalizer()
@@ -164,7 +164,9 @@ def train_tokenizer() -> Tokenizer:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer.train_from_iterator(
         real_captions(20_000),
-        trainers.WordPieceTrainer(vocab_size=30_522, special_tokens=special, show_progress=False),
+        trainers.WordPieceTrainer(
+            vocab_size=vocabulary, special_tokens=special, show_progress=False
+        ),
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
@@ -173,10 +175,18 @@ def train_tokenizer() -> Tokenizer:
 
 
 def make_student(
-    folder: Path, captions: list[str], files: list[bytes], student: Student | None = None
+    folder: Path,
+    captions: list[str],
+    files: list[bytes],
+    student: Student | None = None,
+    *,
+    size: int = SIZE,
 ) -> tuple[Student, Tokenizer, Artifact]:
     """Export a student; without `student`, ResNet-18 and DistilBERT with random weights."""
-    tokenizer = train_tokenizer()
+    vocabulary = 30_522
+    if student is not None and student.text is not None:
+        vocabulary = min(vocabulary, int(student.text.backbone.config.vocab_size))
+    tokenizer = train_tokenizer(vocabulary)
     if student is None:
         encoder = TextEncoder(DistilBertModel(DistilBertConfig()), 768)
         student = Student(
@@ -192,10 +202,10 @@ def make_student(
         text_encoder="distilbert",
         max_tokens=MAX_TOKENS,
         image_encoder="resnet18",
-        image_size=SIZE,
+        image_size=size,
     )
     inputs = EncoderInputs(
-        np.stack([decode_square(data, SIZE) for data in files[:32]]),
+        np.stack([decode_square(data, size) for data in files[:32]]),
         [tokenizer.encode(caption).ids[:MAX_TOKENS] for caption in captions[:32]],
     )
     posts = QuantizationPosts(inputs, inputs)

@@ -53,12 +53,13 @@ def _modernbert(
 TEXT: dict[str, dict[str, Any]] = {
     "distilbert-base-uncased": {"model_type": "distilbert"},
     "google/bert_uncased_L-4_H-128_A-2": _bert(128, 4, 2),
+    "sentence-transformers/all-MiniLM-L6-v2": _bert(384, 6, 12),
     "jhu-clsp/ettin-encoder-17m": _modernbert(256, 7, 4, 384),
     "jhu-clsp/ettin-encoder-68m": _modernbert(512, 19, 8, 768),
     "answerdotai/ModernBERT-base": _modernbert(768, 22, 12, 1152),
     "jhu-clsp/mmBERT-small": _modernbert(384, 22, 6, 1152, vocabulary=256_000),
 }
-FILES = (REFERENCE, "nano", "small", "base", "large", "multilingual")
+FILES = (REFERENCE, "pocket", "nano", "small", "base", "large", "multilingual")
 
 
 def main() -> None:
@@ -91,6 +92,10 @@ def build(
     """Export the student of a params file; return it with its number of parameters and size."""
     train = load_params(PARAMS / f"{file}.yaml").train
     shape = dict(TEXT[train.text_encoder])
+    if train.text_layers is not None:
+        shape["num_hidden_layers"] = train.text_layers
+    if train.text_vocabulary is not None:
+        shape["vocab_size"] = train.text_vocabulary
     backbone = AutoModel.from_config(AutoConfig.for_model(shape.pop("model_type"), **shape))
     text = TextEncoder(backbone, backbone.config.hidden_size)
     wanted = read_image_input(train.image_encoder, train.image_size, train.image_fit)
@@ -100,7 +105,7 @@ def build(
         key: round(sum(p.numel() for p in part.parameters()) / 1e6, 1)
         for key, part in (("text_millions", text), ("image_millions", image))
     }
-    _, _, artifact = make_student(folder / file, captions, files, student)
+    _, _, artifact = make_student(folder / file, captions, files, student, size=wanted.size)
     shipped = {name: graph.ships for name, graph in artifact.manifest.precision.items()}
     del student, text, image, backbone
     gc.collect()

@@ -1,7 +1,8 @@
 """train: train the student of one modality.
 
-Reads build/sample/corpus/posts, build/labels.parquet and build/split.parquet; writes
-build/students/<modality>/, build/out_of_fold/<modality>.parquet, reports/train/<modality>.json and
+Reads build/sample/corpus/posts, build/labels.parquet, build/split.parquet and the student in
+full_students that train.distil_from names; writes build/students/<modality>/,
+build/out_of_fold/<modality>.parquet, reports/train/<modality>.json and
 reports/curves/<modality>.csv; params: seed, threads, images, train, annotate.rubric,
 evaluate.coverage. Usage: python stages/train.py MODALITY. With torchrun in place of python, several
 processes train, of which only the main one writes files.
@@ -26,7 +27,7 @@ def main() -> None:
             join_training(run.paths, run.params, modality)
             return
         result = distil_student(run.paths, run.params, modality, on_seed=run.seed_log)
-        run.set_tags({"artifact": result.digest})
+        run.set_tags(result.lineage)
         run.log_metrics(result.report)
 
 

@@ -17,8 +17,8 @@ from tests.conftest import ROOT, run_command
 from tests.small_corpus import write_small_corpus
 
 _COPIED = (
-    ".dvcignore", ".gitignore", "brands", "dvc.yaml", "ratings", "rubrics", "samples", "src",
-    "stages",
+    ".dvcignore", ".gitignore", "brands", "dvc.yaml", "full_students", "ratings", "rubrics",
+    "samples", "src", "stages",
 )  # fmt: skip
 
 #: Values of params.yaml that differ, by dotted key.

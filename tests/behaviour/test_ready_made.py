@@ -91,6 +91,7 @@ def write_image_checkpoint(path: Path, name: str) -> None:
     [
         pytest.param("resnet18-distilbert.yaml", 80, marks=pytest.mark.slow),
         ("nano.yaml", 10),
+        ("pocket.yaml", 10),
         pytest.param("small.yaml", 25, marks=pytest.mark.slow),
         pytest.param("small-data.yaml", 35, marks=pytest.mark.slow),
         pytest.param("multilingual.yaml", None, marks=pytest.mark.slow),
@@ -111,10 +112,13 @@ def test_ready_made_params_train_export_and_score(
     write_text_checkpoint(text, ready["train"]["text_encoder"])
     write_image_checkpoint(image, ready["train"]["image_encoder"])
     ready["train"] |= {"text_encoder": str(text), "image_weights": str(image), "epochs": 1}
+    if ready["train"]["distil_from"] is not None:
+        ready["train"]["transfer"] = None  # all posts have labels here
     ready["annotate"] = trained[1].model_dump(mode="json")["annotate"]
     params = Params.model_validate_json(json.dumps(ready))
     root = tmp_path / "repo"
     shutil.copytree(trained[0].root, root, ignore=shutil.ignore_patterns("store", "students"))
+    shutil.copytree(trained[0].students / "fusion", root / "full_students" / "fusion")
     folder = tmp_path / "artifact"
 
     result = distil_artifact(

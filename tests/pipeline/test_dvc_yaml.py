@@ -83,6 +83,14 @@ def test_training_depends_on_all_of_its_params_that_are_not_in_its_command() -> 
     assert listed == {f"train.{name}" for name in fields} - {"train.modalities", "train.launch"}
 
 
+def test_training_runs_again_when_a_full_student_changes() -> None:
+    # The folder that train.distil_from must be in: DVC cannot depend on a path that may be null.
+    assert [name for name, stage in _STAGES.items() if "full_students" in stage["deps"]] == [
+        "train"
+    ]
+    assert (ROOT / "full_students" / "README.md").is_file()
+
+
 def test_every_group_of_params_is_used_by_a_stage() -> None:
     used = {key.partition(".")[0] for stage in _STAGES.values() for key in stage["params"]}
     assert used == set(Params.model_fields)

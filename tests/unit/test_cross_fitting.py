@@ -110,7 +110,18 @@ def test_samples_with_different_keys_are_independent_and_grow_by_addition() -> N
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"transfer": 100}, "transfer requires cross_fit"),
+        ({"transfer": 100}, "transfer requires cross_fit or distil_from"),
+        ({"cross_fit": 3, "distil_from": "full_students/a"}, "requires distil_from: null"),
+        (
+            {"distil_from": "full_students/a", "launch": "torchrun --nproc-per-node 2"},
+            "distil_from requires launch: python",
+        ),
+        ({"distil_from": "build/students/fusion"}, "should match pattern"),
+        ({"distil_from": "full_students/../build"}, "should match pattern"),
+        (
+            {"text_layers": 2, "text_encoder": "scratch"},
+            "for one with random weights, set text_scratch",
+        ),
         ({"cross_fit": 3, "seeds": 2}, "requires seeds: 1"),
         ({"cross_fit": 3, "launch": "torchrun --nproc-per-node 2"}, "requires launch: python"),
         ({"cross_fit": 3, "fusion": "parts", "ablation": "whole"}, "requires fusion: joint"),

@@ -16,6 +16,7 @@ from postbias.params import Params, load_params
 from postbias.report.methods_paragraph import render_methods
 from postbias.report.reported_run import RunSummary
 from postbias.report.reproducibility_checklist import AUTHOR, render_checklist
+from postbias.scoring.distilled_from import DistilledFrom
 
 _CODE = {"git.commit": "a" * 40, "git.dirty": "false"}
 
@@ -123,6 +124,16 @@ def test_intervals_of_cross_fitted_students_are_described(run: RunSummary) -> No
     assert "fitted on residuals of 5 cross-fitted students" in render_methods(crossed)
     none = replace(run, manifest=replace(run.manifest, coverage=None, intervals={}))
     assert "conformal" not in render_methods(none)
+
+
+def test_the_full_student_of_a_pocket_student_is_described(run: RunSummary) -> None:
+    for posts, expected in (
+        (9000, "and the scores that a larger student of labels gave to these posts and to 9,000 "),
+        (0, "and the scores that a larger student of labels gave to these posts; checkpoints"),
+    ):
+        source = DistilledFrom("0", posts=posts, same_folds=True)
+        told = replace(run, manifest=replace(run.manifest, distilled_from=source))
+        assert expected in render_methods(told)
 
 
 def test_the_checklist_has_code_data_and_a_failed_gate(run: RunSummary) -> None:

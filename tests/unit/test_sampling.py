@@ -394,6 +394,21 @@ def test_with_cross_fitting_unlabelled_posts_are_written_beside_the_sample(
         assert (len(drawn.sampled), len(drawn.transfer)) == (15, 12)
 
 
+def test_with_a_full_student_the_transfer_set_is_written_beside_the_sample(tmp_path: Path) -> None:
+    paths = Paths(tmp_path, tmp_path)
+    write_posts(paths.posts, plain(60))
+    settings = load_params(ROOT / "params.yaml")
+    train = settings.train.model_copy(update={"distil_from": "full_students/a", "transfer": 12})
+    settings = settings.model_copy(update={"sample": params(n=10), "train": train})
+    sample(paths, settings)
+    sampled = set(read_table(paths.sample, SAMPLE)["post_id"].to_pylist())
+    written = set(read_posts(paths.sampled_posts, ["post_id"])["post_id"].to_pylist())
+    drawn = draw_unlabelled(sorted(written - sampled), settings)
+    assert drawn.sampled == ()
+    assert set(drawn.transfer) == written - sampled
+    assert len(drawn.transfer) == 12
+
+
 @pytest.mark.parametrize("imports", [1, 2, 3, None])
 def test_posts_of_later_imports_change_no_output(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, imports: int | None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from postbias.errors import ParamsError
 from postbias.params.base import Count, Group
@@ -38,6 +38,13 @@ class Params(Group):
     variants: VariantsParams
     rating: RatingParams
     report: ReportParams
+
+    @model_validator(mode="after")
+    def _learning_curve_is_of_labels(self) -> Self:
+        if self.train.distil_from is not None and self.evaluate.learning_curve:
+            raise ValueError("train.distil_from requires evaluate.learning_curve: [], since the"
+                             " full student has learned all labels of the train fold")  # fmt: skip
+        return self
 
 
 def load_params(path: Path) -> Params:

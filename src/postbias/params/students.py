@@ -107,10 +107,24 @@ class TrainParams(Group):
     )
     transfer: Count | None = Field(
         description="number of unlabelled posts that the student that ships also learns from, with"
-        " the mean score of the cross-fitted students as label; null for none"
+        " the mean score of the cross-fitted students, or the score of the full student, as label;"
+        " null for none"
+    )
+    distil_from: Annotated[str, Field(pattern=r"^full_students/[^/]+$")] | None = Field(
+        description="folder in full_students/ with a finished, larger student, whose scores the"
+        " posts of transfer and the train fold are labelled with; null for labels of the teacher"
+        " alone"
     )
     text_encoder: str = Field(
         description="hub name or folder of a Hugging Face encoder; scratch for random weights"
+    )
+    text_layers: Count | None = Field(
+        description="keep only the first layers of a pretrained text encoder, this many; null for"
+        " all"
+    )
+    text_vocabulary: Annotated[int, Field(ge=300)] | None = Field(
+        description="keep only the tokens of a pretrained text encoder that are most frequent in"
+        " the captions of the train fold, this many (WordPiece: BERT, MiniLM, E5); null for all"
     )
     text_pooling: Literal["auto", "mean", "cls"] = Field(
         description="how the hidden states of a caption's tokens become one embedding: their mean,"
@@ -205,9 +219,13 @@ class TrainParams(Group):
     @model_validator(mode="after")
     def _can_cross_fit(self) -> Self:
         if self.cross_fit is None:
-            if self.transfer is not None:
-                raise ValueError("transfer requires cross_fit, whose students score these posts")
+            if self.transfer is not None and self.distil_from is None:
+                raise ValueError("transfer requires cross_fit or distil_from, whose students score"
+                                 " these posts")  # fmt: skip
             return self
+        if self.distil_from is not None:
+            raise ValueError("cross_fit requires distil_from: null, since a full student has seen"
+                             " the labels that a cross-fitted student must not see")  # fmt: skip
         if self.seeds > 1:
             raise ValueError("cross_fit requires seeds: 1, since no fold is left to choose a seed")
         if self.launch != "python":
@@ -216,6 +234,16 @@ class TrainParams(Group):
             raise ValueError("cross_fit requires fusion: joint, head_epochs: 0 and average: null")
         if self.evaluations_per_epoch > 1:
             raise ValueError("cross_fit requires evaluations_per_epoch: 1")
+        return self
+
+    @model_validator(mode="after")
+    def _can_distil(self) -> Self:
+        if self.distil_from is not None and self.launch != "python":
+            raise ValueError("distil_from requires launch: python")
+        is_reduced = self.text_layers is not None or self.text_vocabulary is not None
+        if is_reduced and self.text_encoder == "scratch":
+            raise ValueError("text_layers and text_vocabulary require a pretrained text_encoder;"
+                             " for one with random weights, set text_scratch")  # fmt: skip
         return self
 
     @model_validator(mode="after")

@@ -107,7 +107,7 @@ def assign_cross_fitting_groups(split: pa.Table, n_groups: int, seed: int) -> di
 
 
 def draw_unlabelled(post_ids: Sequence[str], params: Params) -> UnlabelledPosts:
-    """Draw the posts without a label that cross-fitted students score.
+    """Draw the posts without a label that cross-fitted students or a full student score.
 
     Both samples are simple random ones and independent of each other. A post that is in a sample of
     all posts is in the sample of any part of them that contains it.
@@ -117,12 +117,11 @@ def draw_unlabelled(post_ids: Sequence[str], params: Params) -> UnlabelledPosts:
         params: `seed`, `train.cross_fit` and `train.transfer` are used.
 
     Returns:
-        The posts; none without cross-fitting.
+        The posts; `sampled` is empty without cross-fitting.
     """
-    if params.train.cross_fit is None:
-        return UnlabelledPosts((), ())
+    n_sampled = 0 if params.train.cross_fit is None else SAMPLED_POSTS
     return UnlabelledPosts(
-        tuple(draw_sample(post_ids, SAMPLED_POSTS, f"sample:{params.seed}")),
+        tuple(draw_sample(post_ids, n_sampled, f"sample:{params.seed}")),
         tuple(draw_sample(post_ids, params.train.transfer or 0, f"transfer:{params.seed}")),
     )
 

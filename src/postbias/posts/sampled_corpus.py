@@ -32,7 +32,7 @@ def write_sampled_corpus(
 
     Args:
         params: `annotate.labels` and `split.folds` name files to copy if they are inside `data/`;
-            with `train.cross_fit`, unlabelled posts are written too.
+            with `train.cross_fit` or `train.transfer`, unlabelled posts are written too.
         shards: Shards of the posts that could have been sampled.
         post_ids: Ids of the sampled posts.
 
@@ -66,8 +66,8 @@ def write_sampled_corpus(
 
 
 def _draw_others(frame: pa.Table, post_ids: pa.Array, params: Params) -> pa.Array:
-    """Draw posts that are not sampled for labelling, but scored by cross-fitted students."""
-    if params.train.cross_fit is None:
+    """Draw posts that are not sampled for labelling, but scored by students during training."""
+    if params.train.cross_fit is None and params.train.transfer is None:
         return pa.array([], pa.string())
     others = frame.filter(pc.invert(pc.is_in(frame["post_id"], value_set=post_ids)))
     drawn = draw_unlabelled(others["post_id"].to_pylist(), params)

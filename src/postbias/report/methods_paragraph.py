@@ -6,10 +6,13 @@ What the run does not know stands in square brackets, for the author to fill in.
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from postbias.report.reported_run import RunSummary
 from postbias.report.wording import format_interval, format_points
+
+if TYPE_CHECKING:
+    from postbias.scoring.distilled_from import DistilledFrom
 
 Json = dict[str, Any]
 
@@ -86,9 +89,17 @@ def _describe_student(run: RunSummary) -> str:
     encoders = [name for name in (manifest.text_encoder, manifest.image_encoder) if name]
     named = " and ".join(_ENCODERS.get(name, name) for name in encoders)
     return (
-        f"A {manifest.modality} student ({named}) learned {n['train']:,} labels; checkpoints were "
+        f"A {manifest.modality} student ({named}) learned {n['train']:,} labels"
+        f"{_describe_full_student(manifest.distilled_from)}; checkpoints were "
         f"chosen on {n['valid']:,}{_describe_intervals(run)}, without shared authors."
     )
+
+
+def _describe_full_student(source: DistilledFrom | None) -> str:
+    if source is None:
+        return ""
+    unlabelled = f" and to {source.posts:,} posts without a label" if source.posts else ""
+    return f" and the scores that a larger student of labels gave to these posts{unlabelled}"
 
 
 def _describe_intervals(run: RunSummary) -> str:

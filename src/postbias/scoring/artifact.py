@@ -95,6 +95,13 @@ class Artifact:
         text = json.dumps(sorted(hashes.items()), separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def lineage(self) -> dict[str, str]:
+        """Digests to tag a run with: its own, and that of the full student it learned from."""
+        source = self.manifest.distilled_from
+        known = {"artifact": self.digest}
+        return known if source is None else known | {"distilled_from": source.digest}
+
     def read(self, name: str) -> bytes:
         """Read a file and check its content against the manifest.
 

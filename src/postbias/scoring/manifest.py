@@ -15,6 +15,7 @@ from typing import Any, Literal
 from postbias.axes import Axis
 from postbias.errors import ArtifactError
 from postbias.posts.image_preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
+from postbias.scoring.distilled_from import DistilledFrom
 
 Precision = Literal["int8", "fp32"]
 Modality = Literal["fusion", "text", "image"]
@@ -110,10 +111,12 @@ class Manifest:
         image_size: Side in pixels of the square images; None for a text student.
         image_preprocessing: How images are decoded for the image encoder. Left out of
             `student.json` if it is the default, which older artifacts were made with.
+        text_layers: Number of its layers that are kept; left out of `student.json` if None: all.
         text_convention: How the text encoder pools, and the prefix that `tokenizer.json` puts
             before captions; left out of `student.json` if it is mean pooling without a prefix.
         cross_fit: Number of cross-fitted students whose residuals the intervals were fitted to;
             left out of `student.json` if None: the calib fold was used.
+        distilled_from: The full student that it learned from; left out of `student.json` if None.
         coverage: Nominal coverage of the intervals; None before calibration.
         intervals: By axis, then by modalities present (`image+text`, `text`, `image`).
         reference: Profile of the training posts, for `postbias.scoring.drift`; empty before
@@ -136,7 +139,9 @@ class Manifest:
     image_size: int | None = None
     image_preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING
     text_convention: TextConvention = DEFAULT_CONVENTION
+    text_layers: int | None = None
     cross_fit: int | None = None
+    distilled_from: DistilledFrom | None = None
     coverage: float | None = None
     intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
@@ -234,6 +239,8 @@ class Manifest:
             "max_images": self.max_images < 1,
             "max_tokens": self.modality in ENCODERS and self.has_text == (self.max_tokens is None),
             "cross_fit": self.cross_fit is not None and not self.cross_fit >= 2,
+            "text_layers": self.text_layers is not None
+            and not (self.has_text and self.text_layers >= 1),
             "ocr": self.ocr is not None
             and not (isinstance(self.ocr, str) and self.ocr and self.has_text),
             "image_size": self.modality in ENCODERS and self.has_image == (self.image_size is None),
@@ -251,6 +258,8 @@ class Manifest:
 _LEFT_OUT: Mapping[str, ImagePreprocessing | TextConvention | None] = {
     "ocr": None,
     "cross_fit": None,
+    "distilled_from": None,
+    "text_layers": None,
     "image_preprocessing": DEFAULT_PREPROCESSING,
     "text_convention": DEFAULT_CONVENTION,
 }
@@ -263,6 +272,8 @@ def _parse(data: dict[str, Any]) -> Manifest:
         data["image_preprocessing"] = ImagePreprocessing(**{**fields, **channels})
     if "text_convention" in data:
         data["text_convention"] = TextConvention(**data["text_convention"])
+    if "distilled_from" in data:
+        data["distilled_from"] = DistilledFrom(**data["distilled_from"])
     data["axes"] = tuple(_axis(**axis) for axis in data["axes"])
     data["intervals"] = {
         axis: {group: Interval(**ends) for group, ends in groups.items()}

@@ -16,6 +16,7 @@ import transformers
 from postbias.axes import Axis
 from postbias.errors import ParamsError
 from postbias.params import Modality
+from postbias.scoring.distilled_from import DistilledFrom
 from postbias.scoring.manifest import Manifest
 from postbias.student import distributed
 from postbias.student.compute_device import choose_device, configure_torch
@@ -42,11 +43,13 @@ class TrainingLabels:
         fixed_epochs: Number of epochs by modality; empty to choose the best epoch on the valid
             fold. If given, the valid fold may be part of the train fold.
         soft_labelled: Ids of posts of the train fold whose labels are scores of other students.
+        full_student: The full student that scored them, if there is one.
     """
 
     folds: Mapping[str, LabelsByPost]
     fixed_epochs: Mapping[str, int] = field(default_factory=dict)
     soft_labelled: frozenset[str] = frozenset()
+    full_student: DistilledFrom | None = None
 
     def digest(self) -> str:
         """Compute the SHA-256 of the post ids and labels of the train and valid folds."""
@@ -112,6 +115,7 @@ def train_artifact(
             training_digest=labels.digest(),
             n_train=sum(post_id not in labels.soft_labelled for post_id in usable),
             cross_fit=job.params.train.cross_fit if labels.fixed_epochs else None,
+            distilled_from=labels.full_student,
             **job.manifest_fields(),
         )
         tokenizer = setup.tokenizer if job.has_text else None
@@ -135,6 +139,12 @@ def train_in_group(
     """
     with distributed.process_group(choose_device(setup.job.params.train.device)):
         return train(setup, _axes(rubric), on_seed)
+
+
+def count_transfer(report: TrainingReport, manifest: Manifest) -> TrainingReport:
+    """Count labelled posts and those of the transfer set apart, in the report of training."""
+    n_labelled = manifest.n_train
+    return report | {"n_train": n_labelled, "transfer": report["n_train"] - n_labelled}
 
 
 def _axes(rubric: Rubric) -> tuple[Axis, ...]:

@@ -22,15 +22,24 @@ import numpy as np
 
 from postbias.evaluation.calibration_scores import score_variants
 from postbias.posts.cross_fitting_groups import assign_cross_fitting_groups, draw_unlabelled
-from postbias.posts.schema import CROSS_FITTED_FOLDS, EXCLUDED, SPLIT
-from postbias.posts.shards import iter_posts, list_shards, read_table
+from postbias.posts.schema import CROSS_FITTED_FOLDS, SPLIT
+from postbias.posts.shards import read_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.out_of_fold import SHIPPED, OutOfFoldScores, VariantScore
 from postbias.scoring.post_scores import OK
 from postbias.scoring.scorer import Scorer
-from postbias.student.artifact_training import TrainingLabels, TrainingReport, train_artifact
+from postbias.student.artifact_training import (
+    TrainingLabels,
+    TrainingReport,
+    count_transfer,
+    train_artifact,
+)
 from postbias.student.epoch_metrics import mean_curve, metric_values
-from postbias.student.fold_labels import LabelsByPost, read_fold_labels
+from postbias.student.fold_labels import (
+    LabelsByPost,
+    read_fold_labels,
+    read_unlabelled_ids,
+)
 from postbias.student.training import OnSeed, TrainedStudent, train_or_load
 from postbias.student.training_setup import TrainingJob
 
@@ -39,8 +48,6 @@ if TYPE_CHECKING:
     from postbias.paths import Paths
 
 logger = logging.getLogger(__name__)
-
-_ID_BATCH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,7 @@ def plan_cross_fitting(paths: Paths, params: Params) -> CrossFittingPlan:
     assert params.train.cross_fit is not None
     split = read_table(paths.split, SPLIT)
     fold_of = dict(zip(split["post_id"].to_pylist(), split["fold"].to_pylist(), strict=True))
-    unlabelled = draw_unlabelled(list(_iter_unlabelled(paths, fold_of)), params)
+    unlabelled = draw_unlabelled(read_unlabelled_ids(paths), params)
     return CrossFittingPlan(
         folds=read_fold_labels(paths),
         group_of=assign_cross_fitting_groups(split, params.train.cross_fit, params.seed),
@@ -264,21 +271,8 @@ def _report(
 ) -> TrainingReport:
     rows = [trained.best_fit.best_row for trained in fits]
     means = {name: statistics.mean(row[name] for row in rows) for name in rows[0]}
-    n_labelled = Artifact.open(folder).manifest.n_train
     return (
-        report
+        count_transfer(report, Artifact.open(folder).manifest)
         | {name: value for name, value in means.items() if name.startswith("valid_")}
-        | {"n_train": n_labelled, "transfer": report["n_train"] - n_labelled}
         | {"cross_fit": plan.n_groups}
     )
-
-
-def _iter_unlabelled(paths: Paths, fold_of: Mapping[str, str]) -> Iterator[str]:
-    """Yield the ids of posts whose label is in no fold.
-
-    The stage `sample` has drawn them from all posts in the same way.
-    """
-    for batch in iter_posts(list_shards(paths.sampled_posts), ["post_id"], _ID_BATCH):
-        for post_id in batch["post_id"].to_pylist():
-            if fold_of.get(post_id, EXCLUDED) == EXCLUDED:
-                yield post_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,15 @@ from postbias.json_files import write_json
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.out_of_fold import OutOfFoldScores
 from postbias.student.artifact_training import (
-    TrainingLabels,
     TrainingReport,
+    count_transfer,
     open_job,
     train_artifact,
     train_in_group,
 )
 from postbias.student.cross_fitting import plan_cross_fitting, train_cross_fitted
 from postbias.student.fold_labels import keep_first_round, read_first_round, read_fold_labels
+from postbias.student.full_student import label_for_training
 from postbias.student.interval_fitting import add_intervals, add_reference_profile, score_calib
 from postbias.student.training import OnSeed, train_or_load, train_seeds
 from postbias.student.training_setup import load_training_setup
@@ -36,15 +37,20 @@ class DistillationResult:
     """A finished student.
 
     Attributes:
-        digest: Digest of its artifact.
+        lineage: Digests to tag the run with.
         report: Content of `reports/train/<modality>.json`.
         curve: Learning curve of the seed that was kept; the mean of those of the cross-fitted
             students.
     """
 
-    digest: str
+    lineage: Mapping[str, str]
     report: TrainingReport
     curve: Sequence[dict[str, float]]
+
+    @property
+    def digest(self) -> str:
+        """Digest of its artifact."""
+        return self.lineage["artifact"]
 
 
 def distil_student(
@@ -89,6 +95,8 @@ def distil_artifact(
 ) -> DistillationResult:
     """Train a student on the train fold and write its artifact only; never cross-fits.
 
+    With `train.distil_from` it learns from the scores of a full student too.
+
     Args:
         folder: Folder of the artifact.
         paths: The repository, with posts, labels and folds.
@@ -105,14 +113,17 @@ def distil_artifact(
     # Only a fusion student of the whole train fold is cached for the other modalities.
     train = train_or_load if share == 1 else train_seeds
     with open_job(paths, params, modality) as job:
-        trained, report = train_artifact(folder, job, TrainingLabels(folds), train, on_seed)
+        labels = label_for_training(job, folds)
+        trained, report = train_artifact(folder, job, labels, train, on_seed)
     train_labels, calib_labels = (keep_first_round(paths, folds[f]) for f in ("train", "calib"))
     calib = score_calib(folder, paths, calib_labels, threads=params.threads)
     add_intervals(folder, calib, coverage=params.evaluate.coverage)
     artifact = add_reference_profile(
         folder, paths, train_labels, calib_labels, threads=params.threads
     )
-    return DistillationResult(artifact.digest, report, trained.best_fit.curve)
+    if labels.full_student is not None:
+        report = count_transfer(report, artifact.manifest)
+    return DistillationResult(artifact.lineage, report, trained.best_fit.curve)
 
 
 def _distil_cross_fitted(
@@ -129,7 +140,7 @@ def _distil_cross_fitted(
     first_test = [post_id for post_id in plan.test_ids if post_id in first]
     # The student has seen all labelled posts but those of test, of which no label is used here.
     artifact = add_reference_profile(folder, paths, first_round, first_test, threads=params.threads)
-    return DistillationResult(artifact.digest, result.report, result.curve), result.scores
+    return DistillationResult(artifact.lineage, result.report, result.curve), result.scores
 
 
 def join_training(paths: Paths, params: Params, modality: str) -> None:

@@ -6,6 +6,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from postbias.student.encoder_reduction import (
+    keep_first_layers,
+    keep_frequent_tokens,
+    keep_token_rows,
+)
 from postbias.student.image_encoders import (
     TIMM,
     ImageInput,
@@ -39,17 +44,31 @@ def text_convention_of(train: TrainParams) -> TextConvention:
 
 
 def load_tokenizer_of(train: TrainParams, captions: Sequence[str]) -> Tokenizer:
-    """Load the tokenizer of the text encoder, or train one on captions."""
-    prefix = text_convention_of(train).prefix
-    return load_tokenizer(train.text_encoder, captions, train.text_scratch.vocab_size, prefix)
+    """Load the tokenizer of the text encoder, with the tokens that are kept, or train one.
+
+    Args:
+        train: Parameters.
+        captions: Captions of the train fold.
+    """
+    prefix, name = text_convention_of(train).prefix, train.text_encoder
+    tokenizer = load_tokenizer(name, captions, train.text_scratch.vocab_size, prefix)
+    if train.text_vocabulary is None:
+        return tokenizer
+    return keep_frequent_tokens(tokenizer, captions, train.text_vocabulary, name)
 
 
 def load_text_encoder_of(train: TrainParams, tokenizer: Tokenizer) -> TextEncoder:
-    """Load the text encoder."""
-    convention = text_convention_of(train)
-    return load_text_encoder(
-        train.text_encoder, train.text_scratch, tokenizer, convention, max_tokens=train.max_tokens
+    """Load the text encoder, with the layers and tokens that are kept."""
+    name, scratch = train.text_encoder, train.text_scratch
+    encoder = load_text_encoder(
+        name, scratch, tokenizer, text_convention_of(train), max_tokens=train.max_tokens
     )
+    if train.text_layers is not None:
+        keep_first_layers(encoder.backbone, train.text_layers, name)
+    if train.text_vocabulary is not None:
+        own = load_tokenizer(name, [], scratch.vocab_size)
+        keep_token_rows(encoder.backbone, own, tokenizer)
+    return encoder
 
 
 def load_image_encoder_of(train: TrainParams) -> ImageEncoder:
@@ -79,6 +98,7 @@ def describe_text_encoder(train: TrainParams) -> dict[str, Any]:
     return {
         "text_encoder": Path(train.text_encoder).name,
         "max_tokens": train.max_tokens,
+        "text_layers": train.text_layers,
         "text_convention": text_convention_of(train),
     }
 

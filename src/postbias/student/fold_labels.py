@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from postbias.posts.schema import FIRST_ROUND, SPLIT, axes_in_schema, labels_schema
-from postbias.posts.shards import read_table
+from postbias.posts.schema import EXCLUDED, FIRST_ROUND, SPLIT, axes_in_schema, labels_schema
+from postbias.posts.shards import iter_posts, list_shards, read_table
 
 if TYPE_CHECKING:
     from postbias.paths import Paths
+
+_ID_BATCH = 10_000
 
 #: Labels (A,) by post id.
 LabelsByPost = dict[str, NDArray[np.float32]]
@@ -63,3 +65,18 @@ def read_first_round(paths: Paths) -> frozenset[str]:
     split = read_table(paths.split, SPLIT, ["post_id", "round"])
     rows = zip(split["post_id"].to_pylist(), split["round"].to_pylist(), strict=True)
     return frozenset(post_id for post_id, number in rows if number == FIRST_ROUND)
+
+
+def read_unlabelled_ids(paths: Paths) -> list[str]:
+    """Read the ids of the posts whose label is in no fold.
+
+    The stage `sample` has drawn them from all posts.
+    """
+    split = read_table(paths.split, SPLIT, ["post_id", "fold"])
+    fold_of = dict(zip(split["post_id"].to_pylist(), split["fold"].to_pylist(), strict=True))
+    return [
+        post_id
+        for batch in iter_posts(list_shards(paths.sampled_posts), ["post_id"], _ID_BATCH)
+        for post_id in batch["post_id"].to_pylist()
+        if fold_of.get(post_id, EXCLUDED) == EXCLUDED
+    ]

@@ -43,6 +43,14 @@ class StaticEmbeddings(nn.Module):
         del attention_mask
         return SimpleNamespace(last_hidden_state=self.embeddings(input_ids))
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the table."""
+        return self.embeddings
+
+    def set_input_embeddings(self, table: nn.Embedding) -> None:
+        """Replace the table, by one with other tokens."""
+        self.embeddings = table
+
 
 def is_static(name: str) -> bool:
     """Check whether a text encoder is a table of static embeddings.

@@ -139,7 +139,8 @@ class TrainingSetup:
     def cache_key(self, seed: int) -> str:
         """Compute the SHA-256 (hex) of everything that determines the trained weights."""
         params = self.job.params
-        left_out = {"modalities", "seeds", "ablation", "launch", "cross_fit", "transfer"}
+        left_out = {"modalities", "seeds", "ablation", "launch"}
+        left_out |= {"cross_fit", "transfer", "distil_from"}  # the labels are in the data's digest
         group = params.train.model_dump(mode="json", exclude=left_out)
         data = [self.train.digest(), self.valid.digest()]
         device = choose_device(params.train.device)

@@ -54,6 +54,7 @@ MODULES = (
     "posts/text_cleaning.py",
     "scoring/__init__.py",
     "scoring/artifact.py",
+    "scoring/distilled_from.py",
     "scoring/execution_providers.py",
     "scoring/graphs.py",
     "scoring/manifest.py",

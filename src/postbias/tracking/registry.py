@@ -280,5 +280,6 @@ def _register(
         "modality": manifest.modality,
         "rubric": manifest.rubric,
         "training_digest": manifest.training_digest,
+        **{name: value for name, value in artifact.lineage.items() if name != "artifact"},
     }
     return client.create_model_version(MODEL, source, run_id, tags)

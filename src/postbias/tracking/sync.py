@@ -127,7 +127,7 @@ def _restore_run(paths: Paths, experiment_id: str, record: StageRecord) -> str:
 
 
 def _tag_artifact(paths: Paths, record: StageRecord, run_id: str | None) -> None:
-    """Tag a restored training run with the digest of its student, as executed runs are."""
+    """Tag a restored training run with the digests of its student, as executed runs are."""
     from mlflow import MlflowClient
 
     from postbias.scoring.artifact import Artifact
@@ -138,7 +138,8 @@ def _tag_artifact(paths: Paths, record: StageRecord, run_id: str | None) -> None
         if run_id is None or folder.parent != paths.students:
             continue
         if "artifact" not in client.get_run(run_id).data.tags:
-            client.set_tag(run_id, "artifact", Artifact.open(folder).digest)
+            for name, digest in Artifact.open(folder).lineage.items():
+                client.set_tag(run_id, name, digest)
 
 
 def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, object]:
