@@ -211,6 +211,7 @@ def run_worker(
         barrier: Where the processes wait for each other.
         results: Queue for the rate.
     """
+    transformers.logging.disable_progress_bar()
     number, count = place
     configure_torch(max(1, cores() // count))
     device = "cuda" if has_gpu() else "cpu"

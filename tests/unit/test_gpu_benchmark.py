@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from benchmarks import gpu
 from benchmarks.gpu_corpus import TINY, read_params
-from benchmarks.gpu_training import compare_curves
 
 from postbias.params import load_params
 
@@ -80,8 +79,8 @@ def test_a_missing_package_stops_the_benchmark_with_the_wheels_to_bring(
 def test_curves_that_differ_by_more_than_allowed_fail() -> None:
     reference = [{"step": 1, "train_loss": 1.0, "valid_loss": 2.0}]
     close = [{"step": 1, "train_loss": 1.0, "valid_loss": 2.02}]
-    assert compare_curves(close, reference, 0.02)["passed"]
-    assert not compare_curves(close, reference, 0.005)["passed"]
+    assert gpu.compare_curves(close, reference, 0.02)["passed"]
+    assert not gpu.compare_curves(close, reference, 0.005)["passed"]
     assert gpu.has_failed({"parts": {}, "conclusions": {"equality": {"passed": False}}})
     assert gpu.has_failed({"parts": {"data": {"error": "stopped"}}, "conclusions": {}})
     assert not gpu.has_failed({"parts": {"data": {}}, "conclusions": {}})

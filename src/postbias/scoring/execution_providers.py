@@ -34,8 +34,8 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
 }
 
 _INSTALL = {
-    "cuda": "install the package onnxruntime-gpu instead of onnxruntime, and CUDA and cuDNN of the"
-    " versions that it names, or choose device: cpu",
+    "cuda": "install the package onnxruntime-gpu[cuda,cudnn] instead of onnxruntime, or choose"
+    " device: cpu",
     "coreml": "use onnxruntime for macOS on a Mac, or choose device: cpu",
 }
 
