@@ -25,6 +25,7 @@ ABSENT = (
 )  # fmt: skip
 
 
+@pytest.mark.timeout(1800)  # half a minute of CPU time, which a busy machine may stretch
 def test_every_part_runs_on_a_cpu_without_the_packages_that_other_stages_need(
     tmp_path: Path,
 ) -> None:
@@ -42,7 +43,7 @@ def test_every_part_runs_on_a_cpu_without_the_packages_that_other_stages_need(
     parts, conclusions = content["parts"], content["conclusions"]
     assert list(parts) == sorted(gpu.PARTS)
     assert parts["scoring"]["torch_decoded_on_both"]["posts_per_s"] > 0
-    assert parts["equality"]["scores"]["fp32"]["max_abs"] <= 1e-3
+    assert parts["equality"]["scores"]["fp32"]["max_abs"] <= 1e-3  # of their standard deviation
     assert set(conclusions["workers"]) == {"1", "2"}
     assert conclusions["training"]["fp32_curve"]["passed"]
     if parts["data"]["machine"]["gpu"] == "no CUDA device":
