@@ -26,6 +26,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -137,11 +138,15 @@ def run_part(part: str, folder: Path, tiny: bool, method: str, remaining: float)
     result.unlink(missing_ok=True)
     process = context.Process(target=_in_process, args=(part, folder, tiny, method, result))
     process.start()
-    process.join(limit)
-    if process.is_alive():
-        assert process.pid is not None
-        os.killpg(process.pid, signal.SIGKILL)  # it leads a group, to which its workers belong
-        process.join()
+    try:
+        process.join(limit)
+    finally:
+        was_alive = process.is_alive()
+        if was_alive:
+            assert process.pid is not None
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a group: its workers end too
+            process.join()
+    if was_alive:
         return {"error": f"stopped after {limit:.0f} s"}
     if not result.is_file():
         return {"error": f"exit code {process.exitcode}; see the traceback above"}
@@ -174,8 +179,6 @@ def draw_conclusions(parts: Json) -> Json:
     conclusions: Json = {}
     gpu, cpu = parts.get("training_gpu", {}), parts.get("training_cpu", {})
     if "all_posts" in gpu and "fp32" in cpu:
-        from benchmarks.gpu_training import compare_curves
-
         own = cpu.get("bf16", cpu["fp32"])  # what `precision: auto` chooses
         whole = gpu["all_posts"]
         conclusions["training"] = {
@@ -206,6 +209,30 @@ def draw_conclusions(parts: Json) -> Json:
     if workers := {n: w for n, w in parts.get("workers", {}).items() if "posts_per_s" in w}:
         conclusions["workers"] = {count: rate["posts_per_s"] for count, rate in workers.items()}
     return conclusions | {"goals": judge_goals(conclusions)}
+
+
+def compare_curves(curve: Sequence[Json], reference: Sequence[Json], allowed: float) -> Json:
+    """Compare the losses of two training runs.
+
+    Args:
+        curve: Rows with `step`, `train_loss` and `valid_loss`.
+        reference: Rows of the same steps.
+        allowed: Largest relative difference.
+
+    Returns:
+        `largest_relative_difference`, `allowed` and `passed`.
+    """
+    differences = [
+        abs(row[name] - other[name]) / abs(other[name])
+        for row, other in zip(curve, reference, strict=True)
+        for name in ("train_loss", "valid_loss")
+    ]
+    largest = max(differences)
+    return {
+        "largest_relative_difference": float(f"{largest:.3g}"),
+        "allowed": allowed,
+        "passed": bool(largest <= allowed),
+    }
 
 
 def judge_goals(conclusions: Json) -> Json:

@@ -148,7 +148,7 @@ def _draw_jpeg(seed: int, tone: float, sides: tuple[int, int]) -> bytes:
     channels = []
     for share in (45, 12, 12):  # brightness varies more than colour does
         noise = np.fft.rfft2(rng.standard_normal((height, width)).astype(np.float32))
-        texture = np.fft.irfft2(noise / frequency**1.4, (height, width))
+        texture = np.fft.irfft2(noise / frequency**1.2, (height, width))
         channels.append(texture / texture.std() * share)
     light, red, blue = channels
     pixels = np.stack([light + red + 15 * tone, light, light + blue - 15 * tone], axis=-1)
@@ -232,7 +232,7 @@ def read_params(folder: Path, scale: Scale, **train: object) -> SimpleNamespace:
         The params, with attributes like `postbias.params.Params`.
     """
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    params["threads"] = scale.threads or cores()
+    params["threads"] = scale.threads or params["threads"]
     params["train"] |= {
         "text_encoder": str(folder / "distilbert"),
         "image_weights": "none",

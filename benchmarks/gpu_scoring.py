@@ -58,14 +58,21 @@ class TorchScorer:
         self.tokenizer = Tokenizer.from_file(str(folder / "student" / TOKENIZER))
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.pool = ThreadPoolExecutor(cores())
+        # Bytes are read-only; torchvision 0.29 refers to another package.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        warnings.filterwarnings("ignore", module="torchvision")
 
     def decode_on_device(self, files: Sequence[bytes]) -> Tensor:
         """Decode JPEG files to uint8 (B, S, S, 3) on the device; nvJPEG if that is a GPU."""
-        with warnings.catch_warnings():
-            # Buffers of bytes are read-only; torchvision 0.29 refers to another package.
-            warnings.simplefilter("ignore")
-            encoded = [torch.from_numpy(np.frombuffer(data, np.uint8)) for data in files]
-            images = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=self.device)
+        encoded = [torch.from_numpy(np.frombuffer(data, np.uint8)) for data in files]
+        images = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=self.device)
+        if self.device == "cuda":
+            # torchvision decodes in a stream of its own, for which only the default stream waits.
+            torch.cuda.current_stream().wait_stream(torch.cuda.default_stream())
+        return self.resize(images)
+
+    def resize(self, images: Sequence[Tensor]) -> Tensor:
+        """Resize uint8 images (3, H, W), as Pillow would, to uint8 (B, S, S, 3)."""
         size = (self.size, self.size)
         resized = [
             functional.interpolate(image[None].float(), size, mode="bilinear", antialias=True)
@@ -79,9 +86,14 @@ class TorchScorer:
         images = list(self.pool.map(partial(decode_square, size=self.size), files))
         return torch.from_numpy(np.stack(images)).to(self.device)
 
-    @torch.inference_mode()
     def score_pixels(self, captions: Sequence[str], pixels: Tensor) -> NDArray[np.float32]:
         """Score posts with one image each, (B, A)."""
+        scores: NDArray[np.float32] = self.scores_on_device(captions, pixels).float().cpu().numpy()
+        return scores
+
+    @torch.no_grad()
+    def scores_on_device(self, captions: Sequence[str], pixels: Tensor) -> Tensor:
+        """Score posts with one image each; the scores (B, A) stay on the device."""
         ids = [encoding.ids for encoding in self.tokenizer.encode_batch(list(captions))]
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         step = -(-len(ids) // _LENGTH_GROUPS)
@@ -101,7 +113,7 @@ class TorchScorer:
                 text[rows] = student.text(tokens, (tokens > 0).long())
             present = torch.ones(len(ids), 1, device=self.device)
             scores: Tensor = student.head(text, present, image, present)
-        return scores.float().cpu().numpy()
+        return scores
 
     def own_stream(self) -> AbstractContextManager[object]:
         """Run the kernels of this thread in a stream of its own, beside those of other threads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from tests.tiny_artifact import write_tiny_artifact
 
 from postbias.errors import DeviceError
+from postbias.params import load_params
 from postbias.scoring import execution_providers as devices
 from postbias.scoring.score_store import store_key
 from postbias.scoring.scorer import Scorer
+from postbias.student.encoder_settings import package_versions
 
 OFFERED = onnxruntime.get_available_providers()
 needs_no_cuda = pytest.mark.skipif("CUDAExecutionProvider" in OFFERED, reason="CUDA is offered")
@@ -71,6 +74,22 @@ def test_a_run_that_fails_on_a_device_is_an_error_that_says_what_to_do(
         monkeypatch.setattr(scorer.graphs, "device", "cuda")
         with pytest.raises(DeviceError, match=r"device cuda failed: .*choose device: cpu"):
             scorer.graphs._run("head", {"text": wrong})
+
+
+def test_onnxruntime_has_a_version_under_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With CUDA, the package is `onnxruntime-gpu`, and there is no distribution `onnxruntime`."""
+
+    def version_of(package: str) -> str:
+        if package == "onnxruntime":
+            raise PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr(devices, "version", version_of)
+    train = load_params(Path(__file__).resolve().parents[2] / "params.yaml").train
+    assert package_versions(train)["onnxruntime"] == onnxruntime.__version__
+    assert devices.installed_version("numpy") == np.__version__
+    with pytest.raises(PackageNotFoundError):
+        devices.installed_version("no-such-package")
 
 
 def test_loading_cuda_libraries_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from benchmarks import gpu
 from benchmarks.gpu_corpus import TINY, read_params
-from benchmarks.gpu_training import compare_curves
 
 from postbias.params import load_params
 
@@ -26,6 +25,7 @@ ABSENT = (
 )  # fmt: skip
 
 
+@pytest.mark.timeout(1800)  # half a minute of CPU time, which a busy machine may stretch
 def test_every_part_runs_on_a_cpu_without_the_packages_that_other_stages_need(
     tmp_path: Path,
 ) -> None:
@@ -43,7 +43,7 @@ def test_every_part_runs_on_a_cpu_without_the_packages_that_other_stages_need(
     parts, conclusions = content["parts"], content["conclusions"]
     assert list(parts) == sorted(gpu.PARTS)
     assert parts["scoring"]["torch_decoded_on_both"]["posts_per_s"] > 0
-    assert parts["equality"]["scores"]["fp32"]["max_abs"] <= 1e-3
+    assert parts["equality"]["scores"]["fp32"]["max_abs"] <= 1e-3  # of their standard deviation
     assert set(conclusions["workers"]) == {"1", "2"}
     assert conclusions["training"]["fp32_curve"]["passed"]
     if parts["data"]["machine"]["gpu"] == "no CUDA device":
@@ -80,8 +80,8 @@ def test_a_missing_package_stops_the_benchmark_with_the_wheels_to_bring(
 def test_curves_that_differ_by_more_than_allowed_fail() -> None:
     reference = [{"step": 1, "train_loss": 1.0, "valid_loss": 2.0}]
     close = [{"step": 1, "train_loss": 1.0, "valid_loss": 2.02}]
-    assert compare_curves(close, reference, 0.02)["passed"]
-    assert not compare_curves(close, reference, 0.005)["passed"]
+    assert gpu.compare_curves(close, reference, 0.02)["passed"]
+    assert not gpu.compare_curves(close, reference, 0.005)["passed"]
     assert gpu.has_failed({"parts": {}, "conclusions": {"equality": {"passed": False}}})
     assert gpu.has_failed({"parts": {"data": {"error": "stopped"}}, "conclusions": {}})
     assert not gpu.has_failed({"parts": {"data": {}}, "conclusions": {}})

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from benchmarks.gpu_scoring import TorchScorer
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import DistilBertConfig, DistilBertModel
@@ -143,3 +145,16 @@ def test_the_best_weights_wait_on_the_cpu_and_return_to_the_gpu() -> None:
     kept.load_best()
     assert devices_of(student.parameters()) == {CUDA}
     assert devices_of(student.buffers()) == {CUDA}
+
+
+def test_the_benchmark_resizes_and_scores_on_the_gpu() -> None:
+    scorer = object.__new__(TorchScorer)  # its weights would be read from files
+    scorer.device, scorer.bf16, scorer.size = "cuda", False, 32
+    scorer.student = make_student("fusion").eval()
+    scorer.tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1}, unk_token="a"))  # noqa: S106 - not a password
+    scorer.tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    images = [torch.zeros(3, side, 50, dtype=torch.uint8, device=CUDA) for side in (40, 60, 70)]
+    pixels = scorer.resize(images)
+    assert (pixels.device, pixels.dtype, pixels.shape) == (CUDA, torch.uint8, (3, 32, 32, 3))
+    scores = scorer.scores_on_device(["a b", "a", "b a b"], pixels)
+    assert (scores.device, scores.shape) == (CUDA, (3, AXES))

@@ -6,11 +6,12 @@ The folder holds the code of this version, so nothing but its dependencies is in
 from __future__ import annotations
 
 import shutil
-from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 
 from postbias.errors import MissingExtraError
 from postbias.hub.hub_access import HubReference, parse_reference
+from postbias.scoring.execution_providers import installed_version
 
 #: Port that the hub expects a Space to listen on, by `app_port` in its README.
 PORT = 7860
@@ -117,7 +118,7 @@ def _pin_requirements() -> list[str]:
         if marker is not None and not any(marker.evaluate({"extra": name}) for name in _EXTRAS):
             continue
         try:
-            pinned.add(f"{requirement.name}=={version(requirement.name)}")
+            pinned.add(f"{requirement.name}=={installed_version(requirement.name)}")
         except PackageNotFoundError as error:
             raise MissingExtraError(
                 f"a Space needs the package {requirement.name}, which is not installed",

@@ -95,6 +95,8 @@ def _packages(lock: Path) -> Finding:
         for found in importlib.metadata.distributions()
         if found.metadata["Name"]
     }
+    if "onnxruntime-gpu" in installed:  # the same modules, with CUDA
+        installed["onnxruntime"] = installed["onnxruntime-gpu"]
     known = importlib.metadata.requires("postbias") or []
     needed = {
         _canonical(re.split(r"[^\w.-]", text)[0])

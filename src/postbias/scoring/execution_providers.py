@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, Literal
 
 import onnxruntime as ort
@@ -34,10 +35,23 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
 }
 
 _INSTALL = {
-    "cuda": "install the package onnxruntime-gpu instead of onnxruntime, and CUDA and cuDNN of the"
-    " versions that it names, or choose device: cpu",
+    "cuda": "install the package onnxruntime-gpu[cuda,cudnn] instead of onnxruntime, or choose"
+    " device: cpu",
     "coreml": "use onnxruntime for macOS on a Mac, or choose device: cpu",
 }
+
+
+def installed_version(package: str) -> str:
+    """Return the installed version of a package.
+
+    Args:
+        package: Name of its distribution; `onnxruntime` stands for those for other devices too,
+            such as `onnxruntime-gpu`.
+
+    Raises:
+        PackageNotFoundError: If it is not installed.
+    """
+    return str(ort.__version__) if package == "onnxruntime" else version(package)
 
 
 def list_candidate_devices(device: Device) -> list[str]:

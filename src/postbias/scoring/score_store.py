@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Protocol
 
-import onnxruntime
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,11 +20,12 @@ from postbias.posts.remote_files import AnyPath, content_digest
 from postbias.posts.schema import REJECTS, scores_schema
 from postbias.posts.shards import read_table, write_table
 from postbias.scoring.artifact import Artifact
+from postbias.scoring.execution_providers import installed_version
 from postbias.scoring.manifest import Manifest, Precision
 from postbias.scoring.scorer import OK
 
 # Packages whose decoders and kernels affect a score.
-_DECIDING = ("numpy", "pillow", "tokenizers")
+_DECIDING = ("numpy", "onnxruntime", "pillow", "tokenizers")
 _FORMAT = 2
 
 
@@ -62,11 +61,10 @@ def deciding_versions(manifest: Manifest) -> dict[str, str]:
     Raises:
         MissingExtraError: If the student needs the extra `ocr`, which is not installed.
     """
-    packages = {package: version(package) for package in _DECIDING}
+    packages = {package: installed_version(package) for package in _DECIDING}
     if manifest.ocr is not None:
         packages["ocr"] = ocr_engine_name()
-    # The distribution of onnxruntime has another name with CUDA.
-    return packages | {"onnxruntime": onnxruntime.__version__}
+    return packages
 
 
 def store_key(student: ScoringStudent) -> str:

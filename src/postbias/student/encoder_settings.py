@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from postbias.scoring.execution_providers import installed_version
 from postbias.student.encoder_reduction import (
     keep_first_layers,
     keep_frequent_tokens,
@@ -86,11 +86,7 @@ def package_versions(train: TrainParams) -> dict[str, str]:
         Versions by package.
     """
     packages = RECORDED_PACKAGES + (("timm",) if train.image_encoder.startswith(TIMM) else ())
-    import onnxruntime
-
-    # The distribution of onnxruntime has another name with CUDA.
-    named = {"onnxruntime": onnxruntime.__version__}
-    return {package: named.get(package) or version(package) for package in packages}
+    return {package: installed_version(package) for package in packages}
 
 
 def describe_text_encoder(train: TrainParams) -> dict[str, Any]:

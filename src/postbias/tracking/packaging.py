@@ -12,7 +12,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from postbias.errors import ChampionError
 from postbias.explanation.faithfulness_verdicts import VERDICTS, read_verdicts
 from postbias.json_files import write_json
+from postbias.scoring.execution_providers import installed_version
 from postbias.scoring.request import answer_row, read_post
 from postbias.scoring.scorer import OK, Scorer
 from postbias.tracking.database import configure_environment
@@ -118,7 +118,7 @@ def write_package(artifact: Artifact, dest: Path, *, precision: Precision) -> No
                 python_model=str(entry),
                 artifacts={"student": str(student)},
                 code_paths=[str(code)],
-                pip_requirements=[f"{name}=={version(name)}" for name in requirements],
+                pip_requirements=[f"{name}=={installed_version(name)}" for name in requirements],
                 model_config={"precision": precision, "threads": None, "device": "cpu"},
                 metadata={"artifact_digest": artifact.digest},
             )
