@@ -63,6 +63,8 @@ def deciding_versions(manifest: Manifest) -> dict[str, str]:
         MissingExtraError: If the student needs the extra `ocr`, which is not installed.
     """
     packages = {package: version(package) for package in _DECIDING}
+    if manifest.language_intervals:  # else no language is identified
+        packages["py3langid"] = version("py3langid")
     if manifest.ocr is not None:
         packages["ocr"] = ocr_engine_name()
     # The distribution of onnxruntime has another name with CUDA.
