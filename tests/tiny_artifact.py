@@ -34,11 +34,14 @@ def write_tiny_artifact(
     image_size: int = 16,
     with_intervals: bool = True,
     ocr: str | None = None,
+    by_language: bool = False,
     is_additive: bool = False,
 ) -> Artifact:
     """Write an artifact; another seed gives another student with another digest.
 
-    An additive student sums token vectors instead of averaging them: a score is a sum over words.
+    By language, posts with a caption in English or German have intervals of their own, and those in
+    other languages another one. An additive student sums token vectors instead of averaging them:
+    a score is a sum over words.
     """
     rng = np.random.default_rng(seed)
     (folder / "onnx" / "int8").mkdir(parents=True)
@@ -56,6 +59,8 @@ def write_tiny_artifact(
         tiny_tokenizer().save(str(folder / "tokenizer.json"))
     (folder / "weights.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
     manifest = _manifest(modality, image_size, with_intervals)
+    if by_language:
+        manifest = replace(manifest, language_intervals=_language_intervals())
     return write_artifact(folder, replace(manifest, ocr=ocr))
 
 
@@ -97,6 +102,13 @@ def _manifest(modality: Modality, image_size: int, with_intervals: bool) -> Mani
         precision={**shipped, "head": GraphPrecision("fp32")},
         versions={"postbias": "test"},
     )
+
+
+def _language_intervals() -> dict[str, dict[str, dict[str, Interval]]]:
+    widths = {"en": 0.5, "de": 1.0, "other": 3.0}
+    groups = ("image+text", "text")
+    fitted = {language: Interval(-width, width, 300) for language, width in widths.items()}
+    return {axis.name: dict.fromkeys(groups, fitted) for axis in AXES}
 
 
 def _image_graph(nudge: float) -> onnx.ModelProto:

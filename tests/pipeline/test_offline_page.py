@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def _students(tmp_path: Path) -> list[Artifact]:
     found = [
         write_tiny_artifact(tmp_path / "fusion"),
         write_tiny_artifact(tmp_path / "text", "text", seed=3, with_intervals=False),
+        write_tiny_artifact(tmp_path / "languages", "text", by_language=True),
     ]
     trained = ROOT / "build" / "champion"
     return [*found, *([Artifact.open(trained)] if (trained / "student.json").is_file() else [])]
@@ -104,7 +106,12 @@ def test_a_browser_without_a_network_gives_the_scores_of_python(
             server.shutdown()  # from here on nothing can be loaded
         log = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
         assert log == []
-        with Scorer.open(student.folder) as scorer:
+        manifest = student.manifest
+        says_so = browser.find_element(By.ID, "languages").is_displayed()
+        assert says_so == bool(manifest.language_intervals)
+        # The page has the intervals of all languages together.
+        joint = replace(student, manifest=replace(manifest, language_intervals={}))
+        with Scorer(joint) as scorer:
             expected = scorer.score([PostInput(caption) for caption in _CAPTIONS])
         for caption, answer in zip(_CAPTIONS, expected, strict=True):
             raw = caption.encode("utf-16-le", "surrogatepass")

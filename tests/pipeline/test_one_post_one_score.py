@@ -24,13 +24,15 @@ from postbias.scoring.scorer import Scorer
 
 CAPTIONS = [
     "a\ud800b", "a\udfffb", "a\ufffdb", "a\ud83d\ude00b", "a\x00b", "\x00", "\ud800", "a\r\nb\rc",
-    " \r\n ", "a?b", "ab",
+    " \r\n ", "a?b", "ab", "She leads the team every morning.", "Heute backen wir Kuchen.",
+    "El jardín es muy bonito hoy.",
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_artifact(tmp_path_factory.mktemp("student"), "text").folder
+@pytest.fixture(scope="module", params=[False, True], ids=["", "by language"])
+def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("student")
+    return write_tiny_artifact(folder, "text", by_language=request.param).folder
 
 
 def test_a_caption_has_one_score_in_a_request_from_python_and_in_bulk(
@@ -51,6 +53,9 @@ def test_a_caption_has_one_score_in_a_request_from_python_and_in_bulk(
     scores = [result.scores["bias"].value if result.scores else None for result in python]
     assert [row["bias"] for row in bulk] == pytest.approx(scores)
     assert scores[0] == scores[1] == scores[2] != scores[CAPTIONS.index("a?b")]
+    for name, end in (("bias_lo", 1), ("bias_hi", 2)):
+        ends = [result.scores["bias"][end] if result.scores else None for result in python]
+        assert [row[name] for row in bulk] == pytest.approx(ends)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.heic", "a.png", "a.txt", "a", "a.JPEG.tmp"])

@@ -68,6 +68,17 @@ def test_a_model_that_does_not_load_is_not_registered(
         champion_artifact(workspace)
 
 
+def test_a_student_with_intervals_by_language_is_packaged_with_what_identifies_them(
+    tmp_path: Path,
+) -> None:
+    artifact = write_tiny_artifact(tmp_path / "student", by_language=True)
+    write_package(artifact, tmp_path / "model", precision="int8")
+    check_package(artifact, tmp_path / "model", precision="int8")
+    requirements = (tmp_path / "model" / "requirements.txt").read_text(encoding="utf-8")
+    names = [line.partition("==")[0] for line in requirements.split()]
+    assert sorted(names) == sorted([*REQUIREMENTS, "py3langid"])
+
+
 def test_a_package_that_returns_other_scores_is_refused(tmp_path: Path) -> None:
     packed = write_tiny_artifact(tmp_path / "one", seed=1)
     other = write_tiny_artifact(tmp_path / "two", seed=2)

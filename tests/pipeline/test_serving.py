@@ -24,7 +24,7 @@ from tests.tiny_artifact import write_tiny_artifact
 from postbias.paths import Paths
 from postbias.scoring.request import MAX_BODY_BYTES, MAX_ROWS
 from postbias.tracking.database import connect, database
-from postbias.tracking.packaging import MODULES
+from postbias.tracking.packaging import MODULES, write_package
 from postbias.tracking.registry import champion_artifact, register_champion
 
 JSON = "application/json"
@@ -220,9 +220,14 @@ def test_the_model_contains_every_module_that_it_imports(model: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("by_language", [False, True])
 def test_the_model_loads_where_only_its_requirements_are_installed(
-    model: Path, tmp_path: Path
+    model: Path, tmp_path: Path, by_language: bool
 ) -> None:
+    if by_language:
+        artifact = write_tiny_artifact(tmp_path / "student", by_language=True)
+        model = tmp_path / "model"
+        write_package(artifact, model, precision="int8")
     venv = tmp_path / "venv"
     python = venv / "bin" / "python"
     requirements = str(model / "requirements.txt")
@@ -235,8 +240,12 @@ def test_the_model_loads_where_only_its_requirements_are_installed(
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "print(json.dumps(model.predict(json.load(sys.stdin))))\n"
     )
-    rows = json.dumps([{"caption": "hello"}, {"image": IMAGE}, {"image": "?"}])
+    caption = "She leads the team every morning."
+    rows = json.dumps([{"caption": caption}, {"image": IMAGE}, {"image": "?"}])
     command = [str(python), "-I", "-W", "ignore", "-c", code, str(model)]
     answer = subprocess.run(command, input=rows, capture_output=True, text=True, check=True)
-    statuses = [row["status"] for row in json.loads(answer.stdout.splitlines()[-1])]
-    assert statuses == ["ok", "ok", "broken_row"]
+    found = json.loads(answer.stdout.splitlines()[-1])
+    assert [row["status"] for row in found] == ["ok", "ok", "broken_row"]
+    width = 0.5 if by_language else 2.0
+    ends = max(0, found[0]["bias"] - width), min(10, found[0]["bias"] + width)
+    assert (found[0]["bias_lo"], found[0]["bias_hi"]) == pytest.approx(ends, abs=1e-4)

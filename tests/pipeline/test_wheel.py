@@ -122,6 +122,20 @@ def test_a_light_installation_scores_a_table_and_one_post(run: Run, tmp_path: Pa
 
 
 @pytest.mark.slow
+def test_a_light_installation_identifies_languages_where_intervals_depend_on_them(
+    run: Run, tmp_path: Path
+) -> None:
+    student = write_tiny_artifact(tmp_path / "student", "text", by_language=True).folder
+    widths = {"She leads the team every morning.": 0.5, "Heute backen wir Kuchen.": 1.0, "ok": 2.0}
+    for caption, width in widths.items():
+        single = run("postbias", "score-one", "--model", student, "--caption", caption, "--json")
+        assert single.returncode == 0, single.stderr
+        found = json.loads(single.stdout)
+        expected = max(0, found["bias"] - width), min(10, found["bias"] + width)
+        assert (found["bias_lo"], found["bias_hi"]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [

@@ -16,9 +16,15 @@ from postbias.scoring.scorer import PostInput, Scorer
 _RNG = np.random.default_rng(0)
 _IMAGES = [*(jpeg(_RNG) for _ in range(6)), b"", b"not an image"]
 
+_SENTENCES = [
+    "She leads the team, he brings the coffee.",
+    "Heute backen wir einen Kuchen im Garten.",
+    "El tiempo en el jardín es muy bueno hoy.",
+]
+
 posts = st.builds(
     PostInput,
-    st.text(max_size=80),
+    st.text(max_size=80) | st.sampled_from(_SENTENCES),
     st.lists(st.sampled_from(_IMAGES), max_size=6).map(tuple),
 )
 quick = settings(
@@ -26,10 +32,11 @@ quick = settings(
 )
 
 
-@pytest.fixture(scope="module", params=["fusion", "text", "image"])
+@pytest.fixture(scope="module", params=["fusion", "text", "image", "fusion by language"])
 def scorer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     folder: Path = tmp_path_factory.mktemp("student") / "artifact"
-    write_tiny_artifact(folder, request.param)
+    modality, _, by_language = request.param.partition(" ")
+    write_tiny_artifact(folder, modality, by_language=bool(by_language))
     return Scorer.open(folder, threads=2)
 
 

@@ -21,7 +21,7 @@ from postbias.evaluation.evaluation_set import EvaluationSet
 from postbias.evaluation.gate import GateEvidence, evaluate_gate
 from postbias.evaluation.labelled_folds import FoldPredictions, LabelledFold
 from postbias.params import GateParams
-from postbias.scoring.manifest import Interval
+from postbias.scoring.manifest import Interval, Manifest
 from postbias.stats.bootstrap import Estimate, resample_authors, summarize_replicates
 from postbias.stats.conformal import fit_intervals
 from postbias.stats.metrics import Predictions
@@ -43,6 +43,20 @@ def _errors(n: int, per_author: int, shared: float, rng: np.random.Generator) ->
     return common + rng.normal(0, np.sqrt(1 - shared), n)
 
 
+def _manifest(intervals: dict[str, Interval]) -> Manifest:
+    """Describe a student with intervals."""
+    return Manifest(
+        modality="fusion",
+        axes=(AXIS,),
+        max_images=4,
+        rubric="tiny@0",
+        training_digest="0" * 64,
+        n_train=100,
+        coverage=0.9,
+        intervals={"bias": intervals},
+    )
+
+
 def _measure(
     sizes: tuple[int, int], per_author: int, shared: float, shrink: float, rng: np.random.Generator
 ) -> IntervalCoverage:
@@ -62,7 +76,7 @@ def _measure(
     scored = Predictions(np.zeros(n), np.full(n, interval.lo), np.full(n, interval.hi))
     predictions = FoldPredictions({"bias": scored}, {}, ("text",) * n)
     calib_sample = _calibration_sample(calib, [i // per_author for i in range(n_calib)], rng)
-    return measure_coverage(test, predictions, {"bias": {"text": interval}}, calib_sample)["bias"][
+    return measure_coverage(test, predictions, _manifest({"text": interval}), calib_sample)["bias"][
         ALL_GROUPS
     ]
 
@@ -148,10 +162,10 @@ def test_each_group_has_its_own_coverage_and_posts_without_a_score_have_none() -
     lo = np.array([-1, -1, 1, 1, -1, -1, np.nan, np.nan])
     scored = Predictions(np.where(np.isfinite(lo), 0.0, np.nan), lo, lo + 3)
     groups = ("text", "text", "text", "text", "image", "image", None, None)
-    intervals = {"bias": {g: Interval(0, 0, 100) for g in ("image+text", "text", "image")}}
+    manifest = _manifest({g: Interval(0, 0, 100) for g in ("image+text", "text", "image")})
     calib = _calibration_sample(np.zeros(0), [], np.random.default_rng(0))
     coverage = measure_coverage(
-        test, FoldPredictions({"bias": scored}, {}, groups), intervals, calib
+        test, FoldPredictions({"bias": scored}, {}, groups), manifest, calib
     )["bias"]
     assert {g: (c.n, c.value[0], c.width[0]) for g, c in coverage.items()} == {
         ALL_GROUPS: (6, pytest.approx(4 / 6), 3),
@@ -173,9 +187,9 @@ def test_with_a_single_author_in_calib_the_intervals_stay_as_shipped() -> None:
     values = np.linspace(-2, 2, n)
     scored = Predictions(values, values - 1, values + 1)
     calib = _calibration_sample(np.full(n, 99.0), ["the same"] * n, np.random.default_rng(0))
-    intervals = {"bias": {"text": Interval(-1, 1, n)}}
+    manifest = _manifest({"text": Interval(-1, 1, n)})
     coverage = measure_coverage(
-        test, FoldPredictions({"bias": scored}, {}, ("text",) * n), intervals, calib
+        test, FoldPredictions({"bias": scored}, {}, ("text",) * n), manifest, calib
     )
     assert coverage["bias"][ALL_GROUPS].value == pytest.approx(
         coverage["bias"][ALL_GROUPS].value_test_only

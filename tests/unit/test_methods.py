@@ -32,6 +32,16 @@ def run(tmp_path: Path) -> RunSummary:
     return RunSummary(params, manifest, "b" * 64, reports, period, is_demo=True)
 
 
+def test_the_paragraph_names_the_languages_with_intervals_of_their_own(
+    run: RunSummary, tmp_path: Path
+) -> None:
+    assert "by language" not in render_methods(run)
+    manifest = write_tiny_artifact(tmp_path / "languages", by_language=True).manifest
+    text = render_methods(replace(run, manifest=manifest))
+    n_calib = run.reports["evaluate"]["n"]["calib"]
+    assert f"conformal intervals fitted on {n_calib} (by language: de, en, other)" in text
+
+
 def _with_params(run: RunSummary, **values: object) -> RunSummary:
     """Return the run with other values of params, named `group__key`."""
     content = run.params.model_dump()

@@ -224,6 +224,32 @@ def test_one_language_alone_has_no_table() -> None:
     assert [row["code"] for row in lay_out_languages(evaluate)["rows"]] == ["zh", "en", "unknown"]
 
 
+def test_the_report_names_the_languages_with_intervals_of_their_own() -> None:
+    number = {"value": 0.9, "lo": 0.85, "hi": 0.94}
+    one = {
+        "n": 90, "n_learned": 300, "judged": True, "tfidf_ridge": None, "advantage": None,
+        "authors": 40, "posts_without_author": 0, "tokens": None,
+        "metrics": {"mae": number, "error": number, "slope": number, "coverage_90": number},
+    }  # fmt: skip
+    evaluate: dict[str, Any] = {"chosen": "text", "main": {"metric": "mae"}}
+    evaluate["languages"] = {"text": {"en": one, "zh": one, "hi": one, "unknown": one}}
+    together = lay_out_languages(evaluate)
+    assert together["calibrated"] == []
+    assert "on all languages together, because" in render_template(
+        "languages.html.j2", {"languages": together}
+    )
+    groups = {"en": "en", "zh": "zh", "hi": "other", "unknown": None}
+    evaluate["languages"]["text"] = {
+        code: {**one, "intervals": {"text": {"group": group, "n_calib": group and 320}}}
+        for code, group in groups.items()
+    }
+    apart = lay_out_languages(evaluate)
+    assert apart["calibrated"] == ["en", "zh", "other"]
+    page = render_template("languages.html.j2", {"languages": apart})
+    assert "separately for captions in: English, Chinese, other; for the rest" in page
+    assert "<small>(85% to 94%)</small>" in page
+
+
 @pytest.mark.parametrize(
     ("caption", "language"),
     [

@@ -83,6 +83,7 @@ def _describe(artifact: Artifact, head: bytes) -> dict[str, Any]:
         for axis, groups in manifest.intervals.items()
         if _GROUP in groups
     }
+    by_language = manifest.language_intervals.values()
     return {
         "digest": artifact.digest,
         "rubric": manifest.rubric,
@@ -90,6 +91,8 @@ def _describe(artifact: Artifact, head: bytes) -> dict[str, Any]:
         "image_size": _image_width(head),
         "axes": [{"name": a.name, "low": a.low, "high": a.high} for a in manifest.axes],
         "intervals": intervals,
+        # The page does not identify languages.
+        "has_other_intervals": any(_GROUP in groups for groups in by_language),
         "bands": _list_bands(main),
     }
 

@@ -7,8 +7,8 @@ the intervals are fitted anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -16,8 +16,13 @@ import numpy.typing as npt
 
 from postbias.evaluation.calibration_scores import CalibrationScores
 from postbias.evaluation.evaluation_set import EvaluationSet
+from postbias.evaluation.interval_languages import (
+    CaptionLanguages,
+    LanguageGroups,
+    resample_language_intervals,
+)
 from postbias.evaluation.labelled_folds import FoldPredictions
-from postbias.scoring.manifest import Interval
+from postbias.scoring.manifest import Interval, Manifest
 from postbias.stats.bootstrap import Array, Resamples
 from postbias.stats.conformal import resample_intervals
 from postbias.stats.metrics import Predictions, resampled_mean
@@ -28,6 +33,9 @@ ALL_GROUPS = "all"
 _TOLERANCE = 1e-9
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
+
+# Posts with the same interval: their modalities, and group of languages if it has its own.
+_Cell: TypeAlias = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +68,61 @@ class CalibrationSample:
         scores: The scores.
         resamples: Resamples of the authors of the scores, as many as of the test fold.
         nominal: Nominal coverage of the intervals.
+        languages: Languages of the posts; None if intervals do not depend on them.
+        language_groups: Groups of languages that have intervals of their own, by modalities.
     """
 
     scores: CalibrationScores
     resamples: Resamples
     nominal: float
+    languages: CaptionLanguages | None = None
+    language_groups: LanguageGroups = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _AxisIntervals:
+    """The intervals of one axis in a manifest."""
+
+    joint: Mapping[str, Interval]
+    by_language: Mapping[str, Mapping[str, Interval]]
+
+    @property
+    def language_groups(self) -> LanguageGroups:
+        return {group: tuple(codes) for group, codes in self.by_language.items()}
+
+    def of_cell(self, cell: _Cell) -> Interval:
+        group, language = cell
+        return self.joint[group] if language is None else self.by_language[group][language]
 
 
 def measure_coverage(
     test: EvaluationSet,
     predictions: FoldPredictions,
-    intervals: Mapping[str, Mapping[str, Interval]],
+    manifest: Manifest,
     calib: CalibrationSample,
 ) -> dict[str, dict[str, IntervalCoverage]]:
     """Measure the coverage of a student's intervals.
 
     Args:
         predictions: The student's scores with their intervals.
-        intervals: Intervals in its manifest, by axis and group.
+        manifest: The student, with the intervals by modalities and possibly language.
         calib: The scores that they were fitted on.
 
     Returns:
-        By axis, then group, with `ALL_GROUPS` first; empty for an axis without intervals.
+        By axis, then group of modalities, with `ALL_GROUPS` first; empty for an axis without
+        intervals.
     """
     return {
-        axis.name: _measure_groups(test, column, predictions, intervals.get(axis.name, {}), calib)
+        axis.name: _measure_groups(
+            test,
+            column,
+            predictions,
+            _AxisIntervals(
+                manifest.intervals.get(axis.name, {}),
+                manifest.language_intervals.get(axis.name, {}),
+            ),
+            calib,
+        )
         for column, axis in enumerate(test.axes)
     }
 
@@ -119,74 +157,110 @@ def _measure_groups(
     test: EvaluationSet,
     column: int,
     predictions: FoldPredictions,
-    intervals: Mapping[str, Interval],
+    intervals: _AxisIntervals,
     calib: CalibrationSample,
 ) -> dict[str, IntervalCoverage]:
     scored = predictions.by_axis[test.axes[column].name]
     has_interval = np.isfinite(scored.lo) & np.isfinite(scored.hi)
-    group_of = np.asarray(predictions.modalities, dtype=object)
-    rows = {
-        group: has_interval & (group_of == group)
-        for group in intervals
-        if np.any(has_interval & (group_of == group))
-    }
-    if not rows:
+    cells = _find_cells(test, predictions, intervals, has_interval)
+    if not cells:
         return {}
-    total = sum(int(members.sum()) for members in rows.values())
-    variance = sum(
-        (members.sum() / total) ** 2 / max(intervals[group].n, 1) for group, members in rows.items()
-    )
-    n_calib = {ALL_GROUPS: round(1 / variance)} | {group: intervals[group].n for group in rows}
-    sums = _resample_both_folds(test, column, scored, rows, calib)
-    sums[ALL_GROUPS] = np.sum(list(sums.values()), axis=0)
+    groups = {ALL_GROUPS: list(cells)}
+    for cell in cells:
+        groups.setdefault(cell[0], []).append(cell)
+    sums = _resample_both_folds(test, column, scored, cells, calib)
     is_covered = _covers(test.fold.labels[:, column], scored.lo, scored.hi)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = {group: totals[:2] / totals[2] for group, totals in sums.items()}
-    return {
-        group: IntervalCoverage(
+    measured = {}
+    for group, parts in groups.items():
+        members = np.logical_or.reduce([cells[cell] for cell in parts])
+        shares = [cells[cell].sum() / members.sum() for cell in parts]
+        sizes = [max(intervals.of_cell(cell).n, 1) for cell in parts]
+        covered, width, total = np.sum([sums[cell] for cell in parts], axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value, width = covered / total, width / total
+        measured[group] = IntervalCoverage(
             n=int(members.sum()),
-            n_calib=n_calib[group],
-            value=means[group][0],
-            width=means[group][1],
+            n_calib=round(1 / sum(share**2 / n for share, n in zip(shares, sizes, strict=True))),
+            value=value,
+            width=width,
             value_test_only=resampled_mean(np.where(members, is_covered, np.nan), test.resamples),
         )
-        for group, members in {ALL_GROUPS: has_interval, **rows}.items()
+    return measured
+
+
+def _find_cells(
+    test: EvaluationSet,
+    predictions: FoldPredictions,
+    intervals: _AxisIntervals,
+    has_interval: Bools,
+) -> dict[_Cell, Bools]:
+    """Find the test posts of each interval; none for an interval without a post. (n,)."""
+    modalities = np.asarray(predictions.modalities, dtype=object)
+    language_of = np.full(len(modalities), None, dtype=object)
+    if intervals.by_language:
+        languages = CaptionLanguages.of_fold(test.fold)
+        language_of = languages.assign(
+            test.fold.post_ids, predictions.modalities, intervals.language_groups
+        )
+    found = {
+        (group, language): has_interval
+        & (modalities == group)
+        & np.array([each == language for each in language_of], np.bool_)
+        for group in intervals.joint
+        for language in (None, *intervals.by_language.get(group, ()))
     }
+    return {cell: rows for cell, rows in found.items() if rows.any()}
 
 
 def _resample_both_folds(
     test: EvaluationSet,
     column: int,
     scored: Predictions,
-    rows: Mapping[str, Bools],
+    cells: Mapping[_Cell, Bools],
     calib: CalibrationSample,
-) -> dict[str, Array]:
-    """Return by group the replicates of covered labels, summed widths and posts, (3, 1 + R)."""
+) -> dict[_Cell, Array]:
+    """Return by cell the replicates of covered labels, summed widths and posts, (3, 1 + R)."""
     axis, labels = test.axes[column], test.fold.labels[:, column]
-    offsets = resample_intervals(
-        calib.scores.residuals[:, column],
-        calib.scores.modalities,
-        calib.nominal,
-        span=axis.high - axis.low,
-        resamples=calib.resamples,
-        posts=calib.scores.post_ids,
-    )
+    offsets = _resample_offsets(column, axis.high - axis.low, list(cells), calib)
     sums = {}
-    for group, members in rows.items():
+    for cell, members in cells.items():
         label, value = labels[members], scored.values[members]
         authors = test.resamples.authors[members]
         # The first replicate is the data as they are, with the intervals as shipped.
         lo, hi = scored.lo[members], scored.hi[members]
         totals = np.empty((3, len(test.resamples.counts)))
         for replicate, counts in enumerate(test.resamples.counts):
-            if 0 < replicate < len(offsets[group]):  # no resamples with fewer than two authors
-                lo = np.maximum(value + offsets[group][replicate, 0], axis.low)
-                hi = np.minimum(value + offsets[group][replicate, 1], axis.high)
+            if 0 < replicate < len(offsets[cell]):  # no resamples with fewer than two authors
+                lo = np.maximum(value + offsets[cell][replicate, 0], axis.low)
+                hi = np.minimum(value + offsets[cell][replicate, 1], axis.high)
             weights = counts[authors].astype(np.float64)
             covered, width = weights @ _covers(label, lo, hi), weights @ (hi - lo)
             totals[:, replicate] = covered, width, weights.sum()
-        sums[group] = totals
+        sums[cell] = totals
     return sums
+
+
+def _resample_offsets(
+    column: int, span: float, cells: Sequence[_Cell], calib: CalibrationSample
+) -> dict[_Cell, Array]:
+    """Fit the intervals of all cells to every resample of calib, (1 + R, 2)."""
+    residuals = calib.scores.residuals[:, column]
+    joint = resample_intervals(
+        residuals,
+        calib.scores.modalities,
+        calib.nominal,
+        span=span,
+        resamples=calib.resamples,
+        posts=calib.scores.post_ids,
+    )
+    offsets: dict[_Cell, Array] = {cell: joint[cell[0]] for cell in cells}
+    if calib.languages is not None:
+        rows = calib.languages.find_rows(calib.scores, calib.language_groups)
+        own = resample_language_intervals(
+            residuals, rows, calib.nominal, span=span, resamples=calib.resamples
+        )
+        offsets |= {(group, code): own[group][code] for group, code in cells if code is not None}
+    return offsets
 
 
 def _covers(labels: Array, lo: Array, hi: Array) -> Bools:

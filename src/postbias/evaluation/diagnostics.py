@@ -39,6 +39,7 @@ from postbias.evaluation.image_swaps import (
     ImageSwapSettings,
     measure_image_swaps,
 )
+from postbias.evaluation.interval_languages import CaptionLanguages
 from postbias.evaluation.labelled_folds import (
     LabelledFold,
     labels_by_id,
@@ -53,6 +54,7 @@ from postbias.evaluation.word_swaps import load_word_pairs
 from postbias.params import Params
 from postbias.paths import Paths
 from postbias.posts.languages import identify_languages
+from postbias.scoring.manifest import Interval, Manifest
 from postbias.scoring.scorer import Scorer
 from postbias.stats.bootstrap import resample_authors
 
@@ -70,6 +72,7 @@ class Diagnostics:
         teacher_noise: By axis; `None` if too few labels were repeated.
         slices: By student.
         coverage: Interval coverage by student, axis and group of modalities.
+        language_intervals: Intervals by language of the main axis, by student and modalities.
         shuffled: Modality ablation of the fusion student by shuffled input; empty without one.
         missing: Modality ablation of the fusion student by removed input; empty without one.
         counterfactuals: By student that reads captions.
@@ -80,6 +83,7 @@ class Diagnostics:
     teacher_noise: Mapping[str, TeacherNoise | None]
     slices: Mapping[str, Sequence[SliceResult]]
     coverage: Mapping[str, Mapping[str, Mapping[str, IntervalCoverage]]]
+    language_intervals: Mapping[str, Mapping[str, Mapping[str, Interval]]]
     shuffled: Mapping[str, ShuffledInputResult]
     missing: Mapping[str, MissingInputResult]
     counterfactuals: Mapping[str, CounterfactualResult]
@@ -118,7 +122,7 @@ def diagnose_students(
     )
     image_pairs = _collect_image_pairs(paths, params, test.fold, rng_images)
     coverage, shuffled, missing, counterfactuals, faithfulness = {}, {}, {}, {}, {}
-    image_swaps = {}
+    image_swaps, language_intervals = {}, {}
     sample = draw_explained_posts(paths, test.fold, rng_orders)
     by_student = {name: student.test for name, student in students.items()}
     for name, student in students.items():
@@ -131,7 +135,10 @@ def diagnose_students(
                 out_of_fold = read_out_of_fold(paths, name, test.axes)
                 scores = collect_recentred(out_of_fold, labels_by_id(held_out))
             calib = _resample_calib(scores, held_out, (test, evaluate.coverage), rng_calib)
-            coverage[name] = measure_coverage(test, student.test, scorer.manifest.intervals, calib)
+            calib = _add_languages(calib, held_out, scorer.manifest)
+            coverage[name] = measure_coverage(test, student.test, scorer.manifest, calib)
+            by_language = scorer.manifest.language_intervals.get(test.axes[0].name, {})
+            language_intervals[name] = by_language
             if scorer.manifest.has_text:
                 counterfactuals[name] = measure_counterfactuals(test, scorer, captions)
             if scorer.manifest.has_image:
@@ -153,6 +160,7 @@ def diagnose_students(
             for name, student in students.items()
         },
         coverage=coverage,
+        language_intervals=language_intervals,
         shuffled=shuffled,
         missing=missing,
         counterfactuals=counterfactuals,
@@ -208,3 +216,14 @@ def _resample_calib(
     authors = [author_of[post_id] for post_id in scores.post_ids]
     resamples = resample_authors(authors, len(test.resamples.counts) - 1, rng)
     return CalibrationSample(scores, resamples, nominal)
+
+
+def _add_languages(
+    calib: CalibrationSample, fold: LabelledFold, manifest: Manifest
+) -> CalibrationSample:
+    """Add the languages of the calib posts, if the student's intervals depend on them."""
+    if not manifest.language_intervals:
+        return calib
+    by_modalities = next(iter(manifest.language_intervals.values()))  # the same on all axes
+    groups = {used: tuple(codes) for used, codes in by_modalities.items()}
+    return replace(calib, languages=CaptionLanguages.of_fold(fold), language_groups=groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from postbias.posts.languages import choose_language_group
 from postbias.stats.bootstrap import Array, summarize_replicates
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ def languages_to_json(evaluation: Evaluation) -> Json:
 
     Returns:
         By student and language: number of posts, whether the gate judges it, the metrics of the
-        student and of the baseline of that language, and the lengths of its captions in tokens.
+        student and of the baseline of that language, and the lengths of its captions in tokens. If
+        the student has intervals by language, those of the language by modalities, too.
     """
     params = evaluation.params
-    names = {"mae", "error", params.main_metric}
+    names = {"mae", "error", "slope", params.main_metric}
     percent = f"{100 * params.coverage:g}"
     renamed = {name: name for name in sorted(names)}
     renamed |= {name: f"{name}_{percent}" for name in ("coverage", "width")}
@@ -29,6 +31,7 @@ def languages_to_json(evaluation: Evaluation) -> Json:
         student: {
             one.language: _language_to_json(one, renamed)
             | {"tokens": _tokens_to_json(evaluation, student, one.language)}
+            | _intervals_to_json(evaluation, student, one.language)
             for one in results
         }
         for student, results in evaluation.languages.items()
@@ -55,6 +58,18 @@ def _language_to_json(result: LanguageResult, names: dict[str, str]) -> Json:
 def _tokens_to_json(evaluation: Evaluation, student: str, language: str) -> Json | None:
     loss = evaluation.token_loss.get(student, {}).get(language)
     return None if loss is None else dict(loss.as_dict())
+
+
+def _intervals_to_json(evaluation: Evaluation, student: str, language: str) -> Json:
+    by_modalities = evaluation.diagnostics.language_intervals.get(student, {})
+    if not by_modalities:  # the same intervals for all languages
+        return {}
+    found: Json = {}
+    for modalities, fitted in by_modalities.items():
+        group = choose_language_group(language, fitted)
+        n_calib = None if group is None else fitted[group].n
+        found[modalities] = {"group": group, "n_calib": n_calib}
+    return {"intervals": found}
 
 
 def _summarize(replicates: Array) -> Json:

@@ -24,6 +24,7 @@ from postbias.stats.bootstrap import Array
 from postbias.stats.metrics import (
     Predictions,
     advantage_over,
+    calibration_slope,
     mean_absolute_error,
     resampled_mean,
 )
@@ -42,8 +43,8 @@ class LanguageResult:
         n: Posts that the student can score.
         authors: Their authors.
         n_learned: Labelled posts in this language to learn from.
-        metrics: Replicates of the student's metrics, and of `error`, the mean of score minus label;
-            empty without a post. (1 + R,)
+        metrics: Replicates of the student's metrics, of `error`, the mean of score minus label, and
+            of `slope`, that of the label by the score; empty without a post. (1 + R,)
         baseline: Replicates of the main metric of TF-IDF with ridge regression, trained on this
             language alone; None with too few labels. (1 + R,)
         advantage: Replicates of how much better than it the student is. (1 + R,)
@@ -184,6 +185,7 @@ def _measure_language(
     metrics = _measure(test, scored, metric)
     metrics |= {
         "error": resampled_mean(scored.values - labels, test.resamples),
+        "slope": calibration_slope(labels, scored, test.resamples),
         "coverage": resampled_mean(_covers(scored, labels), test.resamples),
         "width": resampled_mean(scored.hi - scored.lo, test.resamples),
     }

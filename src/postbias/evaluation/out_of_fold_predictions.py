@@ -10,6 +10,11 @@ import numpy as np
 from postbias.axes import Axis
 from postbias.errors import CountsError
 from postbias.evaluation.calibration_scores import collect_out_of_fold
+from postbias.evaluation.interval_languages import (
+    CaptionLanguages,
+    LanguageGroups,
+    fit_language_intervals,
+)
 from postbias.evaluation.labelled_folds import (
     FoldPredictions,
     LabelledFold,
@@ -18,7 +23,7 @@ from postbias.evaluation.labelled_folds import (
 from postbias.paths import Paths
 from postbias.scoring.out_of_fold import OutOfFoldScores
 from postbias.scoring.post_scores import OK
-from postbias.stats.conformal import fit_intervals
+from postbias.stats.conformal import Offsets, fit_intervals
 from postbias.stats.metrics import Predictions
 
 
@@ -41,7 +46,8 @@ def predict_out_of_fold(
     """Arrange out-of-fold scores as predictions of cross-fitted posts.
 
     The interval of a score is fitted to the residuals of the other groups, so that neither its
-    centre nor its width depends on the label.
+    centre nor its width depends on the label. Languages that have intervals of their own in the
+    student that ships have them here too.
 
     Args:
         scores: Scores of the cross-fitted students.
@@ -66,7 +72,12 @@ def predict_out_of_fold(
             do="run `dvc repro`, so that students and split match",
         )
     whole = whole.select(np.array([row_of[post_id] for post_id in fold.post_ids], np.intp))
-    by_axis = {axis.name: _add_intervals(scores, whole, pooled, axis, coverage) for axis in axes}
+    languages = CaptionLanguages.of_fold(pooled)
+    groups = languages.choose_groups(collect_out_of_fold(scores, labels_by_id(pooled)))
+    by_axis = {
+        axis.name: _add_intervals(scores, whole, pooled, (languages, groups), (axis, coverage))
+        for axis in axes
+    }
     return FoldPredictions(
         by_axis,
         unscored=dict(sorted(Counter(s for s in whole.statuses if s != OK).items())),
@@ -78,24 +89,29 @@ def _add_intervals(
     scores: OutOfFoldScores,
     whole: OutOfFoldScores,
     pooled: LabelledFold,
-    axis: Axis,
-    coverage: float,
+    grouping: tuple[CaptionLanguages, LanguageGroups],
+    settings: tuple[Axis, float],
 ) -> Predictions:
     """Add intervals to the scores of whole posts, each fitted to the residuals of other groups."""
+    (languages, groups), (axis, coverage) = grouping, settings
+    group_of = languages.assign(whole.post_ids.tolist(), whole.modalities.tolist(), groups)
     column, labels = scores.axes.index(axis.name), labels_by_id(pooled)
     values = whole.values[:, column]
     lo, hi = np.full_like(values, np.nan), np.full_like(values, np.nan)
     for student in np.unique(whole.students):
         others = collect_out_of_fold(scores.select(scores.students != student), labels)
-        offsets = fit_intervals(
-            others.residuals[:, column],
-            others.modalities,
-            coverage,
-            span=axis.high - axis.low,
-            posts=others.post_ids,
+        residuals, span = others.residuals[:, column], axis.high - axis.low
+        joint = fit_intervals(
+            residuals, others.modalities, coverage, span=span, posts=others.post_ids
         )
-        for modalities, offset in offsets.items():
-            rows = (whole.students == student) & (whole.modalities == modalities)
-            lo[rows] = np.clip(values[rows] + offset["lo"], axis.low, axis.high)
-            hi[rows] = np.clip(values[rows] + offset["hi"], axis.low, axis.high)
+        members = languages.find_rows(others, groups)
+        own = fit_language_intervals(residuals, members, coverage, span=span)
+        for modalities, offset in joint.items():
+            of_group: list[tuple[str | None, Offsets]] = [(None, offset)]
+            of_group += own.get(modalities, {}).items()
+            for group, fitted in of_group:
+                rows = (whole.students == student) & (whole.modalities == modalities)
+                rows &= np.array([each == group for each in group_of], np.bool_)
+                lo[rows] = np.clip(values[rows] + fitted["lo"], axis.low, axis.high)
+                hi[rows] = np.clip(values[rows] + fitted["hi"], axis.low, axis.high)
     return Predictions(values, lo, hi)

@@ -5,6 +5,8 @@ automata of all captions of a batch by one byte, which takes a quarter of the ti
 and probabilities are the same.
 """
 
+# Ships inside the registered model.
+
 from __future__ import annotations
 
 import unicodedata

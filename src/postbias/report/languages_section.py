@@ -20,8 +20,9 @@ def lay_out_languages(evaluate: Json) -> Json:
 
     Returns:
         `rows`, one per language with test posts that the chosen student can score, most labels
-        first, `absent`, the languages without one, `cut`, those that lose many tokens, and
-        `ticks` of the bars; no rows if there is one language only.
+        first, `absent`, the languages without one, `cut`, those that lose many tokens,
+        `calibrated`, those with separate intervals, and `ticks` of the bars; no rows if there
+        is one language only.
     """
     found = (evaluate.get("languages") or {}).get(evaluate["chosen"], {})
     metric = evaluate["main"]["metric"]
@@ -35,6 +36,15 @@ def lay_out_languages(evaluate: Json) -> Json:
         "rows": sorted(rows, key=lambda row: -row["n_learned"]) if len(is_named) > 1 else [],
         "ticks": draw_ticks(scale, 0.0),
         "absent": sorted(set(found) - set(measured)),
+        "calibrated": sorted(
+            {
+                each["group"]
+                for one in found.values()
+                for each in one.get("intervals", {}).values()
+                if each["group"] is not None
+            },
+            key=lambda code: (code == "other", code),
+        ),
         "cut": [
             {"code": code, **one["tokens"]}
             for code, one in found.items()
@@ -57,5 +67,6 @@ def _lay_out_row(code: str, one: Json, scale: BarScale, metric: str) -> Json:
         "student": metrics[metric],
         "coverage": coverage,
         "error": metrics["error"],
+        "slope": metrics.get("slope"),  # an older version had none
         "bar": bar,
     }

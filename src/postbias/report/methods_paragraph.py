@@ -111,7 +111,14 @@ def _describe_intervals(run: RunSummary) -> str:
         if manifest.cross_fit
         else f"{run.reports['evaluate']['n']['calib']:,}"
     )
-    return f", and {manifest.coverage:.0%} conformal intervals fitted on {fitted}"
+    codes = {
+        code
+        for by_modalities in manifest.language_intervals.values()
+        for by_language in by_modalities.values()
+        for code in by_language
+    }
+    separate = f" (by language: {', '.join(sorted(codes))})" if codes else ""
+    return f", and {manifest.coverage:.0%} conformal intervals fitted on {fitted}{separate}"
 
 
 def _describe_test(run: RunSummary) -> str:

@@ -119,6 +119,8 @@ class Manifest:
         distilled_from: The full student that it learned from; left out of `student.json` if None.
         coverage: Nominal coverage of the intervals; None before calibration.
         intervals: By axis, then by modalities present (`image+text`, `text`, `image`).
+        language_intervals: By axis, modalities and language of the caption, `other` for languages
+            that are not listed; replace `intervals`. Left out of `student.json` if empty.
         reference: Profile of the training posts, for `postbias.scoring.drift`; empty before
             calibration.
         precision: Precision by graph; set by the export.
@@ -144,6 +146,9 @@ class Manifest:
     distilled_from: DistilledFrom | None = None
     coverage: float | None = None
     intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    language_intervals: Mapping[str, Mapping[str, Mapping[str, Interval]]] = field(
+        default_factory=dict
+    )
     reference: Mapping[str, Any] = field(default_factory=dict)
     precision: Mapping[str, GraphPrecision] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -247,6 +252,7 @@ class Manifest:
             "text_convention": self.text_convention.pooling not in POOLINGS,
             "image_preprocessing": not self.image_preprocessing.is_valid,
             "intervals": bool(self.intervals) and sorted(self.intervals) != sorted(names),
+            "language_intervals": not self.language_intervals.keys() <= self.intervals.keys(),
             "files": any(_escapes(name) for name in self.files),
         }
         faults = [part for part, is_wrong in wrong.items() if is_wrong]
@@ -255,13 +261,14 @@ class Manifest:
 
 
 # Optional keys of `student.json`, and what their absence means.
-_LEFT_OUT: Mapping[str, ImagePreprocessing | TextConvention | None] = {
+_LEFT_OUT: Mapping[str, Any] = {
     "ocr": None,
     "cross_fit": None,
     "distilled_from": None,
     "text_layers": None,
     "image_preprocessing": DEFAULT_PREPROCESSING,
     "text_convention": DEFAULT_CONVENTION,
+    "language_intervals": {},
 }
 
 
@@ -275,15 +282,20 @@ def _parse(data: dict[str, Any]) -> Manifest:
     if "distilled_from" in data:
         data["distilled_from"] = DistilledFrom(**data["distilled_from"])
     data["axes"] = tuple(_axis(**axis) for axis in data["axes"])
-    data["intervals"] = {
-        axis: {group: Interval(**ends) for group, ends in groups.items()}
-        for axis, groups in data["intervals"].items()
+    data["intervals"] = {axis: _intervals(found) for axis, found in data["intervals"].items()}
+    data["language_intervals"] = {
+        axis: {group: _intervals(found) for group, found in groups.items()}
+        for axis, groups in data.get("language_intervals", {}).items()
     }
     data["precision"] = {
         name: GraphPrecision(**fields) for name, fields in data["precision"].items()
     }
     data["files"] = {name: FileRecord(**record) for name, record in data["files"].items()}
     return Manifest(**data)
+
+
+def _intervals(found: dict[str, dict[str, Any]]) -> dict[str, Interval]:
+    return {name: Interval(**ends) for name, ends in found.items()}
 
 
 def _axis(name: str, low: float, high: float) -> Axis:

@@ -62,6 +62,8 @@ def deciding_versions(manifest: Manifest) -> dict[str, str]:
         MissingExtraError: If the student needs the extra `ocr`, which is not installed.
     """
     packages = {package: installed_version(package) for package in _DECIDING}
+    if manifest.language_intervals:  # else no language is identified
+        packages["py3langid"] = installed_version("py3langid")
     if manifest.ocr is not None:
         packages["ocr"] = ocr_engine_name()
     return packages

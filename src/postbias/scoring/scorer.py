@@ -17,7 +17,6 @@ from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from postbias.axes import Axis
 from postbias.errors import UnreadableImageError
 from postbias.posts.images import decode_square
 from postbias.posts.reasons import RejectReason
@@ -26,6 +25,11 @@ from postbias.scoring.execution_providers import Device
 from postbias.scoring.graphs import Floats, Graphs
 from postbias.scoring.manifest import Manifest, Precision
 from postbias.scoring.post_scores import OK, AxisScore, PostInput, PostScore
+from postbias.scoring.score_intervals import (
+    add_interval,
+    identify_for_intervals,
+    preload_languages,
+)
 from postbias.scoring.text_inputs import collect_texts, describe_missing, open_text_reader
 from postbias.scoring.text_runs import start_text_runs
 
@@ -39,13 +43,17 @@ IMAGES_PER_RUN = 8
 
 @dataclass(frozen=True, slots=True)
 class _Embedded:
-    """Embeddings of a batch of posts, zero for missing modalities, and faults of images by row."""
+    """Embeddings of a batch of posts, zero for missing modalities, and faults of images by row.
+
+    `languages` are those of the captions, all unknown if intervals do not depend on them.
+    """
 
     text: Floats  # (N, Dt)
     has_text: Floats  # (N, 1)
     image: Floats  # (N, Di)
     n_images: Floats  # (N, 1)
     faults: dict[int, list[str]]
+    languages: list[str]  # (N,)
 
 
 class Scorer:
@@ -87,6 +95,7 @@ class Scorer:
         self.artifact = artifact
         self.threads = threads
         self.text_reader = open_text_reader(artifact.manifest, image_texts)
+        preload_languages(artifact.manifest)
         self.graphs = Graphs(artifact, precision, device)
         self.precision, self.device = self.graphs.precision, self.graphs.device
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="scorer")
@@ -194,6 +203,7 @@ class Scorer:
             image=np.zeros((n, dims.get("image", 0)), np.float32),
             n_images=np.zeros((n, 1), np.float32),
             faults=defaultdict(list),
+            languages=[],
         )
         image_runs = self._start_images(posts) if self.manifest.has_image else []
         text_runs = []
@@ -202,6 +212,8 @@ class Scorer:
             text_runs = start_text_runs(self.graphs, inputs.texts, self.pool)
             if not image_runs:  # else the image encoder has the same faults
                 embedded.faults.update(inputs.faults)
+        # Meanwhile, the threads embed.
+        embedded.languages.extend(identify_for_intervals(posts, self.manifest))
         for rows, captions in text_runs:
             embedded.text[rows] = captions.result()
             embedded.has_text[rows] = 1
@@ -263,20 +275,13 @@ class Scorer:
         group = "+".join(["image"] * bool(n_images) + ["text"] * has_text)
         axes = self.manifest.axes
         by_axis = {
-            axis.name: self._with_interval(axis, group, float(value))
+            axis.name: add_interval(
+                self.manifest, axis, group, embedded.languages[row], float(value)
+            )
             for axis, value in zip(axes, scores[row], strict=True)
         }
         band = axes[0].band(by_axis[axes[0].name].value)
         return PostScore(OK, by_axis, band, group, n_images, faults)
-
-    def _with_interval(self, axis: Axis, group: str, value: float) -> AxisScore:
-        value = min(max(value, axis.low), axis.high)
-        interval = self.manifest.intervals.get(axis.name, {}).get(group)
-        if interval is None:
-            return AxisScore(value, None, None)
-        lo = min(max(value + interval.lo, axis.low), axis.high)
-        hi = min(max(value + interval.hi, axis.low), axis.high)
-        return AxisScore(value, lo, hi)
 
 
 class _ImageRun(NamedTuple):

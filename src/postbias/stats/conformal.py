@@ -64,7 +64,7 @@ def fit_intervals(
         Offsets for each of `MODALITY_GROUPS`, including those without a calib post.
     """
     group_of = np.asarray(groups, dtype=object)
-    pooled = _conformal_offsets(residuals, _post_weights(posts, len(residuals)), coverage, span)
+    pooled = fit_offsets(residuals, _post_weights(posts, len(residuals)), coverage, span)
     if pooled["n"] < MIN_GROUP_POSTS:
         logger.warning(
             "prediction intervals are fitted on only %d calib posts; increase split.shares.calib",
@@ -75,7 +75,7 @@ def fit_intervals(
         rows = group_of == group
         n = int(np.count_nonzero(rows))
         if n >= MIN_GROUP_POSTS:
-            fitted[group] = _conformal_offsets(residuals[rows], np.ones(n), coverage, span)
+            fitted[group] = fit_offsets(residuals[rows], np.ones(n), coverage, span)
             continue
         if n:
             logger.info("only %d calib posts with %s: using the intervals of all posts", n, group)
@@ -107,7 +107,7 @@ def resample_intervals(
     """
     group_of = np.asarray(groups, dtype=object)
     weights = _post_weights(posts, len(residuals))
-    pooled = _resample_offsets(residuals, weights, coverage, span, resamples)
+    pooled = resample_offsets(residuals, weights, coverage, span, resamples)
     offsets = {}
     for group in MODALITY_GROUPS:
         rows = group_of == group
@@ -115,7 +115,7 @@ def resample_intervals(
         offsets[group] = pooled
         if n >= MIN_GROUP_POSTS:
             members = Resamples(resamples.authors[rows], resamples.counts)
-            offsets[group] = _resample_offsets(residuals[rows], np.ones(n), coverage, span, members)
+            offsets[group] = resample_offsets(residuals[rows], np.ones(n), coverage, span, members)
     return offsets
 
 
@@ -130,10 +130,17 @@ def _post_weights(posts: Sequence[str] | None, n: int) -> Array:
     return weights
 
 
-def _resample_offsets(
+def resample_offsets(
     residuals: Array, weights: Array, coverage: float, span: float, resamples: Resamples
 ) -> Array:
-    """Return the conformal quantiles of one group in every resample, (1 + R, 2)."""
+    """Fit the offsets of one group on the data and on every resample; see `fit_offsets`.
+
+    Args:
+        resamples: Resamples of the authors of these residuals.
+
+    Returns:
+        Lower and upper offset per replicate. (1 + R, 2)
+    """
     offsets = np.tile(np.array([-span, span], np.float64), (len(resamples.counts), 1))
     if not len(residuals):
         return offsets
@@ -157,8 +164,15 @@ def _resample_offsets(
     return offsets
 
 
-def _conformal_offsets(residuals: Array, weights: Array, coverage: float, span: float) -> Offsets:
-    """Return the conformal quantiles of one group."""
+def fit_offsets(residuals: Array, weights: Array, coverage: float, span: float) -> Offsets:
+    """Fit the offsets of one group: the finite-sample corrected quantiles of its residuals.
+
+    Args:
+        residuals: Label minus score. (n,)
+        weights: Weight of each residual; those of a post add up to 1. (n,)
+        coverage: Nominal coverage.
+        span: Width of the axis.
+    """
     from crepes import ConformalPredictiveSystem
 
     n = round(float(weights.sum()))
@@ -166,7 +180,7 @@ def _conformal_offsets(residuals: Array, weights: Array, coverage: float, span: 
         return {"lo": -span, "hi": span, "n": n}
     if n < len(residuals):  # crepes has no weights
         once = Resamples(np.zeros(len(residuals), np.intp), np.ones((1, 1), np.uint16))
-        lo, hi = _resample_offsets(residuals, weights, coverage, span, once)[0]
+        lo, hi = resample_offsets(residuals, weights, coverage, span, once)[0]
         return {"lo": float(lo), "hi": float(hi), "n": n}
     system = ConformalPredictiveSystem().fit(np.asarray(residuals, np.float64))
     # Not `predict_int`: it computes 4.999999999999999% for 5% and takes the next outer residual.

@@ -125,6 +125,28 @@ def resampled_mean(values: Array, resamples: Resamples) -> Array:
     return mean
 
 
+def calibration_slope(labels: Array, predictions: Predictions, resamples: Resamples) -> Array:
+    """Compute the least-squares slope of the label by the score; 1 for calibrated scores.
+
+    Args:
+        labels: The teacher's labels. (n,)
+        predictions: The model's scores.
+        resamples: Resamples of authors.
+
+    Returns:
+        Replicates of the slope; NaN where the scores do not vary. (1 + R,)
+    """
+    scores = predictions.values - np.mean(predictions.values[predictions.is_scored])
+    labels = np.where(predictions.is_scored, labels, np.nan)
+    x, y, xy, xx = (
+        resampled_mean(each, resamples) for each in (scores, labels, scores * labels, scores**2)
+    )
+    variance = xx - x**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope: Array = np.where(variance > _TOLERANCE, (xy - x * y) / variance, np.nan)
+    return slope
+
+
 def band_indices(values: Array, axis: Axis) -> npt.NDArray[np.intp]:
     """Return the index of the band of each value, as in `Axis.band`.
 

@@ -117,7 +117,7 @@ def distil_artifact(
         trained, report = train_artifact(folder, job, labels, train, on_seed)
     train_labels, calib_labels = (keep_first_round(paths, folds[f]) for f in ("train", "calib"))
     calib = score_calib(folder, paths, calib_labels, threads=params.threads)
-    add_intervals(folder, calib, coverage=params.evaluate.coverage)
+    add_intervals(folder, paths, calib, coverage=params.evaluate.coverage)
     artifact = add_reference_profile(
         folder, paths, train_labels, calib_labels, threads=params.threads
     )
@@ -135,7 +135,7 @@ def _distil_cross_fitted(
         result = train_cross_fitted(folder, job, plan, on_seed)
     first_round = keep_first_round(paths, plan.labels)
     residuals = collect_recentred(result.scores, first_round)
-    add_intervals(folder, residuals, coverage=params.evaluate.coverage)
+    add_intervals(folder, paths, residuals, coverage=params.evaluate.coverage)
     first = read_first_round(paths)
     first_test = [post_id for post_id in plan.test_ids if post_id in first]
     # The student has seen all labelled posts but those of test, of which no label is used here.

@@ -6,11 +6,13 @@ Both are computed from the shipped scores: int8, clipped to the axis, by `postbi
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postbias.evaluation.calibration_scores import CalibrationScores, score_calibration_fold
+from postbias.evaluation.interval_languages import CaptionLanguages, fit_language_intervals
 from postbias.scoring.artifact import Artifact, write_artifact
 from postbias.scoring.manifest import Interval
 from postbias.scoring.platforms import count_platforms
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from postbias.paths import Paths
+
+logger = logging.getLogger(__name__)
 
 
 def score_calib(
@@ -47,11 +51,14 @@ def score_calib(
         return score_calibration_fold(scorer, paths.sampled_posts, labels)
 
 
-def add_intervals(folder: Path, views: CalibrationScores, *, coverage: float) -> Artifact:
+def add_intervals(
+    folder: Path, paths: Paths, views: CalibrationScores, *, coverage: float
+) -> Artifact:
     """Fit the offsets of the prediction intervals to residuals of posts that were held out.
 
     Args:
         folder: Folder of the artifact; its `student.json` is replaced.
+        paths: The repository; captions say which languages have enough posts for their own.
         views: Residuals of the calib fold, or out-of-fold residuals.
         coverage: Nominal coverage of the intervals.
 
@@ -59,7 +66,10 @@ def add_intervals(folder: Path, views: CalibrationScores, *, coverage: float) ->
         The artifact with intervals.
     """
     manifest = Artifact.open(folder).manifest
-    intervals = {}
+    languages = CaptionLanguages.read(paths, list(dict.fromkeys(views.post_ids)))
+    rows = languages.find_rows(views, languages.choose_groups(views))
+    intervals: dict[str, dict[str, Interval]] = {}
+    by_language: dict[str, dict[str, dict[str, Interval]]] = {}
     for column, axis in enumerate(manifest.axes):
         span = axis.high - axis.low
         fitted = fit_intervals(
@@ -70,7 +80,17 @@ def add_intervals(folder: Path, views: CalibrationScores, *, coverage: float) ->
             posts=views.post_ids,
         )
         intervals[axis.name] = {group: Interval(**offsets) for group, offsets in fitted.items()}
-    complete = dataclasses.replace(manifest, coverage=coverage, intervals=intervals)
+        if rows:
+            own = fit_language_intervals(views.residuals[:, column], rows, coverage, span=span)
+            by_language[axis.name] = {
+                group: {code: Interval(**offsets) for code, offsets in each.items()}
+                for group, each in own.items()
+            }
+    for group, codes in rows.items():
+        logger.info("intervals by language for posts with %s: %s", group, ", ".join(codes))
+    complete = dataclasses.replace(
+        manifest, coverage=coverage, intervals=intervals, language_intervals=by_language
+    )
     return write_artifact(folder, complete)
 
 

@@ -26,7 +26,7 @@ from postbias.tracking.database import configure_environment
 
 if TYPE_CHECKING:
     from postbias.scoring.artifact import Artifact
-    from postbias.scoring.manifest import Precision
+    from postbias.scoring.manifest import Manifest, Precision
 
 #: Requirements of the packaged model; pinned to the versions it was checked with.
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")
@@ -50,6 +50,8 @@ MODULES = (
     "posts/image_preprocessing.py",
     "posts/image_text.py",
     "posts/images.py",
+    "posts/language_model.py",
+    "posts/languages.py",
     "posts/reasons.py",
     "posts/text_cleaning.py",
     "scoring/__init__.py",
@@ -60,6 +62,7 @@ MODULES = (
     "scoring/manifest.py",
     "scoring/post_scores.py",
     "scoring/request.py",
+    "scoring/score_intervals.py",
     "scoring/scorer.py",
     "scoring/text_inputs.py",
     "scoring/text_runs.py",
@@ -92,6 +95,12 @@ json.dump(model.predict(json.load(sys.stdin)), sys.stdout)
 """
 
 
+def list_requirements(manifest: Manifest) -> tuple[str, ...]:
+    """List the packages that the packaged model of a student needs."""
+    needed = {"rapidocr": manifest.ocr, "py3langid": manifest.language_intervals}
+    return (*REQUIREMENTS, *(package for package, is_needed in needed.items() if is_needed))
+
+
 def write_package(artifact: Artifact, dest: Path, *, precision: Precision) -> None:
     """Write an MLflow model that contains an artifact and the code that scores with it.
 
@@ -111,7 +120,7 @@ def write_package(artifact: Artifact, dest: Path, *, precision: Precision) -> No
         shutil.copytree(artifact.folder, student)
         if (verdicts := read_verdicts(artifact)) is not None:
             write_json(student / VERDICTS, verdicts.as_json())
-        requirements = (*REQUIREMENTS, *(["rapidocr"] if artifact.manifest.ocr else []))
+        requirements = list_requirements(artifact.manifest)
         with _without_advice() as mlflow:
             mlflow.pyfunc.save_model(
                 path=str(dest),

@@ -18,6 +18,7 @@ function show(result) {
 try {
   const scorer = await Scorer.load();
   find("student").textContent = `Student ${scorer.student.digest}, rubric ${scorer.student.rubric}`;
+  find("languages").hidden = !scorer.student.has_other_intervals;
   find("message").hidden = true;
   find("form").hidden = false;
   find("form").addEventListener("submit", async (event) => {
