@@ -38,6 +38,7 @@ def _corpus(labels: Array, scores: Array, authors: Array) -> ScoredCorpus:
     table = pa.table({"post_id": [str(i) for i in range(n)], "author": [str(a) for a in authors]})
     return ScoredCorpus(
         table=table,
+        captions=pa.chunked_array([[""] * n]),
         axes=(Axis("bias", 0.0, 10.0),),
         design=LabelDesign.of_corpus(authors, roles, np.where(roles, 2.0, 0.0)),
         labels={"bias": np.where(roles, labels, np.nan)},
@@ -119,4 +120,6 @@ def test_posts_that_could_not_be_sampled_change_no_estimate(tmp_path: Path) -> N
 
 def _estimate(paths: Paths) -> dict[str, Any]:
     corpus = load_scored_corpus(paths)
-    return estimate_population(corpus, build_estimands(corpus), group_posts(corpus.table, 30))
+    return estimate_population(
+        corpus, build_estimands(corpus), group_posts(corpus.table, corpus.captions, 30)
+    )

@@ -64,10 +64,9 @@ def test_rare_languages_share_a_group_and_the_most_common_one_is_the_reference()
         {
             "sponsored": pa.array([None] * count, pa.bool_()),
             "posted_at": pa.array([None] * count, _TIME),
-            "caption": captions,
         }
     )
-    groups = group_posts(table, min_posts=3)
+    groups = group_posts(table, pa.chunked_array([captions]), min_posts=3)
     sizes = {name: int(rows.sum()) for name, rows in groups.members["language"].items()}
     assert sizes == {"en": 6, "de": 4, "other or unclear": 1, "no caption": 1}
     assert groups.pairs == (("language", "de", "en"),)

@@ -9,6 +9,7 @@ from tests.conftest import ROOT
 
 from postbias.demo.ground_truth import BRANDS
 from postbias.errors import InputError
+from postbias.population import brand_mentions
 from postbias.population.brand_mentions import (
     find_brand_posts,
     find_frequent_accounts,
@@ -49,6 +50,14 @@ def test_plain_words_count_only_if_requested() -> None:
         False,
         True,
     ]
+
+
+def test_words_that_are_not_remembered_are_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    captions = ["a Casa Lume lamp", "no lamp", "Casa Lume", "casa, no lume"] * 2
+    remembered = find_brand_posts(captions, _ALIASES, in_words=True)
+    monkeypatch.setattr(brand_mentions, "_MAX_WORDS", 0)
+    for found in (remembered, find_brand_posts(captions, _ALIASES, in_words=True)):
+        assert found["Casa Lume"].tolist() == [True, False, True, False] * 2
 
 
 def test_a_post_counts_for_each_brand_that_it_mentions_and_brands_are_sorted_by_size() -> None:

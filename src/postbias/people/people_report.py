@@ -53,7 +53,7 @@ def study_people(paths: Paths, params: Params) -> Json:
         SchemaError: If a table is damaged.
     """
     corpus = load_scored_corpus(paths)
-    groups = group_posts(corpus.table, params.report.min_posts)
+    groups = group_posts(corpus.table, corpus.captions, params.report.min_posts)
     rng = np.random.default_rng(params.seed)
     findings: Json = {"ratings": None}
     if params.rating.file is not None:

@@ -106,7 +106,7 @@ def plan_ratings(paths: Paths, params: Params, request: PlanRequest) -> RatingPl
     rubric = load_rubric(paths.root / params.annotate.rubric)
     corpus = load_scored_corpus(paths)
     posts = join_ratings(read_ratings(paths.root / params.rating.file, rubric.axes), corpus)
-    groups = group_posts(corpus.table, params.report.min_posts)
+    groups = group_posts(corpus.table, corpus.captions, params.report.min_posts)
     quantities = _build_quantities(corpus, posts, groups, request)
     n_labels = int(np.isfinite(corpus.labels[corpus.axes[0].name]).sum())
     costs = Costs(request.usd_per_rating, request.usd_per_label, len(corpus), n_labels)

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,7 +24,10 @@ from postbias.stats.strata import Bools
 
 # Account names are ASCII on every platform: text that follows without a space, as in Chinese, is
 # not part of the name. An email address such as someone@example.org is not a mention.
-_TAG = re.compile(r"(?<![A-Za-z0-9_.])@([A-Za-z0-9_][A-Za-z0-9_.]*)|#(\w+)")
+# Both alternatives start with their sign, so that the search jumps from sign to sign.
+_TAG = re.compile(r"@(?<![A-Za-z0-9_.]@)([A-Za-z0-9_][A-Za-z0-9_.]*)|#(\w+)")
+# Of the remembered words; 10 MB.
+_MAX_WORDS = 1 << 17
 _NON_WORD = re.compile(r"[\W_]+")
 
 
@@ -111,9 +114,9 @@ def find_brand_posts(
     """
     rows: dict[str, array[int]] = {}
     n_captions = 0
-    prefixes = _list_prefixes(aliases) if in_words else frozenset()
+    words = _AliasWords(aliases if in_words else ())
     for row, caption in enumerate(captions):
-        for brand in sorted(_match_brands(caption, aliases, prefixes)):
+        for brand in sorted(_match_brands(caption, aliases, words)):
             rows.setdefault(brand, array("q")).append(row)
         n_captions = row + 1
     masks = {}
@@ -128,31 +131,63 @@ def normalize_name(text: str) -> str:
     return _NON_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
-def _list_prefixes(aliases: Iterable[str]) -> frozenset[str]:
-    """List everything that an alias starts with, including the whole alias."""
-    return frozenset(alias[:end] for alias in aliases for end in range(1, len(alias) + 1))
+class _AliasWords:
+    """Recognises the words that an alias starts with; remembers frequent words as written."""
+
+    def __init__(self, aliases: Iterable[str]) -> None:
+        """Remember no word yet.
+
+        Args:
+            aliases: Normalized aliases; empty to recognise no word.
+        """
+        self.prefixes = frozenset(
+            alias[:end] for alias in aliases for end in range(1, len(alias) + 1)
+        )
+        self._others: set[str] = set()
+
+    def has_start(self, words: Sequence[str]) -> bool:
+        """Tell whether an alias may start with one of the words, as written."""
+        # Sets compare in C: most captions consist of remembered words only.
+        unknown = set(words).difference(self._others)
+        if not unknown:
+            return False
+        is_found = False
+        for word in unknown:
+            if _normalize_word(word) in self.prefixes:
+                is_found = True
+            elif len(self._others) < _MAX_WORDS:
+                self._others.add(word)
+        return is_found
 
 
-def _match_brands(
-    caption: str, aliases: Mapping[str, str], prefixes: frozenset[str]
-) -> Iterable[str]:
+def _match_brands(caption: str, aliases: Mapping[str, str], known: _AliasWords) -> Iterable[str]:
     """Return the brands in one caption; words are joined while an alias starts with them."""
     # Text, account, hashtag, text, account, ...: one of account and hashtag is None.
     parts = _TAG.split(caption)
     names = [_normalize_word(a or b) for a, b in zip(parts[1::3], parts[2::3], strict=True)]
     brands = {aliases[name] for name in names if name in aliases}
-    if prefixes:
-        words = [word for word in map(_normalize_word, " ".join(parts[::3]).split()) if word]
-        for start, first in enumerate(words):
-            if first not in prefixes:
-                continue
-            joined = ""
-            for word in words[start:]:
-                joined += word
-                if joined not in prefixes:
-                    break
-                if joined in aliases:
-                    brands.add(aliases[joined])
+    if known.prefixes:
+        written = " ".join(parts[::3]).split()
+        if known.has_start(written):
+            brands |= _match_words(written, aliases, known.prefixes)
+    return brands
+
+
+def _match_words(
+    written: Sequence[str], aliases: Mapping[str, str], prefixes: frozenset[str]
+) -> set[str]:
+    brands = set()
+    words = [word for word in map(_normalize_word, written) if word]
+    for start, first in enumerate(words):
+        if first not in prefixes:
+            continue
+        joined = ""
+        for word in words[start:]:
+            joined += word
+            if joined not in prefixes:
+                break
+            if joined in aliases:
+                brands.add(aliases[joined])
     return brands
 
 

@@ -62,7 +62,7 @@ def select_brands(corpus: ScoredCorpus, paths: Paths, params: ReportParams) -> d
     Raises:
         InputError: If the table of brands is not valid.
     """
-    captions = corpus.table["caption"]
+    captions = corpus.captions
     if params.brands is None:
         aliases = find_frequent_accounts(
             iterate_captions(captions), params.min_posts, params.max_brands

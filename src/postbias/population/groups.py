@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from postbias.posts.caption_chunks import iterate_chunks
+from postbias.posts.caption_chunks import Captions, iterate_chunks
 from postbias.posts.languages import UNKNOWN, identify_languages
 from postbias.stats.strata import Bools
 
@@ -35,11 +35,12 @@ class Groups:
     pairs: tuple[tuple[str, str, str], ...]
 
 
-def group_posts(table: pa.Table, min_posts: int) -> Groups:
+def group_posts(table: pa.Table, captions: Captions, min_posts: int) -> Groups:
     """Group posts by sponsorship, time and language.
 
     Args:
-        table: Columns `sponsored`, `posted_at` and `caption`. (N,)
+        table: Columns `sponsored` and `posted_at`. (N,)
+        captions: Captions. (N,)
         min_posts: Languages with fewer posts are merged into `other or unclear`.
 
     Returns:
@@ -49,7 +50,7 @@ def group_posts(table: pa.Table, min_posts: int) -> Groups:
         "sponsored": group_by_sponsorship(table["sponsored"]),
         "time": group_by_period(table["posted_at"]),
         "half": group_by_half(table["posted_at"]),
-        "language": group_by_language(table["caption"], min_posts),
+        "language": group_by_language(captions, min_posts),
     }
     members = {kind: groups for kind, groups in kinds.items() if len(groups) > 1}
     pairs = [("sponsored", "sponsored", "organic"), ("half", "later half", "earlier half")]
@@ -117,23 +118,23 @@ def group_by_half(column: pa.ChunkedArray) -> dict[str, Bools]:
     return {"earlier half": is_known & (times <= middle), "later half": is_known & (times > middle)}
 
 
-def group_by_language(column: pa.ChunkedArray, min_posts: int) -> dict[str, Bools]:
+def group_by_language(captions: Captions, min_posts: int) -> dict[str, Bools]:
     """Group by the detected language of the caption.
 
     Args:
-        column: Captions. (N,)
+        captions: Captions. (N,)
         min_posts: Languages with fewer posts are merged into `other or unclear`.
 
     Returns:
         ISO 639-1 codes by decreasing number of posts, then `other or unclear` and `no caption`;
         groups without posts are left out.
     """
-    codes = np.empty(len(column), dtype=object)
+    codes = np.empty(len(captions), dtype=object)
     start = 0
-    for captions in iterate_chunks(column):
-        end = start + len(captions)
-        codes[start:end] = identify_languages(captions)
-        codes[start:end][[not caption.strip() for caption in captions]] = NO_CAPTION
+    for chunk in iterate_chunks(captions):
+        end = start + len(chunk)
+        codes[start:end] = identify_languages(chunk)
+        codes[start:end][[not caption.strip() for caption in chunk]] = NO_CAPTION
         start = end
     counts = Counter(code for code in codes.tolist() if code not in {UNKNOWN, NO_CAPTION})
     ranked = sorted(counts, key=lambda code: (-counts[code], code))[:MAX_LANGUAGES]

@@ -18,6 +18,7 @@ from postbias.errors import CorpusError, SchemaError
 from postbias.paths import Paths
 from postbias.population.cross_fitted_scores import CrossFittedScores, Transform
 from postbias.posts.authorship import AuthorCounts, count_authors
+from postbias.posts.caption_chunks import Captions, StoredCaptions
 from postbias.posts.cross_fitting_groups import link_split_posts
 from postbias.posts.fold_assignment import find_oversized_groups
 from postbias.posts.schema import FRAME, SAMPLE, SPLIT
@@ -39,7 +40,8 @@ class ScoredCorpus:
     """All posts that the champion scored and that could have been sampled, in input order.
 
     Attributes:
-        table: `post_id`, `author`, `caption`, `sponsored`, `posted_at` and all columns of scores.
+        table: `post_id`, `author`, `sponsored`, `posted_at`, `band`, and each axis with its limits.
+        captions: The caption of each post. (N,)
         axes: Scored axes, the main axis first.
         design: Author, role of the label, and sampling weight of each post.
         labels: The teacher's label by axis; NaN where there is none. (N,)
@@ -55,6 +57,7 @@ class ScoredCorpus:
     """
 
     table: pa.Table
+    captions: Captions
     axes: tuple[Axis, ...]
     design: LabelDesign
     labels: Mapping[str, Array]
@@ -112,14 +115,15 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
     manifest = Artifact.open(paths.champion).manifest
     axes, is_cross_fitted = manifest.axes, manifest.cross_fit is not None
     names = [axis.name for axis in axes]
-    columns = _read_columns(paths)
+    columns = _read_columns(paths, names)
     n_all = len(columns["post_id"])
     is_framed = _find_framed(paths, columns["post_id"])
-    is_scored = pc.equal(columns["status"], OK)
+    is_scored = pc.equal(columns.pop("status"), OK)
     is_later = pc.invert(is_framed)
     n_later = pc.sum(is_later).as_py()
     later = _filter({**columns}, pc.and_(is_later, is_scored))
-    table = _filter(columns, pc.and_(is_framed, is_scored))
+    is_kept = pc.and_(is_framed, is_scored)
+    table = _filter(columns, is_kept)
     if not table.num_rows:
         raise CorpusError("no post has a score", do="see reports/infer.json for the reasons")
     labels, n_lost = _align_labels(paths, names, table["post_id"])
@@ -137,6 +141,7 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
         cross_fitted = CrossFittedScores.align(scores_of_students, table["post_id"], design)
     return ScoredCorpus(
         table=table,
+        captions=StoredCaptions(tuple(list_shards(paths.posts)), is_kept.to_numpy()),
         axes=axes,
         design=design,
         labels={name: labels[name] for name in names},
@@ -150,16 +155,18 @@ def load_scored_corpus(paths: Paths) -> ScoredCorpus:
     )
 
 
-def _read_columns(paths: Paths) -> dict[str, pa.ChunkedArray]:
-    """Read the columns of the scores, and the captions of the same posts."""
-    posts = read_posts(paths.posts, ["post_id", "caption"])
-    scores = pa.concat_tables([read_table(shard) for shard in list_shards(paths.scores)])
-    if scores["post_id"].combine_chunks() != posts["post_id"].combine_chunks():
+def _read_columns(paths: Paths, names: list[str]) -> dict[str, pa.ChunkedArray]:
+    """Read columns of the scores, and check that they are those of the posts."""
+    wanted = ["post_id", "author", "sponsored", "posted_at", "band", "status"]
+    wanted += [f"{name}{end}" for name in names for end in ("", "_lo", "_hi")]
+    shards = list_shards(paths.scores)
+    scores = pa.concat_tables([read_table(shard, columns=wanted) for shard in shards])
+    if not scores["post_id"].equals(read_posts(paths.posts, ["post_id"])["post_id"]):
         raise SchemaError(
             f"the scores in {paths.scores} are not those of the posts in {paths.posts}",
             do="run `dvc repro`",
         )
-    return {name: scores[name] for name in scores.column_names} | {"caption": posts["caption"]}
+    return {name: scores[name] for name in scores.column_names}
 
 
 def _filter(columns: dict[str, pa.ChunkedArray], keep: pa.ChunkedArray) -> pa.Table:

@@ -133,14 +133,14 @@ class LanguageModel:
         first = np.flatnonzero(is_first)
         counts = np.diff(np.r_[first, len(keys)]).astype(np.float32)
         rows, features = np.divmod(keys[first], n_features)
-        ends = np.searchsorted(rows, np.arange(len(lengths) + 1)).tolist()
+        ends = np.searchsorted(rows, np.arange(len(lengths) + 1))
         values = np.log1p(counts)
         # Without features, all languages are equally likely.
         scores = np.zeros((len(lengths), self._weights.shape[1]), dtype=np.float32)
-        for row, (start, end) in enumerate(pairwise(ends)):
+        for row, (start, end) in enumerate(pairwise(ends.tolist())):
             if start < end:
                 np.dot(values[start:end], self._weights[features[start:end]], out=scores[row])
-        scores[np.unique(rows)] += self._prior
+        scores[ends[:-1] < ends[1:]] += self._prior
         return scores
 
 

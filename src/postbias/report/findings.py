@@ -133,7 +133,7 @@ def gather_findings(paths: Paths, params: Params, digests: Mapping[str, str]) ->
     corpus = load_scored_corpus(paths)
     logger.info("estimating from %d scored posts", len(corpus))
     estimands = build_estimands(corpus)
-    groups = group_posts(corpus.table, params.report.min_posts)
+    groups = group_posts(corpus.table, corpus.captions, params.report.min_posts)
     population = estimate_population(corpus, estimands, groups)
     brands = estimate_brands(corpus, estimands, select_brands(corpus, paths, params.report))
     reports = {

@@ -81,13 +81,13 @@ def read_contents(
     """
     if not len(rows):
         return []
-    table = corpus.table.select(["post_id", "caption"]).take(pa.array(rows))
-    ids = table["post_id"].to_pylist()
-    columns = read_selected_posts(paths.posts, ids, ["images"])["images"].to_pylist()
+    ids = corpus.table["post_id"].take(pa.array(rows)).to_pylist()
+    posts = read_selected_posts(paths.posts, ids, ["caption", "images"])
+    columns = posts["images"].to_pylist()
     files = [tuple(_bytes_of(image["bytes"]) for image in images) for images in columns]
     labels = read_table(paths.labels, columns=["post_id", "reason"])
     reasons = dict(zip(labels["post_id"].to_pylist(), labels["reason"].to_pylist(), strict=True))
-    captions = table["caption"].to_pylist()
+    captions = posts["caption"].to_pylist()
     return [
         PostContent(post_id, caption, own, _show_image(own), reasons.get(post_id) or "")
         for post_id, caption, own in zip(ids, captions, files, strict=True)
