@@ -47,7 +47,8 @@ from postbias.stats.metrics import compute_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_FULL = "full_students/full"
+#: Folder of the full student in the repository.
+FULL = "full_students/full"
 _REPLICATIONS = 2000
 
 Settings = dict[str, Any]
@@ -75,22 +76,25 @@ _EDOS: Mapping[str, Settings] = {
 }
 
 
+STUDENTS = {"demo": _DEMO, "edos": _EDOS}
+
+
 def main() -> None:
     """Train what is missing, and print the table."""
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("postbias").setLevel(logging.INFO)
     options = _parse()
     prepare = prepare_demo if options.corpus == "demo" else prepare_edos
-    students = _DEMO if options.corpus == "demo" else _EDOS
+    students = STUDENTS[options.corpus]
     modality = "fusion" if options.corpus == "demo" else "text"
     base = base_params(options, modality)
     paths = Paths(options.work.resolve(), options.work.resolve())
     if not paths.split.is_file():
         prepare(paths, base, options)
     labelled, transfer = count_posts(paths)
-    full = train(paths, paths.root / _FULL, base, modality, students["full"])
+    full = train(paths, paths.root / FULL, base, modality, students["full"])
     folders = {"full": full}
-    ladder = students["ladder"] | {"distil_from": _FULL, "transfer": transfer}
+    ladder = students["ladder"] | {"distil_from": FULL, "transfer": transfer}
     for name, settings in (("pocket, labels only", {}), ("pocket, ladder", ladder)):
         folder = paths.students / name.replace(", ", "-").replace(" ", "-")
         wanted = dict(students["pocket"]) | settings
