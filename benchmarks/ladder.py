@@ -8,7 +8,7 @@ transfer set. Differences are paired bootstrap intervals over authors.
 `demo` needs the outputs of `dvc repro` up to `split`; its students are fusion students with random
 weights, the pocket one with a quarter of the width. `edos` needs `edos.csv` (as `make bench-real`)
 and a MiniLM: the full student is fine-tuned MiniLM, the pocket one has its first two layers and
-8,000 of its tokens. Finished students are kept in the folder WORK, so that an interrupted run goes
+6,000 of its tokens. Finished students are kept in the folder WORK, so that an interrupted run goes
 on where it was.
 
     python -m benchmarks.ladder demo WORK
@@ -47,12 +47,13 @@ from postbias.stats.metrics import compute_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_FULL = "full_students/full"
+#: Folder of the full student in the repository.
+FULL = "full_students/full"
 _REPLICATIONS = 2000
 
 Settings = dict[str, Any]
 
-#: Keys of the group `train` by student.
+#: Keys of the group `train` by student; those of the pocket student on the ladder are added.
 _DEMO: Mapping[str, Settings] = {
     "full": {},
     "pocket": {
@@ -61,16 +62,21 @@ _DEMO: Mapping[str, Settings] = {
         "image_fit": "stretch",
         "head_hidden": 64,
     },
+    "ladder": {},
 }
 _EDOS: Mapping[str, Settings] = {
     "full": {"epochs": 2, "evaluations_per_epoch": 2},
     "pocket": {
         "text_layers": 2,
-        "text_vocabulary": 8000,
-        "epochs": 4,
+        "text_vocabulary": 6000,
+        "epochs": 6,
         "evaluations_per_epoch": 2,
     },
+    "ladder": {"epochs": 2},  # of more posts
 }
+
+
+STUDENTS = {"demo": _DEMO, "edos": _EDOS}
 
 
 def main() -> None:
@@ -79,16 +85,16 @@ def main() -> None:
     logging.getLogger("postbias").setLevel(logging.INFO)
     options = _parse()
     prepare = prepare_demo if options.corpus == "demo" else prepare_edos
-    students = _DEMO if options.corpus == "demo" else _EDOS
+    students = STUDENTS[options.corpus]
     modality = "fusion" if options.corpus == "demo" else "text"
     base = base_params(options, modality)
     paths = Paths(options.work.resolve(), options.work.resolve())
     if not paths.split.is_file():
         prepare(paths, base, options)
     labelled, transfer = count_posts(paths)
-    full = train(paths, paths.root / _FULL, base, modality, students["full"])
+    full = train(paths, paths.root / FULL, base, modality, students["full"])
     folders = {"full": full}
-    ladder = {"distil_from": _FULL, "transfer": transfer}
+    ladder = students["ladder"] | {"distil_from": FULL, "transfer": transfer}
     for name, settings in (("pocket, labels only", {}), ("pocket, ladder", ladder)):
         folder = paths.students / name.replace(", ", "-").replace(" ", "-")
         wanted = dict(students["pocket"]) | settings

@@ -50,11 +50,11 @@ def _settings(params: Params, **settings: Any) -> Params:
     return Params.model_validate_json(json.dumps(base))
 
 
-def _copy(trained: Trained, root: Path) -> Paths:
-    """Copy the repository without students, and its fusion student as the full student."""
+def _copy(trained: Trained, root: Path, full: str = "fusion") -> Paths:
+    """Copy the repository without students, and one of them as the full student."""
     ignored = shutil.ignore_patterns("store", "students", "out_of_fold")
     shutil.copytree(trained[0].root, root, ignore=ignored)
-    shutil.copytree(trained[0].students / "fusion", root / _FULL)
+    shutil.copytree(trained[0].students / full, root / _FULL)
     return Paths(root, root)
 
 
@@ -91,7 +91,8 @@ def _ids(paths: Paths, fold: str) -> list[str]:
 def test_with_a_transfer_set_a_pocket_student_is_closer_to_the_full_student(
     trained: Trained, tmp_path: Path
 ) -> None:
-    paths = _copy(trained, tmp_path / "repo")
+    # A text student too, whose scores depend on nothing that the pocket student does not see.
+    paths = _copy(trained, tmp_path / "repo", full="text")
     _forget_labels(paths, every=5)
     test_ids = _ids(paths, "test")
     full = _score(paths, paths.root / _FULL, test_ids)
@@ -104,7 +105,9 @@ def test_with_a_transfer_set_a_pocket_student_is_closer_to_the_full_student(
     assert ladder < 0.9 * labels_only
     manifest = Artifact.open(paths.students / "text").manifest
     assert manifest.distilled_from is not None
-    assert 0.9 * 230 < report["transfer"] <= manifest.distilled_from.posts == 230
+    assert (
+        0.9 * 230 < report["transfer"] == manifest.distilled_from.posts < 230
+    )  # some lack captions
     assert report["n_train"] == manifest.n_train <= len(_ids(paths, "train"))
 
 
@@ -174,11 +177,8 @@ def test_a_full_student_that_cannot_be_learned_from_is_an_error(
     modality: str,
     message: str,
 ) -> None:
-    paths = _copy(trained, tmp_path / "repo")
-    if change is None:
-        shutil.rmtree(paths.root / _FULL)
-        shutil.copytree(trained[0].students / "text", paths.root / _FULL)
-    else:
+    paths = _copy(trained, tmp_path / "repo", full="text" if change is None else "fusion")
+    if change is not None:
         manifest = Artifact.open(paths.root / _FULL).manifest
         changed = dataclasses.replace(manifest, intervals={}, **change(manifest))
         write_artifact(paths.root / _FULL, changed)
