@@ -18,7 +18,8 @@ from postbias.errors import ArtifactError
 from postbias.posts.image_preprocessing import FITS, INTERPOLATIONS, ImagePreprocessing
 from postbias.posts.images import decode_square
 from postbias.scoring.artifact import Artifact, write_artifact
-from postbias.scoring.manifest import Manifest, TextConvention
+from postbias.scoring.manifest import Manifest
+from postbias.scoring.manifest_records import TextConvention
 from postbias.scoring.scorer import PostInput, Scorer
 
 SHAPES = [(320, 200), (200, 320), (231, 97), (64, 64), (500, 28), (40, 40)]

@@ -16,7 +16,7 @@ from postbias.params import Params, load_params
 from postbias.report.methods_paragraph import render_methods
 from postbias.report.reported_run import RunSummary
 from postbias.report.reproducibility_checklist import AUTHOR, render_checklist
-from postbias.scoring.distilled_from import DistilledFrom
+from postbias.scoring.manifest_records import DistilledFrom
 
 _CODE = {"git.commit": "a" * 40, "git.dirty": "false"}
 

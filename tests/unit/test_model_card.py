@@ -11,7 +11,7 @@ from tests.scored_repo import write_scored_repo
 from postbias.params import load_params
 from postbias.report.findings import gather_findings
 from postbias.scoring.artifact import Artifact, write_artifact
-from postbias.scoring.distilled_from import DistilledFrom
+from postbias.scoring.manifest_records import DistilledFrom
 
 
 @pytest.mark.parametrize("same_folds", [True, False, None])

@@ -15,7 +15,8 @@ from tests.tiny_artifact import AXES, tiny_tokenizer
 
 from postbias.errors import ParamsError, WeightsError
 from postbias.params import ScratchText
-from postbias.scoring.manifest import Manifest, TextConvention
+from postbias.scoring.manifest import Manifest
+from postbias.scoring.manifest_records import TextConvention
 from postbias.scoring.scorer import PostInput, Scorer
 from postbias.student.export import export_student
 from postbias.student.int8_loss import EncoderInputs, QuantizationPosts

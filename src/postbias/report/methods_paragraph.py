@@ -12,7 +12,7 @@ from postbias.report.reported_run import RunSummary
 from postbias.report.wording import format_interval, format_points
 
 if TYPE_CHECKING:
-    from postbias.scoring.distilled_from import DistilledFrom
+    from postbias.scoring.manifest_records import DistilledFrom
 
 Json = dict[str, Any]
 

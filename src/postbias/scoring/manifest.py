@@ -15,12 +15,15 @@ from typing import Any, Literal
 from postbias.axes import Axis
 from postbias.errors import ArtifactError
 from postbias.posts.image_preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
-from postbias.scoring.distilled_from import DistilledFrom
+from postbias.scoring.manifest_records import (
+    DEFAULT_CONVENTION,
+    POOLINGS,
+    DistilledFrom,
+    TextConvention,
+)
 
 Precision = Literal["int8", "fp32"]
 Modality = Literal["fusion", "text", "image"]
-Pooling = Literal["mean", "cls"]
-POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
 
 FORMAT_VERSION = 1
 MANIFEST = "student.json"
@@ -65,23 +68,6 @@ class GraphPrecision:
 
     ships: Precision
     loss: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TextConvention:
-    """How a text encoder is used.
-
-    Attributes:
-        pooling: `mean` of the tokens' hidden states, or the hidden state of the first token, `cls`.
-        prefix: Text put before every caption, for example `query: `. The tokenizer of the artifact
-            does this.
-    """
-
-    pooling: Pooling = "mean"
-    prefix: str = ""
-
-
-DEFAULT_CONVENTION = TextConvention()
 
 
 @dataclass(frozen=True, slots=True)

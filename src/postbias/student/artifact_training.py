@@ -16,8 +16,8 @@ import transformers
 from postbias.axes import Axis
 from postbias.errors import ParamsError
 from postbias.params import Modality
-from postbias.scoring.distilled_from import DistilledFrom
 from postbias.scoring.manifest import Manifest
+from postbias.scoring.manifest_records import DistilledFrom
 from postbias.student import distributed
 from postbias.student.compute_device import choose_device, configure_torch
 from postbias.student.export import export_student

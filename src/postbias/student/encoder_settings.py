@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from postbias.params import TrainParams
-    from postbias.scoring.manifest import TextConvention
+    from postbias.scoring.manifest_records import TextConvention
     from postbias.student.encoders import ImageEncoder, TextEncoder
 
 #: Packages whose version changes the weights or the graphs; recorded in the manifest.

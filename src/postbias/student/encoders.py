@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from postbias.posts.image_preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
-from postbias.scoring.manifest import Pooling
+from postbias.scoring.manifest_records import Pooling
 
 
 class TextEncoder(nn.Module):

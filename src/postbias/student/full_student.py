@@ -21,7 +21,7 @@ from postbias.posts.schema import scores_schema
 from postbias.posts.shards import list_shards, read_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import ScoreOutputs, score_shards
-from postbias.scoring.distilled_from import DistilledFrom
+from postbias.scoring.manifest_records import DistilledFrom
 from postbias.scoring.post_scores import BATCH_SIZE, OK
 from postbias.scoring.scorer import Scorer
 from postbias.student.artifact_training import TrainingLabels

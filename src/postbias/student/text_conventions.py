@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from postbias.errors import ParamsError
-from postbias.scoring.manifest import DEFAULT_CONVENTION, Pooling, TextConvention
+from postbias.scoring.manifest_records import DEFAULT_CONVENTION, Pooling, TextConvention
 
 #: Value of `text_encoder` that asks for random weights.
 SCRATCH = "scratch"

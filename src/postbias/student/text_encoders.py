@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from postbias.errors import ParamsError, WeightsError
-from postbias.scoring.manifest import DEFAULT_CONVENTION, TextConvention
+from postbias.scoring.manifest_records import DEFAULT_CONVENTION, TextConvention
 from postbias.student import static_embeddings
 from postbias.student.encoders import TextEncoder
 from postbias.student.text_conventions import SCRATCH, find_model_file

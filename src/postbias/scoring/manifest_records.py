@@ -1,10 +1,14 @@
-"""The record, in `student.json`, of the full student that a smaller student learned from."""
+"""Optional records of `student.json`: how the text encoder is used, and a full student."""
 
 # Ships inside the registered model: standard library only.
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Pooling = Literal["mean", "cls"]
+POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +25,20 @@ class DistilledFrom:
     digest: str
     posts: int
     same_folds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextConvention:
+    """How a text encoder is used.
+
+    Attributes:
+        pooling: `mean` of the tokens' hidden states, or the hidden state of the first token, `cls`.
+        prefix: Text put before every caption, for example `query: `. The tokenizer of the artifact
+            does this.
+    """
+
+    pooling: Pooling = "mean"
+    prefix: str = ""
+
+
+DEFAULT_CONVENTION = TextConvention()
