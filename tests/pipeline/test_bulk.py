@@ -57,7 +57,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     for number, count in enumerate([300, 0, 40, 120]):
         write_shard(folder / "posts" / f"{number:05d}.parquet", random_posts(rng, count))
-    write_tiny_artifact(folder / "student")
+    write_tiny_artifact(folder / "student", by_language=True)
     return folder
 
 
