@@ -59,6 +59,7 @@ MODULES = (
     "scoring/manifest.py",
     "scoring/post_scores.py",
     "scoring/request.py",
+    "scoring/request_batches.py",
     "scoring/scorer.py",
     "scoring/text_inputs.py",
     "scoring/text_runs.py",
