@@ -2,7 +2,8 @@
 
 `full`: ResNet-18 at 224 px and DistilBERT. `nano`: MobileNetV3-small at 224 px and a BERT of 4
 layers and width 128. `pocket`: MobileNetV4-conv-small at 128 px and a BERT of 2 layers and width
-128. `text`: the caption encoder of `pocket` alone.
+128. `text`: the caption encoder of `pocket` alone. `tiny`: captions only, one layer of width 32, so
+that everything but the encoder can be measured with many posts.
 
     python benchmarks/random_students.py STUDENT FOLDER
 """
@@ -48,11 +49,15 @@ class RandomStudent:
 
 
 _TWO_LAYERS = TEXT["google/bert_uncased_L-4_H-128_A-2"] | {"num_hidden_layers": 2}
+_ONE_LAYER = _TWO_LAYERS | {
+    "num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64,
+}  # fmt: skip
 STUDENTS = {
     "full": RandomStudent(TEXT["distilbert-base-uncased"], "resnet18", 224),
     "nano": RandomStudent(TEXT["google/bert_uncased_L-4_H-128_A-2"], "mobilenet_v3_small", 224),
     "pocket": RandomStudent(_TWO_LAYERS, "timm/mobilenetv4_conv_small.e2400_r224_in1k", 128),
     "text": RandomStudent(_TWO_LAYERS, None, None),
+    "tiny": RandomStudent(_ONE_LAYER, None, None),
 }
 
 

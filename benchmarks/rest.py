@@ -1,9 +1,11 @@
 """Compare the REST server with calling the scorer: latency, and throughput with many clients.
 
-The server is started like `make serve` with the student of `bulk_scoring`. Each request contains
-one post with a caption and a JPEG image. Server and scorer alternate. Prints one JSON object.
+The server is started like `make serve` with one student after the other. Each request contains one
+post with a caption and a JPEG image; `latency` also has requests with a caption alone. Server and
+scorer alternate for the full student, as do the numbers of clients for each. Prints one JSON
+object.
 
-    python benchmarks/rest.py [--posts 60] [--clients 16] [--rounds 3]
+    python benchmarks/rest.py [--posts 60] [--rounds 3] [--students full nano pocket]
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from bulk_scoring import make_student, real_captions, real_jpegs, write_posts
+import numpy as np
+from bulk_scoring import real_captions, real_jpegs, write_posts
+from random_students import STUDENTS, build_student
 
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import ScoreOutputs, score_shards
@@ -33,6 +37,10 @@ from postbias.scoring.post_scores import BATCH_SIZE
 from postbias.scoring.scorer import PostInput, Scorer
 from postbias.tracking.packaging import write_package
 
+SERVED = ("full", "nano", "pocket")
+#: Numbers of concurrent clients.
+CLIENTS = (1, 16, 64)
+_MIN_REQUESTS, _REQUESTS_PER_CLIENT = 64, 4
 _START_TIMEOUT_S = 180
 _HEADERS = {"Content-Type": "application/json"}
 
@@ -43,28 +51,76 @@ def main() -> None:
     parser.add_argument("--posts", type=int, default=60)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--students", nargs="+", choices=STUDENTS, default=SERVED)
     options = parser.parse_args()
     captions, files = real_captions(512), real_jpegs(512)
+    found: dict[str, float] = {}
+    latency = {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        _, _, artifact = make_student(folder / "student", captions, files)
-        write_package(artifact, folder / "model", precision="int8")
-        shard = write_posts(folder / "posts.parquet", captions, files)
-        with serving(folder) as port:
-            print(json.dumps(measure(artifact, shard, port, options), indent=2, sort_keys=True))
+        for student in options.students:
+            folder = Path(name) / student
+            artifact = build_student(student, folder / "student")
+            write_package(artifact, folder / "model", precision="int8")
+            shard = write_posts(folder / "posts.parquet", captions, files)
+            with serving(folder) as port:
+                if student == "full":
+                    found = measure(artifact, shard, port, options)
+                latency[student] = measure_latency(port, options.rounds)
+                print(json.dumps({student: latency[student]}), flush=True)
+    found |= {
+        f"{student}_{key}_{CLIENTS[-1]}": rows["image"][CLIENTS[-1]][key]
+        for student, rows in latency.items()
+        for key in ("p50_ms", "p99_ms")
+    }
+    print(json.dumps({"rest": found, "latency": latency}, indent=2, sort_keys=True))
+
+
+def measure_latency(port: int, rounds: int) -> dict[str, dict[int, dict[str, float]]]:
+    """Measure latency with several numbers of clients, alternately.
+
+    Returns:
+        For requests with a `caption` alone and with an `image` too, by number of clients: `p50_ms`
+        and `p99_ms` of all rounds but the first, and requests per second, the median of the rounds.
+    """
+    result: dict[str, dict[int, dict[str, float]]] = {}
+    for content in ("caption", "image"):
+        bodies = make_bodies(with_image=content == "image")
+        waits: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
+        rates: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
+        for turn in range(rounds + 1):
+            for clients in CLIENTS:
+                count = max(_MIN_REQUESTS, clients * _REQUESTS_PER_CLIENT)
+                started = time.perf_counter()
+                seen = request_scores(port, bodies[:count], clients)
+                if turn:
+                    waits[clients] += seen
+                    rates[clients].append(count / (time.perf_counter() - started))
+        result[content] = {
+            clients: {
+                "p50_ms": round(float(np.percentile(waits[clients], 50)) * 1000, 1),
+                "p99_ms": round(float(np.percentile(waits[clients], 99)) * 1000, 1),
+                "per_s": round(statistics.median(rates[clients]), 1),
+            }
+            for clients in CLIENTS
+        }
+    return result
+
+
+def make_bodies(*, with_image: bool) -> list[bytes]:
+    """Return the bodies of requests with one post each."""
+    bodies = []
+    for text, data in zip(real_captions(512), real_jpegs(512), strict=True):
+        image = {"image": base64.b64encode(data).decode()} if with_image else {}
+        bodies.append(json.dumps({"dataframe_records": [{"caption": text} | image]}).encode())
+    return bodies
 
 
 def measure(
     artifact: Artifact, shard: Path, port: int, options: argparse.Namespace
-) -> dict[str, dict[str, float]]:
+) -> dict[str, float]:
     """Time server and scorer alternately; return medians without the first round, a warm-up."""
     captions, files = real_captions(512), real_jpegs(512)
-    bodies = [
-        json.dumps(
-            {"dataframe_records": [{"caption": text, "image": base64.b64encode(data).decode()}]}
-        ).encode()
-        for text, data in zip(captions, files, strict=True)
-    ]
+    bodies = make_bodies(with_image=True)
     posts = [PostInput(text, (data,)) for text, data in zip(captions, files, strict=True)]
     metrics: dict[str, list[float]] = {"ratio": [], "fraction": [], "p50": [], "rate": []}
     with Scorer(artifact, threads=os.cpu_count() or 1) as scorer:
@@ -88,12 +144,10 @@ def measure(
             metrics["rate"].append(rate)
     medians = {name: round(statistics.median(values[1:]), 3) for name, values in metrics.items()}
     return {
-        "rest": {
-            "p50_ratio": medians["ratio"],
-            "p50_ms": medians["p50"],
-            "throughput_fraction": medians["fraction"],
-            "posts_per_s": medians["rate"],
-        }
+        "p50_ratio": medians["ratio"],
+        "p50_ms": medians["p50"],
+        "throughput_fraction": medians["fraction"],
+        "posts_per_s": medians["rate"],
     }
 
 
@@ -113,16 +167,22 @@ def request_score(connection: HTTPConnection, body: bytes) -> None:
     assert b'"ok"' in text, text[:300]
 
 
-def request_scores(port: int, bodies: list[bytes], clients: int) -> None:
-    """Send all requests from concurrent clients, each with its own connection."""
+def request_scores(port: int, bodies: list[bytes], clients: int) -> list[float]:
+    """Send all requests from concurrent clients, each with its own connection.
 
-    def run_client(client_bodies: list[bytes]) -> None:
+    Returns:
+        Seconds that each request took.
+    """
+
+    def run_client(client_bodies: list[bytes]) -> list[float]:
         with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-            for body in client_bodies:
-                request_score(connection, body)
+            return [
+                seconds(lambda body=body: request_score(connection, body)) for body in client_bodies
+            ]
 
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(run_client, [bodies[n::clients] for n in range(clients)]))
+        waits = pool.map(run_client, [bodies[n::clients] for n in range(clients)])
+        return [wait for client in waits for wait in client]
 
 
 @contextmanager

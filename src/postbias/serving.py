@@ -34,6 +34,7 @@ from postbias.scoring.request import (
     read_rows,
     wants_explanation,
 )
+from postbias.scoring.request_batches import RequestBatcher
 from postbias.scoring.scorer import PostInput, Scorer
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class PostbiasModel(PythonModel):
             threads=int(config.get("threads") or _threads()),
             device=config.get("device") or "cpu",
         )
+        self.batcher = RequestBatcher(self.scorer, max_batches=os.cpu_count() or 1)
         self.verdicts = read_verdicts(self.scorer.artifact)
         harden_server()
 
@@ -127,7 +129,7 @@ class PostbiasModel(PythonModel):
             except RowFaultError as error:
                 faults[position] = error
         try:
-            scores = dict(zip(posts, self.scorer.score(list(posts.values())), strict=True))
+            scores = dict(zip(posts, self.batcher.score(list(posts.values())), strict=True))
             explanations = {i: self._explain(posts[i], stop) for i in explained if i in posts}
         except Exception as error:
             logger.exception("scoring failed")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -28,6 +29,7 @@ from tests.tiny_artifact import write_tiny_artifact
 from postbias.errors import ClusterError, SchemaError
 from postbias.posts.remote_files import parse_path
 from postbias.posts.shards import list_shards
+from postbias.scoring import ray_scheduler
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import BulkSummary, ScoreOutputs, score_shards, score_with_backend
 from postbias.scoring.file_scoring import ScoringJob, score_files
@@ -242,7 +244,7 @@ def test_workers_killed_at_20_random_moments_lose_and_duplicate_nothing(
         killer.join()
 
 
-# Must be the last test, because it leaves one node.
+# The next two tests must be the last ones, in this order: they change the nodes.
 def test_the_run_completes_without_a_node_that_is_killed_while_scoring(
     nodes: Any, corpus: Path, tmp_path: Path
 ) -> None:
@@ -259,6 +261,34 @@ def test_the_run_completes_without_a_node_that_is_killed_while_scoring(
     summary = run_on_ray(corpus, tmp_path)
     killer.join()
     assert len(lost) == 1
+    assert summary.computed == N_POSTS
+    assert outputs(tmp_path) == outputs(corpus / "whole")
+
+
+@pytest.mark.slow
+def test_nodes_that_join_get_workers_and_lost_ones_lose_nothing(
+    nodes: Any, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_scheduler, "_RECOUNT_S", 0.2)
+    # Batches of one post: slow enough for workers to start meanwhile.
+    engine = RayBackend(Artifact.open(corpus / "student"), RayClusterOptions(), batch_size=1)
+    most_at_once, changes = 0, [(0, 2), (4, -1), (6, -1), (8, 1)]
+    with ThreadPoolExecutor(1) as pool:  # nodes can be added in the main thread only
+        run = pool.submit(score_with_backend, list_shards(corpus / "posts"), engine, to(tmp_path))
+        while not run.done():
+            time.sleep(0.02)
+            most_at_once = max(most_at_once, len(workers(".score")))
+            n_finished = len(list((tmp_path / "store").rglob("*.scores.parquet")))
+            if not changes or n_finished < changes[0][0]:
+                continue
+            _, change = changes.pop(0)
+            for _ in range(change):
+                nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+            if change < 0:
+                nodes.remove_node(nodes.worker_nodes.copy().pop(), allow_graceful=False)
+        summary = run.result()
+    assert not changes
+    assert most_at_once > 1
     assert summary.computed == N_POSTS
     assert outputs(tmp_path) == outputs(corpus / "whole")
 

@@ -106,43 +106,57 @@ class RayBackend:
         student = PackedStudent.of(self.artifact, self.precision)
         largest = max(_size(shard) for shard in shards)
         with _connected(self._cluster, student.size_bytes, largest) as ray:
-            workers, threads = _plan(ray, self._cluster, len(shards))
-            logger.info("%d workers of %d cores each, on %s", workers, threads, self.device)
+            threads = _choose_threads(_list_nodes(ray, self._cluster), self._cluster)
+            logger.info("workers of %d cores each, on %s", threads, self.device)
             scheduler = ShardScheduler(
                 ray, student, threads, self._batch_size, self._cluster.device
             )
             try:
-                yield from scheduler.score(shards, workers, on_progress)
+                yield from scheduler.score(
+                    shards, lambda: _count_workers(ray, self._cluster, threads), on_progress
+                )
             finally:
                 scheduler.close()
 
 
-def _plan(ray: Any, cluster: RayClusterOptions, n_shards: int) -> tuple[int, int]:  # noqa: ANN401 - ray is an extra
-    """Return the number of workers and the threads of each."""
+def _list_nodes(ray: Any, cluster: RayClusterOptions) -> list[tuple[int, int]]:  # noqa: ANN401 - ray is an extra
+    """Return cores and workers at most of each node that is alive and has a core."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     nodes = [(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive]
-    nodes = [(cores, gpus) for cores, gpus in nodes if cores]
+    # GPUs are not shared.
+    return [(cores, gpus if cluster.device == "cuda" else cores) for cores, gpus in nodes if cores]
+
+
+def _choose_threads(nodes: list[tuple[int, int]], cluster: RayClusterOptions) -> int:
+    """Return the threads of each worker."""
     if not nodes:
         raise ClusterError("no node of the Ray cluster has a CPU core")
-    if cluster.device == "cuda" and not (nodes := [node for node in nodes if node[1]]):
+    usable = [(cores, limit) for cores, limit in nodes if limit]
+    if not usable:
         raise ClusterError(
             "no node of the Ray cluster has a GPU",
             do="start nodes with `ray start --num-gpus N`, or omit --device",
         )
-    # GPUs are not shared.
-    max_workers = [gpus if cluster.device == "cuda" else cores for cores, gpus in nodes]
-    cores = [n for n, _ in nodes]
-    wanted = cluster.workers or (sum(max_workers) if cluster.device == "cuda" else 1)
-    share = max(1, sum(cores) // wanted)
-    threads = cluster.threads or min(_MAX_THREADS, share, *cores)
-    room = sum(min(n // threads, limit) for n, limit in zip(cores, max_workers, strict=True))
-    if not room:
+    cores, limits = zip(*usable, strict=True)
+    wanted = cluster.workers or (sum(limits) if cluster.device == "cuda" else 1)
+    threads = cluster.threads or min(_MAX_THREADS, max(1, sum(cores) // wanted), *cores)
+    if not _count_room(usable, threads):
         raise ClusterError(
             "no node of the Ray cluster has enough cores for a worker",
             seen=threads,
             allowed=max(cores),
         )
-    return min(cluster.workers or room, n_shards), threads
+    return threads
+
+
+def _count_room(nodes: list[tuple[int, int]], threads: int) -> int:
+    return sum(min(cores // threads, limit) for cores, limit in nodes)
+
+
+def _count_workers(ray: Any, cluster: RayClusterOptions, threads: int) -> int:  # noqa: ANN401 - ray is an extra
+    """Return how many workers fit now; 1 if there is room for none, because nodes may join."""
+    room = _count_room(_list_nodes(ray, cluster), threads)
+    return max(1, min(cluster.workers or room, room))
 
 
 @contextmanager

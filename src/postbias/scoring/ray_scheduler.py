@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 _MAX_LOSSES = 10
 _MAX_FAILED_STARTS = 10
 _POLL_S = 1.0
+_RECOUNT_S = 5.0
 _PATIENCE_S = 60.0
 
 
@@ -68,11 +69,16 @@ class ShardScheduler:
         self._failed_starts = 0
 
     def score(
-        self, shards: Sequence[AnyPath], max_workers: int, on_progress: ProgressCallback
+        self,
+        shards: Sequence[AnyPath],
+        count_workers: Callable[[], int],
+        on_progress: ProgressCallback,
     ) -> Iterator[tuple[AnyPath, ShardScores]]:
         """Score shards on the workers.
 
         Args:
+            count_workers: Returns how many workers fit on the cluster at the moment, at least 1;
+                called every few seconds, so that nodes that join get workers.
             on_progress: Called as posts are scored; negative if a worker was lost.
 
         Yields:
@@ -86,8 +92,10 @@ class ShardScheduler:
         self._queue.extend(shards)
         progress = _Progress(self._ray, on_progress)
         waiting_since: float | None = time.monotonic()
-        n_done = 0
+        n_done, max_workers, counted_at = 0, count_workers(), time.monotonic()
         while n_done < len(shards):
+            if time.monotonic() - counted_at > _RECOUNT_S:
+                max_workers, counted_at = count_workers(), time.monotonic()
             while self._n_workers() < min(max_workers, len(shards) - n_done):
                 self._start_worker()
             self._assign()

@@ -62,6 +62,7 @@ MODULES = (
     "scoring/manifest_records.py",
     "scoring/post_scores.py",
     "scoring/request.py",
+    "scoring/request_batches.py",
     "scoring/score_intervals.py",
     "scoring/scorer.py",
     "scoring/text_inputs.py",
