@@ -74,7 +74,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(12):
         posts = [(caption, images * 4) for caption, images in random_posts(rng, 120)]
         write_shard(folder / "posts" / f"{number:05d}.parquet", posts)
-    write_tiny_artifact(folder / "student", by_language=True)
+    write_tiny_artifact(folder / "student")
     with Scorer.open(folder / "student") as scorer:
         score_shards(list_shards(folder / "posts"), scorer, to(folder / "whole"), batch_size=16)
     return folder
