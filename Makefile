@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-slow coverage check ui serve verify bench bench-real pareto docs messages deps plots demo-data lock release audit clean
+.PHONY: help setup repro test test-slow coverage check ui serve verify bench bench-real pareto docs messages deps plots demo-data lock dist release audit clean
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -112,10 +112,12 @@ lock: ## upgrade and pin all packages
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	  --all-extras --python-version 3.11 --upgrade pyproject.toml --output-file requirements.lock
 
-# The tools run in environments of their own: they are no dependencies of postbias.
-release: setup ## build wheel, sdist, SBOM and licences into build/release; check Dockerfile and CITATION.cff
+dist: setup ## build wheel and sdist into build/release
 	@rm -rf build/release && mkdir -p build/release
 	@$(UV) build --quiet --python $(BIN)/python --out-dir build/release
+
+# The tools run in environments of their own: they are no dependencies of postbias.
+release: dist ## also SBOM and licences; check Dockerfile and CITATION.cff
 	@PYTHONWARNINGS=ignore $(UV) tool run --quiet --from 'cyclonedx-bom>=7,<8' cyclonedx-py requirements requirements.lock \
 	  --pyproject pyproject.toml --output-reproducible --spec-version 1.6 -o build/release/sbom.json
 	@$(UV) tool run --quiet --from 'pip-licenses>=5.5,<6' pip-licenses --python $(BIN)/python \
