@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 import torch
-from bulk_scoring import make_student, real_captions, real_jpegs
+from bulk_scoring import make_student, real_captions
+from photographs import draw_photographs
 
 from postbias.params import Params, load_params
 from postbias.paths import Paths
@@ -43,7 +44,7 @@ def main() -> None:
     torch.manual_seed(0)
     params = load_params(ROOT / "params.yaml").model_copy(update={"threads": options.threads})
     n_all = options.posts + round(options.posts * options.share)
-    captions, files = real_captions(n_all), real_jpegs(n_all)
+    captions, files = real_captions(n_all), draw_photographs(n_all)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = Paths(folder, folder)

@@ -13,7 +13,8 @@ import json
 import tempfile
 from pathlib import Path
 
-from bulk_scoring import make_student, real_captions, real_jpegs
+from bulk_scoring import make_student, real_captions
+from photographs import draw_photographs
 from transformers import BertConfig, BertModel
 
 from postbias.student.encoders import TextEncoder
@@ -23,7 +24,7 @@ from postbias.student.network import Student
 
 def main() -> None:
     """Export the student and print its size."""
-    captions, files = real_captions(64), real_jpegs(32)
+    captions, files = real_captions(64), draw_photographs(32)
     # google/bert_uncased_L-4_H-128_A-2
     shape = BertConfig(
         hidden_size=128, num_hidden_layers=4, num_attention_heads=2, intermediate_size=512

@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 
 import pyarrow as pa
-from bulk_scoring import SHARED, make_student, real_captions, real_jpegs
+from bulk_scoring import SHARED, make_student, real_captions
+from photographs import draw_photographs
 
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import write_table
@@ -42,7 +43,7 @@ def main() -> None:
         "--image-every", type=int, default=1, help="only every N-th post has an image"
     )
     options = parser.parse_args()
-    captions, files = real_captions(2000), real_jpegs(32)
+    captions, files = real_captions(2000), draw_photographs(_SHARD_POSTS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_student(folder / "student", captions, files)

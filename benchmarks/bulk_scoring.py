@@ -25,31 +25,33 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from photographs import draw_photographs
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torchvision.transforms import functional as transforms
 from transformers import DistilBertConfig, DistilBertModel
 
 from postbias.axes import Axis
-from postbias.errors import UnreadableImageError
 from postbias.posts.images import decode_square
 from postbias.posts.schema import POSTS
 from postbias.posts.shards import write_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import ScoreOutputs, score_shards
 from postbias.scoring.graphs import Graphs
+from postbias.scoring.image_runs import IMAGES_PER_RUN
 from postbias.scoring.manifest import Manifest
 from postbias.scoring.post_scores import BATCH_SIZE
-from postbias.scoring.scorer import IMAGES_PER_RUN, Scorer
+from postbias.scoring.scorer import Scorer
 from postbias.scoring.text_runs import TOKENS_PER_RUN
 from postbias.student.encoders import TextEncoder
 from postbias.student.export import export_student
-from postbias.student.image_encoders import load_image_encoder
+from postbias.student.image_encoders import ImageInput, load_image_encoder
 from postbias.student.int8_loss import EncoderInputs, QuantizationPosts
 from postbias.student.network import Student
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "real"
 SIZE, NAIVE_TOKENS, MAX_TOKENS = 224, 64, 128
+_STRETCHED = ImageInput(SIZE)
 _MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -64,12 +66,12 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     captions = real_captions(options.posts)
-    files = real_jpegs(options.posts)
+    files = draw_photographs(options.posts)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         student, tokenizer, artifact = make_student(folder / "student", captions, files)
         shard = write_posts(folder / "posts.parquet", captions, files)
-        compute = pure_model(artifact, tokenizer, captions, files, options.threads)
+        compute = pure_model(artifact, captions, files, options.threads)
         with Scorer(artifact, threads=options.threads) as scorer:
             rates: dict[str, list[float]] = {"naive": [], "bulk": [], "compute": []}
             n_naive = max(10, options.posts // 16)
@@ -131,16 +133,17 @@ def naive(
 
 
 def pure_model(
-    artifact: Artifact, tokenizer: Tokenizer, captions: list[str], files: list[bytes], threads: int
+    artifact: Artifact, captions: list[str], files: list[bytes], threads: int
 ) -> Callable[[], object]:
     """Prepare all tensors and return a function that runs the int8 graphs on them."""
-    graphs = Graphs(artifact, "int8")
-    pixels = np.stack([decode_square(data, SIZE) for data in files])
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
+    graphs, manifest = Graphs(artifact, "int8"), artifact.manifest
+    assert manifest.image_size is not None
+    pixels = np.stack(
+        [decode_square(data, manifest.image_size, manifest.image_preprocessing) for data in files]
+    )
     by_length: dict[int, list[list[int]]] = {}
     for caption in captions:
-        ids = tokenizer.encode(caption).ids
+        ids = graphs.tokenize(caption)
         by_length.setdefault(graphs.padded_length(len(ids)), []).append(ids)
     jobs: list[Callable[[], object]] = [
         lambda at=at: graphs.embed_images(pixels[at : at + IMAGES_PER_RUN])
@@ -179,8 +182,7 @@ def make_student(
     captions: list[str],
     files: list[bytes],
     student: Student | None = None,
-    *,
-    size: int = SIZE,
+    image_input: ImageInput = _STRETCHED,
 ) -> tuple[Student, Tokenizer, Artifact]:
     """Export a student; without `student`, ResNet-18 and DistilBERT with random weights."""
     vocabulary = 30_522
@@ -202,10 +204,13 @@ def make_student(
         text_encoder="distilbert",
         max_tokens=MAX_TOKENS,
         image_encoder="resnet18",
-        image_size=size,
+        image_size=image_input.size,
+        image_preprocessing=image_input.preprocessing,
     )
     inputs = EncoderInputs(
-        np.stack([decode_square(data, size) for data in files[:32]]),
+        np.stack(
+            [decode_square(d, image_input.size, image_input.preprocessing) for d in files[:32]]
+        ),
         [tokenizer.encode(caption).ids[:MAX_TOKENS] for caption in captions[:32]],
     )
     posts = QuantizationPosts(inputs, inputs)
@@ -233,28 +238,6 @@ def real_captions(count: int) -> list[str]:
     with path.open(newline="", encoding="utf-8") as file:
         captions = [row["caption"] for row in csv.DictReader(file)]
     return [captions[row % len(captions)] for row in range(count)]
-
-
-def real_jpegs(count: int) -> list[bytes]:
-    """Return real JPEG files of the sizes that platforms serve, or noise if there are none."""
-    rng = np.random.default_rng(0)
-    files: list[bytes] = []
-    for path in sorted((SHARED / "images").glob("*.jp*g")) if SHARED.is_dir() else []:
-        data = path.read_bytes()
-        try:
-            decode_square(data, SIZE)
-        except UnreadableImageError:
-            continue
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode == "RGB" and min(image.size) >= SIZE and max(image.size) <= 2048:
-                files.append(data)
-    if not files:
-        for _ in range(16):
-            small = Image.fromarray(rng.integers(0, 255, (54, 54, 3), np.uint8))
-            file = io.BytesIO()
-            small.resize((1080, 1080)).save(file, "JPEG", quality=85)
-            files.append(file.getvalue())
-    return [files[row % len(files)] for row in range(count)]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bulk_scoring import make_student, real_captions, real_jpegs
+from bulk_scoring import make_student, real_captions
+from photographs import draw_photographs
 from transformers import AutoConfig, AutoModel
 
 from postbias.params import load_params
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.manual_seed(0)
-    captions, files = real_captions(options.posts), real_jpegs(options.posts)
+    captions, files = real_captions(options.posts), draw_photographs(options.posts)
     posts = [PostInput(text, (data,)) for text, data in zip(captions, files, strict=True)]
     with tempfile.TemporaryDirectory() as name:
         reference, found = build(REFERENCE, Path(name), captions, files)
@@ -105,7 +106,7 @@ def build(
         key: round(sum(p.numel() for p in part.parameters()) / 1e6, 1)
         for key, part in (("text_millions", text), ("image_millions", image))
     }
-    _, _, artifact = make_student(folder / file, captions, files, student, size=wanted.size)
+    _, _, artifact = make_student(folder / file, captions, files, student, wanted)
     shipped = {name: graph.ships for name, graph in artifact.manifest.precision.items()}
     del student, text, image, backbone
     gc.collect()

@@ -58,9 +58,10 @@ def main() -> None:
 
 def measure_cost(options: argparse.Namespace) -> Json:
     """Time scores and explanations in turn."""
-    from bulk_scoring import make_student, real_captions, real_jpegs  # imports torch
+    from bulk_scoring import make_student, real_captions  # imports torch
+    from photographs import draw_photographs
 
-    captions, files = real_captions(options.posts), real_jpegs(options.posts)
+    captions, files = real_captions(options.posts), draw_photographs(options.posts)
     with tempfile.TemporaryDirectory() as name:
         _, _, artifact = make_student(Path(name) / "student", captions, files)
         with Scorer.open(artifact.folder, threads=options.threads) as scorer:

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from bulk_scoring import MAX_TOKENS, SIZE, make_student, real_captions, real_jpegs
+from bulk_scoring import MAX_TOKENS, SIZE, make_student, real_captions
+from photographs import draw_photographs
 
 from postbias.axes import Axis
 from postbias.params import Params, load_params
@@ -74,7 +75,7 @@ def main() -> None:
 
 def make_posts(folder: Path, n_posts: int) -> tuple[Student, Examples]:
     """Create encoders, and posts with one caption and one decoded image each."""
-    captions, files = real_captions(n_posts), real_jpegs(n_posts)
+    captions, files = real_captions(n_posts), draw_photographs(n_posts)
     student, tokenizer, _ = make_student(folder / "student", captions, files)
     distinct = {data: decode_square(data, SIZE) for data in set(files)}
     pixels = np.stack([distinct[data] for data in files])

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from bulk_scoring import MAX_TOKENS, real_captions, real_jpegs, train_tokenizer
+from bulk_scoring import MAX_TOKENS, real_captions, train_tokenizer
 from encoders import TEXT
+from photographs import draw_photographs
 from transformers import AutoConfig, AutoModel
 
 from postbias.axes import Axis
@@ -99,7 +100,9 @@ def build_student(name: str, folder: Path) -> Artifact:
             image_size=reads.size,
             image_preprocessing=reads.preprocessing,
         )
-        decoded = [decode_square(data, reads.size, reads.preprocessing) for data in real_jpegs(32)]
+        decoded = [
+            decode_square(data, reads.size, reads.preprocessing) for data in draw_photographs(32)
+        ]
         pixels = np.stack(decoded)  # (32, S, S, 3)
     inputs = EncoderInputs(pixels, [tokenizer.encode(text).ids for text in real_captions(32)])
     posts = QuantizationPosts(inputs, inputs)

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bulk_scoring import make_student, real_captions, real_jpegs, write_posts
+from bulk_scoring import make_student, real_captions, write_posts
+from photographs import draw_photographs
 
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.bulk import LocalBackend, ScoreOutputs, score_with_backend
@@ -56,7 +57,7 @@ def measure(posts: int, rounds: int, threads: int) -> dict[str, Any]:
     """
     torch.manual_seed(0)
     count = min(posts, SHARD_POSTS)
-    captions, files = real_captions(count), real_jpegs(count)
+    captions, files = real_captions(count), draw_photographs(count)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         artifact = make_student(folder / "student", captions, files)[2]

@@ -28,7 +28,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import numpy as np
-from bulk_scoring import real_captions, real_jpegs, write_posts
+from bulk_scoring import real_captions, write_posts
+from photographs import draw_photographs
 from random_students import STUDENTS, build_student
 
 from postbias.scoring.artifact import Artifact
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--students", nargs="+", choices=STUDENTS, default=SERVED)
     options = parser.parse_args()
-    captions, files = real_captions(512), real_jpegs(512)
+    captions, files = real_captions(512), draw_photographs(512)
     found: dict[str, float] = {}
     latency = {}
     with tempfile.TemporaryDirectory() as name:
@@ -83,8 +84,9 @@ def measure_latency(port: int, rounds: int) -> dict[str, dict[int, dict[str, flo
         and `p99_ms` of all rounds but the first, and requests per second, the median of the rounds.
     """
     result: dict[str, dict[int, dict[str, float]]] = {}
+    captions, files = real_captions(512), draw_photographs(512)
     for content in ("caption", "image"):
-        bodies = make_bodies(with_image=content == "image")
+        bodies = make_bodies(captions, files if content == "image" else None)
         waits: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
         rates: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
         for turn in range(rounds + 1):
@@ -106,11 +108,11 @@ def measure_latency(port: int, rounds: int) -> dict[str, dict[int, dict[str, flo
     return result
 
 
-def make_bodies(*, with_image: bool) -> list[bytes]:
-    """Return the bodies of requests with one post each."""
+def make_bodies(captions: list[str], files: list[bytes] | None) -> list[bytes]:
+    """Return the bodies of requests with one post each, with or without images."""
     bodies = []
-    for text, data in zip(real_captions(512), real_jpegs(512), strict=True):
-        image = {"image": base64.b64encode(data).decode()} if with_image else {}
+    for text, data in zip(captions, files or [None] * len(captions), strict=True):
+        image = {} if data is None else {"image": base64.b64encode(data).decode()}
         bodies.append(json.dumps({"dataframe_records": [{"caption": text} | image]}).encode())
     return bodies
 
@@ -119,8 +121,8 @@ def measure(
     artifact: Artifact, shard: Path, port: int, options: argparse.Namespace
 ) -> dict[str, float]:
     """Time server and scorer alternately; return medians without the first round, a warm-up."""
-    captions, files = real_captions(512), real_jpegs(512)
-    bodies = make_bodies(with_image=True)
+    captions, files = real_captions(512), draw_photographs(512)
+    bodies = make_bodies(captions, files)
     posts = [PostInput(text, (data,)) for text, data in zip(captions, files, strict=True)]
     metrics: dict[str, list[float]] = {"ratio": [], "fraction": [], "p50": [], "rate": []}
     with Scorer(artifact, threads=os.cpu_count() or 1) as scorer:

@@ -4,7 +4,7 @@ The encoder is DistilBERT with random weights; two threads run one batch each. T
 alternate, and speed is a multiple of fp32 in the same round. `alone vs batch` is the change of an
 embedding when its caption shares a batch with others. Results: docs/experiments.md.
 
-    python -m benchmarks.text_quantization [--rounds 5]
+    python benchmarks/text_quantization.py [--rounds 5]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from benchmarks.bulk_scoring import make_student, real_captions, real_jpegs
+from bulk_scoring import make_student, real_captions
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -32,6 +32,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from photographs import draw_photographs
 
 from postbias.student.quantize import quantize_linear
 
@@ -59,7 +60,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _, tokenizer, artifact = make_student(folder, real_captions(64), real_jpegs(32))
+        _, tokenizer, artifact = make_student(folder, real_captions(64), draw_photographs(32))
         captions = [tokenizer.encode(text).ids[:128] for text in real_captions(192)]
         test_captions, calibration_captions = captions[:128], captions[128:]
         paths = variants(artifact.folder / "onnx" / "text.onnx", folder, calibration_captions)

@@ -25,8 +25,9 @@ from postbias.explanation.image_regions import (
 from postbias.posts.image_text import append_image_text
 from postbias.posts.images import decode_square
 from postbias.scoring.graphs import Floats
+from postbias.scoring.image_runs import IMAGES_PER_RUN
 from postbias.scoring.post_scores import PostInput
-from postbias.scoring.scorer import IMAGES_PER_RUN, Scorer
+from postbias.scoring.scorer import Scorer
 from postbias.scoring.text_inputs import read_caption
 from postbias.scoring.text_runs import start_text_runs
 

@@ -27,9 +27,14 @@ from postbias.posts.shards import atomic_write, count_rows, write_table
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.manifest import Precision
 from postbias.scoring.platforms import warn_of_new_platforms
-from postbias.scoring.score_store import ScoringStudent, StoredShard, store_key
+from postbias.scoring.score_store import (
+    ScoringStudent,
+    StoredShard,
+    locate_stored_shards,
+    store_key,
+)
 from postbias.scoring.scorer import OK, Scorer
-from postbias.scoring.shard_scores import ShardScores, score_shard
+from postbias.scoring.shard_scores import ShardScores, iter_shard_scores
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +147,7 @@ class ExecutionBackend(ScoringStudent, Protocol):
 
 
 class LocalBackend:
-    """Scores shards one after the other on this machine."""
+    """Scores shards in order on this machine."""
 
     def __init__(self, scorer: Scorer, *, batch_size: int) -> None:
         """Use a loaded student.
@@ -189,13 +194,9 @@ class LocalBackend:
             SchemaError: If a shard is damaged or has the wrong columns.
         """
         size, champion = self._batch_size, self.artifact.digest
-        for shard in shards:
-            yield (
-                shard,
-                score_shard(
-                    shard, self._scorer, champion, batch_size=size, on_progress=on_progress
-                ),
-            )
+        yield from iter_shard_scores(
+            shards, self._scorer, champion, batch_size=size, on_progress=on_progress
+        )
 
 
 def score_shards(
@@ -235,7 +236,7 @@ def score_with_backend(
     warn_of_new_platforms(shards, backend.artifact.manifest)
     started = time.monotonic()
     finished = outputs.store / store_key(backend)
-    entries = {shard: StoredShard.of(shard, finished, backend.axes) for shard in shards}
+    entries = locate_stored_shards(shards, finished, backend.axes)
     # Keyed by path in the store: two shards may have the same content.
     missing = {entry.scores: shard for shard, entry in entries.items() if not entry.is_done()}
     n_missing, n_posts = count_rows(list(missing.values())), count_rows(shards)

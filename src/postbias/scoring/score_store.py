@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +30,9 @@ from postbias.scoring.scorer import OK
 # Packages whose decoders and kernels affect a score.
 _DECIDING = ("numpy", "onnxruntime", "pillow", "tokenizers")
 _FORMAT = 2
+
+# Hashing releases the lock of the interpreter; more threads than these wait for the disk.
+_HASHING_THREADS = min(4, os.cpu_count() or 1)
 
 
 class ScoringStudent(Protocol):
@@ -154,6 +160,27 @@ class StoredShard:
                 do=f"remove {self.scores} and run again",
             )
         return scores, rejects
+
+
+def locate_stored_shards(
+    shards: Sequence[AnyPath], folder: AnyPath, axes: tuple[str, ...]
+) -> dict[AnyPath, StoredShard]:
+    """Derive the paths of all shards; their contents are hashed on a few threads.
+
+    Args:
+        shards: Post shards.
+        folder: The folder of the student's finished shards.
+        axes: The student's axes.
+
+    Returns:
+        The paths by shard, in order.
+
+    Raises:
+        StorageError: If an object store cannot be reached.
+    """
+    with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+        stored = pool.map(lambda shard: StoredShard.of(shard, folder, axes), shards)
+        return dict(zip(shards, stored, strict=True))
 
 
 def _read_stored(path: AnyPath, schema: pa.Schema) -> pa.Table:

@@ -9,36 +9,30 @@ on the batch, the order of posts or the number of threads.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import Self
 
 import numpy as np
 
-from postbias.errors import UnreadableImageError
-from postbias.posts.images import decode_square
 from postbias.posts.reasons import RejectReason
 from postbias.scoring.artifact import Artifact
 from postbias.scoring.execution_providers import Device
 from postbias.scoring.graphs import Floats, Graphs
+from postbias.scoring.image_runs import ImageRun
 from postbias.scoring.manifest import Manifest, Precision
 from postbias.scoring.post_scores import OK, AxisScore, PostInput, PostScore
+from postbias.scoring.repeated_inputs import EmbeddedInput, RecentInputs
 from postbias.scoring.score_intervals import (
     add_interval,
     identify_for_intervals,
     preload_languages,
 )
 from postbias.scoring.text_inputs import collect_texts, describe_missing, open_text_reader
-from postbias.scoring.text_runs import start_text_runs
 
 __all__ = ["OK", "AxisScore", "PostInput", "PostScore", "Scorer"]
-
-_T = TypeVar("_T")
-
-#: Enough for full-speed kernels, few enough for the cache and for threads to finish together.
-IMAGES_PER_RUN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,24 +148,29 @@ class Scorer:
         """Names of the axes, the main one first."""
         return tuple(axis.name for axis in self.manifest.axes)
 
-    def score(self, posts: Sequence[PostInput]) -> list[PostScore]:
+    def score(
+        self, posts: Sequence[PostInput], recent: RecentInputs | None = None
+    ) -> list[PostScore]:
         """Score posts.
 
         Args:
             posts: Posts; a few hundred per call use all threads and little memory.
+            recent: Embeddings of earlier calls, to embed repeated images and captions once. None
+                looks for repeats among `posts` only. Does not affect scores.
 
         Returns:
             One result per post, in order.
         """
-        return self.score_and_embed(posts)[0]
+        return self.score_and_embed(posts, recent)[0]
 
     def score_and_embed(
-        self, posts: Sequence[PostInput]
+        self, posts: Sequence[PostInput], recent: RecentInputs | None = None
     ) -> tuple[list[PostScore], dict[str, Floats]]:
         """Score posts and return their embeddings.
 
         Args:
             posts: Posts.
+            recent: As for `score`.
 
         Returns:
             The results, and the embeddings by encoder: `text` (N, Dt) and `image` (N, Di; mean of a
@@ -179,7 +178,7 @@ class Scorer:
         """
         if not posts:
             return [], {}
-        embedded = self._embed(posts)
+        embedded = self._embed(posts, recent or RecentInputs())
         inputs: dict[str, Floats] = {}
         if self.manifest.has_text:
             inputs |= {"text": embedded.text, "has_text": embedded.has_text}
@@ -194,7 +193,7 @@ class Scorer:
         }
         return results, {k: np.where(n > 0, x, np.nan) for k, (x, n) in parts.items() if x.shape[1]}
 
-    def _embed(self, posts: Sequence[PostInput]) -> _Embedded:
+    def _embed(self, posts: Sequence[PostInput], recent: RecentInputs) -> _Embedded:
         """Embed the captions and images that the student reads, on all threads."""
         n, dims = len(posts), self.graphs.dims
         embedded = _Embedded(
@@ -205,61 +204,42 @@ class Scorer:
             faults=defaultdict(list),
             languages=[],
         )
-        image_runs = self._start_images(posts) if self.manifest.has_image else []
-        text_runs = []
+        images = self._start_images(posts, recent) if self.manifest.has_image else []
         if self.manifest.has_text:
             inputs = collect_texts(posts, self.text_reader, self.manifest.max_images, self.pool)
-            text_runs = start_text_runs(self.graphs, inputs.texts, self.pool)
-            if not image_runs:  # else the image encoder has the same faults
+            started = recent.start_texts(self.graphs, inputs.texts, self.pool)
+            if not self.manifest.has_image:  # else the image encoder has the same faults
                 embedded.faults.update(inputs.faults)
         # Meanwhile, the threads embed.
         embedded.languages.extend(identify_for_intervals(posts, self.manifest))
-        for rows, captions in text_runs:
-            embedded.text[rows] = captions.result()
-            embedded.has_text[rows] = 1
-        for rows, run in image_runs:
-            read, embeddings, faults = run.result()
-            for position, embedding in zip(read, embeddings, strict=True):
+        if self.manifest.has_text:
+            for rows, captions in started.runs:
+                embedded.text[rows] = captions.result()
+                embedded.has_text[rows] = 1
+            for row, caption in started.repeats.items():
+                embedded.text[row] = caption.run.result()[caption.position]
+                embedded.has_text[row] = 1
+        for row, image in images:
+            run = image.run.result()
+            if image.position in run.rows:
                 # Added in order, one at a time: the mean must not depend on the boundaries of runs.
-                embedded.image[rows[position]] += embedding
-                embedded.n_images[rows[position]] += 1
-            for position, fault in faults.items():
-                embedded.faults[rows[position]].append(fault)
+                embedded.image[row] += run.embeddings[run.rows[image.position]]
+                embedded.n_images[row] += 1
+            else:
+                embedded.faults[row].append(run.faults[image.position])
         np.divide(
             embedded.image, embedded.n_images, out=embedded.image, where=embedded.n_images > 0
         )
         return embedded
 
     def _start_images(
-        self, posts: Sequence[PostInput]
-    ) -> list[tuple[list[int], Future[_ImageRun]]]:
+        self, posts: Sequence[PostInput], recent: RecentInputs
+    ) -> list[tuple[int, EmbeddedInput[ImageRun]]]:
         limit = self.manifest.max_images
-        images = [(row, data) for row, post in enumerate(posts) for data in post.images[:limit]]
-        return [
-            (
-                [row for row, _ in chunk],
-                self.pool.submit(self._embed_images, [data for _, data in chunk]),
-            )
-            for chunk in _chunks(images, IMAGES_PER_RUN)
-        ]
-
-    def _embed_images(self, images: Sequence[bytes]) -> _ImageRun:
-        """Decode and embed images; images that cannot be decoded are faults."""
-        size = self.manifest.image_size
-        assert size is not None
-        pixels = np.empty((len(images), size, size, 3), np.uint8)
-        read: list[int] = []
-        faults: dict[int, str] = {}
-        for position, data in enumerate(images):
-            try:
-                pixels[len(read)] = decode_square(data, size, self.manifest.image_preprocessing)
-            except UnreadableImageError as error:
-                faults[position] = f"{error.reason}: {error.detail}"
-            else:
-                read.append(position)
-        if not read:
-            return _ImageRun([], np.empty((0, self.graphs.dims["image"]), np.float32), faults)
-        return _ImageRun(read, self.graphs.embed_images(pixels[: len(read)]), faults)
+        rows = [row for row, post in enumerate(posts) for _ in post.images[:limit]]
+        images = [data for post in posts for data in post.images[:limit]]
+        started = recent.start_images(self.graphs, self.manifest, images, self.pool)
+        return list(zip(rows, started, strict=True))
 
     def _result(self, post: PostInput, row: int, embedded: _Embedded, scores: Floats) -> PostScore:
         has_text, n_images = bool(embedded.has_text[row, 0]), int(embedded.n_images[row, 0])
@@ -284,17 +264,5 @@ class Scorer:
         return PostScore(OK, by_axis, band, group, n_images, faults)
 
 
-class _ImageRun(NamedTuple):
-    """Positions of the images that were read, their embeddings, and the faults of the others."""
-
-    read: list[int]
-    embeddings: Floats
-    faults: Mapping[int, str]
-
-
 def _reject(reason: RejectReason, detail: str) -> PostScore:
     return PostScore(str(reason), {}, None, None, 0, detail)
-
-
-def _chunks(items: list[_T], size: int) -> list[list[_T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
