@@ -127,9 +127,9 @@ def outputs(root: Path) -> dict[str, str]:
 
 
 def workers(at: str = "") -> list[psutil.Process]:
-    """Find Ray's worker processes, which are named after their current call."""
+    """Find this test run's Ray workers, which are named after their current call."""
     found = []
-    for process in psutil.process_iter():
+    for process in psutil.Process().children(recursive=True):  # not those of other Ray clusters
         with suppress(psutil.Error):
             name = "".join(process.cmdline()[:1])  # a dying process has none
             if name.startswith(f"ray::ShardWorker{at}"):
