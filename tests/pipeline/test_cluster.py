@@ -127,9 +127,9 @@ def outputs(root: Path) -> dict[str, str]:
 
 
 def workers(at: str = "") -> list[psutil.Process]:
-    """Find Ray's worker processes, which are named after their current call."""
+    """Find this test run's Ray workers, which are named after their current call."""
     found = []
-    for process in psutil.process_iter():
+    for process in psutil.Process().children(recursive=True):  # not those of other Ray clusters
         with suppress(psutil.Error):
             name = "".join(process.cmdline()[:1])  # a dying process has none
             if name.startswith(f"ray::ShardWorker{at}"):
@@ -270,11 +270,17 @@ def test_nodes_that_join_get_workers_and_lost_ones_lose_nothing(
     nodes: Any, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_scheduler, "_RECOUNT_S", 0.2)
-    # Batches of one post: slow enough for workers to start meanwhile.
+    # Many posts in batches of one: slow enough for nodes to start meanwhile.
+    for number in range(60):
+        posts = [(f"she is post {row} of shard {number}", ()) for row in range(500)]
+        write_shard(tmp_path / "posts" / f"{number:05d}.parquet", posts)
+    shards = list_shards(tmp_path / "posts")
+    with Scorer.open(corpus / "student") as scorer:
+        score_shards(shards, scorer, to(tmp_path / "whole"), batch_size=16)
     engine = RayBackend(Artifact.open(corpus / "student"), RayClusterOptions(), batch_size=1)
-    most_at_once, changes = 0, [(0, 2), (4, -1), (6, -1), (8, 1)]
+    most_at_once, changes = 0, [(0, 2), (15, -1), (25, -1), (35, 1)]
     with ThreadPoolExecutor(1) as pool:  # nodes can be added in the main thread only
-        run = pool.submit(score_with_backend, list_shards(corpus / "posts"), engine, to(tmp_path))
+        run = pool.submit(score_with_backend, shards, engine, to(tmp_path))
         while not run.done():
             time.sleep(0.02)
             most_at_once = max(most_at_once, len(workers(".score")))
@@ -289,8 +295,8 @@ def test_nodes_that_join_get_workers_and_lost_ones_lose_nothing(
         summary = run.result()
     assert not changes
     assert most_at_once > 1
-    assert summary.computed == N_POSTS
-    assert outputs(tmp_path) == outputs(corpus / "whole")
+    assert summary.computed == 60 * 500
+    assert outputs(tmp_path) == outputs(tmp_path / "whole")
 
 
 def test_without_ray_the_error_names_what_to_install(corpus: Path, tmp_path: Path) -> None:
