@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +166,14 @@ def read_experiment(name: str, folder: Path) -> Trained:
 
 def read_posts(paths: Paths, count: int) -> list[PostInput]:
     """Read the first posts of the corpus."""
-    posts = (post for shard in list_shards(paths.posts) for post in iter_posts(shard))
-    return [PostInput(post.caption, tuple(post.images)) for post in islice(posts, count)]
+    posts: list[PostInput] = []
+    for batch in iter_posts(list_shards(paths.posts), ["caption", "images"], count):
+        for row in batch.to_pylist():
+            files = tuple(image["bytes"] or b"" for image in row["images"])
+            posts.append(PostInput(row["caption"], files))
+        if len(posts) >= count:
+            break
+    return posts[:count]
 
 
 def time_students(
