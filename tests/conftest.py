@@ -20,7 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # Prefixes of variables that the shell may have set.
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "DVC_", "OPENAI_", "POSTBIAS_")
 
-# Read by MLflow on import, which may happen in a fixture of wider scope.
+# Fixtures of wider scope run before `_clean_environment`: under `make`, which names the database of
+# this checkout, they would register their students there. POSTBIAS_SWEEP is for the tests.
+for _name in [name for name in os.environ if name.startswith(_FOREIGN[:-1])]:
+    del os.environ[_name]
+# Read by MLflow on import, which may happen in such a fixture.
 _MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 os.environ.update(_MLFLOW)
 
