@@ -38,6 +38,7 @@ from benchmarks.size_comparison import (
 from dvc.exceptions import DvcException
 
 from postbias.charts.chart_rendering import render_png
+from postbias.json_files import write_json
 from postbias.params import Params, load_params
 from postbias.paths import Paths
 from postbias.posts.shards import iter_posts, list_shards
@@ -85,8 +86,8 @@ def main() -> None:
         "usd_per_hour": params.report.cost.machine_usd_per_hour,
         "sizes": {size.name: size.as_dict() for size in measured},
     }
-    text = json.dumps(report, indent=2, sort_keys=True) + "\n"
-    (paths.reports / "pareto.json").write_text(text, encoding="utf-8")
+    write_json(paths.reports / "pareto.json", report)
+    paths.build.mkdir(exist_ok=True)
     (paths.build / "pareto.png").write_bytes(render_png(chart_sizes(measured)))
     print(format_sizes(measured))
     print(f"Chart: {paths.build / 'pareto.png'}")

@@ -98,7 +98,7 @@ def test_sizes_are_trained_in_the_queue_and_compared(home: Path, tmp_path: Path)
     for name, width in (("narrow", 16), ("wide", 48)):
         params = yaml.safe_load((home / "params.yaml").read_text(encoding="utf-8"))
         params["train"]["text_scratch"] |= {"hidden": width, "heads": 2}
-        params["train"]["launch"] = "not-a-program"  # where to train is no part of a size
+        params["train"]["device"] = "cuda"  # where to train is no part of a size
         files.append(tmp_path / f"{name}.yaml")
         files[-1].write_text(yaml.safe_dump(params), encoding="utf-8")
     command = [sys.executable, "-m", "benchmarks.pareto", *map(str, files), "--posts", "20"]
