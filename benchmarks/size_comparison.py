@@ -224,7 +224,9 @@ def chart_sizes(sizes: Sequence[MeasuredSize]) -> alt.LayerChart:
     ]  # fmt: skip
     title = ["Error and speed of students", "Line: not dominated by another. Bars: 95% intervals."]
     source = ChartSource.from_rows(rows, title)
-    x = alt.X("posts_per_s:Q", title="posts per second", scale=alt.Scale(type="log", nice=True))
+    rates = [size.posts_per_s for size in sizes]
+    scale = alt.Scale(type="log", domain=[min(rates) / 1.2, max(rates) * 1.5], nice=False)
+    x = alt.X("posts_per_s:Q", title="posts per second", scale=scale, axis=alt.Axis(tickCount=4))
     y = alt.Y("mae:Q", title="mean absolute error", scale=alt.Scale(zero=False))
     color = alt.ColorValue(COLORS["main"])
     base = alt.Chart(source.data)
@@ -232,7 +234,7 @@ def chart_sizes(sizes: Sequence[MeasuredSize]) -> alt.LayerChart:
         base.transform_filter("datum.front").mark_line(strokeWidth=1.5).encode(x, y, color=color),
         base.mark_rule(strokeWidth=1.5).encode(x, alt.Y("lo:Q"), alt.Y2("hi:Q"), color=color),
         base.mark_point(filled=True, size=60, opacity=1).encode(x, y, color=color),
-        base.mark_text(align="left", dx=8, dy=-8).encode(
+        base.mark_text(align="left", dx=6, dy=14).encode(
             x, y, text="name:N", color=alt.ColorValue(COLORS["ink"])
         ),
     ).properties(width=520, height=300)
