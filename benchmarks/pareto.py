@@ -74,6 +74,8 @@ def main() -> None:
     paths = Paths.find()
     params = load_params(paths.params)
     sizes = read_sizes(options.files)
+    for name, train in sizes.items():
+        check_size(name, train, paths.params)
     run_experiments(sizes, params)
     with tempfile.TemporaryDirectory() as folder:
         trained = {name: read_experiment(name, Path(folder) / name) for name in sizes}
@@ -106,6 +108,25 @@ def load_train(file: Path) -> Json:
     """Read the section `train` of a params file, checked."""
     load_params(file)
     return dict(yaml.safe_load(file.read_text(encoding="utf-8"))["train"])
+
+
+def check_size(name: str, train: Json, params_file: Path) -> None:
+    """Check the params of a size before anything is trained.
+
+    Raises:
+        ParamsError: If a value is not allowed; names the size.
+    """
+    params = yaml.safe_load(params_file.read_text(encoding="utf-8"))
+    for key, value in _leaves(train):
+        *path, last = key.split(".")
+        section = params["train"]
+        for part in path:
+            section = section[part]
+        section[last] = value
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(params), encoding="utf-8")
+        load_params(file)
 
 
 def run_experiments(sizes: Mapping[str, Json], params: Params) -> None:

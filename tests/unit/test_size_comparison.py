@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.pareto import read_sizes
+from benchmarks.pareto import check_size, read_sizes
 from benchmarks.size_comparison import (
     HeldOutErrors,
     MeasuredSize,
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.conftest import ROOT
 
 from postbias.charts.chart_rendering import render_png
+from postbias.errors import ParamsError
 from postbias.stats.bootstrap import Estimate
 
 _POINTS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5)), min_size=1, max_size=8)
@@ -119,3 +120,10 @@ def test_sizes_come_from_params_files_or_from_those_of_the_demo() -> None:
     assert sizes["nano"]["image_encoder"] == "mobilenet_v3_small"
     assert not {"modalities", "launch", "device", "precision"} & set(sizes["nano"])
     assert len(read_sizes([])) >= 3
+
+
+def test_a_size_with_a_value_that_is_not_allowed_is_refused_before_training() -> None:
+    for name, train in read_sizes([]).items():
+        check_size(name, train, ROOT / "params.yaml")
+    with pytest.raises(ParamsError, match=r"tiny\.yaml has 1 error: train\.image_size"):
+        check_size("tiny", {"image_size": 24}, ROOT / "params.yaml")
