@@ -100,14 +100,8 @@ def read_sizes(files: list[Path]) -> dict[str, Json]:
     if not files:
         return dict(yaml.safe_load(DEMO_SIZES.read_text(encoding="utf-8")))
     return {
-        file.stem: {k: v for k, v in load_train(file).items() if k not in _KEPT} for file in files
+        file.stem: load_params(file).train.model_dump(mode="json", exclude=_KEPT) for file in files
     }
-
-
-def load_train(file: Path) -> Json:
-    """Read the section `train` of a params file, checked."""
-    load_params(file)
-    return dict(yaml.safe_load(file.read_text(encoding="utf-8"))["train"])
 
 
 def check_size(name: str, train: Json, params_file: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import altair as alt
 import numpy as np
-from numpy.typing import NDArray
 
 from postbias.charts.chart_theme import COLORS, ChartSource, finish_chart, layer_charts
 from postbias.cli.terminal_tables import format_table
@@ -19,6 +18,7 @@ from postbias.stats.bootstrap import (
     resample_authors,
     summarize_replicates,
 )
+from postbias.stats.metrics import resampled_mean
 
 #: Level of the tests whether a student is worse than the best one.
 ALPHA = 0.05
@@ -130,21 +130,10 @@ def pair_errors(
     best = min(absolute, key=lambda name: float(absolute[name].mean()))
     compared = {}
     for name, errors in absolute.items():
-        difference = _means(errors - absolute[best], draws.authors, draws.counts)
+        difference = resampled_mean(errors - absolute[best], draws)
         p_worse = 1.0 if name == best else one_sided_p_value(difference)
         compared[name] = (summarize_replicates(difference), p_worse)
     return compared
-
-
-def _means(
-    values: NDArray[np.float64], authors: NDArray[np.intp], counts: NDArray[np.uint16]
-) -> NDArray[np.float64]:
-    """Compute the mean over posts of each resample of authors: (1 + R,)."""
-    sums = np.bincount(authors, values, counts.shape[1])
-    posts = np.bincount(authors, minlength=counts.shape[1])
-    weights = counts.astype(np.float64)
-    means: NDArray[np.float64] = (weights @ sums) / (weights @ posts)
-    return means
 
 
 def find_front(errors: Sequence[float], rates: Sequence[float]) -> list[bool]:
