@@ -19,20 +19,38 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Prefixes of variables that the shell may have set.
 _FOREIGN = ("MLFLOW_", "_MLFLOW_", "DVC_", "OPENAI_", "POSTBIAS_")
-
-# Fixtures of wider scope run before `_clean_environment`: under `make`, which names the database of
-# this checkout, they would register their students there. POSTBIAS_SWEEP is for the tests.
-for _name in [name for name in os.environ if name.startswith(_FOREIGN[:-1])]:
-    del os.environ[_name]
-# Read by MLflow on import, which may happen in such a fixture.
+# Read by MLflow on import, which may happen in a fixture.
 _MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-os.environ.update(_MLFLOW)
+
+
+def _remove_settings() -> None:
+    """Remove the settings of the shell or of earlier tests; POSTBIAS_SWEEP is for the tests."""
+    for name in [name for name in os.environ if name.startswith(_FOREIGN[:-1])]:
+        del os.environ[name]
+    os.environ.update(_MLFLOW)
+
+
+# Under `make`, which names the database of this checkout, fixtures would register students there.
+_remove_settings()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run files with slow tests first: workers take whole files, and end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _clean_environment_of_fixtures() -> Iterator[None]:
+    """Keep a database that a test or fixture chose from fixtures of later modules.
+
+    `mlflow.set_tracking_uri` also sets MLFLOW_TRACKING_URI, and fixtures of module scope run before
+    `_clean_environment`.
+    """
+    _remove_settings()
+    yield
+    _forget_mlflow()
+    _remove_settings()
 
 
 @pytest.fixture(autouse=True)
