@@ -6,7 +6,7 @@ one and a pocket student, both trained on labels only, and the same pocket stude
 transfer set. Differences are paired bootstrap intervals over authors.
 
 `demo` needs the outputs of `dvc repro` up to `split`; its students are fusion students with random
-weights, the pocket one with a quarter of the width. `edos` needs `edos.csv` (as `make bench-real`)
+weights, the pocket one with about a fifth as many. `edos` needs `edos.csv` (as `make bench-real`)
 and a MiniLM: the full student is fine-tuned MiniLM, the pocket one has its first two layers and
 6,000 of its tokens. Finished students are kept in the folder WORK, so that an interrupted run goes
 on where it was.
@@ -57,10 +57,11 @@ Settings = dict[str, Any]
 _DEMO: Mapping[str, Settings] = {
     "full": {},
     "pocket": {
-        "text_scratch": {"vocab_size": 2000, "hidden": 48, "layers": 1, "heads": 2},
-        "image_encoder": "timm/test_resnet",
+        "text_scratch": {"vocab_size": 2000, "hidden": 64, "layers": 1, "heads": 2},
+        "image_encoder": "timm/regnetx_002",
         "image_fit": "stretch",
         "head_hidden": 64,
+        "epochs": 26,
     },
     "ladder": {},
 }
@@ -72,7 +73,7 @@ _EDOS: Mapping[str, Settings] = {
         "epochs": 6,
         "evaluations_per_epoch": 2,
     },
-    "ladder": {"epochs": 2},  # of more posts
+    "ladder": {"epochs": 4},  # of more posts
 }
 
 

@@ -78,7 +78,10 @@ def main() -> None:
         check_size(name, train, paths.params)
     run_experiments(sizes, params)
     with tempfile.TemporaryDirectory() as folder:
-        trained = {name: read_experiment(name, Path(folder) / name) for name in sizes}
+        found = {name: read_experiment(name, Path(folder) / name) for name in sizes}
+        trained = {name: run for name, run in found.items() if run is not None}
+        if not trained:
+            sys.exit("no size has results")
         posts = read_posts(paths, options.posts)
         rates = time_students({n: t.artifact for n, t in trained.items()}, posts, options.rounds)
         measured = compare(trained, rates, params)
@@ -93,6 +96,8 @@ def main() -> None:
     (paths.build / "pareto.png").write_bytes(render_png(chart_sizes(measured)))
     print(format_sizes(measured))
     print(f"Chart: {paths.build / 'pareto.png'}")
+    if failed := sorted(sizes.keys() - trained.keys()):
+        sys.exit(f"without results, and not in the table: {', '.join(failed)}")
 
 
 def read_sizes(files: list[Path]) -> dict[str, Json]:
@@ -130,6 +135,8 @@ def run_experiments(sizes: Mapping[str, Json], params: Params) -> None:
         settings = [f"train.modalities=[{modality}]"]
         settings += [f"train.{key}={json.dumps(value)}" for key, value in _leaves(train)]
         options = [part for setting in settings for part in ("--set-param", setting)]
+        # Else the results of an earlier run stand in for one that fails.
+        _dvc("exp", "remove", "--quiet", experiment(name), check=False)
         _dvc(
             "exp",
             "run",
@@ -145,7 +152,7 @@ def run_experiments(sizes: Mapping[str, Json], params: Params) -> None:
         f"training {len(sizes)} students; `dvc queue logs --follow NAME` shows more",
         file=sys.stderr,
     )
-    _dvc("exp", "run", "--run-all")
+    _dvc("exp", "run", "--run-all", check=False)  # a size that fails costs only its row
 
 
 def experiment(name: str) -> str:
@@ -161,12 +168,16 @@ def _leaves(values: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + key, value
 
 
-def _dvc(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True)  # noqa: S603 - no shell
+def _dvc(*arguments: str, check: bool = True) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], check=check)  # noqa: S603 - no shell
 
 
-def read_experiment(name: str, folder: Path) -> Trained:
-    """Read the results of one experiment from DVC; its artifact is copied to a folder."""
+def read_experiment(name: str, folder: Path) -> Trained | None:
+    """Read the results of one experiment from DVC; its artifact is copied to a folder.
+
+    Returns:
+        The results; None, with a message, if the experiment failed.
+    """
     revision = experiment(name)
     try:
         evaluation = json.loads(dvc.api.read("reports/evaluate.json", rev=revision))
@@ -175,7 +186,9 @@ def read_experiment(name: str, folder: Path) -> Trained:
         modality, axis = evaluation["chosen"], evaluation["main"]["axis"]
         files.get(f"build/students/{modality}", str(folder), recursive=True)
     except (DvcException, OSError) as error:
-        sys.exit(f"{name} has no results ({error}); its log: dvc queue logs {revision}")
+        message = f"{name} has no results ({error}); its log: dvc queue logs {revision}"
+        print(message, file=sys.stderr)
+        return None
     errors = HeldOutErrors.read(predictions, modality, axis)
     return Trained(evaluation, errors, Artifact.open(folder))
 

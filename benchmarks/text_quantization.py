@@ -34,7 +34,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from photographs import draw_photographs
 
-from postbias.student.quantize import quantize_linear
+from postbias.student.quantize import quantize_text
 
 Feeds = dict[str, NDArray[np.int64]]
 
@@ -100,7 +100,7 @@ def variants(
         return write
 
     writers: dict[str, Callable[[Path], Any]] = {
-        "ours": lambda path: onnx.save(quantize_linear(onnx.load(base)), path),
+        "ours": lambda path: onnx.save(quantize_text(onnx.load(base), calibration_captions), path),
         "dynamic": lambda path: quantize_dynamic(
             base, path, weight_type=QuantType.QInt8, per_channel=True
         ),

@@ -93,19 +93,26 @@ def test_the_methods_and_the_checklist_are_filled_from_the_run(home: Path) -> No
     assert "`build/champion` " in checklist
 
 
-def test_sizes_are_trained_in_the_queue_and_compared(home: Path, tmp_path: Path) -> None:
+def test_sizes_are_trained_in_the_queue_and_compared_without_one_that_fails(
+    home: Path, tmp_path: Path
+) -> None:
     files = []
-    for name, width in (("narrow", 16), ("wide", 48)):
+    for name, width in (("narrow", 16), ("lost", 16), ("wide", 48)):
         params = yaml.safe_load((home / "params.yaml").read_text(encoding="utf-8"))
+        if name == "lost":
+            params["train"]["text_encoder"] = "models/nowhere"
         params["train"]["text_scratch"] |= {"hidden": width, "heads": 2}
         params["train"]["device"] = "cuda"  # where to train is no part of a size
         files.append(tmp_path / f"{name}.yaml")
         files[-1].write_text(yaml.safe_dump(params), encoding="utf-8")
     command = [sys.executable, "-m", "benchmarks.pareto", *map(str, files), "--posts", "20"]
     source = os.pathsep.join([str(home / "src"), str(ROOT)])
-    printed = run_command(home, *command, "--rounds", "1", PYTHONPATH=source).stdout
-    assert "Lowest error: " in printed
+    done = run_command(home, *command, "--rounds", "1", check=False, PYTHONPATH=source)
+    assert "Lowest error: " in done.stdout
+    assert done.returncode == 1
+    assert done.stderr.endswith("without results, and not in the table: lost\n")
     sizes = json.loads((home / "reports" / "pareto.json").read_text(encoding="utf-8"))["sizes"]
+    assert set(sizes) == {"narrow", "wide"}
     assert sizes["narrow"]["mb"] < sizes["wide"]["mb"]
     assert sizes["narrow"]["digest"] != sizes["wide"]["digest"]
     assert any(size["on_front"] for size in sizes.values())

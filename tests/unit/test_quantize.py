@@ -11,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from postbias.student.quantize import quantize_image, quantize_linear
+from postbias.student.graph_inputs import Feeds
+from postbias.student.linear_quantization import quantize_linear
+from postbias.student.quantize import quantize_image
 
 WIDTH, VOCABULARY = 64, 500
 
@@ -64,6 +66,10 @@ def run(model: onnx.ModelProto, feeds: dict[str, Any]) -> NDArray[np.float32]:
     return output
 
 
+def calibration(rng: np.random.Generator, table_rows: int = VOCABULARY) -> list[Feeds]:
+    return [{"input_ids": rng.integers(0, table_rows, (1, 9))} for _ in range(40)]
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
@@ -73,7 +79,7 @@ def test_a_quantized_text_graph_is_close_and_a_quarter_of_the_size(
     rng: np.random.Generator,
 ) -> None:
     model = text_like(rng)
-    quantized = quantize_linear(model)
+    quantized = quantize_linear(model, calibration(rng))
     ids = rng.integers(0, VOCABULARY, (16, 9))
     expected, actual = (run(m, {"input_ids": ids}) for m in (model, quantized))
     assert np.abs(actual - expected).mean() < 0.02 * expected.std()
@@ -88,7 +94,7 @@ def test_a_row_of_a_quantized_text_graph_does_not_depend_on_the_other_rows(
     table = numpy_helper.to_array(model.graph.initializer[0]).copy()
     table[7] *= 1000
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(table, "table"))
-    quantized = quantize_linear(model)
+    quantized = quantize_linear(model, calibration(rng))
     ids = rng.integers(8, VOCABULARY, (16, 9))
     alone = [run(quantized, {"input_ids": row[None]})[0] for row in ids]
     ids_with_giant = np.vstack([ids, np.full((1, 9), 7)])
@@ -100,7 +106,7 @@ def test_quantizing_changes_neither_the_input_model_nor_its_signature(
     rng: np.random.Generator,
 ) -> None:
     for model, quantize in (
-        (text_like(rng), quantize_linear),
+        (text_like(rng), lambda m: quantize_linear(m, calibration(rng))),
         (
             image_like(rng),
             lambda m: quantize_image(m, rng.integers(0, 256, (4, 16, 16, 3), np.uint8)),
@@ -114,7 +120,8 @@ def test_quantizing_changes_neither_the_input_model_nor_its_signature(
 
 
 def test_small_tables_are_not_quantized(rng: np.random.Generator) -> None:
-    names = {constant.name for constant in quantize_linear(text_like(rng, 32)).graph.initializer}
+    quantized = quantize_linear(text_like(rng, 32), calibration(rng, 32))
+    names = {constant.name for constant in quantized.graph.initializer}
     assert "table" in names
     assert "first" not in names
 
@@ -135,7 +142,7 @@ def test_sums_of_two_products_fit_into_16_bits(
     rng: np.random.Generator,
 ) -> None:
     quantized = [
-        quantize_linear(text_like(rng)),
+        quantize_linear(text_like(rng), calibration(rng)),
         quantize_image(image_like(rng), rng.integers(0, 256, (4, 16, 16, 3), np.uint8)),
     ]
     for model in quantized:

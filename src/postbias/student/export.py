@@ -25,7 +25,7 @@ from postbias.student.encoders import ImageEncoder, TextEncoder
 from postbias.student.int8_loss import Int8LossMeter, QuantizationPosts, embedding_dims
 from postbias.student.network import Student
 from postbias.student.onnx_export import GraphExport, export_graph, make_canonical
-from postbias.student.quantize import quantize_image, quantize_linear
+from postbias.student.quantize import quantize_image, quantize_text
 
 logger = logging.getLogger(__name__)
 
@@ -84,15 +84,15 @@ def _write_int8(
         return GraphPrecision("fp32")
     is_image = name == "image"
     calibration, held_out = meter.posts.calibration, meter.posts.held_out
-    has_inputs = (
-        len(calibration.pixels) > 0 and len(held_out.pixels) > 0
-        if is_image
-        else any(len(ids) for ids in held_out.token_ids)
-    )
-    if not has_inputs:
+    if not all(
+        len(posts.pixels) if is_image else any(posts.token_ids) for posts in (calibration, held_out)
+    ):
         logger.warning("the %s graph ships in fp32: no input to measure the loss of int8 on", name)
         return GraphPrecision("fp32")
-    quantized = quantize_image(model, calibration.pixels) if is_image else quantize_linear(model)
+    if is_image:
+        quantized = quantize_image(model, calibration.pixels)
+    else:
+        quantized = quantize_text(model, calibration.token_ids)
     quantized = make_canonical(quantized)
     measured = meter.measure(name, model, quantized)
     loss = float(f"{measured.change:.3g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from postbias.scoring.manifest import Manifest
 from postbias.student.epoch_metrics import point_metrics
+from postbias.student.graph_inputs import caption_feeds, image_feeds
 from postbias.student.network import Student
 from postbias.student.onnx_export import open_session
 
@@ -24,7 +26,6 @@ Metric = Literal["mae", "rmse", "spearman"]
 Array = NDArray[np.float32]
 
 _N_MEASURED = 256  # images, and captions, that the loss is measured on
-_IMAGES_PER_RUN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +131,12 @@ class Int8LossMeter:
 
     def _embed(self, name: str, model: onnx.ModelProto) -> Array:
         session = open_session(model)
-        runs: list[dict[str, NDArray[np.generic]]]
+        posts = self.posts.held_out
         if name == "image":
-            pixels = self.posts.held_out.pixels[:_N_MEASURED]
-            starts = range(0, len(pixels), _IMAGES_PER_RUN)
-            runs = [{"pixels": pixels[start : start + _IMAGES_PER_RUN]} for start in starts]
+            runs = image_feeds(posts.pixels[:_N_MEASURED])
         else:
-            captions = [ids for ids in self.posts.held_out.token_ids if len(ids)][:_N_MEASURED]
-            rows = [np.array([ids], np.int64) for ids in captions]
-            runs = [{"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows]
-        return np.concatenate([session.run(["embedding"], run)[0] for run in runs])
+            runs = islice(caption_feeds(posts.token_ids), _N_MEASURED)
+        return np.concatenate([session.run(["embedding"], dict(run))[0] for run in runs])
 
     def _score(self, name: str, embedding: Array) -> Array:
         """Score posts that have this modality only."""
