@@ -114,6 +114,16 @@ def test_shares_are_the_shapley_values_of_the_scores_of_the_parts(
         assert shares.caption == 0
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_captions_in_phrases_leave_fewer_calls_for_regions(students: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    words = []
+    for length in (8, 5, 5, 3, 1, 1, 1, 1):  # more words than are masked one by one
+        words += [*rng.choice(list("aeiou"), length - 1), f"{rng.choice(list('aeiou'))}."]
+    post = PostInput(" ".join(words), IMAGES[:1])
+    assert explain(students / "fusion", post).n_calls <= MAX_CALLS
+
+
 @pytest.mark.parametrize(
     "post",
     [

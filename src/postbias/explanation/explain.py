@@ -121,8 +121,10 @@ def occlude_post(
     budget = MAX_CALLS - _CALLS_FOR_SHARES
     if not variants.post.images:
         return occlude_words(variants, words, column, budget), []
+    variants.score([variants.post.whole])
+    n_before = variants.n_calls
     text_parts = occlude_words(variants, words, column, _WORD_CALLS)
-    n_used = len(text_parts) + len([part for part in text_parts if len(part.words) > 1])
+    n_used = variants.n_calls - n_before
     return text_parts, occlude_regions(variants, column, budget - n_used)
 
 
