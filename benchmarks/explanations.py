@@ -3,8 +3,10 @@
 Cost: an explanation of a post with a caption and an image by ResNet-18 at 224 px and DistilBERT,
 int8, with random weights, which do not affect speed, as ratio to one score of the same post in the
 same process. Cues: every test post of the repository explained by its champion, and the share of
-those posts with one image in which the champion itself reacts to a planted object: filling its box
-lowers the score at least as much as filling any box of the same size that touches no object.
+posts in which the champion itself reacts to the planted cue. For the words of a claim: masking all
+of them changes the score at least as much as masking any other as many adjacent words. For a
+planted object, in posts with one image: filling its box lowers the score at least as much as
+filling any box of the same size that touches no object.
 
     python benchmarks/explanations.py [--threads 2] [--posts 20] [--without-cost] [--fold test]
 """
@@ -28,9 +30,10 @@ from postbias.evaluation.planted_cues import (
     find_words,
     read_planted_cues,
 )
-from postbias.explanation.explain import explain_post
+from postbias.explanation.explain import explain_post, list_read_words
 from postbias.explanation.image_regions import Region
 from postbias.explanation.post_variants import Variant, VariantScorer, read_post_parts
+from postbias.explanation.text_spans import mask_spans
 from postbias.paths import Paths
 from postbias.scoring.post_scores import PostInput
 from postbias.scoring.scorer import Scorer
@@ -104,9 +107,15 @@ def measure_planted(paths: Paths, options: argparse.Namespace) -> Json:
         found = [_find(scorer, p, c) for p, c in zip(posts.values(), planted, strict=True)]
     words, objects = ([each[key] for each in found if key in each] for key in ("words", "objects"))
     tested = [each for each in found if "reacts" in each]
+    heard = [each["words"] for each in found if each.get("reacts_to_words")]
     return {
         "fold": options.fold,
-        "words": {"n": len(words), "found": round(float(np.mean(words)), 3)},
+        "words": {
+            "n": len(words),
+            "found": round(float(np.mean(words)), 3),
+            "champion_reacts": round(len(heard) / len(words), 3),
+            "found_where_it_reacts": round(float(np.mean(heard)), 3),
+        },
         "objects": {"n": len(objects), "found": round(float(np.mean(objects)), 3)},
         "one_image": {
             "n": len(tested),
@@ -122,12 +131,32 @@ def _find(scorer: Scorer, post: PostInput, cues: PlantedCues) -> Mapping[str, bo
     explanation = explain_post(scorer, post)
     words = find_words(explanation.words, cues)
     objects = find_planted_objects(explanation.regions, cues)
-    found = {} if words is None else {"words": words.is_found}
+    found = {}
+    if words is not None:
+        found["words"] = words.is_found
+        found["reacts_to_words"] = _does_react_to_words(scorer, post, cues)
     if objects is not None:
         found["objects"] = objects.is_found
         if len(post.images) == 1:
             found["reacts"] = _does_react(scorer, post, cues)
     return found
+
+
+def _does_react_to_words(scorer: Scorer, post: PostInput, cues: PlantedCues) -> bool:
+    read = read_post_parts(scorer, post)
+    words = list_read_words(scorer, read)
+    claim = [
+        word
+        for word in words
+        if any(word.start < end and start < word.end for start, end in cues.words)
+    ]
+    runs = [words[at : at + len(claim)] for at in range(len(words) - len(claim) + 1)]
+    others = [run for run in runs if not set(run) & set(claim)]
+    masked = [mask_spans(read.text, run) for run in (claim, *others)]
+    variants = [read.whole, *(Variant(text, read.whole.images) for text in masked)]
+    scores = VariantScorer(scorer, read).score(variants)[:, 0]
+    changes = np.abs(scores[1:] - scores[0])
+    return bool(changes[0] >= changes[1:].max(initial=0.0))
 
 
 def _does_react(scorer: Scorer, post: PostInput, cues: PlantedCues) -> bool:
