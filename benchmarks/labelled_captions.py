@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +37,18 @@ class Task:
     Attributes:
         name: Name in the table.
         partitions: One table for each training run: `post_id`, `caption`, `bias` and `fold`.
+        unlabelled: Posts that may serve without their labels, if they are in no fold.
     """
 
     name: str
     partitions: tuple[pd.DataFrame, ...]
+    unlabelled: pd.DataFrame | None = None
+
+    def with_unlabelled(self, partition: pd.DataFrame) -> pd.DataFrame:
+        """Add the posts that are in no fold of a partition, without labels and folds."""
+        assert self.unlabelled is not None
+        others = self.unlabelled[~self.unlabelled["post_id"].isin(partition["post_id"])]
+        return pd.concat([partition, others.assign(fold="", **{LABEL: np.nan})])
 
     def first(self, n: int | None) -> Task:
         """Keep the first `n` partitions; all if it is None."""
@@ -50,7 +58,7 @@ class Task:
             if len(kept) == len(self.partitions)
             else f"{self.name} ({len(kept)} of {len(self.partitions)})"
         )
-        return Task(name, kept)
+        return replace(self, name=name, partitions=kept)
 
     @property
     def posts(self) -> pd.DataFrame:
@@ -72,7 +80,7 @@ def _edos_with_few_labels(data: Path) -> Task:
         pd.concat([candidates.sample(_N_FEW, random_state=draw), posts[is_test]])
         for draw in range(_N_DRAWS)
     )
-    return Task(f"EDOS, {_N_FEW:,} labels", tuple(tables))
+    return Task(f"EDOS, {_N_FEW:,} labels", tuple(tables), candidates)
 
 
 def _instagram(data: Path) -> Task:
@@ -115,11 +123,12 @@ def prepare_repository(root: Path, partition: pd.DataFrame, params: Params) -> P
     (root / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     shutil.copytree(ROOT / "rubrics", root / "rubrics")
     export = root / "posts.csv"
-    columns = ["post_id", "caption", LABEL, "fold"]
-    partition[columns].to_csv(export, index=False)
+    partition[["post_id", "caption"]].to_csv(export, index=False)
     paths = Paths(root, root)
     import_posts("table", export, paths.data)
-    shutil.copy(export, paths.data / "labels.csv")
+    labelled = partition[partition[LABEL].notna()]
+    labels = labelled[["post_id", LABEL, "fold"]]
+    labels.to_csv(paths.data / "labels.csv", index=False)
     for stage in (sample, annotate, split):
         stage(paths, params)
     return paths

@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 from postbias.params import Params, load_params
 from postbias.scoring.artifact import Artifact
 from postbias.stats.bootstrap import resample_authors
+from postbias.student.fold_labels import read_fold_labels, read_unlabelled_ids
 
 
 @pytest.fixture
@@ -80,6 +81,24 @@ def test_tasks_test_given_or_stratified_folds_once_and_never_train_on_them(data:
     shares = tested.groupby(np.repeat(range(5), 80))["bias"].mean()
     assert shares.max() - shares.min() < 0.3
     assert len(task.first(2).posts) == 160
+
+
+def test_unlabelled_posts_of_a_task_are_imported_without_labels_and_folds(
+    data: Path, tmp_path: Path
+) -> None:
+    task = TASKS["edos-1000"](data)
+    partition = task.with_unlabelled(task.partitions[1])
+    candidates = pd.read_csv(data / "edos.csv").query("fold != 'test'")
+    assert partition["post_id"].is_unique
+    assert set(candidates["post_id"]) <= set(partition["post_id"])
+    params = load_params(ROOT / "params" / "labelled-text-pretrained.yaml")
+    root = tmp_path / "repository"
+    root.mkdir()
+    paths = prepare_repository(root, partition, params)
+    unlabelled = set(partition.loc[partition["bias"].isna(), "post_id"])
+    assert len(unlabelled) == len(candidates) - 1000
+    assert set(read_unlabelled_ids(paths)) == unlabelled
+    assert sum(map(len, read_fold_labels(paths).values())) == 1000
 
 
 def test_a_student_goes_through_the_pipeline_and_is_scored_with_its_artifact(
