@@ -6,7 +6,7 @@ one and a pocket student, both trained on labels only, and the same pocket stude
 transfer set. Differences are paired bootstrap intervals over authors.
 
 `demo` needs the outputs of `dvc repro` up to `split`; its students are fusion students with random
-weights, the pocket one with about a fifth as many. `edos` needs `edos.csv` (as `make bench-real`)
+weights, the pocket one with less than half as many. `edos` needs `edos.csv` (as `make bench-real`)
 and a MiniLM: the full student is fine-tuned MiniLM, the pocket one has its first two layers and
 6,000 of its tokens. Finished students are kept in the folder WORK, so that an interrupted run goes
 on where it was.
@@ -58,10 +58,10 @@ _DEMO: Mapping[str, Settings] = {
     "full": {},
     "pocket": {
         "text_scratch": {"vocab_size": 2000, "hidden": 64, "layers": 1, "heads": 2},
-        "image_encoder": "timm/regnetx_002",
+        "image_encoder": "timm/resnet10t",
         "image_fit": "stretch",
         "head_hidden": 64,
-        "epochs": 26,
+        "epochs": 16,
     },
     "ladder": {},
 }
