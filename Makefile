@@ -47,10 +47,8 @@ $(BIN)/.synced: requirements.lock pyproject.toml $(if $(filter .uv/bin/uv,$(UV))
 
 repro: setup ## run the pipeline (on the demo corpus by default) and show the results
 	@if grep -q 'remote: demo' data.dvc; then $(RUN) dvc pull --quiet data.dvc; fi
-	@$(RUN) dvc repro evaluate
-	@$(RUN) postbias results
-	@echo "The other stages follow, and then this table once more."
-	@$(RUN) dvc repro
+	@$(RUN) python -m postbias.tracking.fork_server $(SHELL) $(.SHELLFLAGS) \
+	  'dvc repro evaluate; postbias results; echo "The other stages follow, and then this table once more."; dvc repro'
 	@$(RUN) postbias sync
 	@$(RUN) postbias results
 	@echo "Report: $(CURDIR)/build/report.html"

@@ -112,7 +112,8 @@ def _reproduce(paths: Paths, clone: Path, on_progress: Callable[[str], None]) ->
     for name in ("dvc.lock", "reports/evaluate.json"):
         (clone / name).replace(clone / _COMMITTED / Path(name).name)
     on_progress(f"{clone.name}: running the pipeline")
-    _stream(clone, on_progress, "dvc", "repro")
+    server = (sys.executable, "-m", "postbias.tracking.fork_server")
+    _stream(clone, on_progress, *server, "dvc", "repro")
 
 
 def _copy_replies(paths: Paths, clone: Path) -> None:

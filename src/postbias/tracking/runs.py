@@ -22,6 +22,7 @@ from postbias.params import Params, flatten_params, load_params
 from postbias.paths import Paths
 from postbias.tracking.database import connect, describe_location
 from postbias.tracking.dvc_records import current_record, declared_params, git_state
+from postbias.tracking.fork_server import run_in_fork
 from postbias.tracking.run_logging import log_params, log_recorded, matrix_value, stage_tags
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,8 @@ class StageRun:
 def stage_run(name: str) -> Iterator[StageRun]:
     """Execute a stage inside an MLflow run that is linked to DVC by content digests.
 
+    Below a fork server, the stage is executed by a fork of it, and this process only waits.
+
     Args:
         name: The stage, used where DVC has not set `DVC_STAGE`.
 
@@ -129,8 +132,10 @@ def stage_run(name: str) -> Iterator[StageRun]:
 
     Raises:
         SystemExit: With code 1 and one line on stderr after a `PostbiasError` or when the disk is
-            full or read-only; with code 130 after Ctrl-C and 143 after SIGTERM.
+            full or read-only; with code 130 after Ctrl-C and 143 after SIGTERM. With the code of
+            the fork, if there is one.
     """
+    run_in_fork()
     stage = os.environ.get("DVC_STAGE", name)
     configure_stage_logging()
     before = signal.signal(signal.SIGTERM, _on_sigterm)
