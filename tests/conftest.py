@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from postbias.paths import Paths
+from tests.stage_forks import fork_server_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -117,15 +118,23 @@ def run_in() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run_command
 
 
+# Arguments of commands that start stages.
+_STARTS_STAGES = frozenset({"repro", "exp", "benchmarks.pareto"})
+
+
 def run_command(
     folder: Path, *command: str, check: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder, with this environment's programs first on PATH."""
+    """Run a command in a folder, with this environment's programs first on PATH.
+
+    Stages below it are forks, as they are below `make repro`.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    forks = fork_server_environment() if not _STARTS_STAGES.isdisjoint(command) else {}
     return subprocess.run(
         list(command),
         cwd=folder,
-        env=os.environ | {"PATH": path} | environment,
+        env=os.environ | {"PATH": path} | forks | environment,
         capture_output=True,
         text=True,
         check=check,

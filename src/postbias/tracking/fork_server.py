@@ -70,7 +70,7 @@ def run_in_fork() -> None:
     """
     address = os.environ.get(_ADDRESS)
     # The processes of torchrun find each other by what torchrun sets up for each of them.
-    if address is None or "RANK" in os.environ:
+    if not address or "RANK" in os.environ:
         return
     with socket.socket(socket.AF_UNIX) as server:
         process_id = _request_fork(server, address)
