@@ -24,7 +24,7 @@ from postbias.paths import Paths
 from postbias.scoring.artifact import Artifact
 from postbias.tracking.database import connect
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BIN = Path(sys.executable).parent
 LAUNCH = {

@@ -14,7 +14,7 @@ from postbias.paths import Paths
 from postbias.posts.schema import SAMPLE
 from postbias.posts.shards import read_table
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 N_FIRST, N_NEXT = 220, 30
 

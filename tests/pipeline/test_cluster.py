@@ -220,9 +220,13 @@ def test_workers_killed_at_20_random_moments_lose_and_duplicate_nothing(
     rng = np.random.default_rng(int(os.environ.get("POSTBIAS_TEST_SEED", "0")))
     killed: list[int] = []
     is_over = Event()
+    started = time.monotonic()
+    run_on_ray(corpus, tmp_path / "undisturbed")
+    # On a slow machine workers need longer to start: killed too often, they would never finish.
+    longest_wait = max(3.0, 1.5 * (time.monotonic() - started))
 
     def kill() -> None:
-        while not is_over.wait(rng.uniform(0, 3)):
+        while not is_over.wait(rng.uniform(0, longest_wait)):
             if found := workers():
                 victim = found[rng.integers(len(found))]
                 with suppress(psutil.Error):

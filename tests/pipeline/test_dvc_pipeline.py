@@ -18,7 +18,7 @@ from postbias.tracking.database import connect
 from postbias.tracking.registry import champion_artifact
 from postbias.tracking.sync import sync
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 _STAGES = {"sample", "annotate", "split", "train@text", "evaluate", "infer"}
 
