@@ -184,7 +184,7 @@ def _measure(job: str, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Write the corpus unless it exists, then run each job in a process of its own."""
-    if sys.argv[1] in _JOBS:
+    if sys.argv[1:] and sys.argv[1] in _JOBS:
         print(json.dumps(_measure(sys.argv[1], Path(sys.argv[2]))))
         return
     n_posts = int(sys.argv[1]) if len(sys.argv) > 1 else N_POSTS
