@@ -116,7 +116,7 @@ def main() -> None:
             signal.signal(signal.SIGTERM, lambda *_: process.terminate())
             _serve(address, process)
     finally:
-        shutil.rmtree(address.parent)
+        shutil.rmtree(address.parent, ignore_errors=True)
     code = process.returncode
     # Python takes seconds to take apart what was imported; no file is open.
     os._exit(code if code >= 0 else 128 - code)
@@ -145,7 +145,7 @@ def _listen(address: Path) -> Iterator[socket.socket]:
         listener.bind(str(address))
         listener.listen()
         yield listener
-    address.unlink()
+    address.unlink(missing_ok=True)
 
 
 def import_packages() -> None:
