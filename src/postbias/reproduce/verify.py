@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -31,6 +31,7 @@ _RUNS = ("run1", "run2")
 _INTERRUPT_TIMEOUT_S = 10.0
 _REMOVE_TIMEOUT_S = 10.0
 _TAIL_LINES = 30
+_FORK_SERVER = (sys.executable, "-m", "postbias.tracking.fork_server")
 
 #: Folder of a clone for the committed files, outside the reach of DVC.
 _COMMITTED = Path(".dvc", "tmp", "committed")
@@ -112,8 +113,7 @@ def _reproduce(paths: Paths, clone: Path, on_progress: Callable[[str], None]) ->
     for name in ("dvc.lock", "reports/evaluate.json"):
         (clone / name).replace(clone / _COMMITTED / Path(name).name)
     on_progress(f"{clone.name}: running the pipeline")
-    server = (sys.executable, "-m", "postbias.tracking.fork_server")
-    _stream(clone, on_progress, *server, "dvc", "repro")
+    _stream(clone, on_progress, "dvc", "repro", below=_FORK_SERVER)
 
 
 def _copy_replies(paths: Paths, clone: Path) -> None:
@@ -158,11 +158,13 @@ def _output(folder: Path, *command: str) -> str:
     return "\n".join(lines)
 
 
-def _stream(folder: Path, on_progress: Callable[[str], None], *command: str) -> None:
-    """Run a command and report its output line by line."""
+def _stream(
+    folder: Path, on_progress: Callable[[str], None], *command: str, below: Sequence[str] = ()
+) -> None:
+    """Run a command, if wanted below another one, and report its output line by line."""
     last: list[str] = []
     with subprocess.Popen(  # noqa: S603 - fixed programs, no shell
-        command,
+        [*below, *command],
         cwd=folder,
         env=_environment(folder),
         stdout=subprocess.PIPE,
