@@ -199,6 +199,95 @@ def test_what_forks_share_has_started_no_thread_and_asked_for_no_gpu() -> None:
     assert done.stdout.split("\n")[0] == "1 [] False"
 
 
+#: The server with other packages to import; real ones take long and play no part here.
+_LIGHT_SERVER = dedent("""\
+    import sys
+    from postbias.tracking import fork_server
+    fork_server.PACKAGES = tuple(sys.argv.pop(1).split(","))
+    fork_server.main()
+""")
+
+
+def _serve_light(folder: Path, packages: str, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: v for name, v in os.environ.items() if not name.startswith("MLFLOW_")}
+    return subprocess.run(
+        [sys.executable, "-c", _LIGHT_SERVER, packages, *command],
+        cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        env=environment | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(folder)])},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def light(tmp_path: Path) -> Path:
+    """A stage that prints its process and the parent of it and waits; what runs code below."""
+    (tmp_path / "below.py").write_text(_BELOW_SERVER)
+    # Long enough for `_BELOW_SERVER` to notice that it is imported.
+    (tmp_path / "slow.py").write_text("import time; time.sleep(1)\n")
+    (tmp_path / "stage.py").write_text(
+        "import os, sys, time\n"
+        "from postbias.tracking.fork_server import run_in_fork\n"
+        "run_in_fork()\n"
+        "print(os.getpid(), os.getppid(), flush=True)\n"
+        "time.sleep(float(sys.argv[1]))\n"
+    )
+    return tmp_path
+
+
+def test_a_stage_that_is_killed_while_it_connects_does_not_end_the_server(light: Path) -> None:
+    code = dedent(f"""\
+        length = (100).to_bytes(8)
+        for start in (b"", length[:3], length, length + b"{{"):
+            with socket.socket(socket.AF_UNIX) as stage:
+                stage.connect(str(address))
+                if start:
+                    socket.send_fds(stage, [start], [0, 1, 2])
+        run = [{sys.executable!r}, "stage.py", "0"]
+        print(subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()[1])
+        print(os.getppid())
+    """)
+    done = _serve_light(light, "slow", sys.executable, "below.py", code)
+    assert done.returncode == 0, done.stderr
+    parent_of_stage, server = done.stdout.split()
+    assert parent_of_stage == server
+
+
+def test_a_stage_without_its_server_ends_with_its_fork(light: Path) -> None:
+    code = dedent(f"""\
+        import signal
+        stage = subprocess.Popen([{sys.executable!r}, "stage.py", "600"], stdout=subprocess.PIPE,
+                                 text=True)
+        fork, server = map(int, stage.stdout.readline().split())
+        assert server == os.getppid()
+        os.kill(server, signal.SIGKILL)
+        code, deadline = stage.wait(), time.monotonic() + 60
+        while Path(f"/proc/{{fork}}").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        print(code, Path(f"/proc/{{fork}}").exists())
+    """)
+    done = _serve_light(light, "slow", sys.executable, "below.py", code)
+    assert done.stdout.split() == [str(128 + signal.SIGKILL), "False"], done.stderr
+
+
+def test_imports_stop_when_the_command_has_ended(light: Path) -> None:
+    (light / "first.py").write_text("import time; time.sleep(3)\n")
+    (light / "second.py").write_text("open('imported', 'w').close()\n")
+    command = (sys.executable, "stage.py", "0")  # ends while the first package is imported
+    done = _serve_light(light, "first,second", *command)
+    assert done.returncode == 0, done.stderr
+    assert not (light / "imported").exists()
+
+
+def test_mlflow_is_imported_with_the_settings_of_a_stage(light: Path) -> None:
+    names = ["MLFLOW_DISABLE_TELEMETRY", "MLFLOW_LOGGING_LEVEL"]
+    (light / "settings.py").write_text(
+        f"import os\nprint([os.environ.get(name) for name in {names}])\n"
+    )
+    wait = "import time; time.sleep(3)"
+    command = (sys.executable, "-c", f"import runpy; runpy.run_path('stage.py'); {wait}", "0")
+    done = _serve_light(light, "settings", *command)
+    assert "['true', 'WARNING']" in done.stdout, done.stderr
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -7,8 +7,8 @@ fork of the server, in its own working directory and with its own arguments, env
 standard streams, and ends with the exit code of the fork. To DVC nothing changes: it starts the
 same command and waits for it.
 
-The server imports nothing of the repository, so a fork always runs the code that is there when its
-stage starts. Without the server, or on systems other than Linux, stages run as usual.
+A fork imports the repository's own modules anew, so it runs the code that is there when its stage
+starts. Without the server, or on systems other than Linux, stages run as usual.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from postbias.tracking.database import configure_environment
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -78,10 +80,19 @@ def run_in_fork() -> None:
             return
         # Ctrl-C reaches the fork too, which ends as a stage does; other signals only this process.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(process_id, signal.SIGTERM))
+        signal.signal(signal.SIGTERM, lambda *_: _send_signal(process_id, signal.SIGTERM))
         answer = _read(server, _LENGTH_BYTES)
+    if (
+        not answer
+    ):  # the server was killed: its fork must not go on writing when the stage has ended
+        _send_signal(process_id, signal.SIGKILL)
     code = int.from_bytes(answer, signed=True) if answer else -signal.SIGKILL
     raise SystemExit(code if code >= 0 else 128 - code)
+
+
+def _send_signal(process_id: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process_id, number)
 
 
 def _request_fork(server: socket.socket, address: str) -> int | None:
@@ -133,7 +144,7 @@ def _serve(address: Path, command: subprocess.Popen[bytes]) -> None:
             if command.poll() is not None:
                 return
         listener.accept()[0].close()
-    import_packages()
+    import_packages(lambda: command.poll() is None)
     with _listen(address) as listener, closing(_Forks(listener)) as forks:
         while command.poll() is None:
             forks.serve()
@@ -148,13 +159,19 @@ def _listen(address: Path) -> Iterator[socket.socket]:
     address.unlink(missing_ok=True)
 
 
-def import_packages() -> None:
-    """Import what stages need, for forks to share."""
+def import_packages(is_needed: Callable[[], bool] = lambda: True) -> None:
+    """Import what stages need, for forks to share.
+
+    Args:
+        is_needed: Asked before each package; the rest is left out if it is not.
+    """
+    configure_environment()
     # As in stages/train.py; torch reads it on import.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     gc.disable()  # the garbage collector would take a quarter of the time, and find nothing
     for name in PACKAGES:
-        import_module(name)
+        if is_needed():
+            import_module(name)
     gc.enable()
 
 
@@ -188,17 +205,23 @@ class _Forks:
                 self._end(key.data)
 
     def _start(self, stage: socket.socket) -> None:
-        length, streams, _, _ = socket.recv_fds(stage, _LENGTH_BYTES, 3)
-        content = _read(stage, int.from_bytes(length))
-        inherited = [self._listener, *self._processes, stage]
-        process = multiprocessing.get_context("fork").Process(
-            target=_run_stage, args=(json.loads(content), streams, inherited)
-        )
-        process.start()
-        for stream in streams:
-            os.close(stream)
+        streams: list[int] = []
+        try:
+            length, streams, _, _ = socket.recv_fds(stage, _LENGTH_BYTES, 3)
+            call = _StageCall(**json.loads(_read(stage, int.from_bytes(length))))
+            inherited = [self._listener, *self._processes, stage]
+            process = multiprocessing.get_context("fork").Process(
+                target=_run_stage, args=(call, streams, inherited)
+            )
+            process.start()
+        except (OSError, ValueError):  # it was killed before it had sent everything
+            stage.close()
+            return
+        finally:
+            for stream in streams:
+                os.close(stream)
         assert process.pid is not None
-        with suppress(BrokenPipeError):  # it was killed, which the next call of `serve` notices
+        with suppress(OSError):  # it was killed, which the next call of `serve` notices
             stage.sendall(process.pid.to_bytes(_LENGTH_BYTES))
         self._processes[stage] = process
         self._selector.register(stage, selectors.EVENT_READ, stage)
@@ -207,16 +230,15 @@ class _Forks:
         process = self._processes.pop(stage)
         process.join()
         self._selector.unregister(stage)
-        with suppress(BrokenPipeError):  # it was killed
+        with suppress(OSError):  # it was killed
             stage.sendall((process.exitcode or 0).to_bytes(_LENGTH_BYTES, signed=True))
         stage.close()
 
 
 def _run_stage(
-    call: Mapping[str, object], streams: Sequence[int], inherited: Sequence[socket.socket]
+    stage: _StageCall, streams: Sequence[int], inherited: Sequence[socket.socket]
 ) -> None:
     """Become the process of a stage and run its script."""
-    stage = _StageCall(**call)  # type: ignore[arg-type]
     gc.freeze()  # garbage collection does not search, nor copy, what was imported before the fork
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
