@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,18 @@ from torch import Tensor
 from postbias.axes import Axis
 from postbias.params import Params
 from postbias.paths import Paths
+from postbias.student.artifact_training import open_job, train_in_group
 from postbias.student.distillation import DistillationResult, distil_artifact
 from postbias.student.embedding_cache import EmbeddedDataset
+from postbias.student.fold_labels import read_fold_labels
+from postbias.student.full_student import label_for_training
 from postbias.student.network import Head
 from postbias.student.trainer import FitResult, fit
+from postbias.student.training import train_or_load
+from postbias.student.training_setup import load_training_setup
+from postbias.teacher.rubric import load_rubric
 
 Trained = tuple[Paths, Params]
-Train = Callable[..., DistillationResult]
 
 
 class Killed(Exception):  # noqa: N818 - not an error
@@ -35,35 +42,73 @@ def quiet(_: int) -> Any:
     return nullcontext(lambda *_: None)
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What training leaves to the export of graphs, which takes most of the time of a small job."""
+
+    weights: str
+    trained_share: float
+    fits: tuple[FitResult, ...]
+    fusion_epochs: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """Trains students of a repository with its own store."""
+
+    paths: Paths
+    params: Params
+
+    def learn(self, modality: str, on_seed: Any = quiet, **settings: Any) -> Learned:
+        """Train a student that other modalities may share, and do not export it."""
+        with open_job(self.paths, self._change(settings), modality) as job:
+            labels = label_for_training(job, read_fold_labels(self.paths))
+            setup = load_training_setup(job, labels.folds)
+            rubric = load_rubric(self.paths.root / self.params.annotate.rubric)
+            trained = train_in_group(train_or_load, setup, rubric, on_seed)
+        weights = hashlib.sha256()
+        for name, value in trained.student.state_dict().items():
+            weights.update(name.encode() + value.numpy().tobytes())
+        sizes = [(p.numel(), p.requires_grad) for p in trained.student.parameters()]
+        share = sum(n for n, is_trained in sizes if is_trained) / sum(n for n, _ in sizes)
+        return Learned(weights.hexdigest(), share, trained.fits, trained.fusion_epochs)
+
+    def distil(self, modality: str, on_seed: Any = quiet, **settings: Any) -> DistillationResult:
+        """Train a student and write its artifact."""
+        folder = self.paths.root / "artifact"
+        return distil_artifact(folder, self.paths, self._change(settings), modality, on_seed)
+
+    def _change(self, settings: dict[str, Any]) -> Params:
+        params = self.params.model_dump(mode="json")
+        return Params.model_validate_json(
+            json.dumps(params | {"train": params["train"] | settings})
+        )
+
+
 @pytest.fixture
-def train(trained: Trained, tmp_path: Path) -> Train:
-    """A function that trains a student for three epochs, with a separate store."""
+def trainer(trained: Trained, tmp_path: Path) -> Trainer:
+    """Trains for three epochs."""
     paths, params = trained
     root = tmp_path / "repo"
     shutil.copytree(paths.root, root, ignore=shutil.ignore_patterns("store", "students"))
-    base = params.model_dump(mode="json")
-
-    def run(modality: str, on_seed: Any = quiet, **settings: Any) -> DistillationResult:
-        group = base["train"] | {"epochs": 3} | settings
-        changed = Params.model_validate_json(json.dumps(base | {"train": group}))
-        ours = Paths(root, root)
-        return distil_artifact(tmp_path / "artifact", ours, changed, modality, on_seed)
-
-    run.store = root / "store"  # type: ignore[attr-defined]
-    return run
+    settings = {"epochs": 3, "image_encoder": "timm/test_resnet"}
+    train = params.train.model_copy(update=settings)
+    return Trainer(Paths(root, root), params.model_copy(update={"train": train}))
 
 
-def test_a_text_student_does_not_depend_on_whether_fusion_was_trained_before(train: Train) -> None:
-    alone = train("text", ablation="heads")
-    again = train("text", ablation="heads")
-    shutil.rmtree(train.store)  # type: ignore[attr-defined]
-    train("fusion", ablation="heads")
-    after = train("text", ablation="heads")
-    assert alone.digest == again.digest == after.digest
-    assert alone.report["trained_parameters"] < 0.2 * alone.report["parameters"]
+def test_a_text_student_does_not_depend_on_whether_fusion_was_trained_before(
+    trainer: Trainer,
+) -> None:
+    alone = trainer.learn("text", ablation="heads")
+    again = trainer.learn("text", ablation="heads")
+    shutil.rmtree(trainer.paths.root / "store")
+    trainer.learn("fusion", ablation="heads")
+    after = trainer.learn("text", ablation="heads")
+    assert alone == again == after
+    assert alone.trained_share < 0.2
 
 
-def test_a_cached_fusion_student_equals_the_trained_one(train: Train) -> None:
+def test_a_cached_fusion_student_equals_the_trained_one(trainer: Trainer) -> None:
     epochs: list[list[int]] = []
 
     @contextmanager
@@ -71,21 +116,21 @@ def test_a_cached_fusion_student_equals_the_trained_one(train: Train) -> None:
         epochs.append([])
         yield lambda epoch, _: epochs[-1].append(epoch)
 
-    first = train("fusion", record, ablation="heads")
-    again = train("fusion", record, ablation="heads")
+    first = trainer.learn("fusion", record, ablation="heads")
+    again = trainer.learn("fusion", record, ablation="heads")
     assert first == again
     assert epochs == [[1, 2, 3], [1, 2, 3]]
 
 
 @pytest.mark.parametrize("name", ["*.safetensors", "*.json"])
 def test_a_damaged_cached_student_is_trained_again(
-    train: Train, caplog: pytest.LogCaptureFixture, name: str
+    trainer: Trainer, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    first = train("fusion", ablation="heads")
-    (file,) = (train.store / "encoders").rglob(name)  # type: ignore[attr-defined]
+    first = trainer.learn("fusion", ablation="heads")
+    (file,) = (trainer.paths.root / "store" / "encoders").rglob(name)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    assert train("fusion", ablation="heads") == first
+    assert trainer.learn("fusion", ablation="heads") == first
     assert "is damaged: the fusion student is trained again" in caplog.text
     assert file.read_bytes() == whole
 
@@ -94,7 +139,7 @@ def test_a_damaged_cached_student_is_trained_again(
     ("last", "frozen"), [(1, 0), (2, 0), (3, 0), (2, "all")], ids=["1", "2", "3", "frozen"]
 )
 def test_an_interrupted_run_is_resumed_and_ends_with_the_same_bytes(
-    train: Train, last: int, frozen: int | str
+    trainer: Trainer, last: int, frozen: int | str
 ) -> None:
     freeze = {"text": frozen, "image": frozen}
 
@@ -103,15 +148,15 @@ def test_an_interrupted_run_is_resumed_and_ends_with_the_same_bytes(
             raise Killed
 
     with pytest.raises(Killed):
-        train("text", lambda _: nullcontext(interrupt), ablation="whole", freeze=freeze)
-    resumed = train("text", ablation="whole", freeze=freeze)
-    shutil.rmtree(train.store)  # type: ignore[attr-defined]
-    assert resumed == train("text", ablation="whole", freeze=freeze)
+        trainer.learn("text", lambda _: nullcontext(interrupt), ablation="whole", freeze=freeze)
+    resumed = trainer.learn("text", ablation="whole", freeze=freeze)
+    shutil.rmtree(trainer.paths.root / "store")
+    assert resumed == trainer.learn("text", ablation="whole", freeze=freeze)
 
 
 @pytest.mark.parametrize(("modality", "last"), [("text", 3), ("fusion", 1)])
 def test_a_run_with_everything_on_is_resumed_and_ends_with_the_same_bytes(
-    train: Train, modality: str, last: int
+    trainer: Trainer, modality: str, last: int
 ) -> None:
     settings = {
         "ablation": "whole", "fusion": "parts", "head_epochs": 2, "epochs": 2, "average": 0.2,
@@ -123,15 +168,15 @@ def test_a_run_with_everything_on_is_resumed_and_ends_with_the_same_bytes(
             raise Killed
 
     with pytest.raises(Killed):
-        train(modality, lambda _: nullcontext(interrupt), **settings)
-    resumed = train(modality, **settings)
-    assert {row["epoch"] for row in resumed.curve} == {0, 0.5, 1, 1.5, 2}
-    shutil.rmtree(train.store)  # type: ignore[attr-defined]
-    assert resumed == train(modality, **settings)
+        trainer.learn(modality, lambda _: nullcontext(interrupt), **settings)
+    resumed = trainer.learn(modality, **settings)
+    assert {row["epoch"] for row in resumed.fits[0].curve} == {0, 0.5, 1, 1.5, 2}
+    shutil.rmtree(trainer.paths.root / "store")
+    assert resumed == trainer.learn(modality, **settings)
 
 
 def test_of_several_seeds_the_best_on_the_valid_fold_is_kept(
-    train: Train, trained: Trained
+    trainer: Trainer, trained: Trained
 ) -> None:
     seeds: list[int] = []
 
@@ -140,8 +185,8 @@ def test_of_several_seeds_the_best_on_the_valid_fold_is_kept(
         seeds.append(seed)
         yield lambda *_: None
 
-    both = train("text", record, ablation="whole", seeds=2)
-    one = train("text", ablation="whole")
+    both = trainer.distil("text", record, ablation="whole", seeds=2)
+    one = trainer.distil("text", ablation="whole")
     base = trained[1].seed
     assert seeds == [base, base + 1]
     assert both.report["valid_rmse"] <= one.report["valid_rmse"]
@@ -154,12 +199,12 @@ def test_of_several_seeds_the_best_on_the_valid_fold_is_kept(
 
 @pytest.mark.parametrize("modality", ["text", "fusion"])
 def test_with_frozen_encoders_only_the_head_is_trained_on_stored_embeddings(
-    train: Train, modality: str
+    trainer: Trainer, modality: str
 ) -> None:
-    frozen = train(modality, ablation="whole", freeze={"text": "all", "image": "all"})
+    frozen = trainer.distil(modality, ablation="whole", freeze={"text": "all", "image": "all"})
     share = frozen.report["trained_parameters"] / frozen.report["parameters"]
     assert 0 < share < 0.2
-    assert any((train.store / "embeddings").iterdir())  # type: ignore[attr-defined]
+    assert any((trainer.paths.root / "store" / "embeddings").iterdir())
 
 
 def head_and_folds() -> tuple[Head, tuple[EmbeddedDataset, EmbeddedDataset]]:

@@ -204,7 +204,7 @@ _LIGHT_SERVER = dedent("""\
     import sys
     from postbias.tracking import fork_server
     fork_server.PACKAGES = tuple(sys.argv.pop(1).split(","))
-    fork_server.main()
+    fork_server.run_command()
 """)
 
 

@@ -227,6 +227,7 @@ def test_caption_and_all_scores_are_in_sight(repo: Paths, browser: Any, n_images
                 page.press(key)
             # A click enlarges an image; keys do not score until it is closed.
             small = browser.find_element("css selector", "#images img")
+            page.wait(small.is_displayed)  # the image of the next post may still be loading
             small.click()
             large = browser.find_element("css selector", "#enlarged img")
             page.wait(lambda: large.size["height"] > 1.2 * small.size["height"])

@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
     "modalities": ("fusion", "text", "image"),
     "ablation": "whole",
     "fusion": "parts",
-    "image_encoder": "shufflenet_v2_x0_5",
+    "image_encoder": "timm/test_resnet",
     "image_size": SIZE,
     "max_tokens": 16,
     "head_hidden": 16,

@@ -113,7 +113,7 @@ def _request_fork(server: socket.socket, address: str) -> int | None:
     return int.from_bytes(process_id) if process_id else None
 
 
-def main() -> None:
+def run_command() -> None:
     """Run a command, and serve the stages below it."""
     command = sys.argv[1:]
     if sys.platform != "linux":
@@ -271,4 +271,4 @@ def _read(connection: socket.socket, n_bytes: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    run_command()
