@@ -91,7 +91,7 @@ bench-real: setup ## compare students with simple methods on real posts (DATA=fo
 	@$(RUN) python -m benchmarks.real_data --data $(DATA) $(if $(ENCODER),--encoder $(ENCODER)) $(ARGS)
 
 pareto: setup ## train students of several sizes and compare them (SIZES="params/small.yaml params/base.yaml")
-	@$(RUN) python -m benchmarks.pareto $(SIZES) $(ARGS)
+	@$(RUN) python -m postbias.tracking.fork_server python -m benchmarks.pareto $(SIZES) $(ARGS)
 
 plots: setup ## render DVC's plots as one offline page
 	@$(RUN) python docs/plots.py
