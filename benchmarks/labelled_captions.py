@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,18 @@ from postbias.teacher.annotate import annotate
 
 ROOT = Path(__file__).resolve().parents[1]
 LABEL = "bias"  # 0 or 10
+
+#: Fine-tuning of a pretrained encoder by the keys of `train` that `labelled-text-pretrained.yaml`
+#: leaves off: the head first, lower rates for lower layers, averaged weights.
+BY_LAYER: dict[str, Any] = {
+    "head_epochs": 10,
+    "epochs": 6,
+    "evaluations_per_epoch": 3,
+    "patience": 6,
+    "average": 0.1,
+    "lr_text": 2e-4,
+    "layer_decay": 0.1,
+}
 
 _N_FEW, _N_DRAWS = 1000, 3
 _N_FOLDS = 5

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from benchmarks.labelled_captions import prepare_repository
+from benchmarks.labelled_captions import BY_LAYER, prepare_repository
 
 from postbias.evaluation.labelled_folds import load_labelled_folds, score_folds
 from postbias.params import Params, load_params
@@ -66,8 +66,9 @@ _DEMO: Mapping[str, Settings] = {
     "ladder": {},
 }
 _EDOS: Mapping[str, Settings] = {
-    "full": {"epochs": 2, "evaluations_per_epoch": 2},
-    "pocket": {
+    "full": BY_LAYER | {"epochs": 2, "evaluations_per_epoch": 2},
+    "pocket": BY_LAYER
+    | {
         "text_layers": 2,
         "text_vocabulary": 6000,
         "epochs": 6,
