@@ -144,7 +144,7 @@ def test_scores_are_stored_and_measured(data: Path) -> None:
     store, table = data / "store", data / "table.md"
     arguments = ("--data", data, "--only", "instagram", "--partitions", "1", "--store", store)
     out = run(*arguments, "--out", table)
-    assert "small-data.yaml` is skipped: --encoder (make: ENCODER) names no text encoder" in out
+    assert "`small-data.yaml` is skipped: --encoder (make: ENCODER) names no text encoder" in out
     *_, row = table.read_text(encoding="utf-8").splitlines()
     name, method, _, auc, *_ = (cell.strip() for cell in row.strip("|").split("|"))
     assert (name, method) == ("Instagram stereotypes (1 of 5)", "TF-IDF + ridge")
