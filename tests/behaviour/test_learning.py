@@ -207,6 +207,36 @@ def test_with_frozen_encoders_only_the_head_is_trained_on_stored_embeddings(
     assert any((trainer.paths.root / "store" / "embeddings").iterdir())
 
 
+def test_a_linear_head_on_frozen_encoders_is_fitted_once_and_exported(trainer: Trainer) -> None:
+    settings = {
+        "ablation": "whole", "head": "linear", "freeze": {"text": "all", "image": "all"},
+    }  # fmt: skip
+    evaluations: list[int] = []
+
+    @contextmanager
+    def record(_: int) -> Iterator[Any]:
+        yield lambda number, _: evaluations.append(number)
+
+    result = trainer.distil("fusion", record, **settings)
+    assert evaluations == [0]
+    assert [row["epoch"] for row in result.curve] == [0]
+    assert result.report["best_epoch"] == result.report["epochs"] == 0
+    assert result.report["valid_r2"] > 0
+    assert trainer.distil("fusion", **settings).digest == result.digest
+
+
+def test_a_linear_head_is_fitted_before_the_encoders_are_trained(trainer: Trainer) -> None:
+    frozen = {"text": "all", "image": "all"}
+    fitted = trainer.learn("text", ablation="whole", head="linear", freeze=frozen)
+    tuned = trainer.learn("text", ablation="whole", head="linear", layer_decay=0.5)
+    assert fitted.fits[0].curve[0]["valid_loss"] == pytest.approx(
+        tuned.fits[0].curve[0]["valid_loss"], rel=1e-3
+    )
+    assert [row["epoch"] for row in tuned.fits[0].curve] == [0, 1, 2, 3]
+    # What was fitted is kept if training makes it no better.
+    assert (tuned.weights == fitted.weights) == (tuned.fits[0].best_epoch == 0)
+
+
 def head_and_folds() -> tuple[Head, tuple[EmbeddedDataset, EmbeddedDataset]]:
     torch.manual_seed(0)
     weights = torch.randn(8, 2)

@@ -122,7 +122,7 @@ def test_scores_of_a_bounded_student_are_in_range_before_clipping(tmp_path: Path
     student.head.center.fill_(0.0)
     student.head.scale.fill_(10.0)
     with torch.no_grad():
-        student.head.mlp[-1].weight.mul_(1000)
+        student.head.last_layer.weight.mul_(1000)
     tokenizer = tiny_tokenizer()
     ids = [tokenizer.encode(caption).ids[:TOKENS] for caption in CAPTIONS]
     inputs = EncoderInputs(np.zeros((0, SIZE, SIZE, 3), np.uint8), ids)

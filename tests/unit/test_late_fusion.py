@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from sklearn.linear_model import LinearRegression
 from tests.unit.test_training import AXES, params_with
 
+from postbias.params.students import FreezeParams
 from postbias.paths import Paths
 from postbias.student.dataset import Examples, PostDataset, tokenise_captions
 from postbias.student.encoder_settings import load_tokenizer_of
@@ -100,6 +102,22 @@ def test_fusion_is_not_worse_than_its_better_part(tmp_path: Path, useless: str) 
     state = state_of(train(alone, useless))
     expected = state_of(parts[useless])
     assert all(torch.equal(state[name], value) for name, value in expected.items())
+
+
+def test_with_a_frozen_encoder_only_the_head_is_trained_on(tmp_path: Path) -> None:
+    setup = make_setup(tmp_path, {"text": 2.0, "image": 2.0})
+    params = setup.job.params
+    settings = {"freeze": FreezeParams(text=0, image="all"), "head": "linear", "epochs": 2}
+    changed = params.model_copy(update={"train": params.train.model_copy(update=settings)})
+    setup = replace(setup, job=replace(setup.job, params=changed))
+    fusion, text = train(setup, "fusion"), train(setup, "text")
+    assert len(fusion.fits[0].curve) == 3  # before training, and after each epoch
+    assert fusion.student.encoders_are_frozen
+    assert not text.student.encoders_are_frozen
+    state = state_of(text)
+    names = [name for name in state if name.startswith("text.")]
+    assert names
+    assert all(torch.equal(state_of(fusion)[name], state[name]) for name in names)
 
 
 def make_head(*, bounded: bool) -> LateFusionHead:

@@ -158,7 +158,15 @@ class TrainParams(Group):
         description="maximum number of tokens of a caption"
     )
     max_images: Count = Field(description="maximum number of images of a carousel that are used")
-    head_hidden: Count = Field(description="width of the head's hidden layer")
+    head: Literal["mlp", "linear"] = Field(
+        description="mlp: a hidden layer, trained by gradient descent; linear: a linear layer,"
+        " fitted by ridge regression to embeddings of the pretrained encoders before they are"
+        " trained (LP-FT), which is all if they are frozen"
+    )
+    head_hidden: Count = Field(
+        description="width of the hidden layer of an mlp head, and of the correction for posts with"
+        " both modalities of fusion: parts"
+    )
     dropout: Share = Field(description="dropout in the head")
     modality_dropout: Share = Field(
         description="fusion: share of training posts whose caption or images are hidden"
@@ -167,7 +175,7 @@ class TrainParams(Group):
         description="share of a caption's tokens that are dropped at random in training"
     )
     head_epochs: Annotated[int, Field(ge=0)] = Field(
-        description="epochs in which only the head is trained, on embeddings of the pretrained"
+        description="epochs in which only an mlp head is trained, on embeddings of the pretrained"
         " encoders, before everything is trained (LP-FT); 0 for none"
     )
     epochs: Count = Field(description="maximum number of epochs")
@@ -232,6 +240,8 @@ class TrainParams(Group):
             raise ValueError("cross_fit requires launch: python")
         if self.fusion != "joint" or self.head_epochs or self.average is not None:
             raise ValueError("cross_fit requires fusion: joint, head_epochs: 0 and average: null")
+        if self.head == "linear":
+            raise ValueError("cross_fit requires head: mlp")
         if self.evaluations_per_epoch > 1:
             raise ValueError("cross_fit requires evaluations_per_epoch: 1")
         return self
@@ -244,6 +254,12 @@ class TrainParams(Group):
         if is_reduced and self.text_encoder == "scratch":
             raise ValueError("text_layers and text_vocabulary require a pretrained text_encoder;"
                              " for one with random weights, set text_scratch")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_start(self) -> Self:
+        if self.head == "linear" and self.head_epochs:
+            raise ValueError("head: linear requires head_epochs: 0, since ridge regression fits it")
         return self
 
     @model_validator(mode="after")

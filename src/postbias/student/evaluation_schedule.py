@@ -72,14 +72,20 @@ class EvaluationReport(transformers.TrainerCallback):
         numbered = list(number_evaluations(curve))
         for number, row in numbered[self._n_reported :]:
             self._n_reported += 1
-            metrics = metric_values(row)
-            line = "  ".join(f"{name} {metrics[name]:.4g}" for name in _LOGGED if name in metrics)
-            logger.info("epoch %.4g  %s", row["epoch"], line)
-            self._on_evaluation(number, metrics)
+            report_evaluation(number, row["epoch"], metric_values(row), self._on_evaluation)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
         """Mark the checkpoint as complete; this callback must be the last one."""
         mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+def report_evaluation(
+    number: int, epoch: float, metrics: dict[str, float], on_evaluation: OnEvaluation
+) -> None:
+    """Log an evaluation, and pass it on."""
+    line = "  ".join(f"{name} {metrics[name]:.4g}" for name in _LOGGED if name in metrics)
+    logger.info("epoch %.4g  %s", epoch, line)
+    on_evaluation(number, metrics)
 
 
 def number_evaluations(

@@ -37,7 +37,7 @@ class ScoreHead(nn.Module):
 
 
 class Head(ScoreHead):
-    """An MLP on the concatenated embeddings.
+    """An MLP or a linear layer on the concatenated embeddings.
 
     Each embedding is layer-normalised, so that both modalities start with equal weight. A missing
     modality is a zero vector with a zero flag.
@@ -46,7 +46,7 @@ class Head(ScoreHead):
     def __init__(
         self,
         dims: Sequence[int],
-        hidden: int,
+        hidden: int | None,
         n_axes: int,
         dropout: float,
         *,
@@ -56,19 +56,25 @@ class Head(ScoreHead):
 
         Args:
             dims: Widths of the embeddings, text before image.
-            hidden: Width of the hidden layer.
+            hidden: Width of the hidden layer of an MLP; None for a linear layer.
             n_axes: Number of axes A.
-            dropout: Share of hidden units dropped in training.
+            dropout: Share of the last layer's inputs dropped in training.
             bounded: Whether scores are limited to the axes' ranges.
         """
         super().__init__(n_axes, bounded=bounded)
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in dims)
-        self.mlp = nn.Sequential(
-            nn.Linear(sum(dims) + len(dims), hidden),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, n_axes),
+        n_features = sum(dims) + len(dims)
+        below = [] if hidden is None else [nn.Linear(n_features, hidden), nn.GELU()]
+        self.layers = nn.Sequential(
+            *below, nn.Dropout(dropout), nn.Linear(hidden or n_features, n_axes)
         )
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer that computes the raw scores; the only one of a linear head."""
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        return last
 
     def forward(
         self,
@@ -96,13 +102,17 @@ class Head(ScoreHead):
         Args:
             inputs: Embeddings (B, D) and flags (B, 1) of each modality, text before image.
         """
+        raw: Tensor = self.layers(self.features(*inputs)).float()  # (B, A)
+        return raw
+
+    def features(self, *inputs: tuple[Tensor | None, Tensor | None]) -> Tensor:
+        """Concatenate normalised embeddings and flags; arguments as for `raw_scores`, (B, F)."""
         used = [(embedding, has) for embedding, has in inputs if embedding is not None]
         parts: list[Tensor] = []
         for norm, (embedding, has) in zip(self.norms, used, strict=True):
             assert has is not None
             parts += [norm(embedding) * has, has]
-        raw: Tensor = self.mlp(torch.cat(parts, dim=1)).float()  # (B, A)
-        return raw
+        return torch.cat(parts, dim=1)
 
     @torch.no_grad()
     def change_units(self, center: Tensor, scale: Tensor) -> None:
@@ -116,8 +126,7 @@ class Head(ScoreHead):
             assert torch.equal(center, self.center)
             assert torch.equal(scale, self.scale)
             return
-        last = self.mlp[-1]
-        assert isinstance(last, nn.Linear)
+        last = self.last_layer
         last.weight.mul_((self.scale / scale).unsqueeze(1))
         last.bias.mul_(self.scale / scale).add_((self.center - center) / scale)
         self.center.copy_(center)
@@ -144,7 +153,7 @@ class LateFusionHead(ScoreHead):
         self.text, self.image, self.joint = text, image, joint
         self.weights = nn.Parameter(torch.full((2, n_axes), 0.5))
         self.offset = nn.Parameter(torch.zeros(n_axes))
-        for parameter in joint.mlp[-1].parameters():
+        for parameter in joint.last_layer.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, text: Tensor, has_text: Tensor, image: Tensor, has_image: Tensor) -> Tensor:
@@ -170,6 +179,7 @@ class Student(nn.Module):
         n_axes: int,
         dropout: float,
         bounded: bool = False,
+        linear: bool = False,
         late_fusion: bool = False,
     ) -> None:
         """Combine encoders with a new head.
@@ -181,6 +191,8 @@ class Student(nn.Module):
             n_axes: Number of axes A.
             dropout: Dropout in the head.
             bounded: Whether scores are limited to the axes' ranges.
+            linear: Whether the head is linear; the correction of late fusion never is, since a
+                linear one could not depend on caption and image together.
             late_fusion: Whether the head starts as a weighted sum of two.
         """
         super().__init__()
@@ -188,13 +200,16 @@ class Student(nn.Module):
         self.image = image
         dims = [encoder.dim for encoder in (text, image) if encoder is not None]
 
-        def new_head(dims: Sequence[int]) -> Head:
-            return Head(dims, hidden, n_axes, dropout, bounded=bounded)
+        def new_head(dims: Sequence[int], width: int | None) -> Head:
+            return Head(dims, width, n_axes, dropout, bounded=bounded)
 
+        width = None if linear else hidden
         self.head: Head | LateFusionHead = (
-            LateFusionHead(new_head(dims[:1]), new_head(dims[1:]), new_head(dims))
+            LateFusionHead(
+                new_head(dims[:1], width), new_head(dims[1:], width), new_head(dims, hidden)
+            )
             if late_fusion
-            else new_head(dims)
+            else new_head(dims, width)
         )
         self._frozen: list[nn.Module] = []
 

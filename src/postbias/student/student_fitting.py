@@ -20,7 +20,7 @@ from postbias.axes import Axis
 from postbias.student import distributed
 from postbias.student.compute_device import choose_device, uses_bf16
 from postbias.student.embedding_cache import EmbeddedDataset, Embedder
-from postbias.student.evaluation_schedule import OnEvaluation
+from postbias.student.evaluation_schedule import OnEvaluation, report_evaluation
 from postbias.student.freezing import freeze
 from postbias.student.late_fusion import (
     fit_weights,
@@ -28,7 +28,8 @@ from postbias.student.late_fusion import (
     join_parts,
     measure_losses,
 )
-from postbias.student.network import LateFusionHead, Student
+from postbias.student.linear_head import evaluate_head, fit_linear_head
+from postbias.student.network import Head, LateFusionHead, Student
 from postbias.student.trainer import FitResult, fit, set_units
 from postbias.student.training_setup import TrainingSetup
 
@@ -86,21 +87,26 @@ class _Fit:
 
     def fit(self) -> FitResult:
         """Train everything that is not frozen; first the head alone, if params say so."""
-        train = self.setup.job.params.train
-        if train.head_epochs and not self.student.encoders_are_frozen:
-            # A head with random weights would distort good embeddings before it is fitted to them
-            # (LP-FT; Kumar et al., ICLR 2022).
+        train, is_frozen = self.setup.job.params.train, self.student.encoders_are_frozen
+        # A head with random weights would distort good embeddings before it is fitted to them
+        # (LP-FT; Kumar et al., ICLR 2022).
+        if train.head == "linear":
+            result = self._fit_linear_head()
+            if is_frozen:
+                return result
+        elif train.head_epochs and not is_frozen:
             self._fit_head(
                 _with_train(self.setup.job.params, epochs=train.head_epochs,
                             evaluations_per_epoch=1, average=None)
             )  # fmt: skip
-            # From then on the head is no further from its optimum than the encoders, and with its
-            # own rate it would overfit before they have adapted.
-            rates = [train.lr_text] * (self.student.text is not None)
-            rates += [train.lr_image] * (self.student.image is not None)
-            rate = min(train.lr_head, *rates)
-            return self._fit(_with_train(self.setup.job.params, lr_head=rate), is_fitted=True)
-        return self._fit(self.setup.job.params, is_fitted=False)
+        else:
+            return self._fit(self.setup.job.params, is_fitted=False)
+        # From then on the head is no further from its optimum than the encoders, and with its own
+        # rate it would overfit before they have adapted.
+        rates = [train.lr_text] * (self.student.text is not None)
+        rates += [train.lr_image] * (self.student.image is not None)
+        rate = min(train.lr_head, *rates)
+        return self._fit(_with_train(self.setup.job.params, lr_head=rate), is_fitted=True)
 
     def fit_parts(self, parts: Mapping[str, Student]) -> FitResult:
         """Start from a text and an image student; train on only as far as it clearly helps."""
@@ -112,6 +118,9 @@ class _Fit:
         assert isinstance(student.head, LateFusionHead)
         fit_weights(student.head, embed_fold(setup, student, "valid"), folds[0].labels.mean(0))
         logger.info("late fusion: weights of text and image %s", student.head.weights.tolist())
+        if "all" in (train.freeze.text, train.freeze.image):
+            # Else all images would be encoded in every epoch, to train what is left.
+            freeze(student, text="all", image="all")
         start = {name: value.cpu().clone() for name, value in student.state_dict().items()}
         losses = measure_losses(student, folds[1], train.loss)
         rates = {f"lr_{name}": getattr(train, f"lr_{name}") * _JOINT_RATE for name in parts}
@@ -134,6 +143,16 @@ class _Fit:
             model, folds, self.axes, params, seed=self.seed, checkpoints=self._checkpoints(),
             on_evaluation=self.on_evaluation, is_fitted=is_fitted, n_epochs=self.setup.n_epochs,
         )  # fmt: skip
+
+    def _fit_linear_head(self) -> FitResult:
+        head, (train, valid) = self.student.head, embed_folds(self.setup, self.student)
+        assert isinstance(head, Head)
+        set_units(head, train.labels, self.axes)
+        fit_linear_head(head, train, self.setup.job.params.train.loss)
+        metrics = evaluate_head(head, valid, self.axes, self.setup.job.params.train.loss)
+        if self.student.encoders_are_frozen:
+            report_evaluation(0, 0, metrics, self.on_evaluation)
+        return FitResult(({"epoch": 0, "step": 0} | metrics,), 0)
 
     def _fit_head(self, params: Params) -> FitResult:
         return fit(
@@ -162,6 +181,7 @@ def _with_fusion_encoders(setup: TrainingSetup, fusion: Student) -> Student:
         n_axes=setup.n_axes,
         dropout=train.dropout,
         bounded=train.loss == "cross_entropy",
+        linear=train.head == "linear",
     )
     freeze(student, text="all", image="all")
     return student

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 #: Minimum number of posts in the train and in the valid fold.
 MIN_POSTS = 10
 _N_CALIBRATION, _N_HELD_OUT = 256, 256
-_RECIPE = 3  # increase when unchanged params and posts lead to different weights or graphs
+_RECIPE = 4  # increase when unchanged params and posts lead to different weights or graphs
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +224,7 @@ class TrainingSetup:
             n_axes=self.n_axes,
             dropout=train.dropout,
             bounded=train.loss == "cross_entropy",
+            linear=train.head == "linear",
             late_fusion=self.job.starts_from_parts,
         )
 
