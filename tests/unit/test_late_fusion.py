@@ -45,6 +45,7 @@ def make_examples(n: int, tokenizer: Any, effects: dict[str, float], seed: int) 
     pixels = rng.integers(0, 100, (n, SIZE, SIZE, 3), np.uint8)
     pixels[np.arange(n), :, :, np.where(red, 0, 2)] += 150
     bias = 4 + effects["text"] * loud + effects["image"] * red + rng.normal(0, 1, n)
+    bias += effects.get("both", 0.0) * (loud != red)
     captions = [" ".join(rng.choice(WORDS[3:] if is_loud else WORDS[:3], 4)) for is_loud in loud]
     return Examples(
         post_ids=tuple(f"p{row}" for row in range(n)),
@@ -104,20 +105,34 @@ def test_fusion_is_not_worse_than_its_better_part(tmp_path: Path, useless: str) 
     assert all(torch.equal(state[name], value) for name, value in expected.items())
 
 
-def test_with_a_frozen_encoder_only_the_head_is_trained_on(tmp_path: Path) -> None:
-    setup = make_setup(tmp_path, {"text": 2.0, "image": 2.0})
+def test_with_a_frozen_encoder_only_the_correction_and_weights_are_trained(
+    tmp_path: Path,
+) -> None:
+    """The label depends on caption and image together, which the parts cannot express."""
+    setup = make_setup(tmp_path, {"text": 2.0, "image": 2.0, "both": 3.0})
     params = setup.job.params
-    settings = {"freeze": FreezeParams(text=0, image="all"), "head": "linear", "epochs": 2}
+    settings = {
+        "freeze": FreezeParams(text=0, image="all"), "head": "linear", "lr_head": 1e-2,
+        "epochs": 20, "patience": 20,
+    }  # fmt: skip
     changed = params.model_copy(update={"train": params.train.model_copy(update=settings)})
     setup = replace(setup, job=replace(setup.job, params=changed))
-    fusion, text = train(setup, "fusion"), train(setup, "text")
-    assert len(fusion.fits[0].curve) == 3  # before training, and after each epoch
-    assert fusion.student.encoders_are_frozen
-    assert not text.student.encoders_are_frozen
-    state = state_of(text)
-    names = [name for name in state if name.startswith("text.")]
-    assert names
-    assert all(torch.equal(state_of(fusion)[name], state[name]) for name in names)
+    fusion = train(setup, "fusion")
+    trained = {name: train(setup, name) for name in ("text", "image")}  # from the cache
+    assert trained["image"].student.encoders_are_frozen
+    assert not trained["text"].student.encoders_are_frozen
+    parts = {name: state_of(part) for name, part in trained.items()}
+    assert fusion.fits[0].best_epoch > 0
+    curve = fusion.fits[0].curve
+    assert fusion.fits[0].best_row["valid_loss"] < 0.9 * curve[0]["valid_loss"]
+    state = state_of(fusion)
+    for name, part in parts.items():
+        encoder = {key: value for key, value in part.items() if key.startswith(f"{name}.")}
+        assert encoder
+        assert all(torch.equal(state[key], value) for key, value in encoder.items())
+        weight = part["head.layers.1.weight"] * part["head.scale"][:, None]
+        kept = state[f"head.{name}.layers.1.weight"] * state["head.scale"][:, None]
+        torch.testing.assert_close(kept, weight, rtol=1e-4, atol=1e-6)
 
 
 def make_head(*, bounded: bool) -> LateFusionHead:

@@ -64,13 +64,11 @@ def fit_from_seed(
         CorpusError: If a fold has too few usable posts.
         WeightsError: If pretrained weights cannot be loaded.
     """
-    train = setup.job.params.train
     transformers.set_seed(seed)
     if setup.job.has_fusion_encoders:
         student = _with_fusion_encoders(setup, others["fusion"])
     else:
         student = setup.new_student()
-        freeze(student, text=train.freeze.text, image=train.freeze.image)
     run = _Fit(setup, student, axes, seed, on_evaluation)
     return student, run.fit_parts(others) if setup.job.starts_from_parts else run.fit()
 
@@ -119,8 +117,11 @@ class _Fit:
         fit_weights(student.head, embed_fold(setup, student, "valid"), folds[0].labels.mean(0))
         logger.info("late fusion: weights of text and image %s", student.head.weights.tolist())
         if "all" in (train.freeze.text, train.freeze.image):
-            # Else all images would be encoded in every epoch, to train what is left.
+            # Else all images would be encoded in every epoch, to train what is left. The fitted
+            # heads stay too: at the correction's rate of learning, they would lose their fit.
             freeze(student, text="all", image="all")
+            student.head.text.requires_grad_(requires_grad=False)
+            student.head.image.requires_grad_(requires_grad=False)
         start = {name: value.cpu().clone() for name, value in student.state_dict().items()}
         losses = measure_losses(student, folds[1], train.loss)
         rates = {f"lr_{name}": getattr(train, f"lr_{name}") * _JOINT_RATE for name in parts}

@@ -24,6 +24,7 @@ from postbias.student.encoder_settings import (
     package_versions,
 )
 from postbias.student.fold_labels import LabelsByPost
+from postbias.student.freezing import freeze
 from postbias.student.int8_loss import QuantizationPosts, draw_encoder_inputs
 from postbias.student.network import Student
 
@@ -209,7 +210,12 @@ class TrainingSetup:
         )
 
     def new_student(self) -> Student:
-        """Build an untrained student; random weights come from torch's global generator."""
+        """Build an untrained student; random weights come from torch's global generator.
+
+        Raises:
+            ParamsError: If params freeze more layers than an encoder has.
+            WeightsError: If pretrained weights cannot be loaded.
+        """
         train = self.job.params.train
         text = image = None
         if self.job.has_text:
@@ -217,7 +223,7 @@ class TrainingSetup:
             text = load_text_encoder_of(train, self.tokenizer)
         if self.job.has_image:
             image = load_image_encoder_of(train)
-        return Student(
+        student = Student(
             text,
             image,
             hidden=train.head_hidden,
@@ -227,6 +233,11 @@ class TrainingSetup:
             linear=train.head == "linear",
             late_fusion=self.job.starts_from_parts,
         )
+        if self.job.has_fusion_encoders:
+            freeze(student, text="all", image="all")
+        else:
+            freeze(student, text=train.freeze.text, image=train.freeze.image)
+        return student
 
     def quantization_posts(self) -> QuantizationPosts:
         """Draw inputs of the train fold to quantize with, and of the valid fold to measure on."""
