@@ -30,7 +30,7 @@ LABEL = "bias"  # 0 or 10
 #: Fine-tuning of a pretrained encoder by the keys of `train` that `labelled-text-pretrained.yaml`
 #: leaves off: the head first, lower rates for lower layers, averaged weights.
 BY_LAYER: dict[str, Any] = {
-    "head_epochs": 10,
+    "head": "linear",
     "epochs": 6,
     "evaluations_per_epoch": 3,
     "patience": 6,

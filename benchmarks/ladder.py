@@ -65,9 +65,11 @@ _DEMO: Mapping[str, Settings] = {
     },
     "ladder": {},
 }
+_MLP = {"head": "mlp", "head_epochs": 10}
 _EDOS: Mapping[str, Settings] = {
-    "full": BY_LAYER | {"epochs": 2, "evaluations_per_epoch": 2},
+    "full": BY_LAYER | _MLP | {"epochs": 2, "evaluations_per_epoch": 2},
     "pocket": BY_LAYER
+    | _MLP
     | {
         "text_layers": 2,
         "text_vocabulary": 6000,

@@ -83,7 +83,7 @@ class Row:
 _TRANSFER = BY_LAYER | {
     "cross_fit": 4,
     "transfer": 6000,
-    "head_epochs": 0,
+    "head": "mlp",
     "epochs": 4,
     "evaluations_per_epoch": 1,
     "average": None,
