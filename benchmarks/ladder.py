@@ -53,6 +53,9 @@ _REPLICATIONS = 2000
 
 Settings = dict[str, Any]
 
+# The head that the ladder was measured with, instead of that of `BY_LAYER`.
+_MLP = {"head": "mlp", "head_epochs": 10}
+
 #: Keys of the group `train` by student; those of the pocket student on the ladder are added.
 _DEMO: Mapping[str, Settings] = {
     "full": {},
@@ -65,7 +68,6 @@ _DEMO: Mapping[str, Settings] = {
     },
     "ladder": {},
 }
-_MLP = {"head": "mlp", "head_epochs": 10}
 _EDOS: Mapping[str, Settings] = {
     "full": BY_LAYER | _MLP | {"epochs": 2, "evaluations_per_epoch": 2},
     "pocket": BY_LAYER
